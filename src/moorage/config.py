@@ -1,0 +1,35 @@
+"""Where things are: the cache, the local cloud's state, its sockets.
+
+Each may be set by an environment variable; nothing else in Moorage reads the environment for a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders that Moorage owns on this machine.
+
+    `cache` can be dropped at any time and is made again (MOORAGE_CACHE); `state` holds the local cloud's data
+    and logs (MOORAGE_STATE); `run` its sockets and pids (MOORAGE_RUN); `data` a person's cluster keys
+    (XDG_DATA_HOME, by the XDG Base Directory Specification).
+    """
+
+    cache: Path
+    state: Path
+    run: Path
+    data: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Paths:
+        home = Path(environment.get("HOME", "/root"))
+        return cls(
+            cache=Path(environment.get("MOORAGE_CACHE") or home / ".cache" / "moorage"),
+            state=Path(environment.get("MOORAGE_STATE") or "/var/lib/moorage"),
+            run=Path(environment.get("MOORAGE_RUN") or "/run/moorage"),
+            data=Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "moorage",
+        )
