@@ -1,0 +1,1 @@
+"""The words of Moorage: frozen dataclasses and errors, from the standard library only."""
