@@ -1,0 +1,55 @@
+"""Programs that work on disks, and the kernel's calls: what they refuse, as errors of ours."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moorage.host.filesystems import Damaged, InUse
+from moorage.host.run import attempt
+from moorage.model.errors import Failed, NotFound
+
+FSCK_LEFT = 4  # bits of fsck's exit code: errors were left uncorrected
+FSCK_NOT_RUN = 8
+
+
+def fsck(device: Path, *how: str) -> None:
+    """Repair an ext4 as far as nothing can be lost by it; Damaged, InUse."""
+    code, said = attempt("fsck.ext4", "-p", *how, str(device))
+    if code & FSCK_NOT_RUN and ("in use" in said or "is mounted" in said):
+        raise InUse(f"{device} is in use: {said}")
+    if code & (FSCK_LEFT | FSCK_NOT_RUN):
+        raise Damaged(f"the ext4 on {device} is damaged: {said[-500:]}", f"repair it with `fsck.ext4 {device}`")
+    if code > FSCK_NOT_RUN:
+        raise Failed(f"fsck.ext4 {device}: {said[-500:]}")
+
+
+def must(what: str, *words: str) -> None:
+    """Run a program that has to succeed; Damaged, InUse, Failed."""
+    checked(what, *attempt(*words))
+
+
+def checked(what: str, code: int, said: str) -> None:
+    """The same for one that has ended, by its exit code and its words."""
+    if code == 0:
+        return
+    last = f"{what}: {said[-500:]}"
+    if "Structure needs cleaning" in said:
+        raise Damaged(last, "repair it with `xfs_repair` on the node")
+    if "already mounted" in said or "busy" in said or "in use" in said:
+        raise InUse(last)
+    raise Failed(last)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """The kernel's refusal as an error of ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"{what}: {error.filename or ''} is not there") from error
+    except OSError as error:
+        kind = InUse if error.errno == errno.EBUSY else Failed
+        raise kind(f"{what}: {error.strerror}") from error

@@ -1,0 +1,166 @@
+"""The port's real adapter: this box, by mount(2), util-linux, e2fsprogs and xfsprogs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from moorage.host import kernel, mountinfo, signatures
+from moorage.host.disk_programs import checked, fsck, must, told
+from moorage.host.filesystems import InUse, Mounted, Usage
+from moorage.host.run import attempt
+from moorage.model.errors import Conflict
+
+BLOCKS = Path("/sys/dev/block")
+EXT4 = Path("/sys/fs/ext4")
+DEVICE_FOLDERS = ("devtmpfs", "tmpfs")  # where device nodes lie that are bound to files
+KEPT = {
+    "nosuid": kernel.NOSUID,
+    "nodev": kernel.NODEV,
+    "noexec": kernel.NOEXEC,
+    "noatime": kernel.NOATIME,
+    "nodiratime": kernel.NODIRATIME,
+    "relatime": kernel.RELATIME,
+}
+"""A mount's options that remounting would take away unless they are said again (mount(2))."""
+MAKE = {"ext4": ("mkfs.ext4", "-q", "-m", "0"), "xfs": ("mkfs.xfs", "-q")}
+"""mkfs.xfs looks for signatures once more by itself. No blocks are kept back for root: pods are its users."""
+
+
+class LinuxFilesystems:
+    """This box, as the calling thread's mount namespace shows it."""
+
+    def number(self, device: Path) -> int | None:
+        try:
+            found = device.stat()
+        except OSError:
+            return None
+        return found.st_rdev if stat.S_ISBLK(found.st_mode) else None
+
+    def size(self, device: Path) -> int:
+        with told(f"reading the size of {device}"), device.open("rb", buffering=0) as file:
+            return file.seek(0, os.SEEK_END)
+
+    def rescan(self, device: Path) -> None:
+        file = self._kernel_name(device) / "device/rescan"
+        if file.exists():  # SCSI; virtio tells the kernel by itself
+            with told(f"rescanning {device}"):
+                file.write_text("1")
+
+    def signature(self, device: Path) -> str:
+        with told(f"reading {device}"):
+            return signatures.signature(device)
+
+    def format(self, device: Path, kind: str) -> None:
+        if found := self.signature(device):
+            raise Conflict(f"{device} holds {found} and is not formatted")
+        with told(f"blanking {device}"):
+            signatures.forget_unfinished(device)
+        must(f"making {kind} on {device}", *MAKE[kind], str(device))
+
+    def repair(self, device: Path, kind: str) -> None:
+        if kind == "ext4":  # XFS brings itself into order when it is mounted
+            fsck(device)
+
+    def mount(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
+        chosen = ("-o", ",".join(options)) if options else ()
+        must(f"mounting {device}", "mount", "-t", kind, *chosen, str(device), str(target))
+
+    def bind(self, source: Path, target: Path) -> None:
+        with told(f"binding {source} to {target}"):
+            kernel.bind(source, target)
+
+    def make_read_only(self, target: Path) -> None:
+        line = mountinfo.topmost(mountinfo.read(), target)
+        kept = sum(flag for name, flag in KEPT.items() if line and name in line.options)
+        with told(f"making {target} read-only"):
+            kernel.mount("", target, flags=kernel.BIND | kernel.REMOUNT | kernel.RDONLY | kept)
+
+    def unmount(self, target: Path) -> None:
+        if mountinfo.topmost(mountinfo.read(), target):
+            with told(f"unmounting {target}"):
+                kernel.unmount(target)
+
+    def mounted(self, target: Path) -> Mounted | None:
+        line = mountinfo.topmost(mountinfo.read(), target)
+        if line is None:
+            return None
+        bound = self._bound(line)
+        return Mounted(bound or line.device, "block" if bound else line.kind, "ro" in line.options)
+
+    def targets(self, device: Path) -> list[Path]:
+        number = self.number(device)
+        return [Path(line.target) for line in mountinfo.read() if number in (line.device, self._bound(line))]
+
+    def _bound(self, line: mountinfo.Line) -> int | None:
+        return self.number(Path(line.target)) if line.kind in DEVICE_FOLDERS else None
+
+    def grow(self, device: Path, target: Path, kind: str) -> None:
+        words = ("xfs_growfs", str(target)) if kind == "xfs" else ("resize2fs", str(device))
+        code, said = attempt(*words)
+        if "Permission denied to resize" in said:
+            raise InUse(
+                f"this node may not grow the {kind} at {target} while it is in use: it lacks CAP_SYS_RESOURCE",
+                "it grows when it is mounted next: end the pods that use it and start them again",
+            )
+        checked(f"growing the {kind} at {target}", code, said)
+
+    def grow_unmounted(self, device: Path, kind: str) -> None:
+        if kind != "ext4":
+            return
+        code, said = attempt("resize2fs", str(device))
+        if code and "e2fsck -f" in said:  # it wants a look at everything first, but only when there is room to gain
+            fsck(device, "-f")
+            code, said = attempt("resize2fs", str(device))
+        checked(f"growing the ext4 on {device}", code, said)
+
+    def usage(self, target: Path) -> Usage:
+        with told(f"reading how full {target} is"):
+            found = os.statvfs(target)
+        unit = found.f_frsize
+        used = (found.f_blocks - found.f_bfree) * unit
+        return Usage(found.f_blocks * unit, found.f_bavail * unit, used, found.f_files, found.f_favail)
+
+    def complaint(self, target: Path) -> str:
+        line = mountinfo.topmost(mountinfo.read(), target)
+        if line is None:
+            return ""
+        if line.whole & {"shutdown", "emergency_ro", "abort"} or ("ro" in line.whole and "rw" in line.options):
+            return f"the kernel stopped writing to this {line.kind} after an error"
+        try:
+            os.listdir(target)
+        except OSError as error:
+            return f"this {line.kind} cannot be read: {error.strerror}"
+        return _recorded(line.device)
+
+    def make_folder(self, path: Path) -> None:
+        with told(f"making the folder {path}"):
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+    def make_file(self, path: Path) -> None:
+        self.make_folder(path.parent)
+        with told(f"making the file {path}"):
+            path.touch(mode=0o640)
+
+    def remove(self, path: Path) -> None:
+        with told(f"removing {path}"):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+
+    def _kernel_name(self, device: Path) -> Path:
+        number = self.number(device) or 0
+        return BLOCKS / f"{os.major(number)}:{os.minor(number)}"
+
+
+def _recorded(device: int) -> str:
+    """What an ext4's superblock remembers of errors, since the last repair."""
+    name = (BLOCKS / f"{os.major(device)}:{os.minor(device)}").resolve().name
+    try:
+        count = int((EXT4 / name / "errors_count").read_text())
+    except (OSError, ValueError):  # another kind of file system, or a /sys that does not show it
+        return ""
+    return f"this ext4 has recorded {count} errors: it is repaired when it is staged anew" if count else ""

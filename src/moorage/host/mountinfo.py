@@ -1,0 +1,53 @@
+"""What /proc/self/mountinfo says, line by line (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Threads may have moved into other mount namespaces: the caller's own counts.
+FILE = Path("/proc/thread-self/mountinfo")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One mount. `options` are those of the mount, `whole` those of its file system; `device` is an st_dev."""
+
+    target: str
+    device: int
+    kind: str
+    options: frozenset[str]
+    whole: frozenset[str]
+
+
+def read() -> list[Line]:
+    """All mounts that the calling thread sees, the topmost of a path last."""
+    return parse(FILE.read_text().splitlines())
+
+
+def parse(lines: Iterable[str]) -> list[Line]:
+    return [_line(line) for line in lines]
+
+
+def topmost(lines: Iterable[Line], target: Path) -> Line | None:
+    """The mount that is seen at exactly this path; links in its folders are followed."""
+    path = os.path.join(os.path.realpath(target.parent), target.name)
+    return next((line for line in reversed(list(lines)) if line.target == path), None)
+
+
+def _line(text: str) -> Line:
+    mount, _, system = text.partition(" - ")
+    _, _, number, _, target, options = mount.split(" ")[:6]
+    kind, _, whole = system.split(" ")
+    major, minor = map(int, number.split(":"))
+    device = os.makedev(major, minor)
+    return Line(_plain(target), device, kind, frozenset(options.split(",")), frozenset(whole.split(",")))
+
+
+def _plain(escaped: str) -> str:
+    """Blanks and the like are written as three octal digits."""
+    raw = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), escaped.encode(errors="surrogateescape"))
+    return os.fsdecode(raw)

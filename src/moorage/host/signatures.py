@@ -1,0 +1,66 @@
+"""What a block device holds, asked twice: whatever is not blank must never be taken for it.
+
+libblkid's low-level probe sees file systems and partition tables, wipefs every signature at any place. Both tell of an
+unreadable device as if it held nothing, so that it is read here first. The first bytes must be zero, too: a file
+system whose superblock was overwritten has no signature, and is not blank.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from moorage.host.run import attempt
+from moorage.model.errors import Failed
+
+HEAD = 2048  # bytes: a boot sector and ext4's superblock, which mke2fs writes last of all
+XFS_MAGIC = b"XFSB"
+XFS_UNFINISHED = 126  # where an XFS superblock says that mkfs has not ended: sb_inprogress in xfs_format.h
+BLKID_NOTHING = 2
+UNKNOWN = "data"
+
+
+def signature(device: Path) -> str:
+    """The name of what a device holds, "" for nothing; OSError or Failed when it cannot be read."""
+    head = _head(device)
+    if unfinished(head):
+        return ""
+    return _blkid(device) or _wipefs(device) or (UNKNOWN if any(head) else "")
+
+
+def unfinished(head: bytes) -> bool:
+    """Whether these first bytes are those of an XFS that mkfs did not finish."""
+    return head.startswith(XFS_MAGIC) and head[XFS_UNFINISHED] != 0
+
+
+def forget_unfinished(device: Path) -> None:
+    """Blank the superblock of an XFS that mkfs did not finish, for mkfs refuses it; nothing for anything else."""
+    descriptor = os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        if unfinished(os.pread(descriptor, HEAD, 0)):
+            os.pwrite(descriptor, bytes(HEAD), 0)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _head(device: Path) -> bytes:
+    with device.open("rb", buffering=0) as file:
+        return file.read(HEAD)
+
+
+def _blkid(device: Path) -> str:
+    code, said = attempt("blkid", "--probe", "--output", "export", str(device))
+    if code == BLKID_NOTHING:
+        return ""
+    if code != 0:
+        raise Failed(f"blkid cannot tell what {device} holds: {said}", "it may hold several things: see `wipefs` there")
+    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return found.get("TYPE") or found.get("PTTYPE") or ""
+
+
+def _wipefs(device: Path) -> str:
+    code, said = attempt("wipefs", "--no-act", "--noheadings", "--output", "TYPE", str(device))
+    if code != 0:
+        raise Failed(f"wipefs cannot read {device}: {said}")
+    return " ".join(said.split())

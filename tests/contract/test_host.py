@@ -1,0 +1,154 @@
+"""The port `host`: the real Linux and its twin in memory, under the same tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moorage.host import kernel
+from moorage.host.linux import LinuxHost
+from moorage.host.memory import MemoryHost
+from moorage.host.port import Group, Host, HostError, Pair, Port
+
+pytestmark = pytest.mark.contract
+
+NAME = f"moorage-try-{os.getpid()}"
+PAIR = Pair("taptry0", "eth0", "fa:16:3e:00:00:01", 1400)
+OTHER = Pair("taptry1", "eth0", "fa:16:3e:00:00:02", 1400)
+
+
+@pytest.fixture(params=["linux", "memory"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    if request.param == "memory":
+        yield MemoryHost()
+        return
+    if os.geteuid() != 0:
+        pytest.fail("the real Linux needs root")
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    kernel.unshare(kernel.NEWNET)
+    database, socket = str(tmp_path / "conf.db"), f"unix:{tmp_path}/db.sock"
+    subprocess.run(["ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema"], check=True)
+    server = subprocess.Popen(["ovsdb-server", database, f"--remote=p{socket}", "--unixctl=none", "--verbose=off"])
+    vsctl = ["ovs-vsctl", "--retry", "--no-wait", "-t20", f"--db={socket}"]
+    try:
+        subprocess.run([*vsctl, "init"], check=True)
+        subprocess.run([*vsctl, "add-br", "br-try"], check=True)
+        yield LinuxHost(socket, "br-try", "netdev")
+    finally:
+        linux = LinuxHost(socket, "br-try", "netdev")
+        linux.remove_namespace(NAME)
+        for name in linux.groups(NAME):
+            linux.remove_group(Group(NAME, name))
+        server.terminate()
+        server.wait(20)
+        kernel.setns(f"/proc/self/fd/{before}", kernel.NEWNET)
+        os.close(before)
+
+
+@pytest.fixture
+def file(tmp_path: Path, host: Host) -> Iterator[Path]:
+    made = tmp_path / str(uuid.uuid4())
+    made.write_bytes(bytes(2**20))
+    yield made
+    host.detach_loop(made)
+
+
+def test_a_file_has_one_loop_device_however_often_it_is_asked_for(host: Host, file: Path) -> None:
+    assert host.loops(file) == []
+    host.attach_loop(file)
+    host.attach_loop(file)
+    assert len(host.loops(file)) == 1
+    host.grow_loop(file)
+    host.detach_loop(file)
+    host.detach_loop(file)
+    assert host.loops(file) == []
+
+
+def test_two_files_have_two(host: Host, file: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.write_bytes(bytes(2**20))
+    host.attach_loop(file)
+    host.attach_loop(second)
+    assert host.loops(file) != host.loops(second)
+    host.detach_loop(second)
+    assert len(host.loops(file)) == 1
+
+
+def test_a_file_that_is_not_there_is_told(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="missing"):
+        host.attach_loop(tmp_path / "missing")
+
+
+def test_namespaces_come_and_go(host: Host) -> None:
+    for _ in range(2):
+        host.add_namespace(NAME)
+        assert NAME in host.namespaces()
+    for _ in range(2):
+        host.remove_namespace(NAME)
+        assert NAME not in host.namespaces()
+
+
+def test_a_cable_has_its_end_here(host: Host) -> None:
+    host.add_namespace(NAME)
+    for _ in range(2):
+        host.add_pair(PAIR, NAME)
+        assert PAIR.name in host.links()
+    for _ in range(2):
+        host.remove_link(PAIR.name)
+        assert PAIR.name not in host.links()
+    host.add_pair(PAIR, NAME)
+    assert PAIR.name in host.links()
+
+
+def test_a_cable_into_nowhere_is_refused(host: Host) -> None:
+    with pytest.raises(HostError, match=NAME):
+        host.add_pair(PAIR, NAME)
+    assert PAIR.name not in host.links()
+
+
+def test_two_cables_of_one_name_inside_are_refused(host: Host) -> None:
+    host.add_namespace(NAME)
+    host.add_pair(PAIR, NAME)
+    with pytest.raises(HostError, match="exist"):
+        host.add_pair(OTHER, NAME)
+    assert OTHER.name not in host.links()
+
+
+def test_cables_go_with_their_namespace(host: Host) -> None:
+    host.add_namespace(NAME)
+    host.add_pair(PAIR, NAME)
+    host.plug(Port(PAIR.name, {"iface-id": "one"}))
+    host.remove_namespace(NAME)
+    deadline = time.monotonic() + 10
+    while PAIR.name in host.links():
+        assert time.monotonic() < deadline, "the cable stayed"
+        time.sleep(0.05)
+    assert PAIR.name in host.ports(), "a plug stays until it is pulled"
+    host.unplug(PAIR.name)
+
+
+def test_plugs_come_and_go(host: Host) -> None:
+    for number in range(2):
+        host.plug(Port("taptry0", {"iface-id": f"port-{number}", "attached-mac": PAIR.mac}))
+        assert "taptry0" in host.ports()
+    for _ in range(2):
+        host.unplug("taptry0")
+        assert "taptry0" not in host.ports()
+
+
+def test_control_groups_come_and_go(host: Host) -> None:
+    group = Group(NAME, "one")
+    for cpus in (1, 2):
+        host.add_group(group, cpus, 256)
+        assert host.groups(NAME) == {"one"}
+    assert host.processes(group) == set()
+    for _ in range(2):
+        host.remove_group(group)
+        assert host.groups(NAME) == set()
+    assert host.processes(group) == set()

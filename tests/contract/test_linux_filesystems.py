@@ -1,0 +1,167 @@
+"""What only the real Linux can show: foreign signatures, broken superblocks, and a kernel that stops writing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from disks import LoopDisks, own_mounts
+from moorage.host.filesystems import KINDS
+from moorage.host.linux_filesystems import LinuxFilesystems
+from moorage.host.mountinfo import parse, topmost
+from moorage.host.signatures import XFS_UNFINISHED
+from moorage.model.errors import Conflict
+
+pytestmark = pytest.mark.contract
+
+SIZE = 320 * 2**20
+SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN in ext4.h and XFS_IOC_GOINGDOWN in xfs_fs.h
+NO_LOG_FLUSH = 2
+FILES = LinuxFilesystems()
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Iterator[LoopDisks]:
+    if os.geteuid() != 0:
+        pytest.fail("the real Linux needs root")
+    with own_mounts():
+        made = LoopDisks(tmp_path)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+LUKS = b"LUKS\xba\xbe\x00\x01"
+PARTITION = bytes([0x80, 0, 2, 0, 0x83, 0, 3, 0]) + struct.pack("<II", 2048, 4096)
+
+
+@pytest.mark.parametrize(
+    ("told", "at", "content"),
+    [
+        ("crypto_LUKS", 0, LUKS),
+        ("dos", 446, PARTITION + bytes(48) + b"\x55\xaa"),
+        ("data", 0, b"a database that uses the disk as it is"),
+    ],
+)
+def test_what_others_wrote_is_never_formatted(disks: LoopDisks, told: str, at: int, content: bytes) -> None:
+    device = disks.add(SIZE)
+    disks.write(device, 0, (bytes(at) + content).ljust(4096, b"\x00"))
+    refuses(disks, device, told)
+
+
+@pytest.mark.parametrize(("told", "words"), [("swap", ["mkswap"]), ("ext3", ["mkfs.ext3", "-q"])])
+def test_what_other_programs_made_is_never_formatted(disks: LoopDisks, told: str, words: list[str]) -> None:
+    device = disks.add(SIZE)
+    run(*words, str(device))
+    refuses(disks, device, told)
+
+
+def refuses(disks: LoopDisks, device: Path, told: str) -> None:
+    """No kind of file system is made there, and not a byte is changed."""
+    before = disks.read(device, 0, 2**20)
+    assert FILES.signature(device) == told
+    for kind in KINDS:
+        with pytest.raises(Conflict, match=f"holds {told} and is not formatted"):
+            FILES.format(device, kind)
+    assert disks.read(device, 0, 2**20) == before
+
+
+def test_a_file_system_whose_superblock_was_overwritten_is_not_blank(disks: LoopDisks) -> None:
+    device = disks.add(SIZE)
+    FILES.format(device, "ext4")
+    disks.write(device, 1024 + 0x38, b"\x00\x00")  # its magic number: nothing recognises it any more
+    assert FILES.signature(device) == "data"
+    with pytest.raises(Conflict, match="holds data"):
+        FILES.format(device, "ext4")
+
+
+def test_an_xfs_whose_making_was_cut_off_is_made_anew(disks: LoopDisks) -> None:
+    device = disks.add(SIZE)
+    FILES.format(device, "xfs")
+    disks.write(device, XFS_UNFINISHED, b"\x01")
+    assert FILES.signature(device) == ""
+    FILES.format(device, "xfs")
+    assert FILES.signature(device) == "xfs"
+    assert disks.read(device, XFS_UNFINISHED, 1) == b"\x00"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_making_a_file_system_may_be_killed_at_any_moment(disks: LoopDisks, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    device = disks.add(SIZE)
+    for thousandth in range(20):
+        with subprocess.Popen([f"mkfs.{kind}", "-q", str(device)]) as making:
+            time.sleep(thousandth / 2000)
+            making.kill()
+        if not FILES.signature(device):
+            FILES.format(device, kind)
+        FILES.repair(device, kind)
+        FILES.mount(device, target, kind, ())
+        FILES.unmount(target)
+        disks.write(device, 0, bytes(2**20))
+
+
+def test_a_read_only_bind_keeps_the_mounts_other_options(disks: LoopDisks, tmp_path: Path) -> None:
+    source, target = tmp_path / "a folder", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    device = disks.add(SIZE)
+    FILES.format(device, "ext4")
+    FILES.mount(device, source, "ext4", ("nosuid", "nodev", "noatime"))
+    FILES.bind(source, target)
+    FILES.make_read_only(target)
+    line = topmost(parse(Path("/proc/thread-self/mountinfo").read_text().splitlines()), target)
+    assert line is not None
+    assert line.options == {"ro", "nosuid", "nodev", "noatime"}
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "x").touch()
+    (source / "x").touch()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kernel_that_stopped_writing_is_noticed(disks: LoopDisks, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    device = disks.add(SIZE)
+    FILES.format(device, kind)
+    FILES.mount(device, target, kind, ())
+    descriptor = os.open(target, os.O_RDONLY)
+    fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+    os.close(descriptor)
+    assert f"this {kind} cannot be read" in FILES.complaint(target) or "stopped writing" in FILES.complaint(target)
+    FILES.unmount(target)
+    FILES.repair(device, kind)
+    FILES.mount(device, target, kind, ())
+    assert FILES.complaint(target) == ""
+
+
+def test_an_error_that_ext4_recorded_is_told_until_it_is_repaired(disks: LoopDisks, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    device = disks.add(SIZE)
+    FILES.format(device, "ext4")
+    FILES.mount(device, target, "ext4", ())
+    run("mount", "-o", "remount,abort", str(target))
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "x").touch()
+    assert "stopped writing" in FILES.complaint(target)
+    FILES.unmount(target)
+    FILES.mount(device, target, "ext4", ())
+    assert "recorded 1 errors" in FILES.complaint(target)
+    FILES.unmount(target)
+    FILES.repair(device, "ext4")
+    FILES.mount(device, target, "ext4", ())
+    assert FILES.complaint(target) == ""

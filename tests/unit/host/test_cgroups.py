@@ -1,0 +1,93 @@
+"""Control groups, on folders that look like each kind of host."""
+
+from pathlib import Path
+
+import pytest
+
+from moorage.host.cgroups import ControlGroup
+from moorage.host.port import HostError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def legacy(tmp_path: Path) -> ControlGroup:
+    """A host that mounts version 1 controllers one by one."""
+    for name in ("cpu", "memory", "pids", "cpuset", "systemd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").touch()
+    for folder in ("cpuset", "cpuset/moorage", "cpuset/moorage/m"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for file, value in (("cpuset.cpus", "0-1"), ("cpuset.mems", "0")):
+            (tmp_path / folder / file).write_text(value if folder == "cpuset" else "")
+    return ControlGroup("moorage", "m", tmp_path)
+
+
+@pytest.fixture
+def unified(tmp_path: Path) -> ControlGroup:
+    """A host with version 2 alone, where one of the wanted controllers is missing."""
+    (tmp_path / "moorage").mkdir()
+    for folder in (tmp_path, tmp_path / "moorage"):
+        (folder / "cgroup.controllers").write_text("cpuset cpu memory pids rdma\n")
+        (folder / "cgroup.procs").touch()
+    return ControlGroup("moorage", "m", tmp_path)
+
+
+def text(group: ControlGroup, path: str) -> str:
+    return (group.root / path).read_text()
+
+
+def test_which_kind_of_host_is_read_from_what_is_mounted(legacy: ControlGroup) -> None:
+    assert not legacy.unified
+    assert {path.name for path in legacy.hierarchies} == {"cpu", "memory", "pids", "cpuset", "systemd"}
+
+
+def test_version_1_limits(legacy: ControlGroup) -> None:
+    legacy.create(cpus=2, memory=2048)
+    assert text(legacy, "memory/moorage/m/memory.limit_in_bytes") == str(2 * 1024**3)
+    assert text(legacy, "cpu/moorage/m/cpu.cfs_period_us") == "100000"
+    assert text(legacy, "cpu/moorage/m/cpu.cfs_quota_us") == "200000"
+
+
+def test_a_version_1_cpuset_takes_what_is_above_it(legacy: ControlGroup) -> None:
+    legacy.create(cpus=1, memory=512)
+    assert text(legacy, "cpuset/moorage/m/cpuset.cpus") == "0-1"
+    assert text(legacy, "cpuset/moorage/m/cpuset.mems") == "0"
+
+
+def test_version_2_limits(unified: ControlGroup) -> None:
+    unified.create(cpus=2, memory=1024)
+    assert text(unified, "moorage/m/memory.max") == str(1024**3)
+    assert text(unified, "moorage/m/cpu.max") == "200000 100000"
+
+
+def test_version_2_hands_down_the_controllers_that_the_host_has(unified: ControlGroup) -> None:
+    unified.create(cpus=1, memory=512)
+    for folder in ("", "moorage/"):
+        assert text(unified, f"{folder}cgroup.subtree_control") == "+cpu +cpuset +memory +pids"
+
+
+def test_making_it_again_is_fine(unified: ControlGroup) -> None:
+    unified.create(cpus=1, memory=512)
+    unified.create(cpus=2, memory=512)
+    assert text(unified, "moorage/m/cpu.max") == "200000 100000"
+
+
+def test_processes_at_any_depth_belong_to_it(unified: ControlGroup) -> None:
+    unified.create(cpus=1, memory=512)
+    for folder, pids in (("", "1\n"), ("system.slice", "2\n"), ("system.slice/x.service", "3\n4\n")):
+        (unified.folders[0] / folder).mkdir(exist_ok=True)
+        (unified.folders[0] / folder / "cgroup.procs").write_text(pids)
+    assert unified.processes() == {1, 2, 3, 4}
+
+
+def test_a_group_that_is_not_there_has_no_processes_and_can_be_removed(unified: ControlGroup) -> None:
+    gone = ControlGroup("other", "m", unified.root)
+    assert gone.processes() == set()
+    gone.remove()
+
+
+def test_a_group_in_use_is_told(unified: ControlGroup) -> None:
+    unified.create(cpus=1, memory=512)  # its files stand for processes: such a folder cannot be removed
+    with pytest.raises(HostError, match="is still in use"):
+        unified.remove(timeout=0.05)
