@@ -1,0 +1,305 @@
+"""A cloud in memory: keeps state as the real one does, and can be told to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict
+
+FLAVORS = (Flavor("m1.small", "f1", 1, 1024, 6), Flavor("m1.node", "f2", 2, 2048, 10))
+NODE_IMAGE = Image(
+    name="moorage-12-1.37.2-0",
+    id="image-1",
+    status="active",
+    created_at="2026-01-01T00:00:00Z",
+    properties={"os_distro": "moorage", "moorage_version": "12-1.37.2-0", "moorage_kubernetes_version": "v1.37.2"},
+    min_memory=1024,
+    min_disk=4,
+)
+LIMITS = {"instances": 20, "cores": 40, "ram": 65536, "networks": 10, "ports": 100}
+LIMITS |= {"routers": 10, "security_groups": 20, "floating_ips": 10}
+
+
+@dataclass
+class _Made:
+    """A stack and how far it is."""
+
+    stack: Stack
+    template: str
+    resources: list[StackResource]
+    looks: int = 0
+
+
+@dataclass
+class MemoryCloud:
+    """The port `Cloud`. A stack is done after it was looked at `looks` times.
+
+    Faults: `away` is why no service answers, its name first; `failing` maps a resource's path
+    ("worker_nodes/nodes/0/ready") to the reason for which it fails; `clinging` is how many deletions fail first;
+    `lost` is how many answers to `create_stack` get lost on their way back; `strays` are what a cluster's stack
+    forgot, `orphans` its servers that Heat does not know; `dead` is whether Heat's engine died: nothing gets on until
+    somebody asks it to.
+    """
+
+    flavor_list: Sequence[Flavor] = FLAVORS
+    image_list: list[Image] = field(default_factory=lambda: [NODE_IMAGE])
+    limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
+    looks: int = 2
+    away: str = ""
+    failing: dict[str, str] = field(default_factory=dict)
+    clinging: int = 0
+    lost: int = 0
+    strays: dict[str, list[str]] = field(default_factory=dict)
+    orphans: dict[str, list[str]] = field(default_factory=dict)
+    dead: bool = False
+    project: str = "project-1"
+    made: dict[str, _Made] = field(default_factory=dict)
+    _ids: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
+        self._answer()
+        found = self._find(name)
+        if found is None:
+            return None
+        self._age(found)
+        if found.stack.name not in self.made:
+            return None
+        return replace(found.stack, outputs=_outputs(found) if outputs else {})
+
+    def stacks(self, tag: str) -> list[Stack]:
+        self._answer()
+        return [replace(m.stack, parameters={}) for m in self.made.values() if tag in m.stack.tags]
+
+    def resources(self, stack: Stack) -> list[StackResource]:
+        self._answer()
+        found = self._find(stack.id)
+        return list(found.resources) if found else []
+
+    def create_stack(self, request: StackRequest) -> None:
+        self._answer()
+        if request.name in self.made:
+            raise Conflict(f"The Stack ({request.name}) already exists.")
+        parameters = _checked_parameters(request)
+        number = next(self._ids)
+        stack = Stack(
+            id=f"stack-{number}",
+            name=request.name,
+            status="CREATE_IN_PROGRESS",
+            reason="Stack CREATE started",
+            created_at="2026-01-02T03:04:05Z",
+            tags=request.tags,
+            parameters=parameters,
+        )
+        resources = [
+            StackResource(path, kind, "INIT_COMPLETE", physical_id=f"{request.name}-{number}-{index}")
+            for index, (path, kind) in enumerate(_tree(request.template, request.files, parameters))
+        ]
+        self.made[request.name] = _Made(stack, request.template, resources)
+        if self.lost:
+            self.lost -= 1
+            raise CloudUnreachable("Heat did not answer in time")
+
+    def delete_stack(self, stack: Stack) -> None:
+        self._answer()
+        found = self._find(stack.id)
+        self.dead = False
+        if found is not None and found.stack.status != "DELETE_IN_PROGRESS":
+            self._becomes(found, "DELETE_IN_PROGRESS", "Stack DELETE started")
+            found.looks = 0
+
+    def resume_stack(self, stack: Stack) -> None:
+        self._answer()
+        self.dead = False
+
+    def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        self._answer()
+        return self.orphans.pop(cluster, [])
+
+    def servers(self, cluster: str) -> list[Server]:
+        self._answer()
+        found = self.made.get(cluster)
+        begun = [] if found is None else [r for r in found.resources if r.type == "OS::Nova::Server" and _is_there(r)]
+        return sorted((_server(cluster, resource) for resource in begun), key=lambda server: server.name)
+
+    def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        self._answer()
+        known = set(ids)
+        there = [(name, resource) for name, made in self.made.items() for resource in made.resources]
+        left = [resource for name, resource in there if resource.physical_id in known or name == cluster]
+        return [*(f"{resource.type} {resource.physical_id}" for resource in left), *self.strays.get(cluster, ())]
+
+    def flavors(self) -> list[Flavor]:
+        self._answer()
+        return list(self.flavor_list)
+
+    def images(self) -> list[Image]:
+        self._answer()
+        return list(self.image_list)
+
+    def upload_image(
+        self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
+    ) -> None:
+        self._answer()
+        number = next(self._ids)
+        image = Image(
+            name, f"image-{number}", "active", f"2026-01-03T00:00:{number:02}Z", dict(properties), min_memory, min_disk
+        )
+        self.image_list.append(image)
+
+    def external_networks(self) -> list[str]:
+        self._answer()
+        return ["public"]
+
+    def addresses(self) -> list[str]:
+        self._answer()
+        return ["172.24.4.1"]
+
+    def quotas(self) -> dict[str, Quota]:
+        self._answer()
+        servers = sum(len(self.servers(name)) for name in self.made)
+        used = {"instances": servers, "cores": 2 * servers, "ram": 2048 * servers}
+        return {name: Quota(used.get(name, 0), limit) for name, limit in self.limits.items()}
+
+    def _answer(self) -> None:
+        if self.away:
+            raise CloudUnreachable(self.away, service=self.away.split()[0])
+
+    def _find(self, name_or_id: str) -> _Made | None:
+        return next((m for m in self.made.values() if name_or_id in (m.stack.name, m.stack.id)), None)
+
+    def _age(self, made: _Made) -> None:
+        """A look is a moment: resources get on, then the stack does."""
+        if self.dead or not made.stack.status.endswith("_IN_PROGRESS"):
+            return
+        made.looks += 1
+        if made.stack.status.startswith("DELETE"):
+            self._end(made)
+        elif made.looks > self.looks or any(r.status == "CREATE_FAILED" for r in made.resources):
+            self._finish(made)
+        else:
+            status = "CREATE_COMPLETE" if made.looks == self.looks else "CREATE_IN_PROGRESS"
+            made.resources = [self._moved(resource, status) for resource in made.resources]
+
+    def _finish(self, made: _Made) -> None:
+        failed = [resource for resource in made.resources if resource.status == "CREATE_FAILED"]
+        if not failed:
+            made.resources = [self._moved(resource, "CREATE_COMPLETE", last=True) for resource in made.resources]
+            failed = [resource for resource in made.resources if resource.status == "CREATE_FAILED"]
+        if failed:
+            self._becomes(made, "CREATE_FAILED", f"Resource CREATE failed: {failed[0].reason}")
+        else:
+            self._becomes(made, "CREATE_COMPLETE", "Stack CREATE completed successfully")
+
+    def _end(self, made: _Made) -> None:
+        if made.looks <= self.looks:
+            return
+        if self.clinging or made.stack.name in self.orphans:
+            self.clinging = max(self.clinging - 1, 0)
+            self._becomes(made, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use")
+        else:
+            del self.made[made.stack.name]
+
+    def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
+        """The resource in its new state; nodes say that they are ready, or not, at the last."""
+        reason = self.failing.get("/".join(resource.path))
+        if resource.type == "OS::Heat::WaitCondition" and not last:
+            return replace(resource, status="CREATE_IN_PROGRESS")
+        if reason is not None:
+            return replace(resource, status="CREATE_FAILED", reason=reason)
+        return replace(resource, status=status)
+
+    def _becomes(self, made: _Made, status: str, reason: str) -> None:
+        made.stack = replace(made.stack, status=status, reason=reason)
+
+
+def _checked_parameters(request: StackRequest) -> dict[str, Any]:
+    declared = _hot(request.template).get("parameters", {})
+    for name in request.parameters:
+        if name not in declared:
+            raise BadInput(f"Heat refused: The Parameter ({name}) was not defined in template.")
+    for name, schema in declared.items():
+        if name not in request.parameters and "default" not in schema:
+            raise BadInput(f"Heat refused: The Parameter ({name}) was not provided.")
+    values = {name: request.parameters.get(name, schema.get("default")) for name, schema in declared.items()}
+    return {name: "******" if declared[name].get("hidden") else _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: Any) -> str:
+    import json
+
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+@cache
+def _hot(text: str) -> dict[str, Any]:
+    import yaml
+
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
+def _tree(
+    template: str, files: Mapping[str, str], parameters: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every resource's path and type, nested stacks and groups unfolded."""
+    for name, body in _hot(template).get("resources", {}).items():
+        kind, path = body["type"], (*above, name)
+        yield path, kind
+        properties = {key: _value(value, parameters) for key, value in body.get("properties", {}).items()}
+        if kind in files:
+            yield from _tree(files[kind], files, properties, path)
+        elif kind == "OS::Heat::ResourceGroup":
+            member = properties["resource_def"]["type"]
+            for index in range(int(properties["count"])):
+                yield (*path, str(index)), member
+                if member in files:
+                    yield from _tree(files[member], files, {}, (*path, str(index)))
+
+
+def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict) and list(value) == ["get_param"] and isinstance(value["get_param"], str):
+        return parameters.get(value["get_param"])
+    return value
+
+
+def _outputs(made: _Made) -> dict[str, Any]:
+    """Outputs that are parameters, and those of the cluster's template; others are None, as what Heat cannot tell."""
+    signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in made.resources)
+    known = {
+        "api_address": "10.0.0.10",
+        "api_public_address": "172.24.4.20",
+        "api_url": "https://172.24.4.20:6443",
+        "ca_certificate": "the CA's certificate" if signalled else None,
+        "client_certificate": "the client's certificate" if signalled else None,
+    }
+    declared = _hot(made.template).get("outputs", {})
+    return {name: known.get(name, _parameter(body["value"], made.stack.parameters)) for name, body in declared.items()}
+
+
+def _parameter(value: Any, parameters: Mapping[str, Any]) -> Any:
+    found = _value(value, parameters)
+    return None if found is value and isinstance(value, dict) else found
+
+
+def _is_there(resource: StackResource) -> bool:
+    return resource.status in ("CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED")
+
+
+def _server(cluster: str, resource: StackResource) -> Server:
+    index = next((part for part in reversed(resource.path) if part.isdigit()), None)
+    group, role = ("default-worker", "worker") if index else ("control-plane", "control-plane")
+    status = {"CREATE_IN_PROGRESS": "BUILD", "CREATE_COMPLETE": "ACTIVE"}.get(resource.status, "ERROR")
+    return Server(
+        id=resource.physical_id,
+        name=f"{cluster}-{group}-{index or 0}",
+        status=status,
+        metadata={"moorage_cluster": cluster, "moorage_role": role, "moorage_group": group},
+        address=f"10.0.0.{10 + (int(index) + 1 if index else 0)}",
+        fault=resource.reason if status == "ERROR" else "",
+    )

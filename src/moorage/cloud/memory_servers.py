@@ -1,0 +1,42 @@
+"""Servers in memory."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+from dataclasses import replace
+
+from moorage.cloud.servers import Instance
+from moorage.model.errors import CloudUnreachable
+
+
+class MemoryInstances:
+    """The port `Instances`.
+
+    Faults: `away` is why the cloud does not answer; `unlisted` are ids that a list leaves out, as an answer that is
+    not whole does. `asked` are the calls so far.
+    """
+
+    def __init__(self, servers: Iterable[Instance] = ()) -> None:
+        self.servers = {server.id: server for server in servers}
+        self.away = ""
+        self.unlisted: set[str] = set()
+        self.asked: list[str] = []
+
+    def list(self, cluster: str) -> builtins.list[Instance]:
+        self._answer("list")
+        listed = (server for server in self.servers.values() if server.id not in self.unlisted)
+        return [server for server in listed if server.metadata.get("moorage_cluster") == cluster]
+
+    def get(self, id: str) -> Instance | None:
+        self._answer("get")
+        return self.servers.get(id)
+
+    def becomes(self, id: str, status: str) -> None:
+        """Give a server another status."""
+        self.servers[id] = replace(self.servers[id], status=status)
+
+    def _answer(self, call: str) -> None:
+        self.asked.append(call)
+        if self.away:
+            raise CloudUnreachable(self.away)

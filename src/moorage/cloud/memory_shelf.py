@@ -1,0 +1,70 @@
+"""Things in memory whose changes take their time: a change is complete after some looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+
+class Thing(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Thing)
+
+
+@dataclass
+class _Change(Generic[T]):
+    """What a thing becomes, None for gone, after so many more looks."""
+
+    then: T | None
+    looks: int
+
+
+class Shelf(Generic[T]):
+    """Things by id, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._things: dict[str, T] = {}
+        self._changes: dict[str, _Change[T]] = {}
+
+    def begin(self, now: T, then: T | None, looks: int) -> None:
+        """Put a thing that is `now` so and `then` so."""
+        self._things[now.id] = now
+        self._changes[now.id] = _Change(then, looks)
+
+    def settle(self, now: T) -> None:
+        """Put a thing that stays as it is."""
+        self._things[now.id] = now
+        self._changes.pop(now.id, None)
+
+    def peek(self, id: str) -> T | None:
+        """A thing as it is, without a look."""
+        return self._things.get(id)
+
+    def peek_all(self) -> list[T]:
+        return list(self._things.values())
+
+    def look(self, id: str) -> T | None:
+        """A thing as it is; its change comes nearer by that."""
+        seen = self._things.get(id)
+        change = self._changes.get(id)
+        if seen is not None and change is not None:
+            self._age(seen, change)
+            return self._things.get(id)
+        return seen
+
+    def look_all(self) -> list[T]:
+        looked = [self.look(id) for id in list(self._things)]
+        return [thing for thing in looked if thing is not None]
+
+    def _age(self, seen: T, change: _Change[T]) -> None:
+        change.looks -= 1
+        if change.looks >= 0:
+            return
+        del self._changes[seen.id]
+        if change.then is None:
+            del self._things[seen.id]
+        else:
+            self._things[seen.id] = change.then

@@ -1,0 +1,278 @@
+"""The real cloud: Heat, Nova, Neutron, Glance and Cinder of one project, few round trips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from moorage.cloud.openstack_servers import server_rows
+from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
+from moorage.cloud.rest import Rest
+from moorage.model.cluster import owned_by
+from moorage.model.errors import BadInput, Conflict, NotFound
+
+NETWORK_THINGS = {
+    "floatingips": "floating IP",
+    "routers": "router",
+    "networks": "network",
+    "subnets": "subnet",
+    "ports": "port",
+    "security_groups": "security group",
+}
+# Our name of a quota, and Neutron's.
+NETWORK_QUOTAS = {
+    "networks": "network",
+    "ports": "port",
+    "routers": "router",
+    "security_groups": "security_group",
+    "floating_ips": "floatingip",
+}
+LOAD_BALANCERS = "Octavia"  # whose ports are gone when Octavia deletes the load balancer, and are not to go before
+DEPTH = 4  # cluster > group > members > node
+
+
+class OpenStackCloud:
+    """The port `Cloud` on a real OpenStack."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    @classmethod
+    def connect(cls, name: str | None) -> OpenStackCloud:
+        """Use an entry of clouds.yaml, or the environment's credentials; BadInput when there are none."""
+        return cls(Rest.connect(name))
+
+    @property
+    def project(self) -> str:
+        return self.rest.project()
+
+    def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
+        try:
+            found = self.rest.get("orchestration", f"/stacks/{quote(name)}", resolve_outputs=str(outputs))
+        except NotFound:
+            return None
+        stack = _stack(found["stack"])
+        return None if stack.status == "DELETE_COMPLETE" else stack
+
+    def stacks(self, tag: str) -> list[Stack]:
+        return [_stack(row) for row in self.rest.get("orchestration", "/stacks", tags=tag)["stacks"]]
+
+    def resources(self, stack: Stack) -> list[StackResource]:
+        try:
+            rows = self.rest.get("orchestration", f"{_path(stack)}/resources", nested_depth=DEPTH)["resources"]
+        except NotFound:
+            return []
+        return _resources(rows, stack.id)
+
+    def create_stack(self, request: StackRequest) -> None:
+        body = {
+            "stack_name": request.name,
+            "template": request.template,
+            "files": dict(request.files),
+            "environment": {},
+            "parameters": dict(request.parameters),
+            "tags": ",".join(request.tags),
+            "timeout_mins": request.timeout_minutes,
+            "disable_rollback": True,
+        }
+        self.rest.post("orchestration", "/stacks", body)
+
+    def delete_stack(self, stack: Stack) -> None:
+        try:
+            self.rest.delete("orchestration", _path(stack))
+        except NotFound:
+            return
+
+    def resume_stack(self, stack: Stack) -> None:
+        try:
+            self.rest.patch("orchestration", _path(stack), {"parameters": {}})
+        except (NotFound, Conflict):
+            return
+
+    def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        servers = self.servers(cluster)
+        for server in servers:
+            self._end(server)
+        known, fields = set(ids), ["id", "network_id", "device_owner", "device_id"]
+        for port in self.rest.get("network", "/ports", fields=fields)["ports"]:
+            if port["network_id"] in known:
+                self._free(port)
+        return [f"server {server.name}" for server in servers]
+
+    def _free(self, port: Mapping[str, Any]) -> None:
+        owner, path = port["device_owner"], f"/ports/{port['id']}"
+        try:
+            if owner.startswith("network:router_interface"):
+                router = f"/routers/{port['device_id']}/remove_router_interface"
+                self.rest.put("network", router, {"port_id": port["id"]})
+            elif not owner.startswith(("compute:", LOAD_BALANCERS)):
+                self.rest.delete("network", path)
+            elif owner != LOAD_BALANCERS and not self._is_server(port["device_id"]):
+                # Neutron 29 lets a project delete no port that says it is a server's, but lets it say otherwise.
+                self.rest.put("network", path, {"port": {"device_id": "", "device_owner": ""}})
+                self.rest.delete("network", path)
+        except (NotFound, Conflict, BadInput):
+            return  # gone meanwhile, or Neutron's own, which goes with its network
+
+    def _is_server(self, id: str) -> bool:
+        try:
+            self.rest.get("compute", f"/servers/{id}")
+        except NotFound:
+            return False
+        return True
+
+    def _end(self, server: Server) -> None:
+        try:
+            self.rest.delete("compute", f"/servers/{server.id}")
+        except (NotFound, Conflict):
+            return  # gone meanwhile, or about to be
+
+    def servers(self, cluster: str) -> list[Server]:
+        return sorted((_server(row) for row in server_rows(self.rest, cluster)), key=lambda server: server.name)
+
+    def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        known, owned = set(ids), owned_by(cluster)
+        left = [f"server {server.name}" for server in self.servers(cluster)]
+        fields = ["id", "name", "floating_ip_address", "description"]
+        for collection, called in NETWORK_THINGS.items():
+            left += [
+                f"{called} {row.get('name') or row.get('floating_ip_address') or row['id']}"
+                for row in self.rest.get("network", f"/{collection}", fields=fields)[collection]
+                if row["id"] in known or row.get("description") == owned
+            ]
+        return left
+
+    def addresses(self) -> list[str]:
+        host = urlsplit(self.rest.endpoint("orchestration")).hostname or ""
+        return [host] if re.fullmatch(r"[0-9.]+", host) else []
+
+    def flavors(self) -> list[Flavor]:
+        rows = self.rest.get("compute", "/flavors/detail")["flavors"]
+        return [Flavor(row["name"], row["id"], row["vcpus"], row["ram"], row["disk"]) for row in rows]
+
+    def images(self) -> list[Image]:
+        return [_image(row) for row in self.rest.get("image", "/images", limit=1000)["images"]]
+
+    def upload_image(
+        self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
+    ) -> None:
+        made = self.rest.post(
+            "image",
+            "/images",
+            {
+                "name": name,
+                "disk_format": "raw",
+                "container_format": "bare",
+                "min_disk": min_disk,
+                "min_ram": min_memory,
+                **properties,
+            },
+        )
+        try:
+            self.rest.put_file("image", f"/images/{made['id']}/file", file)
+        except BaseException:
+            self.rest.delete("image", f"/images/{made['id']}")
+            raise
+
+    def external_networks(self) -> list[str]:
+        query: dict[str, Any] = {"router:external": "True", "fields": ["id", "name"]}
+        rows = self.rest.get("network", "/networks", **query)["networks"]
+        return [word for row in rows for word in (row["name"], row["id"]) if word]
+
+    def quotas(self) -> dict[str, Quota]:
+        return {**self._compute_quotas(), **self._network_quotas()}
+
+    def _compute_quotas(self) -> dict[str, Quota]:
+        limits = self.rest.get("compute", "/limits")["limits"]["absolute"]
+        pairs = {
+            "instances": ("totalInstancesUsed", "maxTotalInstances"),
+            "cores": ("totalCoresUsed", "maxTotalCores"),
+            "ram": ("totalRAMUsed", "maxTotalRAMSize"),
+        }
+        return {name: _quota(limits[used], limits[limit]) for name, (used, limit) in pairs.items()}
+
+    def _network_quotas(self) -> dict[str, Quota]:
+        rows = self.rest.get("network", f"/quotas/{self.project}/details.json")["quota"]
+        return {
+            ours: _quota(rows[theirs]["used"], rows[theirs]["limit"])
+            for ours, theirs in NETWORK_QUOTAS.items()
+            if theirs in rows
+        }
+
+
+def _path(stack: Stack) -> str:
+    return f"/stacks/{quote(stack.name)}/{stack.id}"
+
+
+def _stack(row: Mapping[str, Any]) -> Stack:
+    outputs = {output["output_key"]: output.get("output_value") for output in row.get("outputs", ())}
+    return Stack(
+        id=row["id"],
+        name=row["stack_name"],
+        status=row["stack_status"],
+        reason=row.get("stack_status_reason") or "",
+        created_at=row.get("creation_time") or "",
+        tags=tuple(row.get("tags") or ()),
+        parameters=row.get("parameters") or {},
+        outputs=outputs,
+    )
+
+
+def _resources(rows: Iterable[Mapping[str, Any]], root: str) -> list[StackResource]:
+    """Resources with their paths: a nested stack's id is the physical id of the resource that stands for it."""
+    rows = list(rows)
+    above = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
+    return [
+        StackResource(
+            path=_resource_path(row, above, root),
+            type=row["resource_type"],
+            status=row["resource_status"],
+            reason=row.get("resource_status_reason") or "",
+            physical_id=row.get("physical_resource_id") or "",
+        )
+        for row in rows
+    ]
+
+
+def _resource_path(row: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]], root: str) -> tuple[str, ...]:
+    names = [row["resource_name"]]
+    stack = _stack_of(row)
+    while stack and stack != root and stack in above:
+        names.append(above[stack]["resource_name"])
+        stack = _stack_of(above[stack])
+    return tuple(reversed(names))
+
+
+def _stack_of(row: Mapping[str, Any]) -> str:
+    link = next((link["href"] for link in row.get("links", ()) if link["rel"] == "stack"), "")
+    return str(link.rstrip("/").rsplit("/", 1)[-1])
+
+
+def _server(row: Mapping[str, Any]) -> Server:
+    fixed = [entry["addr"] for entries in row["addresses"].values() for entry in entries if _is_fixed(entry)]
+    fault = row.get("fault", {}).get("message", "")
+    return Server(row["id"], row["name"], row["status"], row["metadata"], fixed[0] if fixed else "", fault)
+
+
+def _is_fixed(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("OS-EXT-IPS:type", "fixed") == "fixed")
+
+
+def _image(row: Mapping[str, Any]) -> Image:
+    properties = {key: value for key, value in row.items() if isinstance(value, str)}
+    return Image(
+        name=row["name"] or "",
+        id=row["id"],
+        status=row["status"],
+        created_at=row["created_at"],
+        properties=properties,
+        min_memory=row["min_ram"],
+        min_disk=row["min_disk"],
+    )
+
+
+def _quota(used: int, limit: int) -> Quota:
+    return Quota(used, None if limit < 0 else limit)

@@ -1,0 +1,116 @@
+"""The real floating IPs and security group rules: Neutron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moorage.cloud.fronts import FloatingIP, Home, Rule, Subnet
+from moorage.cloud.rest import Rest
+from moorage.model.cluster import owned_by
+from moorage.model.errors import NotFound
+
+FIELDS = ["id", "floating_ip_address", "port_id", "description"]
+
+
+class OpenStackFronts:
+    """The port `Fronts` on Neutron."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    def home(self, cluster: str) -> Home | None:
+        subnet = self._of(cluster, "subnets", cluster)
+        group = self._of(cluster, "security-groups", f"{cluster}-nodes")
+        if subnet is None or group is None:
+            return None
+        router = self._of(cluster, "routers", cluster) or {}
+        outside = (router.get("external_gateway_info") or {}).get("network_id") or ""
+        return Home(_subnet(subnet), group["id"], outside)
+
+    def _of(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
+        rows = self.rest.get("network", f"/{collection}", name=name)[collection.replace("-", "_")]
+        return next((row for row in rows if row["description"] == owned_by(cluster)), None)
+
+    def subnet(self, id: str) -> Subnet | None:
+        try:
+            return _subnet(self.rest.get("network", f"/subnets/{id}")["subnet"])
+        except NotFound:
+            return None
+
+    def subnets(self, network: str) -> list[Subnet]:
+        found = [_subnet(row) for row in self.rest.get("network", "/subnets", network_id=network)["subnets"]]
+        return sorted(found, key=lambda subnet: subnet.name)
+
+    def floating_ips(self) -> list[FloatingIP]:
+        rows = self.rest.get("network", "/floatingips", fields=FIELDS, project_id=self.rest.project())
+        return [_floating(row) for row in rows["floatingips"]]
+
+    def create_floating(self, network: str, subnet: str, port: str, description: str, address: str = "") -> FloatingIP:
+        body = {
+            "floating_network_id": network,
+            "subnet_id": subnet,
+            "port_id": port,
+            "floating_ip_address": address,
+            "description": description,
+        }
+        wanted = {key: value for key, value in body.items() if value}
+        return _floating(self.rest.post("network", "/floatingips", {"floatingip": wanted})["floatingip"])
+
+    def map_floating(self, id: str, port: str) -> None:
+        self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"port_id": port or None}})
+
+    def describe_floating(self, id: str, description: str) -> None:
+        self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"description": description}})
+
+    def delete_floating(self, id: str) -> None:
+        self._delete(f"/floatingips/{id}")
+
+    def rules(self, group: str) -> list[Rule]:
+        rows = self.rest.get("network", "/security-group-rules", security_group_id=group, direction="ingress")
+        return [_rule(row) for row in rows["security_group_rules"] if _lets_one_port_in(row)]
+
+    def create_rule(self, rule: Rule) -> None:
+        body = {
+            "security_group_id": rule.group,
+            "direction": "ingress",
+            "ethertype": "IPv6" if ":" in rule.cidr else "IPv4",
+            "protocol": rule.protocol,
+            "port_range_min": rule.port,
+            "port_range_max": rule.port,
+            "remote_ip_prefix": rule.cidr,
+            "description": rule.description,
+        }
+        self.rest.post("network", "/security-group-rules", {"security_group_rule": body})
+
+    def delete_rule(self, id: str) -> None:
+        self._delete(f"/security-group-rules/{id}")
+
+    def _delete(self, path: str) -> None:
+        try:
+            self.rest.delete("network", path)
+        except NotFound:
+            return
+
+
+def _subnet(row: Mapping[str, Any]) -> Subnet:
+    return Subnet(row["id"], row["name"] or "", row["cidr"], tuple(row.get("tags") or ()))
+
+
+def _floating(row: Mapping[str, Any]) -> FloatingIP:
+    return FloatingIP(row["id"], row["floating_ip_address"], row["port_id"] or "", row["description"] or "")
+
+
+def _lets_one_port_in(row: Mapping[str, Any]) -> bool:
+    return bool(row["remote_ip_prefix"] and row["port_range_min"] and row["port_range_min"] == row["port_range_max"])
+
+
+def _rule(row: Mapping[str, Any]) -> Rule:
+    return Rule(
+        group=row["security_group_id"],
+        protocol=row["protocol"],
+        port=row["port_range_min"],
+        cidr=row["remote_ip_prefix"],
+        description=row["description"] or "",
+        id=row["id"],
+    )

@@ -1,0 +1,163 @@
+"""The volumes of a real cloud: Cinder, and Nova for attachments."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from moorage.cloud.rest import Rest
+from moorage.cloud.volume_rows import snapshot_row, volume_row
+from moorage.cloud.volumes import CinderSnapshot, CinderVolume, NewVolume
+from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
+
+CINDER = "block-storage"
+# Cinder's microversions (cinder/api/microversions.py) from which it ...
+MESSAGES_BY_RESOURCE = "3.5"  # filters the messages to users
+ATTACHMENTS = "3.27"  # has attachments as things of their own
+EXTENDS_ATTACHED = "3.42"  # extends an attached volume
+
+T = TypeVar("T")
+
+
+class OpenStackVolumes:
+    """The port `Volumes` on Cinder and Nova."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    def create(self, wanted: NewVolume) -> CinderVolume:
+        with _quota():
+            return volume_row(self.rest.post(CINDER, "/volumes", {"volume": _body(wanted)})["volume"])
+
+    def get(self, id: str) -> CinderVolume | None:
+        return _or_none(lambda: volume_row(self.rest.get(CINDER, f"/volumes/{id}")["volume"]))
+
+    def list(self, name: str = "") -> builtins.list[CinderVolume]:
+        found = [volume_row(row) for row in self._rows("volumes", name)]
+        return [volume for volume in found if name in ("", volume.name)]
+
+    def delete(self, id: str) -> None:
+        with _status():
+            self.rest.delete(CINDER, f"/volumes/{id}")
+
+    def extend(self, id: str, size: int) -> None:
+        self._action(id, {"os-extend": {"new_size": size}}, EXTENDS_ATTACHED)
+
+    def retype(self, id: str, type: str) -> None:
+        if type not in self.types().values():
+            raise NotFound(f"Cinder knows no volume type {type!r}")
+        self._action(id, {"os-retype": {"new_type": type, "migration_policy": "on-demand"}})
+
+    def why(self, id: str) -> str:
+        told = self.rest.get(
+            CINDER, "/messages", microversion=MESSAGES_BY_RESOURCE, resource_uuid=id, sort="created_at:desc", limit=1
+        )["messages"]
+        return str(told[0]["user_message"]) if told else ""
+
+    def create_snapshot(self, name: str, volume: str, force: bool, metadata: Mapping[str, str]) -> CinderSnapshot:
+        body = {"name": name, "volume_id": volume, "force": force, "metadata": dict(metadata)}
+        with _status():
+            return snapshot_row(self.rest.post(CINDER, "/snapshots", {"snapshot": body})["snapshot"])
+
+    def get_snapshot(self, id: str) -> CinderSnapshot | None:
+        return _or_none(lambda: snapshot_row(self.rest.get(CINDER, f"/snapshots/{id}")["snapshot"]))
+
+    def snapshots(self, name: str = "") -> builtins.list[CinderSnapshot]:
+        found = [snapshot_row(row) for row in self._rows("snapshots", name)]
+        return [snapshot for snapshot in found if name in ("", snapshot.name)]
+
+    def delete_snapshot(self, id: str) -> None:
+        with _status():
+            self.rest.delete(CINDER, f"/snapshots/{id}")
+
+    def attached(self, server: str) -> frozenset[str] | None:
+        path = f"/servers/{server}/os-volume_attachments"
+        return _or_none(
+            lambda: frozenset(row["volumeId"] for row in self.rest.get("compute", path)["volumeAttachments"])
+        )
+
+    def attach(self, server: str, volume: str) -> None:
+        with _status():
+            body = {"volumeAttachment": {"volumeId": volume}}
+            self.rest.post("compute", f"/servers/{server}/os-volume_attachments", body)
+
+    def detach(self, server: str, volume: str) -> None:
+        with _status():
+            self.rest.delete("compute", f"/servers/{server}/os-volume_attachments/{volume}")
+
+    def forget(self, attachment: str) -> None:
+        with _status():
+            self.rest.delete(CINDER, f"/attachments/{attachment}", microversion=ATTACHMENTS)
+
+    def types(self) -> Mapping[str, str]:
+        return {row["id"]: row["name"] for row in self.rest.get(CINDER, "/types")["volume_types"]}
+
+    def zones(self) -> builtins.list[str]:
+        rows = self.rest.get(CINDER, "/os-availability-zone")["availabilityZoneInfo"]
+        return sorted(row["zoneName"] for row in rows if row["zoneState"]["available"])
+
+    def room(self, type: str = "") -> int | None:
+        path = f"/os-quota-sets/{self.rest.project()}"
+        told = self.rest.get(CINDER, path, usage="true")["quota_set"]
+        names = ("gigabytes", f"gigabytes_{type}") if type else ("gigabytes",)
+        rooms = [_left(told[name]) for name in names if name in told and told[name]["limit"] >= 0]
+        return min(rooms, default=None)
+
+    def _action(self, id: str, body: Mapping[str, Any], microversion: str = "") -> None:
+        with _status():
+            self.rest.post(CINDER, f"/volumes/{id}/action", body, microversion=microversion)
+
+    def _rows(self, kind: str, name: str) -> Iterator[Mapping[str, Any]]:
+        """All rows, page by page; the name is given to Cinder so that its answer is short."""
+        query = {"name": name} if name else {}
+        while True:
+            page = self.rest.get(CINDER, f"/{kind}/detail", **query)
+            yield from page[kind]
+            if not page[kind] or not page.get(f"{kind}_links"):
+                return
+            query["marker"] = page[kind][-1]["id"]
+
+
+def _body(wanted: NewVolume) -> dict[str, Any]:
+    given = {
+        "volume_type": wanted.type,
+        "availability_zone": wanted.zone,
+        "snapshot_id": wanted.snapshot,
+        "source_volid": wanted.source,
+    }
+    chosen = {key: value for key, value in given.items() if value}
+    return {"name": wanted.name, "size": wanted.size, "metadata": dict(wanted.metadata)} | chosen
+
+
+def _or_none(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except NotFound:
+        return None
+
+
+def _left(quota: Mapping[str, int]) -> int:
+    return max(0, quota["limit"] - quota["in_use"] - quota["reserved"])
+
+
+@contextmanager
+def _quota() -> Iterator[None]:
+    """Tell the refusals that are of a limit, which neither Cinder nor Nova always calls a quota."""
+    try:
+        yield
+    except BadInput as error:
+        if "exceeded" not in error.message:
+            raise
+        raise QuotaExceeded(error.message, "free some, or ask the cloud's operator for more") from error
+
+
+@contextmanager
+def _status() -> Iterator[None]:
+    """Cinder, and Nova after it, answer 400 when a status does not allow a change; we call it Conflict."""
+    try:
+        with _quota():
+            yield
+    except BadInput as error:
+        raise Conflict(error.message) from error

@@ -1,0 +1,220 @@
+"""Speak to an OpenStack's services over HTTP, and say in plain words when that does not work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moorage.model.errors import (
+    BadInput,
+    CloudUnreachable,
+    Conflict,
+    Failed,
+    MoorageError,
+    NotFound,
+    QuotaExceeded,
+)
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+
+NAMES = {
+    "identity": "Keystone",
+    "orchestration": "Heat",
+    "compute": "Nova",
+    "network": "Neutron",
+    "image": "Glance",
+    "block-storage": "Cinder",
+    "load-balancer": "Octavia",
+}
+# Glance, Neutron and Octavia publish their root in the catalog; the API lives under its version.
+VERSIONS = {"image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
+# Seconds for one answer, unless clouds.yaml has an api_timeout: without a limit a service that hangs would hang us.
+ANSWER_TIMEOUT = 60.0
+
+
+class Rest:
+    """One authenticated project; the token is fetched at the first call and renewed by itself.
+
+    Addresses come from the catalog as they are, without a round of version discovery.
+    """
+
+    def __init__(self, session: Session, cloud: str, region: str | None, interface: str) -> None:
+        self.session = session
+        self.cloud = cloud
+        self.region = region
+        self.interface = interface
+        self._endpoints: dict[str, str] = {}
+
+    @classmethod
+    def connect(cls, name: str | None) -> Rest:
+        """Read clouds.yaml or OS_* variables; nothing is asked of the cloud yet."""
+        from keystoneauth1 import exceptions as identity
+        from openstack import exceptions as sdk
+        from openstack.config import OpenStackConfig
+
+        try:
+            config = OpenStackConfig().get_one(cloud=name)
+            session = config.get_session()
+        except (sdk.ConfigException, identity.MissingRequiredOptions, identity.MissingAuthPlugin) as error:
+            raise _no_credentials(name, error) from error
+        session.timeout = session.timeout or ANSWER_TIMEOUT
+        return cls(session, config.name, config.get_region_name(), str(config.get_interface() or "public"))
+
+    def endpoint(self, service: str) -> str:
+        """The service's address in the catalog, with the API's version at its end."""
+        if service not in self._endpoints:
+            found = self._listed(service)
+            if not found:
+                raise CloudUnreachable(
+                    f"the cloud {self.cloud!r} has no {NAMES[service]} (service type {service!r}) in its catalog"
+                    + (f" for region {self.region!r}" if self.region else ""),
+                    "ask its operator, or choose another cloud with --cloud",
+                )
+            base, version = found.rstrip("/"), VERSIONS.get(service, "")
+            self._endpoints[service] = base if base.endswith(version) else base + version
+        return self._endpoints[service]
+
+    def offers(self, service: str) -> bool:
+        """Whether the catalog has such a service."""
+        return bool(self._listed(service))
+
+    def _listed(self, service: str) -> str:
+        words: dict[str, Any] = {"service_type": service, "interface": self.interface, "region_name": self.region}
+        return self._guarded(service, lambda: self.session.get_endpoint(**words)) or ""
+
+    def project(self) -> str:
+        """Id of the project that the credentials are for."""
+        return str(self._guarded("identity", self.session.get_project_id))
+
+    def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
+        """GET, as a mapping; NotFound when it is not there. `microversion` is the service's, as in "2.47"."""
+        return _body(self._send("GET", service, path, params=query, **_versioned(service, microversion)))
+
+    def post(self, service: str, path: str, body: Mapping[str, Any], *, microversion: str = "") -> dict[str, Any]:
+        """POST; Conflict when it is there already, BadInput or QuotaExceeded when the service refuses it."""
+        return _body(self._send("POST", service, path, json=body, **_versioned(service, microversion)))
+
+    def put(self, service: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT; the errors of `post` and NotFound."""
+        return _body(self._send("PUT", service, path, json=body))
+
+    def patch(self, service: str, path: str, body: Mapping[str, Any]) -> None:
+        """PATCH; the errors of `post` and NotFound. Heat answers it without JSON."""
+        self._send("PATCH", service, path, json=body)
+
+    def put_file(self, service: str, path: str, file: Path) -> None:
+        """PUT a file's bytes, without reading it into memory."""
+        with file.open("rb") as stream:
+            self._send("PUT", service, path, data=stream, headers={"Content-Type": "application/octet-stream"})
+
+    def delete(self, service: str, path: str, *, microversion: str = "") -> None:
+        """DELETE; NotFound when it is not there."""
+        self._send("DELETE", service, path, **_versioned(service, microversion))
+
+    def _send(self, method: str, service: str, path: str, **words: Any) -> Any:
+        url = self.endpoint(service) + path
+        answer = self._guarded(
+            service,
+            lambda: self.session.request(url, method, raise_exc=False, authenticated=True, **words),
+        )
+        if answer.status_code >= 400:
+            raise _refusal(service, url, answer.status_code, answer.text)
+        return answer
+
+    def _guarded(self, service: str, call: Any) -> Any:
+        from keystoneauth1 import exceptions as identity
+
+        try:
+            return call()
+        except identity.Unauthorized as error:
+            raise CloudUnreachable(
+                f"Keystone refused the credentials of the cloud {self.cloud!r}: {_plain(error)}",
+                "check user name, password and project in clouds.yaml (or OS_* variables)",
+            ) from error
+        except (identity.ConnectFailure, identity.ConnectTimeout, identity.SSLError) as error:
+            raise _unreachable(service, self.cloud, error) from error
+        except (identity.DiscoveryFailure, identity.HttpError) as error:
+            raise CloudUnreachable(
+                f"Keystone of the cloud {self.cloud!r} did not let us in: {_plain(error)}"
+            ) from error
+
+
+# Cinder's microversions go by its former service type.
+VERSIONED = {"block-storage": "volume"}
+
+
+def _versioned(service: str, microversion: str) -> dict[str, Any]:
+    named = f"{VERSIONED.get(service, service)} {microversion}"
+    return {"headers": {"OpenStack-API-Version": named}} if microversion else {}
+
+
+def _body(answer: Any) -> dict[str, Any]:
+    return answer.json() if answer.content else {}
+
+
+def _no_credentials(name: str | None, error: Exception) -> MoorageError:
+    if name:
+        return BadInput(
+            f"no cloud {name!r} in clouds.yaml: {_plain(error)}",
+            "name one of its entries with --cloud; no cloud at hand? moorage demo up starts one here",
+        )
+    return BadInput(
+        f"no cloud was named, and the environment holds no credentials: {_plain(error)}",
+        "moorage --cloud NAME …, with NAME an entry of clouds.yaml; no cloud at hand? moorage demo up starts one here",
+    )
+
+
+def _unreachable(service: str, cloud: str, error: Exception) -> CloudUnreachable:
+    address = re.search(r"https?://[^\s/:]+(:\d+)?", str(error))
+    where = address.group(0) if address else "its address"
+    asked = next((NAMES[kind] for kind, port in _PORTS.items() if where.endswith(f":{port}")), NAMES[service])
+    why = "connection refused" if "refused" in str(error) else "no answer in time" if "imed out" in str(error) else ""
+    return CloudUnreachable(
+        f"{asked} of the cloud {cloud!r} does not answer at {where}" + (f": {why}" if why else f": {_plain(error)}"),
+        "is the cloud up? a local one: moorage cloud status",
+        asked,
+    )
+
+
+# The identity service is asked on the way to any other: its usual port tells which of both did not answer.
+_PORTS = {"identity": 5000}
+
+
+def _refusal(service: str, url: str, status: int, text: str) -> MoorageError:
+    said = _message(text)
+    if status == 404:
+        return NotFound(f"{NAMES[service]} knows no {url}")
+    if status in (403, 409, 413) and "quota" in said.lower():
+        return QuotaExceeded(f"{NAMES[service]} refused: {said}", "free some, or ask the cloud's operator for more")
+    if status == 409:
+        return Conflict(said)
+    if status in (400, 403, 413, 501):
+        return BadInput(f"{NAMES[service]} refused: {said}")
+    if status >= 500:
+        return CloudUnreachable(f"{NAMES[service]} answered {status} at {url}: {said}", "try again in a moment")
+    return Failed(f"{NAMES[service]} answered {status} at {url}: {said}")
+
+
+def _message(text: str) -> str:
+    """The sentence in an OpenStack error answer, whatever its wrapping."""
+    import json
+
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text.strip()[:300]
+    while isinstance(body, dict):
+        inner = body.get("error", body.get("NeutronError"))
+        if inner is None and len(body) == 1:
+            inner = next(iter(body.values()))
+        if not isinstance(inner, dict | str):
+            return str(body.get("message") or body.get("explanation") or body.get("faultstring") or body)
+        body = inner
+    return str(body)
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,172 @@
+"""The cloud port: OpenStack itself and the cloud in memory behave the same.
+
+MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud of the tests' own.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from moorage.cloud.memory import MemoryCloud
+from moorage.cloud.openstack import OpenStackCloud
+from moorage.cloud.port import StackRequest
+from moorage.model.errors import BadInput, Conflict
+
+# openstacksdk 4.22 warns of its own InfluxDB support at every connection.
+pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+
+OUTER = """
+heat_template_version: 2021-04-16
+parameters:
+  word: {type: string}
+  table: {type: json, default: {}}
+  secret: {type: string, hidden: true, default: hush}
+resources:
+  network:
+    type: OS::Neutron::Net
+    properties:
+      value_specs: {description: {list_join: [" ", [Moorage cluster, {get_param: OS::stack_name}]]}}
+  inner: {type: inner.yaml}
+outputs:
+  word: {value: {get_param: word}}
+"""
+INNER = """
+heat_template_version: 2021-04-16
+resources:
+  value: {type: OS::Heat::Value, properties: {value: 1}}
+"""
+
+
+@pytest.fixture(params=["memory", "openstack"])
+def cloud_port(request):
+    if request.param == "memory":
+        return MemoryCloud()
+    return OpenStackCloud.connect(request.getfixturevalue("cloud_entry"))
+
+
+def until(ask, what, seconds=60):
+    """Ask until the answer is what we wait for; returns it."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        answer = ask()
+        if what(answer):
+            return answer
+        time.sleep(0.3)
+    raise AssertionError(f"still {answer}")
+
+
+@pytest.fixture
+def tag():
+    return f"contract-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def stack(cloud_port, tag):
+    name = f"c{uuid.uuid4().hex[:8]}"
+    request = StackRequest(name, OUTER, {"inner.yaml": INNER}, {"word": "hello", "table": {"a": "b"}}, ("moorage", tag))
+    cloud_port.create_stack(request)
+    yield until(lambda: cloud_port.stack(name), lambda found: found.status == "CREATE_COMPLETE")
+    left = cloud_port.stack(name)
+    if left is not None:
+        cloud_port.delete_stack(left)
+        until(lambda: cloud_port.stack(name), lambda found: found is None)
+
+
+def test_a_stack_is_found_by_name_by_id_and_by_tag(cloud_port, stack, tag):
+    assert cloud_port.stack(stack.id).name == stack.name
+    assert set(stack.tags) == {"moorage", tag}
+    assert [found.id for found in cloud_port.stacks(tag)] == [stack.id]
+    assert cloud_port.stacks("no-such-tag") == []
+    assert cloud_port.stack("no-such-stack") is None
+
+
+def test_parameters_come_back_as_text_and_hidden_ones_as_stars(stack):
+    assert stack.parameters["word"] == "hello"
+    assert stack.parameters["table"] == '{"a": "b"}'
+    assert set(stack.parameters["secret"]) == {"*"}
+
+
+def test_outputs_come_on_request(cloud_port, stack):
+    assert cloud_port.stack(stack.id).outputs == {}
+    assert cloud_port.stack(stack.id, outputs=True).outputs == {"word": "hello"}
+
+
+def test_resources_of_nested_stacks_have_their_path(cloud_port, stack):
+    found = {"/".join(resource.path): resource for resource in cloud_port.resources(stack)}
+    assert set(found) == {"network", "inner", "inner/value"}
+    assert {resource.status for resource in found.values()} == {"CREATE_COMPLETE"}
+    assert found["network"].type == "OS::Neutron::Net"
+    assert found["network"].physical_id
+
+
+def test_a_name_can_be_taken_once(cloud_port, stack):
+    with pytest.raises(Conflict, match="already exists"):
+        cloud_port.create_stack(StackRequest(stack.name, OUTER, {"inner.yaml": INNER}, {"word": "again"}, ()))
+
+
+def test_what_a_stack_made_is_left_until_it_is_deleted(cloud_port, stack):
+    ids = [resource.physical_id for resource in cloud_port.resources(stack) if resource.path == ("network",)]
+    assert len(cloud_port.leftovers("nobody", ids)) == 1
+    assert cloud_port.leftovers(stack.name, []), "known by what they say of themselves"
+    cloud_port.delete_stack(stack)
+    cloud_port.delete_stack(stack)
+    until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
+    cloud_port.delete_stack(stack)
+    assert cloud_port.leftovers(stack.name, ids) == []
+    assert cloud_port.resources(stack) == []
+
+
+def test_a_stack_that_is_asked_to_go_on_keeps_what_it_has(cloud_port, stack):
+    before = {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)}
+    cloud_port.resume_stack(stack)
+    seen = until(lambda: cloud_port.stack(stack.id), lambda found: found.status.endswith("_COMPLETE"))
+    assert seen.parameters == stack.parameters
+    assert {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)} == before
+    cloud_port.delete_stack(stack)
+    until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
+    cloud_port.resume_stack(stack)
+    assert cloud_port.stack(stack.name) is None
+
+
+@pytest.mark.parametrize("parameters", [{}, {"word": "w", "unknown": "u"}], ids=["missing", "unknown"])
+def test_parameters_that_do_not_fit_are_refused(cloud_port, parameters):
+    with pytest.raises(BadInput, match="refused"):
+        cloud_port.create_stack(StackRequest("refused", OUTER, {"inner.yaml": INNER}, parameters, ()))
+    assert cloud_port.stack("refused") is None
+
+
+def test_what_the_cloud_offers(cloud_port):
+    flavor = next(flavor for flavor in cloud_port.flavors() if flavor.name == "m1.node")
+    assert (flavor.vcpus, flavor.memory, flavor.disk) == (2, 2048, 10)
+    assert "public" in cloud_port.external_networks()
+    assert cloud_port.addresses() == ["172.24.4.1"]
+    assert cloud_port.project == cloud_port.project != ""
+
+
+def test_quotas_are_known_by_our_names(cloud_port):
+    quotas = cloud_port.quotas()
+    names = {"instances", "cores", "ram", "networks", "ports", "routers", "security_groups", "floating_ips"}
+    assert names <= set(quotas)
+    assert all(quota.used >= 0 and (quota.left is None or quota.left >= 0) for quota in quotas.values())
+
+
+def test_nobody_has_no_servers(cloud_port):
+    assert cloud_port.servers("nobody") == []
+    assert cloud_port.leftovers("nobody", []) == []
+
+
+def test_an_uploaded_image_is_among_the_images(cloud_port, tmp_path):
+    file = tmp_path / "image.raw"
+    file.write_bytes(b"not much" * 1000)
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    cloud_port.upload_image(name, file, min_disk=4, min_memory=1024, properties={"moorage_try": "yes"})
+    found = next(image for image in cloud_port.images() if image.name == name)
+    try:
+        assert (found.status, found.min_disk, found.min_memory) == ("active", 4, 1024)
+        assert found.properties["moorage_try"] == "yes"
+    finally:
+        if isinstance(cloud_port, OpenStackCloud):
+            cloud_port.rest.delete("image", f"/images/{found.id}")

@@ -1,0 +1,102 @@
+"""The port of a cluster's servers: Nova and the servers in memory behave the same.
+
+MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud of the tests' own.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.openstack_servers import OpenStackInstances
+from moorage.cloud.rest import Rest
+from moorage.cloud.servers import Instance
+
+pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+
+
+class InMemory:
+    def __init__(self):
+        self.port = MemoryInstances()
+
+    def make(self, cluster):
+        server = Instance(
+            str(uuid.uuid4()), f"{cluster}-x", "ACTIVE", "m1.node", "nova", (), {"moorage_cluster": cluster}
+        )
+        self.port.servers[server.id] = server
+        return server.id
+
+    def delete(self, id):
+        self.port.servers.pop(id, None)
+
+
+class InNova:
+    """Servers without a network: what is asked is what Nova knows of them."""
+
+    def __init__(self, entry):
+        self.rest = Rest.connect(entry)
+        self.port = OpenStackInstances(self.rest)
+
+    def make(self, cluster):
+        flavors = self.rest.get("compute", "/flavors")["flavors"]
+        image = next(i for i in self.rest.get("image", "/images")["images"] if i["status"] == "active")
+        wanted = {
+            "name": f"{cluster}-x",
+            "flavorRef": next(flavor["id"] for flavor in flavors if flavor["name"] == "m1.node"),
+            "imageRef": image["id"],
+            "networks": "none",
+            "metadata": {"moorage_cluster": cluster},
+        }
+        asked = {"OpenStack-API-Version": "compute 2.37"}  # the first that knows "networks": "none"
+        answer = self.rest.session.post(
+            f"{self.rest.endpoint('compute')}/servers", json={"server": wanted}, headers=asked
+        )
+        return answer.json()["server"]["id"]
+
+    def delete(self, id):
+        self.rest.delete("compute", f"/servers/{id}")
+
+
+@pytest.fixture(params=["memory", "openstack"])
+def nova(request):
+    if request.param == "memory":
+        return InMemory()
+    return InNova(request.getfixturevalue("cloud_entry"))
+
+
+@pytest.fixture
+def cluster():
+    return f"c{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def server(nova, cluster):
+    made = nova.make(cluster)
+    yield made
+    if nova.port.get(made) is not None:
+        nova.delete(made)
+
+
+def test_a_server_is_found_by_cluster_and_by_id(nova, cluster, server):
+    [listed] = nova.port.list(cluster)
+    got = nova.port.get(server)
+    assert listed.id == got.id == server
+    assert (got.name, got.flavor) == (f"{cluster}-x", "m1.node")
+    assert got.metadata["moorage_cluster"] == cluster
+    assert nova.port.list(f"{cluster}-other") == []
+
+
+def test_a_deleted_server_is_gone(nova, cluster, server):
+    nova.delete(server)
+    ends = time.monotonic() + 30
+    while nova.port.get(server) is not None:
+        assert time.monotonic() < ends, "still there"
+        time.sleep(0.3)
+    assert nova.port.list(cluster) == []
+
+
+def test_who_was_never_there_is_none(nova):
+    assert nova.port.get(str(uuid.uuid4())) is None

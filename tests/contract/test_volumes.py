@@ -1,0 +1,260 @@
+"""The port of volumes: Cinder with Nova, and the volumes in memory behave the same.
+
+MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud of the tests' own.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+import servers
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.openstack_volumes import OpenStackVolumes
+from moorage.cloud.rest import Rest
+from moorage.cloud.volumes import BUSY, NewVolume
+from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
+
+pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+
+
+class InMemory:
+    def __init__(self):
+        self.port = MemoryVolumes()
+
+    def make_server(self):
+        id = str(uuid.uuid4())
+        self.port.servers.add(id)
+        return id
+
+    def delete_server(self, id):
+        self.port.servers.discard(id)
+
+
+class InTheCloud:
+    def __init__(self, entry):
+        self.rest = Rest.connect(entry)
+        self.port = OpenStackVolumes(self.rest)
+
+    def make_server(self):
+        return servers.made(self.rest)
+
+    def delete_server(self, id):
+        servers.deleted(self.rest, id)
+
+
+@pytest.fixture(params=["memory", "openstack"])
+def storage(request):
+    if request.param == "memory":
+        return InMemory()
+    return InTheCloud(request.getfixturevalue("cloud_entry"))
+
+
+@pytest.fixture
+def port(storage):
+    return storage.port
+
+
+def until(ask, what, seconds=60):
+    """Ask until the answer is what we wait for; returns it."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        answer = ask()
+        if what(answer):
+            return answer
+        time.sleep(0.2)
+    raise AssertionError(f"still {answer}")
+
+
+def settled(port, id):
+    """The volume once nothing is under way."""
+    return until(lambda: port.get(id), lambda volume: volume is None or volume.status not in BUSY)
+
+
+def settled_snapshot(port, id):
+    return until(lambda: port.get_snapshot(id), lambda found: found is None or found.status not in BUSY)
+
+
+@pytest.fixture
+def name():
+    return f"pvc-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def make(port):
+    """Makes volumes that are gone after the test, with their snapshots."""
+    made = []
+
+    def new(name, size=1, **words):
+        volume = port.create(NewVolume(name, size, **words))
+        made.append(volume.id)
+        return settled(port, volume.id)
+
+    yield new
+    for id in reversed(made):
+        remove(port, id)
+
+
+def remove(port, id):
+    for snapshot in [found for found in port.snapshots() if found.volume == id]:
+        port.delete_snapshot(settled_snapshot(port, snapshot.id).id)
+        settled_snapshot(port, snapshot.id)
+    if settled(port, id) is not None:
+        port.delete(id)
+        assert settled(port, id) is None
+
+
+@pytest.fixture
+def volume(make, name):
+    return make(name, metadata={"moorage": "contract"})
+
+
+@pytest.fixture
+def server(storage):
+    made = storage.make_server()
+    yield made
+    storage.delete_server(made)
+    assert storage.port.attached(made) is None
+
+
+def test_a_volume_is_found_by_id_and_by_its_exact_name(port, volume, name):
+    assert (volume.name, volume.size, volume.status, volume.attachments) == (name, 1, "available", ())
+    assert volume.metadata["moorage"] == "contract"
+    assert volume.type in port.types().values()
+    assert volume.zone in port.zones()
+    assert volume.created_at > 0
+    assert port.get(volume.id) == volume
+    assert [found.id for found in port.list(name)] == [volume.id]
+    assert volume.id in {found.id for found in port.list()}
+    assert port.list(name[:-1]) == []
+
+
+def test_the_same_request_twice_is_two_volumes(port, make, name):
+    first, second = make(name), make(name)
+    assert first.id != second.id
+    assert {found.id for found in port.list(name)} == {first.id, second.id}
+
+
+def test_a_deleted_volume_is_gone_and_so_it_is_for_who_comes_late(port, make, name):
+    volume = make(name)
+    port.delete(volume.id)
+    assert settled(port, volume.id) is None
+    assert port.list(name) == []
+    with pytest.raises(NotFound):
+        port.delete(volume.id)
+
+
+def test_what_was_never_there(port, server):
+    nobody = str(uuid.uuid4())
+    assert port.get(nobody) is None
+    assert port.get("no-uuid") is None
+    assert port.get_snapshot(nobody) is None
+    assert port.attached(nobody) is None
+    for change in (
+        lambda: port.delete(nobody),
+        lambda: port.extend(nobody, 2),
+        lambda: port.retype(nobody, next(iter(port.types().values()))),
+        lambda: port.create_snapshot("s", nobody, True, {}),
+        lambda: port.delete_snapshot(nobody),
+        lambda: port.attach(server, nobody),
+        lambda: port.detach(server, nobody),
+        lambda: port.forget(nobody),
+    ):
+        with pytest.raises(NotFound):
+            change()
+
+
+def test_a_volume_of_unknown_type_source_or_zone_is_refused(port, name):
+    for wanted in (
+        NewVolume(name, 1, type="no-such-type"),
+        NewVolume(name, 1, snapshot=str(uuid.uuid4())),
+        NewVolume(name, 1, source=str(uuid.uuid4())),
+    ):
+        with pytest.raises(NotFound):
+            port.create(wanted)
+    with pytest.raises(BadInput, match="no-such-zone"):
+        port.create(NewVolume(name, 1, zone="no-such-zone"))
+    assert port.list(name) == []
+
+
+def test_a_volume_beyond_the_quota_is_refused(port, name):
+    room = port.room()
+    if room is None:
+        pytest.skip("this project has no quota for volumes")
+    with pytest.raises(QuotaExceeded):
+        port.create(NewVolume(name, room + 1))
+    assert port.list(name) == []
+
+
+def test_a_volume_takes_of_the_room(port, name, make):
+    before = port.room()
+    if before is None:
+        pytest.skip("this project has no quota for volumes")
+    make(name, 2)
+    assert port.room() == before - 2
+
+
+def test_a_volume_grows_and_never_shrinks(port, volume):
+    port.extend(volume.id, 3)
+    assert settled(port, volume.id).size == 3
+    with pytest.raises(Conflict):
+        port.extend(volume.id, 2)
+
+
+def test_a_type_that_is_unknown_changes_nothing(port, volume):
+    with pytest.raises(NotFound, match="no-such-type"):
+        port.retype(volume.id, "no-such-type")
+    assert settled(port, volume.id) == volume
+
+
+def test_a_snapshot_keeps_its_volume_from_deletion_and_begins_another(port, volume, make, name):
+    begun = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
+    snapshot = settled_snapshot(port, begun.id)
+    assert (snapshot.name, snapshot.volume, snapshot.size) == (f"{name}-s", volume.id, 1)
+    assert snapshot.status == "available"
+    assert snapshot.metadata["moorage"] == "contract"
+    assert snapshot.created_at > 0
+    assert [found.id for found in port.snapshots(f"{name}-s")] == [snapshot.id]
+    with pytest.raises(Conflict):
+        port.delete(volume.id)
+    restored = make(f"{name}-r", snapshot=snapshot.id)
+    assert (restored.status, restored.snapshot) == ("available", snapshot.id)
+    port.delete_snapshot(snapshot.id)
+    assert settled_snapshot(port, snapshot.id) is None
+
+
+def test_a_clone_knows_its_source(volume, make, name):
+    clone = make(f"{name}-c", 2, source=volume.id)
+    assert (clone.status, clone.source, clone.size) == ("available", volume.id, 2)
+
+
+def test_a_volume_at_a_server_is_told_by_both_and_kept(port, volume, server, name):
+    assert port.attached(server) == frozenset()
+    port.attach(server, volume.id)
+    assert volume.id in port.attached(server)
+    held = until(lambda: port.get(volume.id), lambda seen: seen.status == "in-use")
+    assert [attachment.server for attachment in held.attachments] == [server]
+    with pytest.raises(Conflict):
+        port.attach(server, volume.id)
+    with pytest.raises(Conflict):
+        port.delete(volume.id)
+    with pytest.raises(Conflict):
+        port.create_snapshot(f"{name}-s", volume.id, False, {})
+    with pytest.raises(Conflict):
+        port.forget(held.attachments[0].id)
+    port.extend(volume.id, 2)
+    assert settled(port, volume.id).size == 2
+    taken = port.create_snapshot(f"{name}-s", volume.id, True, {})
+    assert settled_snapshot(port, taken.id).status == "available"
+    port.detach(server, volume.id)
+    free = until(lambda: port.get(volume.id), lambda seen: seen.status == "available")
+    assert free.attachments == ()
+    assert until(lambda: port.attached(server), lambda ids: volume.id not in ids) == frozenset()
+    with pytest.raises(NotFound):
+        port.detach(server, volume.id)
+
+
+def test_what_went_well_has_no_message(port, volume):
+    assert port.why(volume.id) == ""

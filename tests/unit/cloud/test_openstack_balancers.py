@@ -1,0 +1,307 @@
+"""What is asked of Octavia and Neutron, and what becomes of their answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool, Timeouts
+from moorage.cloud.fronts import FloatingIP, Rule, Subnet
+from moorage.cloud.openstack_balancers import OpenStackBalancers
+from moorage.cloud.openstack_fronts import OpenStackFronts
+from moorage.cloud.rest import Rest
+from moorage.model.errors import BadInput, Conflict, QuotaExceeded
+
+pytestmark = pytest.mark.unit
+
+MONITOR = Monitor("HTTP", 5, 3, 1, 3, "/healthz")
+POOL = Pool("pool", "TCP", "ROUND_ROBIN", (Member("10.0.0.1", 30080, "s", 32000, "a"),), MONITOR, "SOURCE_IP")
+LISTENER = Listener("front", "TCP", 80, POOL, ("t",), ("192.0.2.0/24",), 9, False, Timeouts(client_data=7))
+ROWS = {
+    "/loadbalancers/lb/status": {"statuses": {"loadbalancer": {"provisioning_status": "PENDING_UPDATE"}}},
+    "/loadbalancers/lb": {
+        "loadbalancer": {
+            "id": "lb",
+            "name": "n",
+            "provider": "ovn",
+            "description": "",
+            "tags": ["t"],
+            "vip_network_id": "net",
+            "vip_subnet_id": "s",
+            "vip_port_id": "port",
+            "vip_address": "10.0.0.9",
+            "flavor_id": None,
+            "availability_zone": None,
+            "provisioning_status": "PENDING_UPDATE",
+            "operating_status": "ONLINE",
+            "pools": [{"id": "p"}],
+        }
+    },
+    "/listeners": {
+        "listeners": [
+            {
+                "id": "l",
+                "name": "front",
+                "protocol": "TCP",
+                "protocol_port": 80,
+                "default_pool_id": "p",
+                "tags": ["t"],
+                "allowed_cidrs": None,
+                "connection_limit": -1,
+                "insert_headers": {},
+                "timeout_client_data": 50000,
+            }
+        ]
+    },
+    "/pools": {
+        "pools": [
+            {
+                "id": "p",
+                "name": "pool",
+                "protocol": "TCP",
+                "lb_algorithm": "SOURCE_IP_PORT",
+                "session_persistence": {"type": "SOURCE_IP"},
+                "members": [{"id": "m"}],
+                "healthmonitor_id": "h",
+            }
+        ]
+    },
+    "/pools/p/members": {
+        "members": [
+            {"address": "10.0.0.1", "protocol_port": 30080, "subnet_id": "s", "monitor_port": None, "name": "a"}
+        ]
+    },
+    "/healthmonitors/h": {
+        "healthmonitor": {
+            "id": "h",
+            "type": "TCP",
+            "delay": 5,
+            "timeout": 3,
+            "max_retries": 1,
+            "max_retries_down": 3,
+            "url_path": None,
+        }
+    },
+}
+
+
+class Answer:
+    def __init__(self, body=None, status=200):
+        self.status_code, self.text = status, json.dumps(body) if body is not None else ""
+        self.content = self.text.encode()
+
+    def json(self):
+        return json.loads(self.text)
+
+
+class Session:
+    """Answers by path; remembers what was asked."""
+
+    def __init__(self, answers):
+        self.answers, self.asked = answers, []
+
+    def get_endpoint(self, service_type, **_):
+        return f"http://{service_type}"
+
+    def get_project_id(self):
+        return "project"
+
+    def request(self, url, method, json=None, params=None, **_):
+        path = url.partition("//")[2].partition("/")[2].removeprefix("v2/lbaas").removeprefix("v2.0")
+        self.asked.append((method, path, json if json is not None else params))
+        answer = self.answers.get(path, Answer({}, 404))
+        return answer if isinstance(answer, Answer) else Answer(answer)
+
+
+def octavia(answers=ROWS):
+    session = Session(answers)
+    return OpenStackBalancers(Rest(session, "mine", "R", "public")), session
+
+
+def neutron(answers):
+    session = Session(answers)
+    return OpenStackFronts(Rest(session, "mine", "R", "public")), session
+
+
+def test_the_whole_tree_is_read():
+    port, session = octavia()
+    found = port.tree("lb")
+    pool = Pool("pool", "TCP", "SOURCE_IP_PORT", (Member("10.0.0.1", 30080, "s", None, "a"),), None, "SOURCE_IP", "p")
+    monitor = Monitor("TCP", 5, 3, 1, 3, "", "h")
+    (held,) = found.listeners
+    assert (held.id, held.port, held.allowed, held.timeouts.client_data) == ("l", 80, (), 50000)
+    assert held.pool == Pool(**{**vars(pool), "monitor": monitor})
+    assert (found.port, found.address, found.flavor, found.pending) == ("port", "10.0.0.9", "", True)
+    asked = [(path, query) for _, path, query in session.asked if query]
+    assert asked == [("/pools", {"loadbalancer_id": "lb"}), ("/listeners", {"loadbalancer_id": "lb"})]
+
+
+def test_what_is_gone_is_none():
+    port, _ = octavia()
+    assert port.tree("gone") is None
+    assert port.status("gone") == ""
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "status"),
+    [
+        ("ACTIVE", "ACTIVE", "ACTIVE"),
+        ("ACTIVE", "PENDING_DELETE", "PENDING_DELETE"),
+        ("PENDING_UPDATE", "ACTIVE", "PENDING_UPDATE"),
+        ("ERROR", "PENDING_CREATE", "ERROR"),
+        ("ACTIVE", "ERROR", "ACTIVE"),
+    ],
+)
+def test_a_load_balancer_is_as_far_as_its_slowest_part(whole, part, status):
+    member = {"provisioning_status": part}
+    pool = {"provisioning_status": "ACTIVE", "members": [{"provisioning_status": "ACTIVE"}, member]}
+    listener = {"provisioning_status": "ACTIVE", "pools": [pool | {"health_monitor": None}]}
+    tree = {"statuses": {"loadbalancer": {"provisioning_status": whole, "listeners": [listener]}}}
+    port, _ = octavia({"/loadbalancers/lb/status": tree})
+    assert port.status("lb") == status
+    pool |= {"health_monitor": member, "members": []}
+    listener["pools"] = [pool]
+    assert port.status("lb") == status
+
+
+def test_a_load_balancer_is_asked_for_with_all_that_hangs_on_it():
+    port, session = octavia({"/loadbalancers": ROWS["/loadbalancers/lb"]})
+    made = port.create(Balancer("n", "amphora", "d", ("t",), (LISTENER,), subnet="s", address="10.0.0.9", zone="z"))
+    assert made.id == "lb"
+    ((method, path, body),) = session.asked
+    member = {"name": "a", "address": "10.0.0.1", "protocol_port": 30080, "subnet_id": "s", "monitor_port": 32000}
+    monitor = {"type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 1, "max_retries_down": 3, "http_method": "GET"}
+    monitor |= {"url_path": "/healthz", "expected_codes": "200"}
+    pool = {"name": "pool", "protocol": "TCP", "lb_algorithm": "ROUND_ROBIN"}
+    pool |= {"session_persistence": {"type": "SOURCE_IP"}, "members": [member], "healthmonitor": monitor}
+    listener = {"name": "front", "protocol": "TCP", "protocol_port": 80, "tags": ["t"], "connection_limit": 9}
+    listener |= {"allowed_cidrs": ["192.0.2.0/24"], "timeout_client_data": 7, "default_pool": pool}
+    wanted = {"name": "n", "provider": "amphora", "description": "d", "tags": ["t"], "vip_subnet_id": "s"}
+    wanted |= {"vip_address": "10.0.0.9", "availability_zone": "z", "listeners": [listener]}
+    assert (method, path, body) == ("POST", "/loadbalancers", {"loadbalancer": wanted})
+
+
+def test_a_provider_without_ranges_is_asked_for_none():
+    port, session = octavia({"/listeners": {"listener": {"id": "l"}}, "/listeners/l": {}})
+    plain = Listener("front", "TCP", 80)
+    assert port.create_listener("lb", plain) == "l"
+    port.update_listener("l", plain)
+    made, changed = (body["listener"] for _, _, body in session.asked)
+    assert "allowed_cidrs" not in made
+    assert made["loadbalancer_id"] == "lb"
+    assert changed["allowed_cidrs"] == []
+    assert {"protocol", "protocol_port", "default_pool"} & set(changed) == set()
+
+
+def test_all_members_are_one_call():
+    port, session = octavia({"/pools/p/members": {}})
+    port.set_members("p", [Member(f"10.0.0.{n}", 30080) for n in range(160)])
+    ((method, _, body),) = session.asked
+    assert method == "PUT"
+    assert len(body["members"]) == 160
+    assert body["members"][0] == {"address": "10.0.0.0", "protocol_port": 30080}
+
+
+def test_pools_and_monitors_are_made_and_changed():
+    answers = {"/pools": {"pool": {"id": "p"}}, "/pools/p": {}, "/healthmonitors": {}, "/healthmonitors/h": {}}
+    port, session = octavia(answers)
+    assert port.create_pool("l", POOL) == "p"
+    port.update_pool("p", Pool("pool", "TCP", "SOURCE_IP"))
+    port.create_monitor("p", Monitor("TCP", 5, 3, 1, 3))
+    port.update_monitor("h", Monitor("TCP", 6, 3, 1, 3))
+    made, changed, watched, rewatched = (body for _, _, body in session.asked)
+    assert made["pool"]["listener_id"] == "l"
+    assert "members" not in made["pool"]
+    assert changed == {"pool": {"lb_algorithm": "SOURCE_IP", "session_persistence": None}}
+    assert (watched["healthmonitor"]["pool_id"], watched["healthmonitor"]["type"]) == ("p", "TCP")
+    assert "type" not in rewatched["healthmonitor"]
+    assert rewatched["healthmonitor"]["delay"] == 6
+
+
+def test_deletions_take_all_with_them_and_do_nothing_when_it_is_gone():
+    port, session = octavia({})
+    port.delete("lb")
+    port.delete_listener("l")
+    port.delete_pool("p")
+    port.delete_monitor("h")
+    assert [path for _, path, _ in session.asked] == [
+        "/loadbalancers/lb?cascade=true",
+        "/listeners/l",
+        "/pools/p",
+        "/healthmonitors/h",
+    ]
+
+
+def test_lists_are_of_our_project():
+    row = ROWS["/loadbalancers/lb"]["loadbalancer"]
+    port, session = octavia({"/loadbalancers": {"loadbalancers": [row]}})
+    assert port.named("n")[0].id == port.tagged("t")[0].id == "lb"
+    queries = [query for _, _, query in session.asked]
+    assert queries == [{"project_id": "project", "name": "n"}, {"project_id": "project", "tags": "t"}]
+
+
+def fault(status, said):
+    return Answer({"faultcode": "Client", "faultstring": said, "debuginfo": None}, status)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (fault(409, "Invalid state PENDING_UPDATE of loadbalancer resource lb"), Conflict, "PENDING_UPDATE"),
+        (fault(403, "Quota has been met for resources: Load Balancer"), QuotaExceeded, "Quota has been met"),
+        (fault(501, "Provider 'ovn' does not support a requested option: x"), BadInput, "Octavia refused: Provider"),
+        (fault(400, "Validation failure: bad"), BadInput, "Octavia refused: Validation failure: bad"),
+    ],
+)
+def test_octavia_s_refusals_are_told_apart(answer, kind, said):
+    port, _ = octavia({"/loadbalancers": answer})
+    with pytest.raises(kind, match=said):
+        port.create(Balancer("n"))
+
+
+def test_neutron_s_quota_is_a_quota_though_it_says_conflict():
+    over = {
+        "NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources: ['floatingip'].", "detail": ""}
+    }
+    port, _ = neutron({"/floatingips": Answer(over, 409)})
+    with pytest.raises(QuotaExceeded, match="Quota exceeded for resources"):
+        port.create_floating("net", "", "port", "d")
+
+
+def test_floating_ips_are_found_made_mapped_and_described():
+    row = {"id": "f", "floating_ip_address": "172.24.4.9", "port_id": None, "description": "d"}
+    port, session = neutron(
+        {"/floatingips": {"floatingips": [row], "floatingip": row}, "/floatingips/f": {}, "/subnets": {"subnets": []}}
+    )
+    floating = FloatingIP("f", "172.24.4.9", "", "d")
+    assert port.floating_ips() == [floating]
+    assert port.create_floating("net", "", "p", "d") == floating
+    port.map_floating("f", "")
+    port.map_floating("f", "p")
+    port.describe_floating("f", "")
+    bodies = [body["floatingip"] for _, _, body in session.asked if "floatingip" in (body or {})]
+    made = {"floating_network_id": "net", "port_id": "p", "description": "d"}
+    assert bodies == [made, {"port_id": None}, {"port_id": "p"}, {"description": ""}]
+    assert all(query["project_id"] == "project" for method, _, query in session.asked if method == "GET")
+
+
+def test_rules_for_one_port_from_a_range_are_read_and_made():
+    row = {"id": "r", "security_group_id": "g", "protocol": "tcp", "port_range_min": 30080, "port_range_max": 30080}
+    row |= {"remote_ip_prefix": "0.0.0.0/0", "description": "d"}
+    others = [row | {"port_range_max": 32767}, row | {"remote_ip_prefix": None}, row | {"port_range_min": None}]
+    port, session = neutron({"/security-group-rules": {"security_group_rules": [row, *others]}})
+    rule = Rule("g", "tcp", 30080, "0.0.0.0/0", "d", "r")
+    assert port.rules("g") == [rule]
+    port.create_rule(rule)
+    _, _, body = session.asked[-1]
+    assert body["security_group_rule"]["ethertype"] == "IPv4"
+    assert body["security_group_rule"]["port_range_max"] == 30080
+
+
+def test_subnets_come_by_name():
+    rows = [{"id": n, "name": n, "cidr": "192.0.2.0/24", "tags": ["x"]} for n in "ba"]
+    port, _ = neutron({"/subnets": {"subnets": rows}, "/subnets/b": {"subnet": rows[0]}})
+    assert [subnet.id for subnet in port.subnets("net")] == ["a", "b"]
+    assert port.subnet("b") == Subnet("b", "b", "192.0.2.0/24", ("x",))
+    assert port.subnet("none") is None

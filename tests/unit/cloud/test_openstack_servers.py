@@ -1,0 +1,104 @@
+"""Nova's answers as instances; the shapes are those of Nova's API reference, microversion 2.47."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from moorage.cloud.openstack_servers import OpenStackInstances
+from moorage.cloud.rest import Rest
+from moorage.cloud.servers import Address
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+
+class Answer:
+    def __init__(self, status, body):
+        self.status_code, self.text = status, json.dumps(body)
+        self.content = self.text.encode()
+
+    def json(self):
+        return json.loads(self.text)
+
+
+class Nova:
+    """A session that gives answers in turn; remembers what was asked."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def get_endpoint(self, **_):
+        return "http://nova:8774/v2.1"
+
+    def request(self, url, method, **words):
+        self.asked.append((url, words))
+        return self.answers.pop(0)
+
+
+def row(id="s1", cluster="demo", **words):
+    port = {"OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01", "version": 4}
+    return {
+        "id": id,
+        "name": f"{cluster}-worker-0",
+        "status": "ACTIVE",
+        "metadata": {"moorage_cluster": cluster},
+        "flavor": {"original_name": "m1.node", "vcpus": 2, "ram": 2048, "disk": 10, "ephemeral": 0, "swap": 0},
+        "OS-EXT-AZ:availability_zone": "nova",
+        "addresses": {
+            "demo-nodes": [
+                {**port, "addr": "10.0.0.5", "OS-EXT-IPS:type": "fixed"},
+                {**port, "addr": "172.24.4.9", "OS-EXT-IPS:type": "floating"},
+            ]
+        },
+        **words,
+    }
+
+
+def instances(*answers):
+    nova = Nova(*answers)
+    return OpenStackInstances(Rest(nova, "mine", None, "public")), nova
+
+
+def test_a_server_tells_flavor_zone_and_addresses():
+    port, nova = instances(Answer(200, {"servers": [row()]}))
+    [found] = port.list("demo")
+    assert (found.id, found.name, found.status) == ("s1", "demo-worker-0", "ACTIVE")
+    assert (found.flavor, found.zone) == ("m1.node", "nova")
+    assert found.addresses == (Address("fixed", "10.0.0.5"), Address("floating", "172.24.4.9"))
+    assert len(nova.asked) == 1
+    url, words = nova.asked[0]
+    assert url.endswith("/servers/detail")
+    assert words["params"] == {"name": "^demo-"}
+    assert words["headers"] == {"OpenStack-API-Version": "compute 2.47"}
+
+
+def test_a_cluster_whose_name_only_begins_alike_is_left_out():
+    port, _ = instances(Answer(200, {"servers": [row(), row("s2", "demo-two")]}))
+    assert [found.id for found in port.list("demo")] == ["s1"]
+
+
+def test_a_long_list_comes_in_pages():
+    link = [{"rel": "next", "href": "http://nova/servers?marker=s1"}]
+    first = Answer(200, {"servers": [row()], "servers_links": link})
+    port, nova = instances(first, Answer(200, {"servers": [row("s2")]}))
+    assert [found.id for found in port.list("demo")] == ["s1", "s2"]
+    assert nova.asked[1][1]["params"]["marker"] == "s1"
+
+
+def test_a_server_without_network_yet_has_no_address():
+    port, _ = instances(Answer(200, {"server": row(status="BUILD", addresses={})}))
+    found = port.get("s1")
+    assert (found.status, found.addresses) == ("BUILD", ())
+
+
+def test_gone_is_none_and_an_error_is_no_answer():
+    gone = Answer(404, {"itemNotFound": {"message": "Instance s1 could not be found.", "code": 404}})
+    port, _ = instances(
+        gone, Answer(503, {"error": {"message": "busy"}}), Answer(200, {"server": row(status="DELETED")})
+    )
+    assert port.get("s1") is None
+    with pytest.raises(CloudUnreachable, match="Nova answered 503"):
+        port.get("s1")
+    assert port.get("s1") is None

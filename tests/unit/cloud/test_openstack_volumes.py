@@ -1,0 +1,222 @@
+"""Cinder's and Nova's answers as volumes; the shapes and words are those of their API references and sources."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from moorage.cloud.openstack_volumes import OpenStackVolumes
+from moorage.cloud.rest import Rest
+from moorage.cloud.volumes import NewVolume, VolumeAttachment
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
+
+pytestmark = pytest.mark.unit
+
+
+class Answer:
+    def __init__(self, status, body=None):
+        self.status_code = status
+        self.text = "" if body is None else json.dumps(body)
+        self.content = self.text.encode()
+
+    def json(self):
+        return json.loads(self.text)
+
+
+class Session:
+    """Gives answers in turn; remembers what was asked."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def get_endpoint(self, service_type, **_):
+        return f"http://{service_type}/v3"
+
+    def get_project_id(self):
+        return "project-1"
+
+    def request(self, url, method, **words):
+        self.asked.append((method, url, words))
+        return self.answers.pop(0)
+
+
+def port(*answers):
+    session = Session(*answers)
+    return OpenStackVolumes(Rest(session, "mine", None, "public")), session
+
+
+def fault(status, kind, message):
+    return Answer(status, {kind: {"code": status, "message": message}})
+
+
+def row(id="v1", name="pvc-1", **words):
+    return {
+        "id": id,
+        "name": name,
+        "size": 2,
+        "status": "in-use",
+        "volume_type": "files",
+        "availability_zone": "nova",
+        "snapshot_id": None,
+        "source_volid": "v0",
+        "attachments": [{"id": id, "attachment_id": "a1", "volume_id": id, "server_id": "s1", "device": "/dev/vdb"}],
+        "metadata": {"a": "b"},
+        "created_at": "2026-01-02T03:04:05.500000",
+        **words,
+    }
+
+
+def test_a_volume_as_cinder_tells_it():
+    volumes, session = port(Answer(200, {"volume": row()}))
+    found = volumes.get("v1")
+    assert (found.id, found.name, found.size, found.status, found.type) == ("v1", "pvc-1", 2, "in-use", "files")
+    assert (found.zone, found.snapshot, found.source, found.metadata) == ("nova", "", "v0", {"a": "b"})
+    assert found.attachments == (VolumeAttachment("a1", "s1"),)
+    assert found.created_at == 1767323045.5
+    assert session.asked[0][:2] == ("GET", "http://block-storage/v3/volumes/v1")
+
+
+def test_only_what_was_chosen_is_asked_of_cinder():
+    volumes, session = port(Answer(202, {"volume": row()}), Answer(202, {"volume": row()}))
+    volumes.create(NewVolume("pvc-1", 2))
+    volumes.create(NewVolume("pvc-1", 2, "fast", "nova", "snap", "", {"a": "b"}))
+    plain, full = (words["json"]["volume"] for _, _, words in session.asked)
+    assert plain == {"name": "pvc-1", "size": 2, "metadata": {}}
+    assert full == {
+        "name": "pvc-1",
+        "size": 2,
+        "metadata": {"a": "b"},
+        "volume_type": "fast",
+        "availability_zone": "nova",
+        "snapshot_id": "snap",
+    }
+
+
+def test_a_long_list_comes_in_pages_and_other_names_are_left_out():
+    link = [{"rel": "next", "href": "http://cinder/volumes?marker=v1"}]
+    first = Answer(200, {"volumes": [row()], "volumes_links": link})
+    volumes, session = port(first, Answer(200, {"volumes": [row("v2", "pvc-12"), row("v3")]}))
+    assert [found.id for found in volumes.list("pvc-1")] == ["v1", "v3"]
+    assert session.asked[0][2]["params"] == {"name": "pvc-1"}
+    assert session.asked[1][2]["params"]["marker"] == "v1"
+
+
+def test_an_attached_volume_is_extended_by_the_microversion_that_can():
+    volumes, session = port(Answer(202))
+    volumes.extend("v1", 3)
+    method, url, words = session.asked[0]
+    assert (method, url) == ("POST", "http://block-storage/v3/volumes/v1/action")
+    assert words["json"] == {"os-extend": {"new_size": 3}}
+    assert words["headers"] == {"OpenStack-API-Version": "volume 3.42"}
+
+
+def test_a_retype_may_move_the_volume():
+    volumes, session = port(Answer(200, {"volume_types": [{"id": "t1", "name": "fast"}]}), Answer(202))
+    volumes.retype("v1", "fast")
+    assert session.asked[1][2]["json"] == {"os-retype": {"new_type": "fast", "migration_policy": "on-demand"}}
+
+
+def test_the_last_message_about_a_volume():
+    told = {"messages": [{"user_message": "schedule allocate volume:Could not find any available weighted backend."}]}
+    volumes, session = port(Answer(200, told), Answer(200, {"messages": []}))
+    assert volumes.why("v1").endswith("weighted backend.")
+    assert volumes.why("v1") == ""
+    assert session.asked[0][2]["params"]["resource_uuid"] == "v1"
+    assert session.asked[0][2]["headers"] == {"OpenStack-API-Version": "volume 3.5"}
+
+
+def test_what_nova_has_at_a_server():
+    rows = {"volumeAttachments": [{"id": "v1", "volumeId": "v1", "serverId": "s1", "device": "/dev/vdb"}]}
+    gone = fault(404, "itemNotFound", "Instance s1 could not be found.")
+    volumes, session = port(Answer(200, rows), gone, fault(503, "error", "busy"))
+    assert volumes.attached("s1") == {"v1"}
+    assert volumes.attached("s1") is None
+    with pytest.raises(CloudUnreachable):
+        volumes.attached("s1")
+    assert session.asked[0][1] == "http://compute/v3/servers/s1/os-volume_attachments"
+
+
+QUOTAS = {
+    "id": "project-1",
+    "gigabytes": {"limit": 100, "in_use": 10, "reserved": 5},
+    "gigabytes_fast": {"limit": 20, "in_use": 0, "reserved": 0},
+    "gigabytes_files": {"limit": -1, "in_use": 0, "reserved": 0},
+    "volumes": {"limit": 10, "in_use": 1, "reserved": 0},
+}
+
+
+@pytest.mark.parametrize(("type", "room"), [("", 85), ("fast", 20), ("files", 85), ("other", 85)])
+def test_the_narrower_quota_counts(type, room):
+    volumes, _ = port(Answer(200, {"quota_set": QUOTAS}))
+    assert volumes.room(type) == room
+
+
+def test_without_a_quota_there_is_no_limit():
+    without = {"gigabytes": {"limit": -1, "in_use": 10, "reserved": 0}}
+    assert port(Answer(200, {"quota_set": without}))[0].room() is None
+
+
+def test_zones_that_are_there():
+    zones = [
+        {"zoneName": "west", "zoneState": {"available": True}},
+        {"zoneName": "x", "zoneState": {"available": False}},
+    ]
+    assert port(Answer(200, {"availabilityZoneInfo": zones}))[0].zones() == ["west"]
+
+
+GB = "Requested volume or snapshot exceeds allowed gigabytes quota. Requested 9G, quota is 5G and 0G has been consumed."
+REFUSALS = [
+    (lambda v: v.create(NewVolume("n", 1)), 413, "overLimit", GB, QuotaExceeded),
+    (
+        lambda v: v.create(NewVolume("n", 1)),
+        404,
+        "itemNotFound",
+        "Volume type x could not be found.",
+        NotFound,
+    ),
+    (lambda v: v.create(NewVolume("n", 1)), 400, "badRequest", "Availability zone 'mars' is invalid.", BadInput),
+    (lambda v: v.delete("v"), 400, "badRequest", "Invalid volume: Volume status must be available", Conflict),
+    (lambda v: v.extend("v", 9), 413, "overLimit", GB, QuotaExceeded),
+    (
+        lambda v: v.create_snapshot("s", "v", False, {}),
+        400,
+        "badRequest",
+        "Invalid volume: status",
+        Conflict,
+    ),
+    (
+        lambda v: v.create_snapshot("s", "v", False, {}),
+        413,
+        "overLimit",
+        "Maximum number of snapshots allowed (10) exceeded",
+        QuotaExceeded,
+    ),
+    (
+        lambda v: v.attach("s", "v"),
+        403,
+        "forbidden",
+        "The maximum allowed number of disk devices (26) to attach to a single instance has been exceeded.",
+        QuotaExceeded,
+    ),
+    (lambda v: v.attach("s", "v"), 400, "badRequest", "Invalid volume: status must be available", Conflict),
+    (lambda v: v.attach("s", "v"), 409, "conflictingRequest", "Cannot 'attach_volume' instance s", Conflict),
+    (lambda v: v.detach("s", "v"), 404, "itemNotFound", "Instance s is not attached to volume v", NotFound),
+    (
+        lambda v: v.forget("a"),
+        409,
+        "conflictingRequest",
+        "Detach it using the Compute API",
+        Conflict,
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "status", "kind", "message", "expected"), REFUSALS)
+def test_a_refusal_is_told_by_what_would_help(change, status, kind, message, expected):
+    volumes, _ = port(fault(status, kind, message))
+    with pytest.raises(expected) as caught:
+        change(volumes)
+    assert type(caught.value) is expected
+    if expected is not NotFound:
+        assert message in caught.value.message

@@ -1,0 +1,210 @@
+"""What goes wrong on the way to a service, in plain words."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+
+import pytest
+from keystoneauth1 import exceptions as identity
+
+from moorage.cloud import rest as module
+from moorage.cloud.openstack import OpenStackCloud
+from moorage.cloud.rest import Rest
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class Answer:
+    status_code: int
+    text: str = ""
+
+    @property
+    def content(self):
+        return self.text.encode()
+
+    def json(self):
+        return json.loads(self.text)
+
+
+class Session:
+    """A session that gives one answer, or raises it; remembers what was asked."""
+
+    def __init__(self, answer, endpoint="http://heat:8004/v1/p"):
+        self.answer, self.endpoint, self.asked = answer, endpoint, []
+
+    def get_endpoint(self, **_):
+        return self.endpoint
+
+    def request(self, url, method, **words):
+        self.asked.append((method, url, words))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def rest(answer, **words):
+    return Rest(Session(answer, **words), "mine", "RegionOne", "public")
+
+
+REFUSED = identity.ConnectFailure(
+    "Unable to establish connection to http://172.24.4.1:8004/v1/p/stacks: [Errno 111] Connection refused"
+)
+NO_KEYSTONE = identity.ConnectFailure("Unable to establish connection to http://172.24.4.1:5000/v3: Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (
+            REFUSED,
+            CloudUnreachable,
+            "Heat of the cloud 'mine' does not answer at http://172.24.4.1:8004: conn",
+        ),
+        (NO_KEYSTONE, CloudUnreachable, "Keystone of the cloud 'mine' does not answer at http://172.24.4.1:5000"),
+        (identity.Unauthorized("no"), CloudUnreachable, "Keystone refused the credentials of the cloud 'mine'"),
+        (Answer(503, "busy"), CloudUnreachable, "Heat answered 503 at http://heat:8004/v1/p/stacks: busy"),
+        (Answer(404, "{}"), NotFound, "/stacks"),
+        (
+            Answer(409, '{"error": {"message": "The Stack (x) already exists."}}'),
+            Conflict,
+            "The Stack (x) already exists.",
+        ),
+        (Answer(400, '{"badRequest": {"message": "Bad flavor", "code": 400}}'), BadInput, "Heat refused: Bad flavor"),
+        (Answer(400, '{"NeutronError": {"message": "No such network"}}'), BadInput, "No such network"),
+        (Answer(400, "<html>"), BadInput, "Heat refused: <html>"),
+    ],
+)
+def test_a_failure_says_which_service_where_and_why(answer, kind, said):
+    with pytest.raises(kind) as raised:
+        rest(answer).get("orchestration", "/stacks")
+    assert said in raised.value.message
+
+
+def test_a_service_that_the_catalog_lacks():
+    with pytest.raises(CloudUnreachable, match="has no Heat"):
+        rest(Answer(200), endpoint=None).get("orchestration", "/stacks")
+
+
+@pytest.mark.parametrize("base", ["http://glance:9292", "http://glance:9292/", "http://glance:9292/v2"])
+def test_an_address_has_its_version_once(base):
+    assert rest(Answer(200), endpoint=base).endpoint("image") == "http://glance:9292/v2"
+
+
+def test_a_cloud_that_nobody_described(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    (tmp_path / "clouds.yaml").write_text("clouds: {theirs: {auth: {auth_url: http://x/v3}}}")
+    with pytest.raises(BadInput, match="no cloud 'mine'"):
+        OpenStackCloud.connect("mine")
+
+
+ROWS = [
+    ("control_plane", "s-1", "root"),
+    ("worker_nodes", "g-1", "root"),
+    ("nodes", "g-2", "g-1"),
+    ("0", "n-1", "g-2"),
+    ("server", "s-2", "n-1"),
+]
+
+
+def test_resources_know_their_way_from_the_root():
+    rows = [
+        {
+            "resource_name": name,
+            "physical_resource_id": identifier,
+            "resource_type": "T",
+            "resource_status": "CREATE_COMPLETE",
+            "links": [{"rel": "stack", "href": f"http://heat/v1/p/stacks/name/{above}"}],
+        }
+        for name, identifier, above in ROWS
+    ]
+    cloud = OpenStackCloud(rest(Answer(200, json.dumps({"resources": rows}))))
+    from moorage.cloud.port import Stack
+
+    paths = ["/".join(resource.path) for resource in cloud.resources(Stack("root", "demo", "CREATE_COMPLETE"))]
+    assert paths == [
+        "control_plane",
+        "worker_nodes",
+        "worker_nodes/nodes",
+        "worker_nodes/nodes/0",
+        "worker_nodes/nodes/0/server",
+    ]
+
+
+def test_an_upload_that_breaks_off_leaves_no_image(tmp_path):
+    class Broken(Session):
+        def request(self, url, method, **words):
+            self.asked.append((method, url, words))
+            return {"POST": Answer(201, '{"id": "i-1"}'), "PUT": Answer(507, "disk full"), "DELETE": Answer(204)}[
+                method
+            ]
+
+    session = Broken(None, "http://glance:9292")
+    file = tmp_path / "image"
+    file.write_bytes(b"bytes")
+    cloud = OpenStackCloud(Rest(session, "mine", None, "public"))
+    with pytest.raises(CloudUnreachable, match="disk full"):
+        cloud.upload_image("i", file, min_disk=4, min_memory=1024, properties={"os_distro": "moorage"})
+    assert [method for method, _, _ in session.asked] == ["POST", "PUT", "DELETE"]
+
+
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")  # the SDK says so wherever the library is installed
+def test_a_service_that_takes_calls_and_never_answers_does_not_hang_us(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/v3"
+        login = {"auth_url": url, "username": "u", "password": "p", "project_name": "p"}
+        domains = {"user_domain_name": "Default", "project_domain_name": "Default"}
+        written = {"clouds": {"mute": {"auth": login | domains}}}
+        (tmp_path / "clouds.yaml").write_text(json.dumps(written))
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+        connection = Rest.connect("mute")
+        with pytest.raises(CloudUnreachable):
+            connection.get("orchestration", "/stacks")
+        connection.session.session.close()
+
+
+def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
+    servers = [
+        {"id": "s-1", "name": "a-0", "status": "ACTIVE", "metadata": {"moorage_cluster": "a"}, "addresses": {}},
+        {"id": "s-2", "name": "a-1", "status": "ACTIVE", "metadata": {"moorage_cluster": "a-1"}, "addresses": {}},
+    ]
+    ports = [
+        {"id": "p-1", "network_id": "ours", "device_owner": "compute:nova", "device_id": "s-1"},
+        {"id": "p-2", "network_id": "ours", "device_owner": "network:router_interface", "device_id": "r-1"},
+        {"id": "p-3", "network_id": "theirs", "device_owner": "", "device_id": ""},
+        {"id": "p-4", "network_id": "ours", "device_owner": "compute:nova", "device_id": "gone"},
+        {"id": "p-5", "network_id": "ours", "device_owner": "", "device_id": ""},
+        {"id": "p-6", "network_id": "ours", "device_owner": "Octavia", "device_id": "lb-1"},
+    ]
+    answers = {
+        "/servers/detail": {"servers": servers},
+        "/servers/s-1": {"server": servers[0]},
+        "/ports": {"ports": ports},
+    }
+
+    class Cloud(Session):
+        def request(self, url, method, **words):
+            path = url.removeprefix("http://cloud").removeprefix("/v2.0")
+            self.asked.append((method, path, json.loads(words["data"]) if words.get("data") else words.get("json")))
+            if method != "GET":
+                return Answer(204)
+            return Answer(200, json.dumps(answers[path])) if path in answers else Answer(404)
+
+    session = Cloud(None, "http://cloud")
+    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).free("a", ["ours", "another"])
+    assert waiting == ["server a-0"]
+    assert [asked for asked in session.asked if asked[0] != "GET"] == [
+        ("DELETE", "/servers/s-1", None),
+        ("PUT", "/routers/r-1/remove_router_interface", {"port_id": "p-2"}),
+        ("PUT", "/ports/p-4", {"port": {"device_id": "", "device_owner": ""}}),
+        ("DELETE", "/ports/p-4", None),
+        ("DELETE", "/ports/p-5", None),
+    ]
