@@ -1,0 +1,1 @@
+"""What Moorage needs of the Kubernetes API: the port, the real adapter, the in-memory twin."""

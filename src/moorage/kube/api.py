@@ -1,0 +1,154 @@
+"""The real Kubernetes API for controllers: lightkube's connection, plain JSON objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from moorage.kube.objects import Change, Listed, Object, Resource, key_of, path_of
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageError, NotFound
+
+if TYPE_CHECKING:
+    from httpx2 import Client, Response
+
+TIMEOUT = 10.0  # seconds for one answer
+PAGE = 500  # objects in one answer to a list
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+class KubeApi:
+    """The port `Objects`; may be used by many threads."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @classmethod
+    def connect(cls, kubeconfig: Path) -> KubeApi:
+        """Read a kubeconfig; nothing is asked yet. BadInput when it is not one."""
+        import httpx2
+        from lightkube import KubeConfig
+        from lightkube.config.client_adapter import Client, ConnectionParams
+        from lightkube.core.exceptions import ConfigError
+
+        try:
+            config = KubeConfig.from_file(str(kubeconfig)).get()
+        except (ConfigError, OSError, ValueError) as error:
+            raise BadInput(f"{kubeconfig} is no kubeconfig: {error}") from error
+        if config is None:
+            raise BadInput(f"{kubeconfig} has no current context")
+        return cls(Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT), trust_env=False)))
+
+    def list(self, resource: Resource) -> Listed:
+        found: list[Object] = []
+        query: dict[str, Any] = {"limit": PAGE}
+        while True:
+            page = self._ask("GET", path_of(resource), params=query)
+            found += [{"apiVersion": resource.version, "kind": resource.kind, **item} for item in page["items"]]
+            query["continue"] = page["metadata"].get("continue")
+            if not query["continue"]:
+                return Listed(tuple(found), page["metadata"]["resourceVersion"])
+
+    def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
+        query: dict[str, Any] = {"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds}
+        query["allowWatchBookmarks"] = "true"
+        with _translated(), self._stream(path_of(resource), query, seconds + TIMEOUT) as answer:
+            for line in answer.iter_lines():
+                yield _change(line)
+
+    def get(self, resource: Resource, key: str) -> Object | None:
+        try:
+            return self._ask("GET", path_of(resource, key))
+        except NotFound:
+            return None
+
+    def create(self, resource: Resource, wanted: Object) -> Object:
+        full = {"apiVersion": resource.version, "kind": resource.kind, **wanted}
+        return self._ask("POST", path_of(resource, key_of(wanted)).rpartition("/")[0], json=full)
+
+    def replace(self, resource: Resource, wanted: Object) -> Object:
+        full = {"apiVersion": resource.version, "kind": resource.kind, **wanted}
+        return self._ask("PUT", path_of(resource, key_of(wanted)), json=full)
+
+    def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:
+        path = path_of(resource, key) + ("/status" if status else "")
+        return self._ask("PATCH", path, content=json.dumps(change), headers=MERGE)
+
+    def delete(self, resource: Resource, key: str, uid: str = "") -> None:
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        options |= {"preconditions": {"uid": uid}} if uid else {}
+        try:
+            self._ask("DELETE", path_of(resource, key), json=options)
+        except NotFound:
+            return
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _ask(self, method: str, path: str, **words: Any) -> Object:
+        with _translated():
+            answer = self.client.request(method, path, **words)
+            _check(answer)
+            return cast(Object, answer.json())
+
+    def _stream(self, path: str, query: Mapping[str, Any], timeout: float) -> _Stream:
+        return _Stream(lambda: self.client.stream("GET", path, params=query, timeout=timeout))
+
+
+class _Stream:
+    """An answer that is read as it comes, and was checked."""
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self.begun = begin()
+
+    def __enter__(self) -> Response:
+        answer: Response = self.begun.__enter__()
+        if answer.status_code >= 400:
+            answer.read()
+            self.begun.__exit__(None, None, None)
+            _check(answer)
+        return answer
+
+    def __exit__(self, *what: object) -> None:
+        self.begun.__exit__(*what)
+
+
+class _translated:
+    """What httpx raises becomes an error of ours."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        import httpx2
+
+        if isinstance(error, httpx2.HTTPError | httpx2.StreamError | ValueError):
+            raise CloudUnreachable(f"the Kubernetes API does not answer: {error or type(error).__name__}") from error
+
+
+def _change(line: str) -> Change:
+    told = json.loads(line)
+    if told["type"] == "ERROR":
+        raise refusal(told["object"].get("code", 500), told["object"].get("message", ""))
+    return Change(told["type"], told["object"])
+
+
+def _check(answer: Response) -> None:
+    if answer.status_code >= 400:
+        try:
+            said = answer.json().get("message", "")
+        except ValueError:
+            said = answer.text[:300]
+        raise refusal(answer.status_code, said)
+
+
+def refusal(status: int, said: str) -> MoorageError:
+    """The API's refusal as an error of ours; 410 is a version that it no longer holds."""
+    if status in (404, 410):
+        return NotFound(said)
+    if status == 409:
+        return Conflict(said)
+    if status in (400, 405, 413, 422):
+        return BadInput(f"the Kubernetes API refused: {said}")
+    return CloudUnreachable(f"the Kubernetes API answered {status}: {said}")

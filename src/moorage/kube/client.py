@@ -1,0 +1,104 @@
+"""The real Kubernetes API, by lightkube."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from moorage.kube.port import KubeAccess, KubeNode
+from moorage.model.errors import CloudUnreachable
+
+if TYPE_CHECKING:
+    from lightkube import Client
+
+T = TypeVar("T")
+TIMEOUT = 10.0  # seconds for one answer
+CONNECT_TIMEOUT = 2.0  # seconds to reach the API: its floating IP may come a moment after the server
+
+
+class KubeClient:
+    """The port `Kube`; connects at the first call. Use as a context manager, or `close()` it."""
+
+    def __init__(self, access: KubeAccess) -> None:
+        self.access = access
+        self._client: Client | None = None
+
+    def nodes(self) -> list[KubeNode]:
+        from lightkube.resources.core_v1 import Node
+
+        found = self._asked(lambda client: list(client.list(Node)))
+        return sorted((_node(node) for node in found or ()), key=lambda node: node.name)
+
+    def available(self, namespace: str, deployment: str) -> bool:
+        from lightkube.resources.apps_v1 import Deployment
+
+        found = self._asked(lambda client: client.get(Deployment, deployment, namespace=namespace))
+        return bool(found and found.status and found.status.availableReplicas)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> KubeClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _asked(self, call: Callable[[Client], T]) -> T | None:
+        """The answer, or None when what was asked for does not exist."""
+        import httpx2
+        from lightkube import ApiError
+
+        try:
+            if self._client is None:
+                self._client = _connect(self.access)
+            return call(self._client)
+        except ApiError as error:
+            if error.status.code == 404:
+                return None
+            raise CloudUnreachable(f"the Kubernetes API at {self.access.url} refused: {error}") from error
+        except httpx2.HTTPError as error:
+            self.close()
+            raise CloudUnreachable(f"the Kubernetes API does not answer at {self.access.url}: {error}") from error
+
+
+def _connect(access: KubeAccess) -> Client:
+    import httpx2
+    from lightkube import Client, KubeConfig
+
+    config = KubeConfig.from_dict(
+        {
+            "current-context": "cluster",
+            "contexts": [{"name": "cluster", "context": {"cluster": "cluster", "user": "client"}}],
+            "clusters": [
+                {"name": "cluster", "cluster": {"server": access.url, "certificate-authority-data": _data(access.ca)}}
+            ],
+            "users": [
+                {
+                    "name": "client",
+                    "user": {
+                        "client-certificate-data": _data(access.certificate),
+                        "client-key-data": _data(access.key),
+                    },
+                }
+            ],
+        }
+    )
+    return Client(config=config, timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), trust_env=False)
+
+
+def _data(pem: str) -> str:
+    return b64encode(pem.encode()).decode()
+
+
+def _node(node: Any) -> KubeNode:
+    condition = next((c for c in node.status.conditions or () if c.type == "Ready"), None)
+    ready = condition is not None and condition.status == "True"
+    reason = (
+        "" if ready else (condition.message or condition.reason or "") if condition else "its kubelet said nothing yet"
+    )
+    version = node.status.nodeInfo.kubeletVersion if node.status.nodeInfo else ""
+    return KubeNode(node.metadata.name, ready, version, reason)

@@ -1,0 +1,119 @@
+"""One of several is at work: leader election by a Lease of coordination.k8s.io.
+
+As client-go does it: a lease counts as expired by the time at which *we* saw it last change, so that clocks of
+different machines need not agree. A holder that cannot renew gives up before any other may take over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from moorage.kube.objects import LEASES, Object, Objects
+from moorage.model.errors import Conflict, MoorageError, NotFound
+
+
+@dataclass(frozen=True)
+class Terms:
+    """In seconds: how long a lease holds unrenewed, when a holder gives up, how often it is looked at."""
+
+    duration: int = 15
+    give_up: float = 10.0
+    every: float = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A lease's record, and when (monotonic seconds) we first saw it like this."""
+
+    spec: dict[str, Any]
+    at: float
+
+
+def decide(seen: Seen | None, me: str, now: float) -> Literal["make", "renew", "take", "wait"]:
+    """What to do about the lease as we saw it; None is no lease at all."""
+    if seen is None:
+        return "make"
+    holder = seen.spec.get("holderIdentity")
+    if holder == me:
+        return "renew"
+    if not holder:
+        return "take"
+    return "take" if now >= seen.at + seen.spec.get("leaseDurationSeconds", 0) else "wait"
+
+
+@dataclass
+class Elector:
+    """Strives to hold the lease `key` (namespace/name) as `me`; call `step` every `terms.every` seconds."""
+
+    api: Objects
+    key: str
+    me: str
+    clock: Callable[[], float]
+    terms: Terms = Terms()
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _seen: Seen | None = None
+    _renewed: float | None = None
+
+    def step(self) -> bool:
+        """Look, and take or renew if we may; returns whether we hold it. Never raises MoorageError."""
+        try:
+            self._strive()
+        except (Conflict, NotFound):
+            self._renewed = None  # somebody else was quicker
+        except MoorageError:
+            return self.held  # the API is away: ours until we give it up
+        return self.held
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease is ours, and was renewed recently enough to rely on."""
+        return self._renewed is not None and self.clock() < self._renewed + self.terms.give_up
+
+    def release(self) -> None:
+        """Give it away at once, so that another need not wait. Nothing happens when it is not ours.
+
+        CloudUnreachable when the API is away: the lease then runs out by itself.
+        """
+        if self._renewed is None:
+            return
+        self._renewed = None
+        found = self.api.get(LEASES, self.key)
+        if found is not None and found["spec"].get("holderIdentity") == self.me:
+            self.api.replace(LEASES, self._with(found, {"holderIdentity": "", "leaseDurationSeconds": 1}))
+
+    def _strive(self) -> None:
+        asked = self.clock()
+        found = self.api.get(LEASES, self.key)
+        self._look(found)
+        what = decide(self._seen, self.me, asked)
+        if what == "wait":
+            self._renewed = None
+            return
+        self._look(self._write(what, found))
+        self._renewed = asked  # not when the answer came: others count from when they could see it
+
+    def _look(self, found: Object | None) -> None:
+        if found is None:
+            self._seen = None
+        elif self._seen is None or self._seen.spec != found["spec"]:
+            self._seen = Seen(found["spec"], self.clock())
+
+    def _write(self, what: str, found: Object | None) -> Object:
+        now = self.wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        words: dict[str, Any] = {"holderIdentity": self.me, "leaseDurationSeconds": self.terms.duration}
+        words["renewTime"] = now
+        if found is None:
+            namespace, _, name = self.key.partition("/")
+            metadata = {"namespace": namespace, "name": name}
+            spec = {**words, "acquireTime": now, "leaseTransitions": 0}
+            return self.api.create(LEASES, {"metadata": metadata, "spec": spec})
+        if what == "take":
+            words |= {"acquireTime": now, "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1}
+        return self.api.replace(LEASES, self._with(found, words))
+
+    @staticmethod
+    def _with(found: Object, words: dict[str, Any]) -> Object:
+        return {**found, "spec": {**found["spec"], **words}}

@@ -1,0 +1,38 @@
+"""A Kubernetes API in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from moorage.kube.port import KubeAccess, KubeNode
+from moorage.model.errors import CloudUnreachable
+
+
+@dataclass
+class MemoryKube:
+    """The port `Kube`. `away` is why the API does not answer; deployments are (namespace, name) of available ones."""
+
+    node_list: list[KubeNode] = field(default_factory=list)
+    deployments: set[tuple[str, str]] = field(default_factory=set)
+    away: str = ""
+    asked_with: KubeAccess | None = None
+
+    def connect(self, access: KubeAccess) -> MemoryKube:
+        """What bootstrap's `connect_kube` does: this very API, asked with that access."""
+        self.asked_with = access
+        return self
+
+    def nodes(self) -> list[KubeNode]:
+        self._answer()
+        return sorted(self.node_list, key=lambda node: node.name)
+
+    def available(self, namespace: str, deployment: str) -> bool:
+        self._answer()
+        return (namespace, deployment) in self.deployments
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _answer(self) -> None:
+        if self.away:
+            raise CloudUnreachable(self.away)

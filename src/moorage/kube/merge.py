@@ -1,0 +1,29 @@
+"""JSON merge patch, RFC 7386, and what the API makes of a patch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moorage.kube.objects import Object
+
+
+def merged(old: Any, change: Any) -> Any:
+    """The old value with the change in it; neither is touched. Null takes a field away."""
+    if not isinstance(change, Mapping):
+        return change
+    made = dict(old) if isinstance(old, Mapping) else {}
+    for name, value in change.items():
+        if value is None:
+            made.pop(name, None)
+        else:
+            made[name] = merged(made.get(name), value)
+    return made
+
+
+def patched(old: Object, change: Mapping[str, Any], status: bool) -> Object:
+    """The object after a patch: one of the status changes nothing else, any other leaves the status alone."""
+    if status:
+        return {**old, "status": merged(old.get("status", {}), change.get("status", {}))}
+    rest = {name: value for name, value in change.items() if name != "status"}
+    return {**old, **merged({name: value for name, value in old.items() if name != "status"}, rest)}

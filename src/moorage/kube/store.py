@@ -1,0 +1,78 @@
+"""The objects of one resource as last heard of, found by key or by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+
+from moorage.kube.objects import Object, key_of
+
+Index = Callable[[Object], Iterable[str]]
+
+
+class Store:
+    """The objects of one resource; read by any thread. Objects in it are shared: never change one."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._objects: dict[str, Object] = {}
+        self._indexes: dict[str, Index] = {}
+        self._found: dict[tuple[str, str], set[str]] = {}
+
+    def get(self, key: str) -> Object | None:
+        with self._lock:
+            return self._objects.get(key)
+
+    def all(self) -> list[Object]:
+        with self._lock:
+            return list(self._objects.values())
+
+    def add_index(self, name: str, index: Index) -> None:
+        """Make `by(name, value)` find the objects for which `index` gives that value."""
+        with self._lock:
+            self._indexes[name] = index
+            for key, found in self._objects.items():
+                self._enter(key, found, {name: index})
+
+    def by(self, name: str, value: str) -> list[Object]:
+        with self._lock:
+            return [self._objects[key] for key in sorted(self._found.get((name, value), ()))]
+
+    def put(self, found: Object) -> None:
+        key, slim = key_of(found), _slim(found)
+        with self._lock:
+            self._leave(key)
+            self._objects[key] = slim
+            self._enter(key, slim, self._indexes)
+
+    def drop(self, key: str) -> Object | None:
+        with self._lock:
+            self._leave(key)
+            return self._objects.pop(key, None)
+
+    def keys(self) -> set[str]:
+        with self._lock:
+            return set(self._objects)
+
+    def _enter(self, key: str, found: Object, indexes: dict[str, Index]) -> None:
+        for name, index in indexes.items():
+            for value in index(found):
+                self._found.setdefault((name, value), set()).add(key)
+
+    def _leave(self, key: str) -> None:
+        old = self._objects.get(key)
+        for name, index in self._indexes.items():
+            for value in index(old) if old else ():
+                keys = self._found[name, value]
+                keys.discard(key)
+                if not keys:
+                    del self._found[name, value]
+
+
+def _slim(found: Object) -> Object:
+    """Without what nobody reads and takes most of the room: who wrote which field, a node's list of images."""
+    metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
+    slim = {**found, "metadata": metadata}
+    if "images" in (found.get("status") or {}):
+        slim["status"] = {name: value for name, value in found["status"].items() if name != "images"}
+    return slim

@@ -1,0 +1,219 @@
+"""The port for any Kubernetes object: a real API server and the one in memory behave the same."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from contextlib import ExitStack
+from threading import Event, Thread
+
+import pytest
+
+from api_server import RealApi
+from moorage.ccm.nodes.identity import Place
+from moorage.ccm.nodes.plan import UNINITIALIZED
+from moorage.cloud.memory_balancers import MemoryBalancers
+from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.servers import Address, Instance
+from moorage.controller.main import Project, Settings, compose
+from moorage.kube import cache
+from moorage.kube.api import KubeApi
+from moorage.kube.lease import Elector
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import EVENTS, LEASES, NODES
+from moorage.model.errors import CloudUnreachable, Conflict, NotFound
+
+pytestmark = pytest.mark.contract
+
+
+def kubeconfig(access):
+    def data(pem):
+        return base64.b64encode(pem.encode()).decode()
+
+    user = {"client-certificate-data": data(access.certificate), "client-key-data": data(access.key)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": access.url, "certificate-authority-data": data(access.ca)}}],
+        "users": [{"name": "u", "user": user}],
+    }
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("api")
+        server = RealApi(folder, stack)
+        server.until_ready()
+        (folder / "kubeconfig").write_text(json.dumps(kubeconfig(server.access())))
+        yield folder / "kubeconfig"
+
+
+@pytest.fixture(params=["memory", "api-server"])
+def api(request):
+    if request.param == "memory":
+        yield MemoryObjects()
+        return
+    api = KubeApi.connect(request.getfixturevalue("real"))
+    yield api
+    for node in api.list(NODES).items:
+        api.patch(NODES, node["metadata"]["name"], {"metadata": {"finalizers": None}})
+        api.delete(NODES, node["metadata"]["name"])
+    api.close()
+
+
+def node(name="a", **spec):
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def test_what_is_made_is_found_by_key_and_in_the_list(api):
+    made = api.create(NODES, node())
+    assert made["metadata"]["uid"]
+    found = api.get(NODES, "a")
+    assert (found["kind"], found["apiVersion"]) == ("Node", "v1")
+    [listed] = api.list(NODES).items
+    assert (listed["kind"], listed["metadata"]["uid"]) == ("Node", made["metadata"]["uid"])
+    assert api.get(NODES, "b") is None
+    with pytest.raises(Conflict):
+        api.create(NODES, node())
+
+
+def test_a_patch_merges_and_null_takes_away(api):
+    api.create(NODES, node(taints=[{"key": "x", "effect": "NoSchedule"}]))
+    api.patch(NODES, "a", {"metadata": {"labels": {"one": "1", "two": "2"}}})
+    done = api.patch(NODES, "a", {"metadata": {"labels": {"one": None}}, "spec": {"taints": None, "providerID": "p"}})
+    assert done["metadata"]["labels"] == {"two": "2"}
+    assert done["spec"]["providerID"] == "p"
+    assert not done["spec"].get("taints")
+    with pytest.raises(NotFound):
+        api.patch(NODES, "b", {"spec": {}})
+
+
+def test_status_and_the_rest_are_patched_apart(api):
+    api.create(NODES, node())
+    addresses = [{"type": "InternalIP", "address": "10.0.0.1"}]
+    api.patch(NODES, "a", {"status": {"addresses": addresses}, "metadata": {"labels": {"x": "y"}}})
+    assert "addresses" not in api.get(NODES, "a").get("status", {})
+    api.patch(NODES, "a", {"status": {"addresses": addresses}, "spec": {"providerID": "p"}}, status=True)
+    found = api.get(NODES, "a")
+    assert found["status"]["addresses"] == addresses
+    assert "providerID" not in found["spec"]
+    shorter = [{"type": "Hostname", "address": "a"}]
+    assert api.patch(NODES, "a", {"status": {"addresses": shorter}}, status=True)["status"]["addresses"] == shorter
+
+
+def test_a_stale_version_is_refused_and_nothing_changed_is_no_new_version(api):
+    made = api.create(NODES, node())
+    old = made["metadata"]["resourceVersion"]
+    new = api.patch(NODES, "a", {"metadata": {"resourceVersion": old, "labels": {"x": "1"}}})
+    with pytest.raises(Conflict):
+        api.patch(NODES, "a", {"metadata": {"resourceVersion": old, "labels": {"x": "2"}}})
+    same = api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
+    assert same["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]
+    with pytest.raises(Conflict):
+        api.replace(NODES, made)
+
+
+def test_a_deletion_waits_for_finalizers_and_heeds_the_uid(api):
+    made = api.create(NODES, {"metadata": {"name": "a", "finalizers": ["moorage.test/one"]}})
+    with pytest.raises(Conflict):
+        api.delete(NODES, "a", "another-uid")
+    api.delete(NODES, "a", made["metadata"]["uid"])
+    assert api.get(NODES, "a")["metadata"]["deletionTimestamp"]
+    api.patch(NODES, "a", {"metadata": {"finalizers": None}})
+    assert api.get(NODES, "a") is None
+    api.delete(NODES, "a")
+
+
+def test_a_watch_tells_what_happened_since_a_version(api):
+    api.create(NODES, node("old"))
+    since = api.list(NODES).version
+    api.create(NODES, node("a"))
+    api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
+    api.delete(NODES, "a")
+    seen = [change for change in api.watch(NODES, since, 1) if change.type != "BOOKMARK"]
+    assert [(change.type, change.object["metadata"]["name"]) for change in seen] == [
+        ("ADDED", "a"),
+        ("MODIFIED", "a"),
+        ("DELETED", "a"),
+    ]
+    later = api.watch(NODES, seen[1].object["metadata"]["resourceVersion"], 1)
+    assert [change.type for change in later if change.type != "BOOKMARK"] == ["DELETED"]
+
+
+def test_a_watch_tells_at_once(api):
+    heard = []
+    since = api.list(NODES).version
+    thread = Thread(target=lambda: heard.append((next(iter(api.watch(NODES, since, 5))), time.monotonic())))
+    thread.start()
+    time.sleep(0.3)
+    begun = time.monotonic()
+    api.create(NODES, node("a"))
+    thread.join(10)
+    assert heard[0][0].object["metadata"]["name"] == "a"
+    assert heard[0][1] - begun < 1
+
+
+def test_one_of_two_holds_a_lease(api):
+    one, two = (Elector(api, "default/moorage-test", me, time.monotonic) for me in ("one", "two"))
+    assert [one.step(), two.step(), one.step()] == [True, False, True]
+    one.release()
+    assert [two.step(), one.step()] == [True, False]
+    two.release()
+    assert api.get(LEASES, "default/moorage-test")["spec"].get("holderIdentity", "") == ""
+
+
+def test_an_api_that_is_away(real, tmp_path):
+    config = json.loads(real.read_text())
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    api = KubeApi.connect(tmp_path / "kubeconfig")
+    with pytest.raises(CloudUnreachable, match="does not answer"):
+        api.list(NODES)
+    with pytest.raises(CloudUnreachable, match="does not answer"):
+        next(iter(api.watch(NODES, "1", 1)))
+    api.close()
+
+
+def test_the_controller_joins_nodes_to_their_servers(api, monkeypatch):
+    monkeypatch.setattr(cache, "WATCH", 2)  # seconds: watches end in the middle, and soon after the test
+    address = Address("fixed", "10.0.0.5")
+    metadata = {"moorage_cluster": "demo"}
+    cloud = MemoryInstances(
+        Instance(f"5f0c-{n}", f"demo-{n}", "ACTIVE", "m1.node", "nova", (address,), metadata) for n in (0, 1)
+    )
+    controller = compose(
+        api, Project("R", cloud, MemoryBalancers(), MemoryFronts()), Settings("demo", Place("RegionOne"), "test", 0)
+    )
+    stop = Event()
+    thread = Thread(target=controller.run, args=(stop,))
+    thread.start()
+    try:
+        taint = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
+        api.create(NODES, node("demo-1", taints=[taint]))
+        done = until(lambda: api.get(NODES, "demo-1"), lambda found: found["spec"].get("providerID"))
+        assert done["spec"]["providerID"] == "openstack:///5f0c-1"
+        assert UNINITIALIZED not in [taint["key"] for taint in done["spec"].get("taints", [])]
+        assert done["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.0.0.5"}
+        assert done["metadata"]["labels"]["topology.kubernetes.io/zone"] == "nova"
+        del cloud.servers["5f0c-1"]
+        until(lambda: api.get(NODES, "demo-1"), lambda found: found is None, seconds=15)
+        said = [event["reason"] for event in api.list(EVENTS).items if event["involvedObject"]["name"] == "demo-1"]
+        assert said == ["ServerGone"]
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not controller.elector.held
+
+
+def until(ask, what, seconds=10):
+    """Ask until the answer is what we wait for; returns it."""
+    ends = time.monotonic() + seconds
+    while not what(answer := ask()):
+        assert time.monotonic() < ends, f"still {answer}"
+        time.sleep(0.1)
+    return answer

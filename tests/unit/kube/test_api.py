@@ -1,0 +1,120 @@
+"""The real adapter's questions and errors, with answers in the API's own shapes."""
+
+from __future__ import annotations
+
+import json
+
+import httpx2
+import pytest
+
+from moorage.kube.api import KubeApi
+from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, path_of
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
+
+pytestmark = pytest.mark.unit
+
+
+def api(answer):
+    """The adapter with a transport that answers as `answer(request)` says."""
+    return KubeApi(httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(answer)))
+
+
+def status(code, message="no"):
+    return httpx2.Response(code, json={"kind": "Status", "code": code, "message": message})
+
+
+@pytest.mark.parametrize(
+    ("resource", "key", "path"),
+    [
+        (NODES, "", "/api/v1/nodes"),
+        (NODES, "a", "/api/v1/nodes/a"),
+        (SERVICES, "", "/api/v1/services"),
+        (SERVICES, "web/front", "/api/v1/namespaces/web/services/front"),
+        (ENDPOINT_SLICES, "web/x", "/apis/discovery.k8s.io/v1/namespaces/web/endpointslices/x"),
+    ],
+)
+def test_paths(resource, key, path):
+    assert path_of(resource, key) == path
+
+
+def test_a_long_list_comes_in_pages():
+    pages = {
+        None: {"metadata": {"resourceVersion": "7", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]},
+        "next": {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "b"}}]},
+    }
+    listed = api(lambda request: httpx2.Response(200, json=pages[request.url.params.get("continue")])).list(NODES)
+    assert listed.version == "7"
+    assert [(item["kind"], item["metadata"]["name"]) for item in listed.items] == [("Node", "a"), ("Node", "b")]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (404, NotFound),
+        (409, Conflict),
+        (422, BadInput),
+        (401, CloudUnreachable),
+        (429, CloudUnreachable),
+        (500, CloudUnreachable),
+    ],
+)
+def test_refusals_are_errors_of_ours(code, error):
+    with pytest.raises(error, match="said so"):
+        api(lambda _: status(code, "said so")).patch(NODES, "a", {})
+
+
+def test_no_json_is_no_answer():
+    with pytest.raises(CloudUnreachable):
+        api(lambda _: httpx2.Response(200, text="<html>")).get(NODES, "a")
+    with pytest.raises(CloudUnreachable, match="502: bad gateway"):
+        api(lambda _: httpx2.Response(502, text="bad gateway")).get(NODES, "a")
+
+
+def test_time_outs_and_refused_connections_are_no_answer():
+    def fail(_):
+        raise httpx2.ReadTimeout("timed out")
+
+    with pytest.raises(CloudUnreachable, match="timed out"):
+        api(fail).list(NODES)
+    with pytest.raises(CloudUnreachable, match="timed out"):
+        list(api(fail).watch(NODES, "1", 1))
+
+
+def lines(*events):
+    return httpx2.Response(200, text="".join(json.dumps(event) + "\n" for event in events))
+
+
+def test_a_version_too_old_is_not_found_in_either_form():
+    gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+    for answer in (lines(gone), status(410, "too old resource version")):
+        with pytest.raises(NotFound, match="too old"):
+            list(api(lambda _, answer=answer: answer).watch(NODES, "1", 1))
+
+
+def test_what_came_before_a_watch_broke_is_told():
+    def broken():
+        yield json.dumps({"type": "ADDED", "object": {"metadata": {"name": "a"}}}).encode() + b"\n"
+        raise httpx2.RemoteProtocolError("peer closed the connection")
+
+    class Stream(httpx2.SyncByteStream):
+        def __iter__(self):
+            return broken()
+
+    watch = api(lambda _: httpx2.Response(200, stream=Stream())).watch(NODES, "1", 1)
+    assert next(watch).object["metadata"]["name"] == "a"
+    with pytest.raises(CloudUnreachable, match="peer closed"):
+        next(watch)
+
+
+def test_a_deletion_names_the_uid_and_gone_is_fine():
+    asked = []
+    api(lambda request: asked.append(request) or status(404)).delete(NODES, "a", "u-1")
+    assert json.loads(asked[0].content)["preconditions"] == {"uid": "u-1"}
+
+
+def test_a_file_that_is_no_kubeconfig(tmp_path):
+    with pytest.raises(BadInput, match="no kubeconfig"):
+        KubeApi.connect(tmp_path / "missing")
+    (tmp_path / "k").write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")
+    with pytest.raises(BadInput):
+        KubeApi.connect(tmp_path / "k")

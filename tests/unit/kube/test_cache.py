@@ -1,0 +1,139 @@
+"""The watch cache keeps true whatever happens to its watches."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+
+import pytest
+
+from moorage.kube import cache as module
+from moorage.kube.cache import Cache, Follower, wait_ready
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import NODES, SERVICES
+from moorage.kube.store import Store
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+
+def node(name, **labels):
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+def until(what, seconds=5):
+    ends = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
+
+
+@pytest.fixture
+def api():
+    return MemoryObjects()
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def cache(api, heard):
+    stop = Event()
+    cache = Cache(api)
+    cache.tell(NODES, lambda found: heard.append(found["metadata"]["name"]))
+    cache.start(stop)
+    wait_ready(cache, stop, 5)
+    yield cache
+    stop.set()
+    api.cut_watches()
+
+
+def names(cache):
+    return sorted(found["metadata"]["name"] for found in cache.store(NODES).all())
+
+
+def test_what_comes_changes_and_goes_is_seen(api, cache, heard):
+    api.create(NODES, node("a"))
+    until(lambda: names(cache) == ["a"])
+    api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
+    until(lambda: cache.get(NODES, "a")["metadata"]["labels"] == {"x": "1"})
+    api.delete(NODES, "a")
+    until(lambda: names(cache) == [])
+    assert heard == ["a", "a", "a"]
+    assert cache.alive()
+
+
+def test_a_broken_watch_goes_on_without_a_new_list(api, cache):
+    api.cut_watches()
+    api.create(NODES, node("a"))
+    until(lambda: names(cache) == ["a"])
+    assert api.asked.count("list nodes") == 1
+
+
+def test_a_version_too_old_makes_a_new_list_which_tells_what_went(api, cache, heard):
+    api.create(NODES, node("old"))
+    until(lambda: names(cache) == ["old"])
+    api.away = "restarting"
+    api.cut_watches()
+    api.away = ""
+    api.delete(NODES, "old")
+    api.create(NODES, node("new"))
+    api.forget()
+    until(lambda: names(cache) == ["new"])
+    assert heard[0] == "old"
+    assert heard[-1] == "new"
+    assert heard.count("old") == 2
+
+
+def test_the_list_is_made_anew_after_the_api_forgot(api, heard):
+    store = Store()
+    follower = Follower(api, NODES, store, lambda found: heard.append(found["metadata"]["name"]), version="0")
+    store.put({"metadata": {"name": "gone", "resourceVersion": "1"}})
+    api.create(NODES, node("a"))
+    api.forget()
+    assert follower.step() > 0
+    assert follower.version == ""
+    follower._relist()
+    assert (heard, store.keys()) == (["gone", "a"], {"a"})
+    follower._relist()
+    assert heard == ["gone", "a"], "what has not changed is not told again"
+
+
+def test_pauses_grow_while_the_api_is_away_and_have_a_limit(api):
+    api.away = "down"
+    follower = Follower(api, NODES, Store(), lambda _: None, jitter=lambda: 1.0)
+    assert [round(follower.step(), 3) for _ in range(5)] == [0.01, 0.02, 0.04, 0.05, 0.05]
+
+
+def test_an_api_that_is_away_from_the_start_is_said(api):
+    api.away = "down"
+    cache, stop = Cache(api), Event()
+    cache.store(SERVICES)
+    with pytest.raises(CloudUnreachable, match="no lists"):
+        wait_ready(cache, stop, 0.1)
+
+
+def test_an_index_follows_its_objects():
+    store = Store()
+    store.put({"metadata": {"name": "a", "labels": {"zone": "x"}}})
+    store.add_index("zone", lambda found: [found["metadata"]["labels"]["zone"]])
+    store.put({"metadata": {"name": "b", "labels": {"zone": "x"}}})
+    assert [found["metadata"]["name"] for found in store.by("zone", "x")] == ["a", "b"]
+    store.put({"metadata": {"name": "a", "labels": {"zone": "y"}}})
+    store.drop("b")
+    assert store.by("zone", "x") == []
+    assert [found["metadata"]["name"] for found in store.by("zone", "y")] == ["a"]
+
+
+def test_what_nobody_reads_is_not_kept():
+    store = Store()
+    store.put({"metadata": {"name": "a", "managedFields": [1]}, "status": {"images": [1], "addresses": []}})
+    assert store.get("a") == {"metadata": {"name": "a"}, "status": {"addresses": []}}

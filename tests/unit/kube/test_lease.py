@@ -1,0 +1,112 @@
+"""At most one holds the lease, whatever happens to the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.kube.lease import Elector, Seen, decide
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import LEASES
+
+pytestmark = pytest.mark.unit
+KEY = "kube-system/moorage-controller"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def api():
+    return MemoryObjects()
+
+
+@pytest.fixture
+def electors(api, clock):
+    return [Elector(api, KEY, name, clock) for name in ("one", "two")]
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "what"),
+    [
+        (None, 0, "make"),
+        (Seen({"holderIdentity": "me", "leaseDurationSeconds": 15}, 0), 99, "renew"),
+        (Seen({"holderIdentity": "", "leaseDurationSeconds": 15}, 0), 1, "take"),
+        (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 14.9, "wait"),
+        (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 15, "take"),
+    ],
+)
+def test_who_may_do_what(seen, now, what):
+    assert decide(seen, "me", now) == what
+
+
+def test_the_second_waits_until_the_first_has_not_renewed_for_long(api, clock, electors):
+    one, two = electors
+    assert (one.step(), two.step()) == (True, False)
+    clock.now += 10
+    assert one.step()
+    clock.now += 10
+    assert not two.step(), "it was renewed meanwhile"
+    assert not one.held, "the first gave up before the second may take it"
+    clock.now += 15
+    assert two.step()
+    assert not one.step()
+    assert api.get(LEASES, KEY)["spec"]["leaseTransitions"] == 1
+
+
+def test_a_released_lease_is_taken_at_once(api, electors):
+    one, two = electors
+    one.step()
+    two.step()
+    one.release()
+    assert not one.held
+    assert two.step()
+    one.release()
+    assert api.get(LEASES, KEY)["spec"]["holderIdentity"] == "two"
+
+
+def test_it_is_ours_for_a_while_when_the_api_is_away(api, clock, electors):
+    one = electors[0]
+    one.step()
+    api.away = "etcd has no leader"
+    clock.now += 9
+    assert one.step()
+    clock.now += 1
+    assert not one.step()
+    api.away = ""
+    assert one.step()
+
+
+def test_a_race_is_lost_by_the_one_who_writes_a_stale_version(api, clock, electors):
+    one, two = electors
+    one.step()
+    two.step()
+    clock.now += 15
+    stale = api.get(LEASES, KEY)
+    assert two.step()
+    one.api = Stale(api, stale)
+    assert not one.step()
+    assert two.step()
+
+
+def test_somebody_deleted_the_lease(api, electors):
+    electors[0].step()
+    api.delete(LEASES, KEY)
+    assert electors[0].step()
+    assert api.get(LEASES, KEY)["spec"]["holderIdentity"] == "one"
+
+
+class Stale:
+    """An API whose answer to `get` is old."""
+
+    def __init__(self, api, old):
+        self.get = lambda *_: old
+        self.replace = api.replace
