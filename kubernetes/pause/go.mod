@@ -1,0 +1,3 @@
+module moorage/pause
+
+go 1.26.0

@@ -1,0 +1,157 @@
+"""A finished release: its manifest, its programs, and whether they are still what the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from moorage.image.release.programs import PROGRAMS, go_sources, release_hash
+from moorage.model.errors import Failed, NotFound
+
+PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One program: `size` in bytes; `link` names the program of which this is only another name."""
+
+    name: str
+    version: str
+    source: str
+    sha256: str
+    size: int
+    input: str = ""
+    link: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Entry:
+        """Read an entry that may come from anywhere: names must be plain file names. Raises ValueError."""
+        entry = cls(**fields)
+        for name in (entry.name, entry.name if entry.link is None else entry.link):
+            if not PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not the plain name of a program")
+        if not SHA256.fullmatch(entry.sha256):
+            raise ValueError(f"{entry.name}: {entry.sha256!r} is not a SHA-256")
+        if isinstance(entry.size, bool) or not isinstance(entry.size, int) or entry.size < 0:
+            raise ValueError(f"{entry.name}: {entry.size!r} is not a size")
+        return entry
+
+    def fields(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a release holds. `release` is the hash of its inputs, `kubernetes` its version ("v1.37.2")."""
+
+    release: str
+    kubernetes: str
+    programs: tuple[Entry, ...]
+
+    @classmethod
+    def parse(cls, text: str, origin: str) -> Manifest:
+        """Read manifest.json; raises Failed, naming `origin`, for anything but a manifest."""
+        try:
+            fields = json.loads(text)
+            entries = tuple(Entry.parse(entry) for entry in fields["programs"])
+            manifest = cls(str(fields["release"]), str(fields["kubernetes"]), entries)
+            _check_names(manifest)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Failed(f"{origin} is not a release's manifest: {error}") from error
+        return manifest
+
+    def text(self) -> str:
+        fields = asdict(self) | {"programs": [entry.fields() for entry in self.programs]}
+        return json.dumps(fields, indent=2) + "\n"
+
+    @property
+    def files(self) -> Iterator[Entry]:
+        """The programs that are files, not only further names of one."""
+        return (entry for entry in self.programs if entry.link is None)
+
+
+def _check_names(manifest: Manifest) -> None:
+    names = [entry.name for entry in manifest.programs]
+    files = {entry.name for entry in manifest.files}
+    if len(set(names)) != len(names):
+        raise ValueError("a program is named twice")
+    if stray := {entry.link for entry in manifest.programs if entry.link} - files:
+        raise ValueError(f"a link leads to {', '.join(map(str, stray))}, which is not there")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A finished release directory."""
+
+    directory: Path
+
+    @property
+    def manifest(self) -> Manifest:
+        path = self.directory / "manifest.json"
+        return Manifest.parse(path.read_text(), str(path))
+
+    @property
+    def hash(self) -> str:
+        return self.directory.name
+
+    @property
+    def kubernetes_version(self) -> str:
+        """The version of Kubernetes, as "v1.37.2"."""
+        return self.manifest.kubernetes
+
+    def program(self, name: str) -> Path:
+        """Where the program lies (a symbolic link for a further name of one); raises NotFound."""
+        path = self.directory / "bin" / name
+        if not path.exists():
+            raise NotFound(f"the release {self.directory} has no program {name}", "moorage release verify")
+        return path
+
+
+def find_release(cache: Path) -> Release:
+    """Return the release that this version of Moorage uses; raises NotFound when it is not built yet."""
+    wanted = cache / "release" / release_hash(PROGRAMS, go_sources())
+    if not (wanted / "manifest.json").is_file():
+        raise NotFound(f"the release {wanted.name} is not in {wanted.parent}", "moorage release build")
+    return Release(wanted)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file of a release that is not as the manifest says: `problem` is missing, changed or unexpected."""
+
+    name: str
+    problem: str
+
+
+def verify(release: Release) -> list[Finding]:
+    """Compare every file with the manifest, by size and SHA-256; an empty list is a sound release."""
+    known = {entry.name: entry for entry in release.manifest.programs}
+    there = {path.name for path in (release.directory / "bin").glob("*")}
+    around = {path.name for path in release.directory.iterdir()} - {"bin", "manifest.json"}
+    findings = [Finding(name, "unexpected") for name in (there - known.keys()) | around]
+    for name, entry in known.items():
+        if name not in there:
+            findings.append(Finding(name, "missing"))
+        elif not is_as_said(release.directory / "bin" / name, entry):
+            findings.append(Finding(name, "changed"))
+    return sorted(findings, key=lambda finding: finding.name)
+
+
+def is_as_said(path: Path, entry: Entry) -> bool:
+    """Tell whether the file, or link, at `path` is the one of the manifest's entry."""
+    if entry.link is not None:
+        return path.is_symlink() and str(path.readlink()) == entry.link
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != entry.size:
+        return False
+    return bool(path.stat().st_mode & 0o111) and sha256(path) == entry.sha256
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

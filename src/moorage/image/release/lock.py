@@ -1,0 +1,38 @@
+"""One build or download of a release at a time on a machine, and a full disk said in plain words."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moorage.model.errors import Failed
+
+
+@contextmanager
+def alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold `folder`'s lock, until the block or the process ends; wait, saying so, while another holds it.
+
+    Raises Failed for a disk that gets full meanwhile.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _told_when_full(folder), (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another process that is making a release")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _told_when_full(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        again = "free some and run it again: what is finished is kept"
+        raise Failed(f"the disk of {folder} is full", again) from error

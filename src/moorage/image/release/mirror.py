@@ -1,0 +1,132 @@
+"""Take a release from a mirror: an HTTP server with `manifest.json` and `bin/<name>` below one address."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from moorage.image.release.directory import Entry, Manifest, Release, is_as_said
+from moorage.image.release.lock import alone
+from moorage.image.release.programs import PROGRAMS, go_sources, release_hash
+from moorage.model.errors import BadInput, Failed
+
+TIMEOUT = 60
+"""Seconds without a byte after which a mirror counts as gone."""
+MANIFEST_LIMIT = 1 << 20
+CHUNK = 1 << 20
+
+
+def fetch(cache: Path, mirror: str, *, report: Callable[[str], None], wanted: str | None = None) -> Release:
+    """Return the release `wanted` (this version's own unless given), downloading what is not there yet.
+
+    Every file's size and SHA-256 are checked against the mirror's manifest; nothing appears under the
+    release's name before all are right. An interrupted download goes on where it stopped, if the mirror knows
+    ranges. Raises BadInput for an address that is none, Failed for a mirror that cannot be reached, has another
+    release, or serves a file that is not what its manifest says.
+    """
+    if urlsplit(mirror).scheme not in ("http", "https"):
+        raise BadInput(f"--mirror {mirror!r} is not the address of an HTTP server", "http://HOST[:PORT]/PATH")
+    wanted = wanted or release_hash(PROGRAMS, go_sources())
+    shelf, directory = cache / "release", cache / "release" / wanted
+    with alone(shelf, report):
+        if not (directory / "manifest.json").is_file():
+            _download(mirror.rstrip("/"), wanted, shelf / f"{wanted}.fetching", report)
+            (shelf / f"{wanted}.fetching").replace(directory)
+    return Release(directory)
+
+
+def _download(mirror: str, wanted: str, folder: Path, report: Callable[[str], None]) -> None:
+    manifest = _manifest(mirror, wanted)
+    (folder / "bin").mkdir(parents=True, exist_ok=True)
+    files = list(manifest.files)
+    for number, entry in enumerate(files, 1):
+        report(f"fetching {number}/{len(files)} {entry.name} {entry.version} ({entry.size / 1e6:.0f} MB)")
+        try:
+            _file(f"{mirror}/bin/{entry.name}", entry, folder / "bin")
+        except _Wrong as wrong:
+            shutil.rmtree(folder)
+            message = f"{mirror}/bin/{entry.name} {wrong}: nothing of this release was kept"
+            raise Failed(message, "another mirror, or moorage release build") from wrong
+    _complete(manifest, folder)
+
+
+def _complete(manifest: Manifest, folder: Path) -> None:
+    names = {entry.name for entry in manifest.programs}
+    for path in (folder / "bin").iterdir():
+        if path.is_symlink() or path.name not in names:
+            path.unlink()
+    for entry in manifest.programs:
+        if entry.link:
+            (folder / "bin" / entry.name).symlink_to(entry.link)
+    (folder / "manifest.json").write_text(manifest.text())
+
+
+def _manifest(mirror: str, wanted: str) -> Manifest:
+    address = f"{mirror}/manifest.json"
+    with _open(address, 0) as answer:
+        manifest = Manifest.parse(answer.read(MANIFEST_LIMIT).decode(errors="replace"), address)
+    if manifest.release != wanted:
+        hint = "a mirror of this version of Moorage, or moorage release build"
+        raise Failed(f"{address} is release {manifest.release}, and this version needs {wanted}", hint)
+    return manifest
+
+
+class _Wrong(Exception):
+    """The mirror's file is not the one of its manifest."""
+
+
+def _file(address: str, entry: Entry, folder: Path) -> None:
+    path, part = folder / entry.name, folder / f"{entry.name}.part"
+    if is_as_said(path, entry):
+        return
+    _fill(address, entry, part)
+    part.chmod(0o755)
+    if not is_as_said(part, entry):
+        raise _Wrong("does not have the SHA-256 of its manifest")
+    part.replace(path)
+
+
+def _fill(address: str, entry: Entry, part: Path) -> None:
+    """Append what `part` lacks; begin again when the mirror sends the whole file instead of the rest."""
+    have = part.stat().st_size if part.exists() else 0
+    if have == entry.size and have:
+        return
+    with _open(address, have if have < entry.size else 0) as answer:
+        _copy(answer, address, entry.size, part, "ab" if answer.status == 206 else "wb")
+
+
+def _copy(answer: HTTPResponse, address: str, size: int, part: Path, mode: Literal["ab", "wb"]) -> None:
+    with part.open(mode) as stream:
+        while chunk := _read(address, answer):
+            stream.write(chunk)
+            if stream.tell() > size:
+                raise _Wrong("is larger than its manifest says")
+        if stream.tell() < size:
+            raise Failed(f"{address} ended after {stream.tell()} of {size} bytes", "run it again to go on")
+
+
+def _open(address: str, start: int) -> HTTPResponse:
+    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise Failed(f"{address} answered {error.code} {error.reason}", "check the mirror's address") from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise Failed(f"{address} cannot be reached: {reason}", "check the mirror's address") from error
+    assert isinstance(answer, HTTPResponse)
+    return answer
+
+
+def _read(address: str, answer: HTTPResponse) -> bytes:
+    try:
+        return answer.read(CHUNK)
+    except (OSError, HTTPException) as error:
+        raise Failed(f"{address} broke off: {error}", "run it again to go on") from error

@@ -1,0 +1,89 @@
+"""The programs of the built release run, and our own Go code holds to its tests."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from moorage.config import Paths
+from moorage.image.release import PROGRAMS, build, find_release, verify
+from moorage.image.release.go import find_go
+from moorage.image.release.programs import go_sources
+
+pytestmark = pytest.mark.functional
+
+VERSION = {"etcdctl": "version", "kubectl": "version --client", "containerd-shim-runc-v2": "-v", "coredns": "-version"}
+NAMES = [(name, one.version) for one in PROGRAMS for name in (one.name, *one.links)]
+
+
+@pytest.fixture(scope="module")
+def release():
+    return find_release(Paths.from_environment(os.environ).cache)
+
+
+@pytest.mark.parametrize(("name", "version"), [pair for pair in NAMES if pair[0] not in ("kubernetes", "pause")])
+def test_a_program_runs_and_is_the_version_it_should_be(release, name, version):
+    words = [release.program(name), *VERSION.get(name, "--version").split()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert version.removeprefix("v") in done.stdout + done.stderr
+
+
+def test_the_release_is_as_its_manifest_says(release):
+    assert verify(release) == []
+
+
+@pytest.mark.parametrize("name", [one.name for one in PROGRAMS])
+def test_a_program_needs_no_library_of_the_node(release, name):
+    done = subprocess.run(["ldd", release.program(name)], capture_output=True, text=True, check=False)
+    assert "not a dynamic executable" in done.stderr
+
+
+def test_runc_filters_system_calls(release):
+    done = subprocess.run([release.program("runc"), "--version"], capture_output=True, text=True, check=True)
+    assert "libseccomp: " in done.stdout
+
+
+def test_the_multi_call_binary_refuses_a_name_that_it_does_not_know(release):
+    done = subprocess.run([release.program("kubernetes")], capture_output=True, text=True, check=False)
+    assert (done.returncode, '"kubernetes", which is none of its programs' in done.stderr) == (2, True)
+
+
+def test_kubectl_says_a_mistake_as_kubectl_does(release):
+    done = subprocess.run([release.program("kubectl"), "frobnicate"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: unknown command "frobnicate"')
+
+
+@pytest.fixture(scope="module")
+def go_environment(tmp_path_factory):
+    """Go with a cache of its own that the tests leave nothing of; it must need no module from outside."""
+    folder = tmp_path_factory.mktemp("go")
+    environment = {key: os.environ[key] for key in ("PATH", "HOME", "MOORAGE_GO") if key in os.environ}
+    settings = {"GOCACHE": str(folder / "cache"), "GOMODCACHE": str(folder / "mod"), "GOPROXY": "off"}
+    return environment | settings | {"GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+
+
+@pytest.mark.parametrize("package", ["flanneld/options", "pause"])
+def test_our_go_code_holds_to_its_tests(go_environment, tmp_path, package):
+    go = find_go(tmp_path, go_environment).program
+    done = subprocess.run(
+        [go, "test", "."], cwd=go_sources() / package, env=go_environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_our_go_code_is_formatted_as_go_does(go_environment, tmp_path):
+    go = find_go(tmp_path, go_environment).program
+    root = subprocess.run([go, "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
+    gofmt = shutil.which("gofmt", path=f"{root}/bin") or shutil.which("gofmt")
+    assert gofmt, f"no gofmt in {root}/bin"
+    assert subprocess.run([gofmt, "-l", go_sources()], capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_the_real_go_builds_a_main_of_ours(tmp_path):
+    pause = [one for one in PROGRAMS if one.name == "pause"]
+    built = build(tmp_path, report=print, programs=pause)
+    assert verify(built) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]

@@ -1,0 +1,118 @@
+import hashlib
+import json
+
+import pytest
+
+from moorage.image.release import Entry, Finding, Manifest, Release, find_release, verify
+from moorage.model.errors import Failed, NotFound
+
+pytestmark = pytest.mark.unit
+
+
+def entry(name, content=b"program", link=None):
+    return Entry(name, "v1", f"example.org/{name}@v1", hashlib.sha256(content).hexdigest(), len(content), link=link)
+
+
+@pytest.fixture
+def release(tmp_path):
+    folder = tmp_path / "0123456789abcdef"
+    (folder / "bin").mkdir(parents=True)
+    for name in ("kubernetes", "etcd"):
+        (folder / "bin" / name).write_bytes(b"program")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "bin" / "kubelet").symlink_to("kubernetes")
+    programs = (entry("kubernetes"), entry("kubelet", link="kubernetes"), entry("etcd"))
+    (folder / "manifest.json").write_text(Manifest(folder.name, "v1.37.2", programs).text())
+    return Release(folder)
+
+
+def test_a_release_tells_its_versions_and_programs(release):
+    assert release.hash == release.manifest.release == "0123456789abcdef"
+    assert release.kubernetes_version == "v1.37.2"
+    assert release.program("kubelet").resolve() == release.program("kubernetes")
+    assert [one.name for one in release.manifest.files] == ["kubernetes", "etcd"]
+    with pytest.raises(NotFound, match="kubecolor"):
+        release.program("kubecolor")
+
+
+def test_a_manifest_reads_back_as_it_was_written(release):
+    manifest = release.manifest
+    assert Manifest.parse(manifest.text(), "here") == manifest
+    assert "link" not in json.loads(manifest.text())["programs"][0]
+
+
+def test_a_sound_release_has_no_findings(release):
+    assert verify(release) == []
+
+
+def test_verify_finds_changed_missing_and_unexpected_files(release):
+    bin = release.directory / "bin"
+    (bin / "etcd").write_bytes(b"progrem")
+    (bin / "kubelet").unlink()
+    (bin / "miner").write_text("")
+    (release.directory / "notes").mkdir()
+    assert verify(release) == [
+        Finding("etcd", "changed"),
+        Finding("kubelet", "missing"),
+        Finding("miner", "unexpected"),
+        Finding("notes", "unexpected"),
+    ]
+
+
+@pytest.mark.parametrize("way", ["other size", "not executable", "a link instead", "a folder instead"])
+def test_verify_sees_every_way_to_change_a_file(release, way):
+    path = release.program("etcd")
+    if way == "other size":
+        path.write_bytes(b"more than before")
+    elif way == "not executable":
+        path.chmod(0o644)
+    else:
+        path.unlink()
+        path.symlink_to("kubernetes") if way == "a link instead" else path.mkdir()
+    assert verify(release) == [Finding("etcd", "changed")]
+
+
+def test_verify_sees_a_link_that_leads_elsewhere(release):
+    path = release.program("kubelet")
+    path.unlink()
+    path.symlink_to("etcd")
+    assert verify(release) == [Finding("kubelet", "changed")]
+
+
+def test_a_release_that_is_not_there_is_not_found_and_says_what_to_do(tmp_path):
+    with pytest.raises(NotFound) as caught:
+        find_release(tmp_path)
+    assert caught.value.hint == "moorage release build"
+
+
+GOOD = entry("etcd").fields()
+
+
+@pytest.mark.parametrize(
+    ("programs", "says"),
+    [
+        ([GOOD | {"name": "../etcd"}], "plain name"),
+        ([GOOD | {"name": "/etc/passwd"}], "plain name"),
+        ([GOOD | {"name": ""}], "plain name"),
+        ([GOOD | {"name": 7}], "not a release's manifest"),
+        ([GOOD | {"link": "../../bin/sh"}], "plain name"),
+        ([GOOD | {"sha256": "abc"}], "SHA-256"),
+        ([GOOD | {"size": -1}], "size"),
+        ([GOOD | {"size": "12"}], "size"),
+        ([GOOD | {"colour": "red"}], "colour"),
+        ([{"name": "etcd"}], "missing"),
+        ([GOOD, GOOD], "twice"),
+        ([GOOD, GOOD | {"name": "etcdctl", "link": "elsewhere"}], "elsewhere"),
+        ("etcd", "not a release's manifest"),
+    ],
+)
+def test_a_manifest_that_cannot_be_trusted_is_refused(programs, says):
+    text = json.dumps({"release": "x", "kubernetes": "v1", "programs": programs})
+    with pytest.raises(Failed, match=says):
+        Manifest.parse(text, "http://mirror/manifest.json")
+
+
+@pytest.mark.parametrize("text", ["", "<html>not found</html>", "[]", "null", '{"programs": []}'])
+def test_what_is_no_manifest_is_refused_by_its_origin(text):
+    with pytest.raises(Failed, match=r"^http://mirror/manifest\.json is not a release's manifest"):
+        Manifest.parse(text, "http://mirror/manifest.json")
