@@ -1,0 +1,1 @@
+"""Immutable node images and the release directory that goes into them."""

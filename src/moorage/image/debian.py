@@ -1,0 +1,144 @@
+"""The Debian root of a node image: made by mmdebstrap, settled for being read-only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from moorage.image.run import run
+from moorage.model.errors import Failed
+
+SUITE = "bookworm"
+PACKAGES = Path(__file__).parent / "packages.txt"
+LEFT_OUT = (
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/bash-completion/*",
+)
+ENABLED = (
+    "systemd-networkd.service",
+    "containerd.service",
+    "moorage-node.service",
+    "moorage-image@pause.service",
+    "moorage-firewall.service",
+)
+"""What starts by itself; all else is started by moorage-node, which knows the node's role."""
+MASKED = (
+    "modprobe@.service",
+    "systemd-modules-load.service",
+    "systemd-sysusers.service",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-network-generator.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-user-sessions.service",
+    "systemd-logind.service",
+    "systemd-random-seed.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "sys-fs-fuse-connections.mount",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-firstboot.service",
+    "systemd-machine-id-commit.service",
+    "systemd-remount-fs.service",
+    "getty.target",
+    "console-getty.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "e2scrub_reap.service",
+)
+
+
+def base(folder: Path, report: Callable[[str], None]) -> Path:
+    """The root as a tar file, kept by the hash of what it is made from. Needs root and Debian's archive."""
+    names = [line.strip() for line in PACKAGES.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    recipe = hashlib.sha256(repr((SUITE, names, LEFT_OUT)).encode()).hexdigest()[:12]
+    archive = folder / f"debian-{recipe}.tar"
+    if archive.exists():
+        return archive
+    if os.geteuid() != 0:
+        raise Failed("building a node image needs root", "run it as root, or fetch an image built elsewhere")
+    report("node image: installing Debian")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"debian-{recipe}.partial.tar"
+    excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    run(
+        [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=essential",
+            f"--include={','.join(names)}",
+            *excluded,
+            SUITE,
+            partial,
+        ]
+    )
+    partial.rename(archive)
+    return archive
+
+
+def extract(archive: Path, root: Path) -> None:
+    """Lay the root out in a new folder, with owners and capabilities."""
+    root.mkdir(parents=True)
+    run(
+        [
+            "tar",
+            "--extract",
+            "--file",
+            archive,
+            "--directory",
+            root,
+            "--numeric-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+        ]
+    )
+
+
+def packages(root: Path) -> dict[str, str]:
+    """Name → version of what is installed in a root, from dpkg's own record."""
+    listed = run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f=${Package} ${Version}\n"])
+    return dict(line.split(" ", 1) for line in listed.splitlines())
+
+
+def settle(root: Path, version: str) -> None:
+    """Make a root fit to be read-only: identity empty, services chosen, Python compiled."""
+    (root / "etc/machine-id").write_text("")
+    (root / "etc/hostname").unlink(missing_ok=True)
+    resolv = root / "etc/resolv.conf"
+    resolv.unlink(missing_ok=True)
+    resolv.symlink_to("/run/moorage/resolv.conf")
+    for folder in ("boot", "run", "tmp", "proc", "sys", "dev", "var", "mnt", "opt"):
+        (root / folder).mkdir(exist_ok=True)
+    (root / "usr/lib/moorage").mkdir(parents=True, exist_ok=True)
+    (root / "usr/lib/moorage/version").write_text(f"{version}\n")
+    system = root / "etc/systemd/system"
+    for unit in MASKED:
+        (system / unit).unlink(missing_ok=True)
+        (system / unit).symlink_to("/dev/null")
+    with (root / "usr/lib/os-release").open("a") as release:
+        release.write(f"IMAGE_ID=moorage\nIMAGE_VERSION={version}\n")
+    run(["systemctl", "--root", root, "enable", *ENABLED])
+    run(["systemctl", "--root", root, "set-default", "multi-user.target"])
+    _compile(root)
+    shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
+    shutil.rmtree(root / "var/lib/apt", ignore_errors=True)
+
+
+def _compile(root: Path) -> None:
+    """Byte code that Python takes without looking at the sources' times, which the packing sets to 0."""
+    folders = ["/usr/lib/python3.11", "/usr/lib/python3/dist-packages", "/usr/lib/moorage/python"]
+    command = ["python3", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", *folders]
+    run(["chroot", root, *command])

@@ -1,0 +1,230 @@
+"""The node image: Debian, the release and moorage-node as one read-only file system.
+
+Built in stages, each kept by the hash of what goes into it: the Debian root (minutes), then the image (seconds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moorage.image import debian, seed, squash
+from moorage.image.containers import ContainerImage, File, write_archive
+from moorage.image.release import Release, find_release
+from moorage.model.errors import NotFound
+
+Report = Callable[[str], None]
+
+HERE = Path(__file__).parent
+ROOTFS = HERE / "rootfs"
+ROOMS = ("model", "node")
+"""The rooms of Moorage that a node needs, beside the package itself."""
+SUFFIXES = (".py", ".yaml")
+PROGRAMS = (
+    "kubernetes",
+    "etcd",
+    "etcdctl",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "runc",
+    "bridge",
+    "host-local",
+    "loopback",
+    "portmap",
+    "bandwidth",
+    "firewall",
+    "flanneld",
+)
+KUBERNETES = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
+CONTAINERS = ("pause", "coredns")
+ARCHITECTURE = "x86_64"
+DEBIAN = "12"
+MINIMUM_DISK = 4
+MINIMUM_MEMORY = 1024
+
+
+@dataclass(frozen=True)
+class NodeImage:
+    """A built image in its folder. `min_disk` in GB, `min_memory` in MiB: what a flavour needs to boot it."""
+
+    directory: Path
+    version: str
+    kubernetes_version: str
+    sha256: str
+
+    min_disk: int = MINIMUM_DISK
+    min_memory: int = MINIMUM_MEMORY
+
+    @property
+    def name(self) -> str:
+        """Its name in Glance."""
+        return f"moorage-{self.version}"
+
+    @property
+    def squashfs(self) -> Path:
+        return self.directory / "node.squashfs"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The document that lies beside the image: versions, packages, sizes."""
+        document: dict[str, Any] = json.loads((self.directory / "image.json").read_text())
+        return document
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What Glance, Heat and Magnum must know of it (Glance's "common image properties" where it has a name)."""
+        return {
+            "os_distro": "moorage",
+            "os_type": "linux",
+            "os_version": DEBIAN,
+            "architecture": ARCHITECTURE,
+            "moorage_version": self.version,
+            "moorage_kubernetes_version": self.kubernetes_version,
+            "moorage_format": "squashfs",
+            "moorage_sha256": self.sha256,
+        }
+
+
+def load(directory: Path) -> NodeImage:
+    """The image in a folder; raises NotFound when it is not a whole one."""
+    try:
+        document = json.loads((directory / "image.json").read_text())
+    except FileNotFoundError as error:
+        raise NotFound(f"no node image in {directory}", "moorage image build") from error
+    return NodeImage(directory, document["version"], document["kubernetes"], document["sha256"])
+
+
+def find_image(cache: Path) -> NodeImage:
+    """The image that this version of Moorage makes; raises NotFound when it, or its release, is not built yet."""
+    return load(cache / "image" / version_of(find_release(cache)))
+
+
+def version_of(release: Release) -> str:
+    """`<Debian>-<Kubernetes>-<hash of every input>`."""
+    kubernetes = release.kubernetes_version.removeprefix("v")
+    return f"{DEBIAN}-{kubernetes}-{_inputs_hash(release)[:8]}"
+
+
+def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
+    """Build the image, or find that it is there. Needs root. Raises Failed with the failing program's words."""
+    directory = cache / "image" / version_of(release)
+    if (directory / "image.json").exists():
+        return load(directory)
+    base = debian.base(cache / "image", report)
+    store = seed.seed(cache / "image", release, report)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="image-") as scratch:
+        _build(Path(scratch), directory, base, store, release, report)
+    return load(directory)
+
+
+def _build(scratch: Path, directory: Path, base: Path, store: Path, release: Release, report: Report) -> None:
+    root, made = scratch / "root", scratch / "made"
+    made.mkdir()
+    report("node image: laying out the root")
+    debian.extract(base, root)
+    _lay_rootfs(root)
+    _lay_programs(root, release)
+    _lay_containers(root, release)
+    shutil.copytree(store, root / "usr/lib/moorage/store")
+    _lay_python(root)
+    debian.settle(root, version_of(release))
+    report("node image: packing")
+    squash.pack(root, made / "node.squashfs")
+    (made / "image.json").write_text(json.dumps(_manifest(made, root, release), indent=2))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    made.rename(directory)
+
+
+def _lay_rootfs(root: Path) -> None:
+    shutil.copytree(ROOTFS, root, symlinks=True, dirs_exist_ok=True)
+
+
+def _lay_programs(root: Path, release: Release) -> None:
+    folder = root / "usr/lib/moorage/bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PROGRAMS:
+        shutil.copy2(release.program(name), folder / name)
+    for name in KUBERNETES:
+        (folder / name).symlink_to("kubernetes")
+    for name in ("kubectl", "ctr", "etcdctl"):
+        (root / "usr/bin" / name).symlink_to(f"/usr/lib/moorage/bin/{name}")
+
+
+def _lay_containers(root: Path, release: Release) -> None:
+    folder = root / "usr/lib/moorage/images"
+    folder.mkdir(parents=True, exist_ok=True)
+    certificates = root / "etc/ssl/certs/ca-certificates.crt"
+    for name in CONTAINERS:
+        entries = (
+            File(name, release.program(name)),
+            File("etc/ssl/certs/ca-certificates.crt", certificates, 0o644),
+        )
+        write_archive(ContainerImage(f"moorage.local/{name}:1", entries, (f"/{name}",)), folder / f"{name}.tar")
+
+
+def _lay_python(root: Path) -> None:
+    package = root / "usr/lib/moorage/python/moorage"
+    package.mkdir(parents=True, exist_ok=True)
+    for source in _python_sources():
+        target = package / source.relative_to(HERE.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    command = root / "usr/bin/moorage-node"
+    command.write_text(
+        "#!/usr/bin/python3 -I\n"
+        'import sys\n\nsys.path.insert(0, "/usr/lib/moorage/python")\n'
+        "from moorage.node.main import main\n\nmain()\n"
+    )
+    command.chmod(0o755)
+
+
+def _python_sources() -> list[Path]:
+    rooms = [path for room in ROOMS for path in sorted((HERE.parent / room).rglob("*")) if path.suffix in SUFFIXES]
+    return [HERE.parent / "__init__.py", *rooms]
+
+
+def _manifest(made: Path, root: Path, release: Release) -> dict[str, Any]:
+    file = made / "node.squashfs"
+    return {
+        "version": version_of(release),
+        "kubernetes": release.kubernetes_version,
+        "architecture": ARCHITECTURE,
+        "release": release.hash,
+        "sha256": _sha256([file]),
+        "size": file.stat().st_size,
+        "packages": debian.packages(root),
+        "programs": {entry.name: entry.version for entry in release.manifest.files},
+    }
+
+
+def _inputs_hash(release: Release) -> str:
+    files = [path for path in sorted(ROOTFS.rglob("*")) if path.is_file()]
+    files += _python_sources()
+    files += [*sorted(HERE.glob("*.py")), HERE / "packages.txt"]
+    names = "\n".join(str(path.relative_to(HERE.parent)) for path in files)
+    return hashlib.sha256(f"{release.hash}\n{names}\n{_sha256(files)}".encode()).hexdigest()
+
+
+def _sha256(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,50 @@
+"""Put a node image into a cloud's Glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from moorage.image.node_image import NodeImage
+
+
+class Known(Protocol):
+    """An image that a cloud has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def properties(self) -> Mapping[str, str]: ...
+
+
+class ImageService(Protocol):
+    """What uploading needs of a cloud; `moorage.cloud.port.Cloud` has it."""
+
+    def images(self) -> Iterable[Known]: ...
+
+    def upload_image(
+        self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
+    ) -> None:
+        """Make an image of the file; raises CloudUnreachable."""
+        ...
+
+
+def upload(cloud: ImageService, image: NodeImage, report: Callable[[str], None]) -> str:
+    """Upload unless the cloud has this very image (same version, same bytes); return its name in Glance."""
+    wanted = image.properties["moorage_sha256"]
+    for known in cloud.images():
+        if known.status == "active" and known.properties.get("moorage_sha256") == wanted:
+            report(f"the cloud has {known.name}")
+            return known.name
+    report(f"uploading {image.name} ({image.squashfs.stat().st_size / 2**20:.0f} MiB)")
+    cloud.upload_image(
+        image.name,
+        image.squashfs,
+        min_disk=image.min_disk,
+        min_memory=image.min_memory,
+        properties=image.properties,
+    )
+    return image.name

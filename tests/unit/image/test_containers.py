@@ -1,0 +1,75 @@
+import hashlib
+import json
+import tarfile
+
+import pytest
+
+from moorage.image.containers import ContainerImage, File, Link, tree, write_archive
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def image(tmp_path):
+    program = tmp_path / "hello"
+    program.write_bytes(b"#!/bin/sh\n")
+    return ContainerImage(
+        "registry.local/hello:1",
+        (File("bin/hello", program), Link("bin/hi", "hello")),
+        ("/bin/hello",),
+        {"PATH": "/bin", "LANG": "C"},
+        user="1000",
+    )
+
+
+def read(archive, name):
+    with tarfile.open(archive) as tar:
+        return tar.extractfile(name).read()
+
+
+def test_the_archive_names_the_image_and_its_layer_by_digest(image, tmp_path):
+    write_archive(image, tmp_path / "image.tar")
+    (entry,) = json.loads(read(tmp_path / "image.tar", "manifest.json"))
+    assert entry["RepoTags"] == ["registry.local/hello:1"]
+    text = read(tmp_path / "image.tar", entry["Config"])
+    assert entry["Config"] == f"{hashlib.sha256(text).hexdigest()}.json"
+    config = json.loads(text)
+    layer = read(tmp_path / "image.tar", entry["Layers"][0])
+    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
+    assert config["config"]["Entrypoint"] == ["/bin/hello"]
+    assert config["config"]["Env"] == ["LANG=C", "PATH=/bin"]
+    assert config["config"]["User"] == "1000"
+
+
+def test_a_layer_holds_folders_before_what_is_in_them_owned_by_root(image, tmp_path):
+    write_archive(image, tmp_path / "image.tar")
+    (tmp_path / "layer.tar").write_bytes(read(tmp_path / "image.tar", "layer.tar"))
+    with tarfile.open(tmp_path / "layer.tar") as layer:
+        members = layer.getmembers()
+        assert [member.name for member in members] == ["bin", "bin/hello", "bin/hi"]
+        assert {(member.uid, member.gid, member.mtime) for member in members} == {(0, 0, 0)}
+        assert layer.getmember("bin/hello").mode == 0o755
+        assert layer.getmember("bin/hi").linkname == "hello"
+
+
+def test_the_same_inputs_give_the_same_bytes(image, tmp_path):
+    write_archive(image, tmp_path / "one.tar")
+    write_archive(image, tmp_path / "two.tar")
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+
+
+def test_a_tree_becomes_entries(tmp_path):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/page").write_text("hello")
+    (tmp_path / "www/page").chmod(0o640)
+    (tmp_path / "index").symlink_to("www/page")
+    assert tree(tmp_path) == (
+        Link("index", "www/page"),
+        File("www/page", tmp_path / "www/page", 0o640),
+    )
+
+
+def test_a_missing_source_is_an_error(tmp_path):
+    missing = ContainerImage("a:1", (File("gone", tmp_path / "gone"),), ("/gone",))
+    with pytest.raises(FileNotFoundError):
+        write_archive(missing, tmp_path / "image.tar")

@@ -1,0 +1,89 @@
+"""The image's recipe: its version names its inputs, and its units name only what it holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from moorage.image import debian, node_image
+from moorage.model.errors import NotFound
+from moorage.node import control_plane, steps
+from moorage.node.configuration import Identity, Resources, environment, node_environment
+from moorage.node.layout import Layout
+from moorage.node.userdata import Cluster, UserData
+
+pytestmark = pytest.mark.unit
+
+UNITS = node_image.ROOTFS / "usr/lib/systemd/system"
+
+
+@dataclass(frozen=True)
+class PaperRelease:
+    hash: str = "0123"
+    kubernetes_version: str = "v1.37.2"
+
+
+def version(release: PaperRelease) -> str:
+    return node_image.version_of(release)  # type: ignore[arg-type]  # all that is asked of a release
+
+
+def test_a_version_names_debian_kubernetes_and_every_input() -> None:
+    assert re.fullmatch(r"12-1\.37\.2-[0-9a-f]{8}", version(PaperRelease()))
+    assert version(PaperRelease()) == version(PaperRelease())
+    assert version(PaperRelease(hash="4567")) != version(PaperRelease())
+
+
+def test_other_sources_make_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = node_image.HERE.parent / "node" / "main.py"
+    monkeypatch.setattr(node_image, "_python_sources", lambda: [source])
+    before = version(PaperRelease())
+    monkeypatch.setattr(node_image, "_python_sources", lambda: [source.with_name("boot.py")])
+    assert version(PaperRelease()) != before
+
+
+def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as missing:
+        node_image.load(tmp_path)
+    assert missing.value.hint == "moorage image build"
+
+
+def texts() -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(UNITS.glob("*.service"))}
+
+
+def test_units_run_programs_that_the_image_holds() -> None:
+    held = {*node_image.PROGRAMS, *node_image.KUBERNETES}
+    run = {name for text in texts().values() for name in re.findall(r"=/usr/lib/moorage/bin/([\w-]+)", text)}
+    assert {"etcd", "kube-apiserver", "kubelet", "flanneld"} <= run <= held
+
+
+def test_units_that_are_started_exist() -> None:
+    enabled = {name.split("@")[0].removesuffix(".service") for name in debian.ENABLED}
+    started = {*control_plane.CONTROL_PLANE_UNITS, *steps.NODE_UNITS, *steps.NETWORK_UNITS, "moorage-approver"}
+    known = {name.split("@")[0].removesuffix(".service") for name in texts()} | {"systemd-networkd"}
+    assert enabled | started <= known
+
+
+def test_every_variable_of_a_unit_is_written_by_moorage_node(tmp_path: Path) -> None:
+    cluster = Cluster(
+        "demo",
+        "10.0.0.10",
+        "",
+        "10.244.0.0/16",
+        "10.96.0.0/16",
+        "10.0.0.0/24",
+        "vxlan",
+        "abcdef.0123456789abcdef",
+    )
+    data = UserData("worker", cluster, "workers")
+    files = {
+        "/etc/moorage/cluster.env": next(iter(environment(Layout(tmp_path), data).values())).text,
+        "/etc/moorage/node.env": node_environment(data, Identity("n", "10.0.0.5", Resources(1, 1, 1, 1))).text,
+    }
+    for name, text in texts().items():
+        written = "".join(files[file] for file in re.findall(r"EnvironmentFile=(\S+)", text))
+        for variable in re.findall(r"\$\{(\w+)\}", text):
+            assert f"{variable}=" in written, f"{name} needs {variable}"

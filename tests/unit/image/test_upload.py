@@ -1,0 +1,55 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from moorage.image.node_image import NodeImage
+from moorage.image.upload import upload
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class Stored:
+    name: str
+    status: str
+    properties: dict
+
+
+@dataclass
+class Glance:
+    stored: list = field(default_factory=list)
+    uploads: int = 0
+
+    def images(self):
+        return list(self.stored)
+
+    def upload_image(self, name, file: Path, *, min_disk, min_memory, properties):
+        self.uploads += 1
+        self.stored.append(Stored(name, "active", dict(properties)))
+
+
+@pytest.fixture
+def image(tmp_path):
+    (tmp_path / "node.squashfs").write_bytes(b"hsqs")
+    return NodeImage(tmp_path, "12-1.37.2-abc", "v1.37.2", "f" * 64)
+
+
+def test_an_image_is_uploaded_once(image):
+    glance = Glance()
+    assert upload(glance, image, print) == "moorage-12-1.37.2-abc"
+    assert upload(glance, image, print) == "moorage-12-1.37.2-abc"
+    assert glance.uploads == 1
+    assert glance.stored[0].properties["os_distro"] == "moorage"
+
+
+def test_an_upload_that_broke_off_is_made_again(image):
+    glance = Glance([Stored(image.name, "queued", dict(image.properties))])
+    upload(glance, image, print)
+    assert glance.uploads == 1
+
+
+def test_another_build_of_the_same_version_is_another_image(image):
+    glance = Glance([Stored(image.name, "active", {**image.properties, "moorage_sha256": "0" * 64})])
+    upload(glance, image, print)
+    assert glance.uploads == 1
