@@ -1,0 +1,194 @@
+"""The Kubernetes API, as little of it as a node's first minute needs.
+
+Plain http.client: a client library would take longer to import than all of these calls take together.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+Object = dict[str, Any]
+
+PORT = 6443
+TIMEOUT = 10.0
+MANAGER = "moorage-node"
+EXISTS = (http.client.CONFLICT, http.client.UNPROCESSABLE_ENTITY)
+"""What creating an object again may be answered with: the second for a Service, whose address is taken by itself."""
+HOPELESS = (http.client.BAD_REQUEST, http.client.METHOD_NOT_ALLOWED, http.client.UNPROCESSABLE_ENTITY)
+"""What asking again does not help against. Others may pass: roles and tokens are there a little after the server."""
+
+
+class Unreachable(Exception):
+    """The API server does not answer (yet): try again."""
+
+
+class Refused(Exception):
+    """The API server answered with an error; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{message} ({status})")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Who is asking: a client certificate (files), a bearer token, or nobody."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    token: str = ""
+
+
+class Api:
+    """One connection to the API server, made when it is needed and made again when it broke.
+
+    Every method raises Unreachable when there is no answer and Refused when there is one, but not what was wanted.
+    """
+
+    def __init__(self, address: str, ca: str | None, credential: Credential = Credential()) -> None:
+        """`ca` is PEM; None trusts anyone, for documents that prove themselves."""
+        self._address = address
+        self._context = _context(ca, credential)
+        self._token = credential.token
+        self._connection: http.client.HTTPSConnection | None = None
+
+    def get(self, path: str) -> Object:
+        return self._ask("GET", path)
+
+    def get_text(self, path: str) -> str:
+        """What is not an object: whether the server is well."""
+        try:
+            return self._send("GET", path, None, "").read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unreachable(f"the API server's answer broke off: {error}") from error
+
+    def find(self, path: str) -> Object | None:
+        """Like get, None when there is no such object."""
+        try:
+            return self.get(path)
+        except Refused as error:
+            if error.status == http.client.NOT_FOUND:
+                return None
+            raise
+
+    def apply(self, wanted: Object) -> Object:
+        """Server-side apply: make it so, or leave it so."""
+        query = urlencode({"fieldManager": MANAGER, "force": "true"})
+        return self._ask("PATCH", f"{path_of(wanted)}?{query}", wanted, "application/apply-patch+yaml")
+
+    def create(self, wanted: Object) -> Object:
+        return self._ask("POST", path_of(wanted).rpartition("/")[0], wanted)
+
+    def ensure(self, wanted: Object) -> None:
+        """Apply, the quicker way when there is no such object yet."""
+        try:
+            self.create(wanted)
+        except Refused as error:
+            if error.status not in EXISTS:
+                raise
+            self.apply(wanted)
+
+    def replace(self, path: str, wanted: Object) -> Object:
+        return self._ask("PUT", path, wanted)
+
+    def watch(self, path: str, version: str, seconds: int, **query: str) -> Iterator[Object]:
+        """Events (`type`, `object`) since `version`, for some seconds."""
+        self.close()  # a watch waits longer than a connection that was made for short questions
+        question = urlencode({"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds, **query})
+        answer = self._send("GET", f"{path}?{question}", None, "", timeout=seconds + TIMEOUT)
+        try:
+            for line in answer:
+                yield json.loads(line)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unreachable(f"the watch of {path} broke: {error}") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(self, method: str, path: str, body: Object | None = None, kind: str = "application/json") -> Object:
+        answer = self._send(method, path, body, kind)
+        try:
+            document: Object = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise Unreachable(f"the API server's answer broke off: {error}") from error
+        return document
+
+    def _send(
+        self, method: str, path: str, body: Object | None, kind: str, timeout: float = TIMEOUT
+    ) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            headers["Content-Type"] = kind
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            answer = self._request(method, path, content, headers, timeout)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unreachable(f"https://{self._address}:{PORT}: {error}") from error
+        if answer.status >= http.client.BAD_REQUEST:
+            raise Refused(answer.status, _message(answer.read()))
+        return answer
+
+    def _request(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str], timeout: float
+    ) -> http.client.HTTPResponse:
+        """A kept connection may have been closed meanwhile: once more on a new one."""
+        fresh = self._connection is None
+        connection = self._connect(timeout)
+        try:
+            connection.request(method, path, content, headers)
+            return connection.getresponse()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            self.close()
+            if fresh:
+                raise
+        connection = self._connect(timeout)
+        connection.request(method, path, content, headers)
+        return connection.getresponse()
+
+    def _connect(self, timeout: float) -> http.client.HTTPSConnection:
+        if self._connection is None:
+            self._connection = http.client.HTTPSConnection(self._address, PORT, timeout=timeout, context=self._context)
+        return self._connection
+
+
+def path_of(wanted: Object) -> str:
+    """The address of an object on the API server, from its own words."""
+    version, meta = wanted["apiVersion"], wanted["metadata"]
+    group = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    namespace = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
+    return f"{group}{namespace}/{wanted['kind'].lower()}s/{meta['name']}"
+
+
+def _context(ca: str | None, credential: Credential) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.load_verify_locations(cadata=ca)
+    if credential.certificate is not None:
+        context.load_cert_chain(credential.certificate, credential.key)
+    return context
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")[:200]

@@ -1,0 +1,124 @@
+"""Approving kubelets' serving certificates: each for its own node, its own name and its own addresses.
+
+Kubernetes signs such requests but leaves it to the cluster whom to believe. The rules on the form of a request are
+those of the signer `kubernetes.io/kubelet-serving`; that an address is within the cluster's network and no other
+node's is ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
+
+from moorage.node.api import Object
+
+SIGNER = "kubernetes.io/kubelet-serving"
+PREFIX = "system:node:"
+GROUP = "system:nodes"
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading a request may end with: whoever may ask can write strange ones, which must not end the approver."""
+ALLOWED_USAGES = ({"digital signature", "server auth"}, {"digital signature", "server auth", "key encipherment"})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with a request: `wait` is for what a node may be about to report."""
+
+    verdict: Literal["approve", "deny", "wait", "ignore"]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the request itself, signed by the kubelet's key, names."""
+
+    name: str
+    organizations: tuple[str, ...]
+    dns: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    others: int = field(default=0)
+
+
+def decide(request: Object, nodes: Iterable[Object], node_cidr: str) -> Decision:
+    """Judge one CertificateSigningRequest by the Node objects that there are."""
+    spec, status = request["spec"], request.get("status") or {}
+    if spec.get("signerName") != SIGNER or status.get("conditions"):
+        return Decision("ignore")
+    try:
+        asked = read(base64.b64decode(spec["request"]).decode())
+    except UNREADABLE as error:
+        return Decision("deny", f"it is not a certificate signing request that can be read: {error}")
+    wrong = _form(spec, asked)
+    return Decision("deny", wrong) if wrong else _addresses(asked, list(nodes), node_cidr)
+
+
+def read(pem: str) -> Asked:
+    """Read a PEM request; raises ValueError when it is none or not signed by its own key, or others of UNREADABLE."""
+    found = x509.load_pem_x509_csr(pem.encode())
+    if not found.is_signature_valid:
+        raise ValueError("its signature is wrong")
+    names = [str(one.value) for one in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = tuple(str(one.value) for one in found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    asked = Asked(names[0] if len(names) == 1 else "", groups)
+    try:
+        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return asked
+    dns = tuple(alternatives.get_values_for_type(x509.DNSName))
+    addresses = tuple(str(one) for one in alternatives.get_values_for_type(x509.IPAddress))
+    others = len(list(alternatives)) - len(dns) - len(addresses)
+    return Asked(asked.name, groups, dns, addresses, others)
+
+
+def answer(request: Object, decision: Decision) -> Object:
+    """The request with the decision as its condition, for its `approval` subresource."""
+    kind = "Approved" if decision.verdict == "approve" else "Denied"
+    condition = {"type": kind, "status": "True", "reason": "MoorageApprover", "message": decision.reason}
+    return {**request, "status": {**(request.get("status") or {}), "conditions": [condition]}}
+
+
+def _form(spec: Object, asked: Asked) -> str:
+    """What is wrong with the request by itself, or an empty string."""
+    user = spec.get("username", "")
+    if not user.startswith(PREFIX) or GROUP not in (spec.get("groups") or []):
+        return f"{user or 'nobody'} is not a node"
+    if asked.name != user:
+        return f"{user} may not ask for {asked.name or 'no name'}"
+    if asked.organizations != (GROUP,):
+        return f"its organization must be {GROUP}"
+    if set(spec.get("usages") or []) not in ALLOWED_USAGES:
+        return f"its usages must be digital signature and server auth, not {', '.join(spec.get('usages') or [])}"
+    if asked.others or not (asked.dns or asked.addresses):
+        return "it must name DNS names and addresses, and nothing else"
+    return ""
+
+
+def _addresses(asked: Asked, nodes: list[Object], node_cidr: str) -> Decision:
+    name = asked.name.removeprefix(PREFIX)
+    foreign = [one for one in asked.dns if one != name]
+    if foreign:
+        return Decision("deny", f"{foreign[0]} is not the name of {name}")
+    network = ipaddress.ip_network(node_cidr)
+    outside = [one for one in asked.addresses if ipaddress.ip_address(one) not in network]
+    if outside:
+        return Decision("deny", f"{outside[0]} is not within the nodes' network {node_cidr}")
+    owners = {one["metadata"]["name"]: _internal(one) for one in nodes}
+    taken = [(one, other) for other, own in owners.items() if other != name for one in asked.addresses if one in own]
+    if taken:
+        return Decision("deny", f"{taken[0][0]} is the address of {taken[0][1]}")
+    missing = [one for one in asked.addresses if one not in owners.get(name, set())]
+    if missing:
+        return Decision("wait", f"{name} has not reported the address {missing[0]}")
+    return Decision("approve", f"the name and every address are those of {name}")
+
+
+def _internal(node: Object) -> set[str]:
+    addresses = (node.get("status") or {}).get("addresses") or []
+    return {one["address"] for one in addresses if one["type"] == "InternalIP"}

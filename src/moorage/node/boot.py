@@ -1,0 +1,83 @@
+"""`moorage-node boot`: every boot goes through all steps; what is done already takes no time."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from moorage.model.errors import MoorageError
+from moorage.node import control_plane, signalling, source, userdata, worker
+from moorage.node.layout import Layout
+from moorage.node.machine import Machine
+from moorage.node.node import Node, Step
+from moorage.node.signalling import Report
+from moorage.node.userdata import Signal
+from moorage.node.waiting import Clock, Deadline, NotYet
+
+Say = Callable[[str], None]
+
+SIGNAL_TIME = 120.0
+"""Seconds in which a failure must be told; a success has the rest of its time."""
+
+
+def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
+    """Bring the node up and tell the stack; what it raises, it has told the stack if that could be told."""
+    found = source.find(layout)
+    try:
+        data = userdata.parse(found.user_data)
+    except MoorageError as error:
+        _tell_failure(layout, userdata.signal_of(found.user_data), Report(found.name, False, error.message), clock, say)
+        raise
+    machine.set_hostname(found.name)
+    node = Node(found.name, data, layout, machine, Deadline.after(data.ready_timeout, clock), say, found.server)
+    say(f"{node.name} is a {data.role} of cluster {data.cluster.name}")
+    try:
+        results = _run(node)
+    except Exception as error:  # whatever it is: the stack is waiting for a word
+        reason = str(error) or type(error).__name__
+        _tell_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
+        raise
+    signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
+    say(f"{node.name} is Ready")
+
+
+def _run(node: Node) -> dict[str, str]:
+    if node.data.role == "worker":
+        run(worker.steps(), node)
+        return {}
+    run(control_plane.steps(), node)
+    return control_plane.results(node)
+
+
+def run(steps: Sequence[Step], node: Node) -> None:
+    """Take the steps; a failure's message says which, and what the units behind it said last."""
+    for step in steps:
+        node.report(step.doing)
+        try:
+            node.deadline.until(partial(_take, step, node), interval=1.0)
+        except MoorageError as error:
+            told = f"{step.doing}: {error.message}{_because(node, step)}"
+            raise type(error)(told, error.hint) from error
+
+
+def _take(step: Step, node: Node) -> None:
+    """Act; what the machine itself refuses (a full disk, a systemd that is going down) may pass: again, then."""
+    try:
+        step.act(node)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NotYet(str(error)) from error
+
+
+def _because(node: Node, step: Step) -> str:
+    failing = node.machine.failing(step.units) if step.units else []
+    words = [f"{unit} is not running: {node.machine.last_words(unit) or 'it said nothing'}" for unit in failing]
+    return "".join(f"; {each}" for each in words)
+
+
+def _tell_failure(layout: Layout, signal: Signal | None, report: Report, clock: Clock, say: Say) -> None:
+    """Raises nothing of its own: the failure itself is what the console must end with."""
+    try:
+        signalling.send_once(layout, signal, report, Deadline.after(SIGNAL_TIME, clock))
+    except (MoorageError, OSError) as error:
+        say(f"the stack could not be told of the failure: {error}")

@@ -1,0 +1,136 @@
+"""The control plane's boot, step by step."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from moorage.node import authority, configuration, objects, store
+from moorage.node.api import Object, Refused, Unreachable
+from moorage.node.files import File, write, write_all
+from moorage.node.node import Node, Step
+from moorage.node.steps import NETWORK_UNITS, answered, become_ready, bless_boot, configure, resolve, start_node
+from moorage.node.waiting import NotYet
+
+ADMINISTRATORS = "moorage:admins"
+CONTROL_PLANE_UNITS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+CONNECTIONS = 4
+"""To the API server at once, for applying objects."""
+
+
+def steps() -> tuple[Step, ...]:
+    """In their order, which overlaps what can overlap: two cores are busy from the first to the last."""
+    api, units = CONTROL_PLANE_UNITS[:2], CONTROL_PLANE_UNITS
+    return (
+        Step("starting etcd", start_etcd),
+        Step("making the cluster's certificates", certify),
+        Step("starting the API server", start_api),
+        Step("writing the configuration", write_configuration),
+        Step("waiting for the API server", wait_for_api, api),
+        Step("waiting for this node's address", wait_for_address),
+        Step("starting the node", start_node),
+        Step("letting nodes and people in", grant_access, api),
+        Step("starting the controllers", start_controllers, api),
+        Step("starting DNS", start_dns, units),
+        Step("waiting for this node to be Ready", become_ready, (*units, "containerd", "kubelet", "flanneld")),
+        Step("marking this node as control plane", mark, api),
+        Step("ending the boot", bless_boot),
+    )
+
+
+def start_etcd(node: Node) -> None:
+    """A new cluster's store begins with what every API server writes first."""
+    store.plant(node.layout)
+    node.machine.start("etcd", "moorage-image@coredns")
+
+
+def certify(node: Node) -> None:
+    authority.make(node.layout, node.data.cluster, node.name)
+
+
+def start_api(node: Node) -> None:
+    write_all(configuration.environment(node.layout, node.data))
+    node.machine.start("kube-apiserver")
+
+
+def write_configuration(node: Node) -> None:
+    write_all(configuration.control_plane(node.layout))
+    configure(node, node.data.cluster.api_address)
+
+
+def wait_for_api(node: Node) -> None:
+    """Until it answers: not all of its own objects need be there yet."""
+    api = node.admin_api()
+    answered(node, lambda: api.get("/api/v1/nodes?limit=1"))
+    api.close()
+
+
+def grant_access(node: Node) -> None:
+    """Access rules, the join token (at the first boot alone: an expired one stays so), cluster-info."""
+    _apply(node, objects.namespaces())
+    _apply(node, objects.access())
+    ca = node.layout.ca.read_text()
+    first = node.layout.state / "token-given"
+    if first.exists():
+        return
+    now = datetime.datetime.now(datetime.UTC)
+    _apply(node, [objects.join_token(node.data.cluster, now), objects.cluster_info(node.data.cluster, ca)])
+    write(first, File(f"{now:%Y-%m-%dT%H:%M:%SZ}\n"))
+
+
+def start_controllers(node: Node) -> None:
+    """Once the API server has its own roles: before that the controllers would be refused and start over."""
+    api = node.admin_api()
+
+    def look() -> None:
+        try:
+            api.get_text("/healthz")
+        except (Unreachable, Refused) as error:
+            raise NotYet(f"the API server is not well: {error}") from error
+
+    node.deadline.until(look)
+    api.close()
+    node.machine.start(*CONTROL_PLANE_UNITS[2:], *NETWORK_UNITS)
+
+
+def wait_for_address(node: Node) -> None:
+    """DHCP gives the address of the server's port: the one that the stack told everybody."""
+    address = node.data.cluster.api_address
+
+    def look() -> None:
+        if not node.machine.has_address(address):
+            raise NotYet(f"the network has not given this node its address {address}")
+
+    node.deadline.until(look)
+
+
+def start_dns(node: Node) -> None:
+    _apply(node, objects.dns(node.data.cluster, forwards=resolve(node)))
+    node.machine.start("moorage-approver")
+
+
+def mark(node: Node) -> None:
+    """The role's label is not one that a kubelet may give itself."""
+    _apply(node, [objects.control_plane_label(node.name)])
+
+
+def results(node: Node) -> dict[str, str]:
+    """What the stack shall know of the cluster, all of it public: the CA, and the asked-for certificate."""
+    signer = authority.make(node.layout, node.data.cluster, node.name)
+    certificate = node.data.client_csr and signer.sign_client(node.data.client_csr, ADMINISTRATORS)
+    return {"ca": signer.pair.certificate, "client_certificate": certificate}
+
+
+def _apply(node: Node, wanted: Sequence[Object]) -> None:
+    """Some at a time: the store's disk can take several writes at once."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(lambda part: _apply_in_turn(node, part), [wanted[i::CONNECTIONS] for i in range(CONNECTIONS)]))
+
+
+def _apply_in_turn(node: Node, wanted: Sequence[Object]) -> None:
+    api = node.admin_api()
+    for each in wanted:
+        answered(node, partial(api.ensure, each))
+    api.close()

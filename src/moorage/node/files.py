@@ -1,0 +1,57 @@
+"""Files that are there whole or not at all, whenever the power fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class File:
+    """What a file shall hold, and who may read it.
+
+    `made_anew` is for what every boot writes again from what it is told: its disk block may come later than its name.
+    """
+
+    text: str
+    mode: int = 0o644
+    made_anew: bool = False
+
+
+def write(path: Path, file: File) -> bool:
+    """Make `path` hold the text; False when it did already. Whoever reads it sees the old or the new text whole."""
+    if _holds(path, file):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.new")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode), "w") as stream:
+        os.fchmod(stream.fileno(), file.mode)
+        stream.write(file.text)
+        stream.flush()
+        if not file.made_anew:
+            os.fsync(stream.fileno())
+    partial.rename(path)
+    return True
+
+
+def write_all(files: Mapping[Path, File]) -> list[Path]:
+    """Write those that differ, in order, and return them."""
+    return [path for path, file in files.items() if write(path, file)]
+
+
+def link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link, in one step."""
+    partial = path.with_name(f".{path.name}.new")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.rename(path)
+
+
+def _holds(path: Path, file: File) -> bool:
+    try:
+        return path.read_text() == file.text and path.stat().st_mode & 0o7777 == file.mode
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,77 @@
+"""Where things lie on a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below `root`: `/` on a node, a folder in tests. Kubernetes and the units name the same paths."""
+
+    root: Path = Path("/")
+
+    @property
+    def kubernetes(self) -> Path:
+        return self.root / "etc/kubernetes"
+
+    @property
+    def pki(self) -> Path:
+        return self.kubernetes / "pki"
+
+    @property
+    def ca(self) -> Path:
+        return self.pki / "ca.crt"
+
+    @property
+    def kubelet_certificate(self) -> Path:
+        """Certificate and key in one file; the kubelet renews it and moves the link."""
+        return self.root / "var/lib/kubelet/pki/kubelet-client-current.pem"
+
+    @property
+    def config_drive(self) -> Path:
+        return self.root / "run/config-drive"
+
+    @property
+    def resolv(self) -> Path:
+        return self.root / "run/moorage/resolv.conf"
+
+    @property
+    def network_state(self) -> Path:
+        """systemd-networkd's word on what DHCP gave."""
+        return self.root / "run/systemd/netif/state"
+
+    @property
+    def flannel_lease(self) -> Path:
+        """Written by flanneld once the pod network stands."""
+        return self.root / "run/flannel/subnet.env"
+
+    @property
+    def cni(self) -> Path:
+        return self.root / "etc/cni/net.d/10-moorage.conflist"
+
+    @property
+    def store(self) -> Path:
+        """etcd's data."""
+        return self.root / "var/lib/etcd/member"
+
+    @property
+    def store_seed(self) -> Path:
+        """The store of a new cluster, from the image (moorage.image.seed)."""
+        return self.root / "usr/lib/moorage/store"
+
+    @property
+    def state(self) -> Path:
+        """What moorage-node remembers across boots."""
+        return self.root / "var/lib/moorage"
+
+    @property
+    def boot(self) -> Path:
+        """The boot partition: slots and their entries."""
+        return self.root / "boot"
+
+    @property
+    def boot_entry(self) -> Path:
+        """The firmware's note of the entry that it started."""
+        return self.root / "run/moorage/boot-entry"

@@ -1,0 +1,148 @@
+"""What moorage-node needs of the machine it runs on: units, addresses, resources. The port and its real adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from moorage.node.configuration import Resources
+
+UNLIMITED = 1 << 60
+"""A control group without a limit shows a number above this, or none."""
+
+
+class Machine(Protocol):
+    """The port. No method raises for what merely is not there yet."""
+
+    def start(self, *units: str) -> None:
+        """Ask for units to be started; does not wait for them."""
+        ...
+
+    def failing(self, units: Sequence[str]) -> list[str]:
+        """Those of the units that are not running."""
+        ...
+
+    def clear_pod_groups(self) -> None:
+        """Remove control groups of pods that nothing runs in."""
+        ...
+
+    def since(self, unit: str) -> float:
+        """When a unit was started, in seconds of the epoch; 0 when it was not."""
+        ...
+
+    def last_words(self, unit: str) -> str:
+        """The last line that a unit wrote, or an empty string."""
+        ...
+
+    def own_address(self, towards: str) -> str | None:
+        """The address from which `towards` is reached; None before the network is up."""
+        ...
+
+    def has_address(self, address: str) -> bool:
+        """Whether an address is one of this machine's."""
+        ...
+
+    def resources(self) -> Resources:
+        """Memory and CPUs: what the kernel shows, and what may be used."""
+        ...
+
+    def set_hostname(self, name: str) -> None:
+        """Make `name` the machine's."""
+        ...
+
+
+class Linux:
+    """The machine that this process runs on, with systemd."""
+
+    def start(self, *units: str) -> None:
+        subprocess.run(["systemctl", "start", "--no-block", *units], check=True)
+
+    def failing(self, units: Sequence[str]) -> list[str]:
+        shown = subprocess.run(["systemctl", "is-active", *units], capture_output=True, text=True, check=False)
+        return [unit for unit, state in zip(units, shown.stdout.split(), strict=False) if state != "active"]
+
+    def clear_pod_groups(self) -> None:
+        clear_groups(Path("/sys/fs/cgroup"), "kubepods")
+
+    def since(self, unit: str) -> float:
+        command = ["systemctl", "show", "--timestamp=unix", "--value", "-p", "ExecMainStartTimestamp", unit]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return float(shown.removeprefix("@") or 0)
+
+    def last_words(self, unit: str) -> str:
+        command = ["journalctl", "-q", "-o", "cat", "-n", "1", f"_SYSTEMD_UNIT={unit}.service"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()[-300:]
+
+    def own_address(self, towards: str) -> str | None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((towards, 9))
+            except OSError:
+                return None
+            address: str = probe.getsockname()[0]
+            return address
+
+    def has_address(self, address: str) -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                return False
+            return True
+
+    def resources(self) -> Resources:
+        shown = memory_shown(Path("/proc/meminfo").read_text())
+        cpus = (os.cpu_count() or 1) * 1000
+        return Resources(shown, min(memory_limit(Path("/sys/fs/cgroup")) >> 20, shown), cpus, _cpus(cpus))
+
+    def set_hostname(self, name: str) -> None:
+        if socket.gethostname() != name:
+            socket.sethostname(name)
+
+
+def clear_groups(groups: Path, name: str) -> None:
+    """Remove the control groups `name`, of every hierarchy, as far as nothing runs in them."""
+    for top in (groups / name, *groups.glob(f"*/{name}")):
+        below = sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
+        for group in [*below, top] if top.is_dir() else []:
+            with contextlib.suppress(OSError):  # the kernel refuses to remove one that is in use
+                group.rmdir()
+
+
+def memory_shown(meminfo: str) -> int:
+    """MiB in all, as /proc/meminfo says and the kubelet believes."""
+    total = next(line for line in meminfo.splitlines() if line.startswith("MemTotal:"))
+    return int(total.split()[1]) >> 10
+
+
+def memory_limit(groups: Path) -> int:
+    """Bytes that the machine's own control group may use, in either version of control groups."""
+    for file in (groups / "memory.max", groups / "memory/memory.limit_in_bytes"):
+        try:
+            return min(int(file.read_text()), UNLIMITED)
+        except (FileNotFoundError, ValueError):
+            continue
+    return UNLIMITED
+
+
+def cpu_quota(groups: Path) -> int | None:
+    """Thousandths of a CPU that the machine's own control group may use; None without a limit."""
+    try:
+        quota, period = (groups / "cpu.max").read_text().split()
+    except FileNotFoundError:
+        try:
+            quota = (groups / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (groups / "cpu/cpu.cfs_period_us").read_text()
+        except FileNotFoundError:
+            return None
+    return None if quota in ("max", "-1") else int(quota) * 1000 // int(period)
+
+
+def _cpus(shown: int) -> int:
+    quota = cpu_quota(Path("/sys/fs/cgroup"))
+    return shown if quota is None else min(quota, shown)

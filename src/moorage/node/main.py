@@ -1,0 +1,58 @@
+"""`moorage-node`: boot, approve, bless."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from moorage.model.errors import MoorageError
+from moorage.node.layout import Layout
+
+USAGE = """usage: moorage-node COMMAND
+
+  boot      bring this node up, join its cluster, tell the stack (every boot; may be repeated)
+  approve   answer kubelets' requests for serving certificates (control plane)
+  bless     call this boot a good one, for the boot loader
+"""
+
+
+def boot() -> None:
+    from moorage.node.boot import boot as run
+    from moorage.node.machine import Linux
+    from moorage.node.waiting import Clock
+
+    run(Layout(), Linux(), Clock(), say)
+
+
+def approve() -> None:
+    from moorage.node.api import Api, Credential
+    from moorage.node.approving import approve_for_ever
+
+    pki = Layout().pki
+    credential = Credential(pki / "approver.crt", pki / "approver.key")
+    approve_for_ever(Api("127.0.0.1", Layout().ca.read_text(), credential), os.environ["NODE_CIDR"], say)
+
+
+def bless() -> None:
+    from moorage.node.blessing import bless as run
+
+    say(run(Layout()) or "no boot entry to bless")
+
+
+COMMANDS: Mapping[str, Callable[[], None]] = {"boot": boot, "approve": approve, "bless": bless}
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Run a command; what went wrong is one line, on the console too."""
+    command = COMMANDS.get(sys.argv[1]) if len(sys.argv) == 2 else None
+    if command is None:
+        sys.exit(USAGE)
+    try:
+        command()
+    except MoorageError as error:
+        sys.exit(f"failed: {error.message}")

@@ -1,0 +1,120 @@
+"""What moorage-node puts into a new cluster, as a pure function: access rules, the join token, DNS."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+import yaml
+
+from moorage.node.api import Object
+from moorage.node.userdata import Cluster
+
+MANIFESTS = Path(__file__).parent / "manifests"
+TOKEN_LIFE = datetime.timedelta(hours=24)
+BOOTSTRAPPERS = "system:bootstrappers:moorage"
+
+
+def namespaces() -> list[Object]:
+    """Kubernetes makes these itself, but a moment too late for us."""
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("kube-system", "kube-public")
+    ]
+
+
+def access() -> list[Object]:
+    """Who may do what."""
+    return _manifest("access.yaml", {})
+
+
+def dns(cluster: Cluster, forwards: bool) -> list[Object]:
+    """CoreDNS. Names outside the cluster are asked of the node's own servers, when it has any."""
+    forward = "forward . /etc/resolv.conf" if forwards else "# No DNS server outside to forward to."
+    return _manifest("coredns.yaml", {"dns_address": cluster.dns_address, "forward": forward})
+
+
+def control_plane_label(node: str) -> Object:
+    """The part of a Node object that says what role it has."""
+    labels = {"node-role.kubernetes.io/control-plane": ""}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}
+
+
+def join_token(cluster: Cluster, now: datetime.datetime) -> Object:
+    """The secret by which nodes join; the token cleaner takes it away when its time is over."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"name": f"bootstrap-token-{cluster.token_id}", "namespace": "kube-system"},
+        "stringData": {
+            "token-id": cluster.token_id,
+            "token-secret": cluster.token_secret,
+            "expiration": (now + TOKEN_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "usage-bootstrap-authentication": "true",
+            "usage-bootstrap-signing": "true",
+            "auth-extra-groups": BOOTSTRAPPERS,
+        },
+    }
+
+
+def cluster_info(cluster: Cluster, ca: str, signed: bool = True) -> Object:
+    """The public word on where the API server is and what CA it has, signed by the join token.
+
+    The signature is the one that Kubernetes' bootstrapsigner would add some seconds later: a detached JWS.
+    """
+    text = _public_kubeconfig(cluster, ca)
+    data = {"kubeconfig": text}
+    if signed:
+        data[f"jws-kubeconfig-{cluster.token_id}"] = signature(
+            text, cluster.token_secret, signature_header(cluster.token_id)
+        )
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": data,
+    }
+
+
+def signature_header(token_id: str) -> str:
+    """The first part of a signature by a join token."""
+    return _base64(json.dumps({"alg": "HS256", "kid": token_id}, separators=(",", ":")).encode())
+
+
+def signature(text: str, token_secret: str, header: str) -> str:
+    """A JWS over `text` with the payload left out (RFC 7515, appendix F); always HMAC with SHA-256.
+
+    The header is taken as it was written, for it is signed too; what it says of the algorithm is not obeyed.
+    """
+    digest = hmac.digest(token_secret.encode(), f"{header}.{_base64(text.encode())}".encode(), hashlib.sha256)
+    return f"{header}..{_base64(digest)}"
+
+
+def _public_kubeconfig(cluster: Cluster, ca: str) -> str:
+    authority = base64.b64encode(ca.encode()).decode()
+    server = f"https://{cluster.api_address}:6443"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "", "cluster": {"certificate-authority-data": authority, "server": server}}],
+        "contexts": [],
+        "users": [],
+        "current-context": "",
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _manifest(name: str, values: dict[str, str]) -> list[Object]:
+    text = Template((MANIFESTS / name).read_text()).substitute(values)
+    documents: Sequence[Object | None] = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return [document for document in documents if document]
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,0 +1,57 @@
+"""Telling the stack how a node's first boot went: Heat's resource signal."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from moorage.node.files import File, write
+from moorage.node.layout import Layout
+from moorage.node.userdata import Signal
+from moorage.node.waiting import Deadline, NotYet
+
+TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """How it went: `reason` in plain words; `data` is public."""
+
+    node: str
+    ready: bool
+    reason: str
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, object]:
+        """As a wait condition takes it."""
+        status = "SUCCESS" if self.ready else "FAILURE"
+        return {"status": status, "reason": self.reason, "id": self.node, "data": dict(self.data)}
+
+
+def send_once(layout: Layout, signal: Signal | None, report: Report, deadline: Deadline) -> None:
+    """Signal, unless an earlier boot did. Raises TimedOut when nobody took it."""
+    done = layout.state / "signalled"
+    if signal is None or done.exists():
+        return
+    deadline.until(lambda: post(signal, report), interval=0.5)
+    write(done, File(f"{report.body['status']}: {report.reason}\n"))
+
+
+def post(signal: Signal, report: Report) -> None:
+    """Signal once; raises NotYet when nobody took it."""
+    headers = {"Content-Type": "application/json", "X-Auth-Token": signal.token}
+    request = urllib.request.Request(signal.endpoint, json.dumps(report.body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT):
+            return
+    except urllib.error.HTTPError as error:
+        problem = f"{signal.endpoint} answered {error.code} {error.reason}"
+        error.close()
+        # Also a refusal may pass: a Keystone or Heat that is being started does not know its tokens yet.
+        raise NotYet(f"the stack does not take this node's signal: {problem}") from error
+    except OSError as error:
+        raise NotYet(f"{signal.endpoint} does not answer: {error}") from error

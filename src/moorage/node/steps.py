@@ -1,0 +1,109 @@
+"""Steps that both kinds of node take."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import TypeVar
+
+from moorage.model.errors import Failed
+from moorage.node import configuration
+from moorage.node.api import HOPELESS, Api, Refused, Unreachable
+from moorage.node.blessing import bless
+from moorage.node.configuration import Identity
+from moorage.node.files import write, write_all
+from moorage.node.node import Node
+from moorage.node.waiting import NotYet
+
+NETWORK_UNITS = ("flanneld", "kube-proxy")
+Result = TypeVar("Result")
+
+NODE_UNITS = ("moorage-firewall", "containerd", "kubelet", "flanneld")
+"""Without these a node does not become Ready."""
+
+
+def configure(node: Node, address: str) -> None:
+    """Write what every node has, for this address."""
+    identity = Identity(node.name, address, node.machine.resources(), node.server)
+    write_all(configuration.common(node.layout, node.data, identity))
+    resolve(node)
+
+
+def resolve(node: Node) -> bool:
+    """Take the DNS servers that the network gave; whether there is any."""
+    try:
+        servers = configuration.nameservers(node.layout.network_state.read_text())
+    except FileNotFoundError:
+        servers = []
+    write(node.layout.resolv, configuration.resolv(servers))
+    return bool(servers)
+
+
+def start_node(node: Node) -> None:
+    """Start what runs pods. On the control plane the network follows, once there are roles for it.
+
+    A machine container's control groups outlive its reboot. The kubelet would look for the containers of each one,
+    and wait some seconds for each in vain, before it calls itself ready.
+    """
+    if not node.machine.since("kubelet"):
+        node.machine.clear_pod_groups()
+    node.machine.start("kubelet", *(() if node.data.role == "control-plane" else NETWORK_UNITS))
+
+
+def become_ready(node: Node) -> None:
+    """Wait until Kubernetes calls this node Ready; give CNI its configuration as soon as flannel has a lease."""
+    api = node.api()
+    node.deadline.until(lambda: _ready(node, api))
+    api.close()
+
+
+def bless_boot(node: Node) -> None:
+    """This boot was a good one."""
+    entry = bless(node.layout)
+    if entry:
+        node.report(f"boot entry {entry} is good")
+
+
+def answered(node: Node, ask: Callable[[], Result]) -> Result:
+    """Ask the API server until it answers as it should: it may be starting. Raises Failed for what cannot be."""
+
+    def attempt() -> Result:
+        try:
+            return ask()
+        except (Unreachable, Refused) as error:
+            if isinstance(error, Refused) and error.status in HOPELESS:
+                raise Failed(str(error)) from error
+            raise NotYet(str(error)) from error
+
+    return node.deadline.until(attempt)
+
+
+def _ready(node: Node, api: Api) -> None:
+    lease = _lease(node)
+    try:
+        found = api.find(f"/api/v1/nodes/{node.name}")
+    except (Unreachable, Refused) as error:
+        raise NotYet(f"the API server does not tell of this node: {error}") from error
+    if found is None:
+        raise NotYet("the kubelet has not registered this node yet")
+    conditions = {one["type"]: one for one in found.get("status", {}).get("conditions", [])}
+    ready = conditions.get("Ready", {})
+    if _time(ready.get("lastHeartbeatTime")) < int(node.machine.since("kubelet")):
+        raise NotYet("the kubelet has not told of itself since it was started")
+    if ready.get("status") != "True":
+        raise NotYet(f"this node is not Ready: {ready.get('message') or 'its kubelet has not said'}")
+    if not lease:
+        raise NotYet("flannel has no pod network for this node yet")
+
+
+def _time(text: str | None) -> float:
+    return datetime.datetime.fromisoformat(text).timestamp() if text else 0
+
+
+def _lease(node: Node) -> bool:
+    try:
+        lease = node.layout.flannel_lease.read_text()
+    except FileNotFoundError:
+        return False
+    write(node.layout.cni, configuration.cni(lease))
+    return True

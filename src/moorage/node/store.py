@@ -1,0 +1,37 @@
+"""The beginning of a cluster's store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from moorage.node.layout import Layout
+
+LOG_SIZE = 64 << 20
+"""Bytes that etcd reserves for a log: writes into reserved space reach the disk sooner."""
+
+
+def plant(layout: Layout) -> None:
+    """Put the image's store where etcd looks, whole or not at all; nothing when there is one."""
+    if layout.store.exists() or not layout.store_seed.exists():
+        return
+    partial = layout.store.with_name("member.new")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copytree(layout.store_seed, partial)
+    for path in [partial, *partial.rglob("*")]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    for log in partial.glob("wal/*.wal"):
+        with log.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, LOG_SIZE)
+    for path in partial.rglob("*"):
+        _sync(path)
+    partial.rename(layout.store)
+
+
+def _sync(path: os.PathLike[str]) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,240 @@
+"""A control plane and a worker from the node image: from power-on to a cluster, through reboots and refusals."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.image.containers import ContainerImage, File, Link, write_archive
+from moorage.local.machine import life
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
+
+CONTROL_PLANE, WORKER = "lab-control-plane-0", "lab-worker-0"
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: web}}}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 0
+  tolerations: [{{operator: Exists}}]
+  containers:
+    - name: web
+      image: moorage.local/busybox:1
+      command: [/bin/sh, -c, "mkdir /tmp/w && echo {name} > /tmp/w/index.html && exec httpd -f -p 80 -h /tmp/w"]
+"""
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Any) -> Any:
+    began = time.monotonic()
+    lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
+    lab.boot(WORKER, "10.66.0.11", lab.user_data("worker"))
+    for name in (CONTROL_PLANE, WORKER):
+        said = lab.signal_of(name)
+        assert said["status"] == "SUCCESS", said
+        print(f"{name}: signalled {said['at'] - began:.1f} s after power-on")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def pods(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small web server on each node, and a Service before both."""
+    archive = tmp_path_factory.mktemp("image") / "busybox.tar"
+    names = ("sh", "httpd", "wget", "nslookup", "mkdir", "echo", "sleep", "cat", "ping", "nc")
+    links = [Link(f"bin/{name}", "busybox") for name in names]
+    entries = (File("bin/busybox", Path("/bin/busybox")), *links, File("tmp/.keep", Path("/dev/null")))
+    write_archive(ContainerImage("moorage.local/busybox:1", entries, ("/bin/sh",)), archive)
+    for name in (CONTROL_PLANE, WORKER):
+        give(cluster, name, archive)
+        create(cluster, POD.format(name=f"on-{name}", node=name))
+    create(cluster, SERVICE)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
+    return cluster
+
+
+def give(lab: Any, name: str, archive: Path) -> None:
+    """Import a container image on a node."""
+    pid = str(life.pid(lab.machines[name]))
+    command = ["nsenter", "-t", pid, "-a", "ctr", "-n", "k8s.io", "images", "import", "--local", "-"]
+    subprocess.run(command, input=archive.read_bytes(), check=True, capture_output=True, timeout=60)
+
+
+def create(lab: Any, manifest: str) -> None:
+    pid = str(life.pid(lab.machines[CONTROL_PLANE]))
+    command = ["nsenter", "-t", pid, "-a", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "apply", "-f", "-"]
+    subprocess.run(command, input=manifest, text=True, check=True, capture_output=True, timeout=60)
+
+
+def in_pod(lab: Any, node: str, *words: str, check: bool = True) -> str:
+    found: str = lab.kubectl("exec", f"on-{node}", "--", *words, check=check)
+    return found
+
+
+def pod_address(lab: Any, node: str) -> str:
+    found: str = lab.kubectl("get", "pod", f"on-{node}", "-o", "jsonpath={.status.podIP}")
+    return found
+
+
+def ready_nodes(lab: Any) -> list[str]:
+    lines = lab.kubectl("get", "nodes", "--no-headers", check=False).splitlines()
+    return [line.split()[0] for line in lines if " Ready " in line]
+
+
+def test_both_are_ready_and_marked(cluster: Any) -> None:
+    nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+    labels = {node["metadata"]["name"]: node["metadata"]["labels"] for node in nodes}
+    assert ready_nodes(cluster) == [CONTROL_PLANE, WORKER]
+    assert labels[WORKER]["moorage.io/node-group"] == "default-worker"
+    assert "node-role.kubernetes.io/control-plane" in labels[CONTROL_PLANE]
+
+
+def test_nothing_failed_and_the_boot_is_blessed(cluster: Any) -> None:
+    for name in (CONTROL_PLANE, WORKER):
+        assert cluster.inside(name, "systemctl", "--failed", "--no-legend") == ""
+        entries = cluster.inside(name, "ls", "/boot/loader/entries")
+        assert entries == f"moorage-{cluster.image.version}.conf"
+
+
+def test_the_signal_lets_a_person_in_and_holds_no_secret(cluster: Any, tmp_path: Path) -> None:
+    said = cluster.signals.said[CONTROL_PLANE]["data"]
+    assert "PRIVATE" not in json.dumps(cluster.signals.said)
+    for name, text in {"ca": said["ca"], "crt": said["client_certificate"], "key": cluster.client.key}.items():
+        (tmp_path / name).write_text(text)
+    curl = ("curl", "-s", "--cacert", str(tmp_path / "ca"), "--cert", str(tmp_path / "crt"))
+    answer = subprocess.run(
+        [*curl, "--key", str(tmp_path / "key"), "https://10.66.0.10:6443/api/v1/nodes"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(json.loads(answer.stdout)["items"]) == 2
+    assert cluster.signals.tokens == {"token-of-control-plane", "token-of-worker"}
+
+
+def test_without_a_credential_only_health_and_cluster_info(cluster: Any) -> None:
+    def status(path: str) -> str:
+        command = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"https://10.66.0.10:6443{path}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert status("/livez") == status("/readyz") == "200"
+    assert status("/api/v1/namespaces/kube-public/configmaps/cluster-info") == "200"
+    assert status("/api") == status("/version") == status("/api/v1/namespaces/kube-public/configmaps") == "401"
+
+
+def test_pods_reach_each_other_across_nodes(pods: Any) -> None:
+    for here, there in ((CONTROL_PLANE, WORKER), (WORKER, CONTROL_PLANE)):
+        assert in_pod(pods, here, "wget", "-qO-", f"http://{pod_address(pods, there)}/") == f"on-{there}"
+
+
+def test_pods_find_services_by_name(pods: Any) -> None:
+    for node in (CONTROL_PLANE, WORKER):
+        answers = {in_pod(pods, node, "wget", "-qO-", "http://web.default.svc.cluster.local/") for _ in range(12)}
+        assert answers == {f"on-{CONTROL_PLANE}", f"on-{WORKER}"}
+
+
+def test_pods_cannot_reach_the_metadata_service(pods: Any) -> None:
+    subprocess.run(["ip", "address", "add", "169.254.169.254/32", "dev", "nodes0"], check=True)
+    service = http.server.ThreadingHTTPServer(("169.254.169.254", 80), _Metadata)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    asking = "import urllib.request as r; print(r.urlopen('http://169.254.169.254/', timeout=5).read().decode())"
+    for node in (CONTROL_PLANE, WORKER):
+        assert pods.inside(node, "python3", "-c", asking) == "user data"
+        assert in_pod(pods, node, "wget", "-qO-", "http://169.254.169.254/", check=False) == ""
+    service.shutdown()
+    service.server_close()
+
+
+class _Metadata(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"user data")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def test_secrets_are_for_root_alone(cluster: Any) -> None:
+    readable = cluster.inside(CONTROL_PLANE, "find", "/etc/kubernetes", "-name", "*.key", "-perm", "/077")
+    assert readable == ""
+    assert cluster.inside(WORKER, "find", "/etc/kubernetes", "-name", "*.key") == ""
+    assert "ca.key" in cluster.inside(CONTROL_PLANE, "ls", "/etc/kubernetes/pki")
+    sockets = cluster.inside(CONTROL_PLANE, "ss", "-ltnH")
+    assert ":2379" not in sockets
+    assert ":2380" not in sockets
+
+
+def test_the_root_is_read_only(cluster: Any) -> None:
+    assert "Read-only" in _refusal(cluster, "touch", "/usr/file")
+
+
+def _refusal(lab: Any, *words: str) -> str:
+    pid = str(life.pid(lab.machines[WORKER]))
+    return subprocess.run(["nsenter", "-t", pid, "-a", *words], capture_output=True, text=True, check=False).stderr
+
+
+def test_a_wrong_token_is_told_in_plain_words(cluster: Any) -> None:
+    wrong = cluster.user_data(
+        "worker", cluster={"bootstrap_token": "abcdef.fedcba9876543210"}, node={"ready_timeout": 60}
+    )
+    cluster.boot("lab-worker-8", "10.66.0.18", wrong)
+    said = cluster.signal_of("lab-worker-8", 60)
+    assert said["status"] == "FAILURE"
+    assert "the join token does not prove the CA of the API server at 10.66.0.10" in said["reason"]
+    told = "failed: looking for the cluster: the join token does not prove"
+    cluster.until(lambda: told in cluster.console("lab-worker-8"), 5, lambda: cluster.console("lab-worker-8"))
+
+
+def test_an_unreachable_api_is_told_in_plain_words(cluster: Any) -> None:
+    lost = cluster.user_data("worker", cluster={"api_address": "10.66.0.77"}, node={"ready_timeout": 3})
+    cluster.boot("lab-worker-7", "10.66.0.17", lost)
+    said = cluster.signal_of("lab-worker-7", 60)
+    assert said["status"] == "FAILURE"
+    assert "looking for the cluster: the API server cannot be reached: https://10.66.0.77:6443" in said["reason"]
+
+
+def test_bad_user_data_is_told_in_plain_words(cluster: Any) -> None:
+    cluster.boot("lab-worker-9", "10.66.0.19", cluster.user_data("worker", cluster={"pod_cidr": "10.244.0.1/16"}))
+    said = cluster.signal_of("lab-worker-9", 60)
+    assert said["status"] == "FAILURE"
+    assert "cluster.pod_cidr is '10.244.0.1/16'" in said["reason"]
+
+
+def test_a_cluster_survives_the_loss_of_power(pods: Any) -> None:
+    """Both machines are killed and started; pods come back; nobody signals twice."""
+    pods.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    pods.signals.said.clear()
+    for name in (CONTROL_PLANE, WORKER):
+        life.kill(pods.machines[name], pods.host)
+    for name in (CONTROL_PLANE, WORKER):
+        pods.start(name)
+    for name in (CONTROL_PLANE, WORKER):
+        pods.until(lambda name=name: _is_up(pods, name), 90, lambda name=name: pods.console(name)[-3000:])
+    assert pods.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
+    pods.until(lambda: _answers(pods), 90, lambda: pods.kubectl("get", "pods", "-A", "-o", "wide"))
+    assert pods.signals.said == {}
+
+
+def _is_up(lab: Any, name: str) -> bool:
+    shown: str = lab.inside(name, "systemctl", "show", "-p", "SubState", "--value", "moorage-node", check=False)
+    return shown == "exited"
+
+
+def _answers(lab: Any) -> bool:
+    url = "http://web.default.svc.cluster.local/"
+    return in_pod(lab, WORKER, "wget", "-qO-", url, check=False).startswith("on-")

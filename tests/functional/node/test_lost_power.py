@@ -1,0 +1,40 @@
+"""Power is lost in the middle of a first boot, at one step after the other: the next boot goes on from there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moorage.local.machine import life
+from moorage.node import control_plane, worker
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
+
+CONTROL_PLANE, WORKER = "lab-control-plane-0", "lab-worker-0"
+CONTROL_PLANE_STEPS = tuple(step.doing for step in control_plane.steps())
+WORKER_STEPS = tuple(step.doing for step in worker.steps())
+
+
+def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
+    """Kill the machine as each of the steps begins, and start it again."""
+    for doing in steps:
+        seen = lab.console(name).count(f"]: {doing}")
+        if seen == 0:
+            lab.until(lambda doing=doing: f"]: {doing}" in lab.console(name), 60, lambda: lab.console(name)[-2000:])
+        life.kill(lab.machines[name], lab.host)
+        lab.start(name)
+
+
+def test_a_first_boot_survives_the_loss_of_power_at_any_step(lab: Any) -> None:
+    lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
+    lose_power_at(lab, CONTROL_PLANE, CONTROL_PLANE_STEPS[:-2])
+    said = lab.signal_of(CONTROL_PLANE)
+    assert said["status"] == "SUCCESS", said
+    lab.boot(WORKER, "10.66.0.11", lab.user_data("worker"))
+    lose_power_at(lab, WORKER, WORKER_STEPS[:-1])
+    said = lab.signal_of(WORKER)
+    assert said["status"] == "SUCCESS", said
+    lines = lab.kubectl("get", "nodes", "--no-headers").splitlines()
+    assert [line.split()[:2] for line in lines] == [[CONTROL_PLANE, "Ready"], [WORKER, "Ready"]]
+    lab.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")

@@ -1,0 +1,112 @@
+"""The approver: a kubelet's serving certificate is for its own name and its own addresses."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from moorage.node.api import Object
+from moorage.node.approver import SIGNER, answer, decide
+from moorage.node.pki import Subject
+
+pytestmark = pytest.mark.unit
+
+CIDR = "10.0.0.0/24"
+
+
+def request(
+    name: str = "system:node:w0",
+    group: str = "system:nodes",
+    dns: tuple[str, ...] = ("w0",),
+    addresses: tuple[str, ...] = ("10.0.0.5",),
+    others: tuple[x509.GeneralName, ...] = (),
+    **spec: Any,
+) -> Object:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.DNSName(one) for one in dns]
+    ips = [x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(Subject(name, group).x509)
+    if alternatives := [*names, *ips, *others]:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    fields = {
+        "signerName": SIGNER,
+        "username": "system:node:w0",
+        "groups": ["system:nodes", "system:authenticated"],
+        "usages": ["digital signature", "server auth"],
+        "request": base64.b64encode(pem).decode(),
+    }
+    return {"metadata": {"name": "csr-1"}, "spec": fields | spec}
+
+
+def node(name: str, address: str) -> Object:
+    return {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+
+
+NODES = [node("cp", "10.0.0.10"), node("w0", "10.0.0.5"), node("w1", "10.0.0.6")]
+
+
+def test_its_own_name_and_address_are_approved() -> None:
+    assert decide(request(), NODES, CIDR).verdict == "approve"
+    assert decide(request(dns=()), NODES, CIDR).verdict == "approve"
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (request(username="system:node:w1"), "system:node:w1 may not ask for system:node:w0"),
+        (request(username="anna", groups=["moorage:admins"]), "anna is not a node"),
+        (request(groups=["system:authenticated"]), "is not a node"),
+        (request(group="system:masters"), "its organization must be system:nodes"),
+        (request(usages=["client auth", "digital signature"]), "its usages must be"),
+        (request(usages=["digital signature", "server auth", "client auth"]), "its usages must be"),
+        (request(dns=("w0", "kubernetes")), "kubernetes is not the name of w0"),
+        (request(addresses=("10.0.0.10",)), "10.0.0.10 is the address of cp"),
+        (request(addresses=("10.0.0.5", "10.0.0.6")), "10.0.0.6 is the address of w1"),
+        (request(addresses=("172.24.4.20",)), "172.24.4.20 is not within the nodes' network"),
+        (request(addresses=("::1",)), "::1 is not within the nodes' network"),
+        (request(dns=(), addresses=()), "it must name DNS names and addresses"),
+        (request(others=(x509.UniformResourceIdentifier("spiffe://x"),)), "and nothing else"),
+        (request(request=base64.b64encode(b"nonsense").decode()), "it is not a certificate signing request"),
+    ],
+)
+def test_all_else_is_denied_with_the_reason(asked: Object, why: str) -> None:
+    decision = decide(asked, NODES, CIDR)
+    assert decision.verdict == "deny"
+    assert why in decision.reason
+
+
+@pytest.mark.parametrize("name", [b"\xa3\x00", b"\xa5\x00"], ids=["x400Address", "ediPartyName"])
+def test_a_strange_name_is_denied_and_does_not_end_the_approver(name: bytes) -> None:
+    """The API server's own parser passes over such names; cryptography raises an error of its own for them."""
+    names = x509.UnrecognizedExtension(x509.OID_SUBJECT_ALTERNATIVE_NAME, b"\x30\x02" + name)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(Subject("system:node:w0", "system:nodes").x509)
+    signed = builder.add_extension(names, critical=False).sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    pem = signed.public_bytes(serialization.Encoding.PEM)
+    decision = decide(request(request=base64.b64encode(pem).decode()), NODES, CIDR)
+    assert decision.verdict == "deny"
+    assert "it is not a certificate signing request" in decision.reason
+
+
+def test_an_address_that_is_not_reported_yet_is_waited_for() -> None:
+    assert decide(request(addresses=("10.0.0.7",)), NODES, CIDR).verdict == "wait"
+    assert decide(request(), [], CIDR).verdict == "wait"
+
+
+def test_other_signers_and_answered_requests_are_left_alone() -> None:
+    assert decide(request(signerName="kubernetes.io/kube-apiserver-client"), NODES, CIDR).verdict == "ignore"
+    answered = request() | {"status": {"conditions": [{"type": "Approved"}]}}
+    assert decide(answered, NODES, CIDR).verdict == "ignore"
+
+
+def test_the_answer_keeps_the_request_and_tells_why() -> None:
+    asked = request()
+    given = answer(asked, decide(asked, NODES, CIDR))
+    assert given["spec"] == asked["spec"]
+    assert given["status"]["conditions"][0]["type"] == "Approved"

@@ -1,0 +1,313 @@
+"""The order of a boot, what is told when it fails, and what a second boot does not repeat."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.model.errors import BadInput, NotFound, TimedOut
+from moorage.node import blessing, control_plane, signalling, source, worker
+from moorage.node.boot import boot, run
+from moorage.node.configuration import Resources
+from moorage.node.layout import Layout
+from moorage.node.machine import clear_groups, cpu_quota, memory_limit, memory_shown
+from moorage.node.node import Node, Step
+from moorage.node.signalling import Report
+from moorage.node.userdata import Signal, parse
+from moorage.node.waiting import Clock, Deadline, NotYet
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class PaperClock:
+    """Time passes only when somebody sleeps."""
+
+    at: float = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.at, self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+@dataclass
+class PaperMachine:
+    """A machine that does what it is told, on paper."""
+
+    started: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    address: str | None = "10.0.0.11"
+    hostname: str = ""
+
+    def start(self, *units: str) -> None:
+        self.started += units
+
+    def failing(self, units: Sequence[str]) -> list[str]:
+        return [unit for unit in units if unit in self.broken]
+
+    def clear_pod_groups(self) -> None:
+        self.started.append("clearing")
+
+    def since(self, unit: str) -> float:
+        return 0.0
+
+    def last_words(self, unit: str) -> str:
+        return self.broken.get(unit, "")
+
+    def own_address(self, towards: str) -> str | None:
+        return self.address
+
+    def has_address(self, address: str) -> bool:
+        return self.address == address
+
+    def resources(self) -> Resources:
+        return Resources(2048, 2048, 2000, 2000)
+
+    def set_hostname(self, name: str) -> None:
+        self.hostname = name
+
+
+class Heat(http.server.ThreadingHTTPServer):
+    """Takes signals; answers with `statuses` first."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.said: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+        self.signal = Signal(f"http://127.0.0.1:{self.server_port}/signal", "token")
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Heat
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        if status == 200:
+            self.server.said.append(body)
+        self.send_response(status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def heat() -> Iterator[Heat]:
+    server = Heat()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def user_data(signal: Signal, **changed: Any) -> str:
+    cluster = {
+        "name": "demo",
+        "api_address": "127.0.0.1",
+        "pod_cidr": "10.244.0.0/16",
+        "service_cidr": "10.96.0.0/16",
+        "node_cidr": "10.0.0.0/24",
+        "bootstrap_token": "abcdef.0123456789abcdef",
+    }
+    whole = {
+        "role": "worker",
+        "cluster": cluster | changed,
+        "node": {"group": "default-worker", "ready_timeout": 2},
+        "signal": {"endpoint": signal.endpoint, "token": signal.token},
+    }
+    return f"#moorage-node/v1\n{json.dumps(whole)}"
+
+
+def drive(layout: Layout, text: str) -> None:
+    folder = layout.config_drive / "openstack/latest"
+    folder.mkdir(parents=True)
+    (folder / "user_data").write_text(text)
+    (folder / "meta_data.json").write_text(json.dumps({"name": "Demo-Worker-0", "hostname": "x.novalocal"}))
+
+
+def node(tmp_path: Path, machine: PaperMachine, paper: PaperClock, seconds: float = 10) -> Node:
+    data = parse(user_data(Signal("http://h/s", "t")))
+    deadline = Deadline.after(seconds, paper.clock)
+    return Node("demo-worker-0", data, Layout(tmp_path), machine, deadline, lambda line: None)
+
+
+def test_a_failure_says_which_step_and_what_the_units_said(tmp_path: Path) -> None:
+    machine = PaperMachine(broken={"kubelet": "no such cgroup"})
+    step = Step("waiting for this node to be Ready", _never, ("containerd", "kubelet"))
+    with pytest.raises(TimedOut) as failed:
+        run([step], node(tmp_path, machine, PaperClock()))
+    assert failed.value.message == (
+        "waiting for this node to be Ready: this node is not Ready; kubelet is not running: no such cgroup"
+    )
+
+
+def _never(node: Node) -> None:
+    def look() -> None:
+        raise NotYet("this node is not Ready")
+
+    node.deadline.until(look)
+
+
+def test_waiting_ends_with_the_last_reason_and_grows_slower() -> None:
+    paper, tries = PaperClock(), []
+
+    def look() -> None:
+        tries.append(paper.at)
+        raise NotYet(f"try {len(tries)}")
+
+    with pytest.raises(TimedOut, match="try "):
+        Deadline.after(600, paper.clock).until(look)
+    assert 600 <= paper.at < 602
+    assert len(tries) < 900
+
+
+def test_bad_user_data_is_signalled_and_told(tmp_path: Path, heat: Heat) -> None:
+    layout, said = Layout(tmp_path), []
+    drive(layout, user_data(heat.signal, pod_cidr="nonsense"))
+    with pytest.raises(BadInput, match=r"cluster\.pod_cidr is 'nonsense'"):
+        boot(layout, PaperMachine(), PaperClock().clock, said.append)
+    assert [one["status"] for one in heat.said] == ["FAILURE"]
+    assert heat.said[0]["id"] == "demo-worker-0"
+    assert "cluster.pod_cidr" in heat.said[0]["reason"]
+
+
+def test_an_api_that_is_not_there_is_signalled_once(tmp_path: Path, heat: Heat) -> None:
+    layout, machine = Layout(tmp_path), PaperMachine()
+    drive(layout, user_data(heat.signal))
+    for _ in range(2):
+        with pytest.raises(TimedOut, match="looking for the cluster: the API server cannot be reached"):
+            boot(layout, machine, PaperClock().clock, lambda line: None)
+    assert len(heat.said) == 1
+    assert machine.hostname == "demo-worker-0"
+    assert machine.started == []
+
+
+def test_without_a_network_the_reason_is_the_network(tmp_path: Path, heat: Heat) -> None:
+    layout = Layout(tmp_path)
+    drive(layout, user_data(heat.signal))
+    with pytest.raises(TimedOut, match="the network has not given this node an address"):
+        boot(layout, PaperMachine(address=None), PaperClock().clock, lambda line: None)
+
+
+def test_a_machine_that_refuses_is_asked_again_and_then_told_of(tmp_path: Path) -> None:
+    full, tries = OSError(28, "No space left on device"), []
+
+    def act(node: Node) -> None:
+        tries.append(node.deadline.clock.now())
+        if len(tries) != 3:
+            raise full
+
+    run([Step("writing", act)], node(tmp_path, PaperMachine(), PaperClock()))
+    assert len(tries) == 3
+    with pytest.raises(TimedOut, match=r"^writing: .*No space left on device$"):
+        run([Step("writing", act)], node(tmp_path, PaperMachine(), PaperClock()))
+
+
+def test_what_nobody_foresaw_is_signalled_too(tmp_path: Path, heat: Heat) -> None:
+    layout = Layout(tmp_path)
+    drive(layout, user_data(heat.signal, service_cidr="10.96.0.0/30"))
+    with pytest.raises(IndexError):
+        boot(layout, PaperMachine(), PaperClock().clock, lambda line: None)
+    assert [one["status"] for one in heat.said] == ["FAILURE"]
+
+
+def test_a_failure_that_the_stack_does_not_hear_is_still_the_last_word(tmp_path: Path) -> None:
+    layout, said = Layout(tmp_path), []
+    drive(layout, user_data(Signal("http://127.0.0.1:1/signal", "token")))
+    with pytest.raises(TimedOut, match="the network has not given this node an address"):
+        boot(layout, PaperMachine(address=None), PaperClock().clock, said.append)
+    assert said[-1].startswith("the stack could not be told of the failure: http://127.0.0.1:1/signal")
+
+
+def test_the_steps_stand_in_an_order_that_works() -> None:
+    doing = [step.doing for step in control_plane.steps()]
+    assert doing.index("making the cluster's certificates") < doing.index("starting the API server")
+    assert doing.index("letting nodes and people in") < doing.index("starting the controllers")
+    assert doing[-1] == "ending the boot"
+    assert [step.doing for step in worker.steps()][:3] == [
+        "waiting for the network",
+        "looking for the cluster",
+        "asking for a certificate",
+    ]
+
+
+def test_a_signal_is_sent_again_until_it_is_taken(tmp_path: Path, heat: Heat) -> None:
+    heat.statuses = [503, 500]
+    deadline = Deadline.after(10, PaperClock().clock)
+    report = Report("n", True, "Ready", {"ca": "PEM"})
+    for _ in range(2):
+        signalling.send_once(Layout(tmp_path), heat.signal, report, deadline)
+    assert heat.said == [{"status": "SUCCESS", "reason": "Ready", "id": "n", "data": {"ca": "PEM"}}]
+
+
+def test_a_refused_signal_says_why(tmp_path: Path, heat: Heat) -> None:
+    heat.statuses = [403] * 100
+    deadline = Deadline.after(10, PaperClock().clock)
+    with pytest.raises(TimedOut, match=r"the stack does not take this node's signal: .* answered 403"):
+        signalling.send_once(Layout(tmp_path), heat.signal, Report("n", True, ""), deadline)
+
+
+def test_a_config_drive_without_user_data(tmp_path: Path) -> None:
+    (tmp_path / "openstack/latest").mkdir(parents=True)
+    with pytest.raises(NotFound, match="the config drive has no user_data"):
+        source.from_folder(tmp_path)
+
+
+def test_a_config_drive_says_which_server_it_is(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    drive(layout, "told")
+    file = layout.config_drive / "openstack/latest/meta_data.json"
+    assert source.from_folder(layout.config_drive) == source.Found("told", "demo-worker-0")
+    file.write_text(json.dumps({"name": "w", "uuid": "0f0e0d0c", "availability_zone": "nova"}))
+    assert source.from_folder(layout.config_drive) == source.Found("told", "w", source.Server("0f0e0d0c", "nova"))
+
+
+def test_a_good_boot_loses_its_counter(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert blessing.bless(layout) is None
+    entries = layout.boot / "loader/entries"
+    entries.mkdir(parents=True)
+    (entries / "moorage-12-1.37.2-ab+2-1.conf").write_text("version 1\noptions moorage.slot=/slots/x.squashfs\n")
+    layout.boot_entry.parent.mkdir(parents=True)
+    layout.boot_entry.write_text("moorage-12-1.37.2-ab+2-1.conf\n")
+    assert blessing.bless(layout) == "moorage-12-1.37.2-ab.conf"
+    assert [path.name for path in entries.iterdir()] == ["moorage-12-1.37.2-ab.conf"]
+    assert blessing.bless(layout) is None
+
+
+def test_limits_of_both_kinds_of_control_groups(tmp_path: Path) -> None:
+    old, new = tmp_path / "v1", tmp_path / "v2"
+    for folder in (old / "memory", old / "cpu", new):
+        folder.mkdir(parents=True)
+    (old / "memory/memory.limit_in_bytes").write_text("2147483648\n")
+    (old / "cpu/cpu.cfs_quota_us").write_text("150000\n")
+    (old / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    (new / "memory.max").write_text("max\n")
+    (new / "cpu.max").write_text("max 100000\n")
+    assert (memory_limit(old), cpu_quota(old)) == (2 * 2**30, 1500)
+    assert (memory_limit(new) >= 2**60, cpu_quota(new)) == (True, None)
+    assert memory_shown("MemTotal:        2097152 kB\nMemFree: 1 kB\n") == 2048
+
+
+def test_groups_of_pods_that_are_gone_are_removed(tmp_path: Path) -> None:
+    for folder in ("kubepods/besteffort/pod1", "memory/kubepods/pod2", "system.slice/x"):
+        (tmp_path / folder).mkdir(parents=True)
+    busy = tmp_path / "memory/kubepods/pod3"
+    busy.mkdir()
+    (busy / "process").write_text("here")
+    clear_groups(tmp_path, "kubepods")
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_dir())
+    assert left == ["memory", "memory/kubepods", "memory/kubepods/pod3", "system.slice", "system.slice/x"]

@@ -1,0 +1,122 @@
+"""A node's files, from what it is told and what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from moorage.node import configuration
+from moorage.node.configuration import Identity, Resources
+from moorage.node.files import File, write
+from moorage.node.layout import Layout
+from moorage.node.source import Server
+from moorage.node.userdata import Cluster, Role, UserData
+
+pytestmark = pytest.mark.unit
+
+RESOURCES = Resources(memory_shown=2048, memory_limit=2048, cpu_shown=2000, cpu_limit=2000)
+NODE = Identity("demo-worker-0", "10.0.0.11", RESOURCES, Server("0f0e0d0c", "nova"))
+
+
+def told(role: Role = "worker", backend: str = "vxlan", mirrors: dict[str, str] | None = None) -> UserData:
+    cluster = Cluster(
+        name="demo",
+        api_address="10.0.0.10",
+        api_public_address="",
+        pod_cidr="10.244.0.0/16",
+        service_cidr="10.96.0.0/16",
+        node_cidr="10.0.0.0/24",
+        flannel_backend=backend,
+        bootstrap_token="abcdef.0123456789abcdef",
+        registry_mirrors=mirrors or {},
+    )
+    return UserData(role, cluster, "default-worker")
+
+
+def test_the_node_knows_itself_without_dns() -> None:
+    assert "10.0.0.11 demo-worker-0\n" in configuration.hosts(told(), NODE).text
+
+
+def test_the_units_learn_of_the_node() -> None:
+    text = configuration.node_environment(told(), NODE).text
+    assert text == (
+        "NODE_NAME=demo-worker-0\nNODE_IP=10.0.0.11\nNODE_LABELS=moorage.io/node-group=default-worker\n"
+        "SERVER_ID=0f0e0d0c\nSERVER_ZONE=nova\n"
+    )
+
+
+def test_only_the_control_plane_keeps_pods_away() -> None:
+    assert "registerWithTaints" not in json.loads(configuration.kubelet(told(), NODE).text)
+    taints = json.loads(configuration.kubelet(told("control-plane"), NODE).text)["registerWithTaints"]
+    assert taints == [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+
+
+@pytest.mark.parametrize(
+    ("role", "resources", "reserved"),
+    [
+        ("worker", Resources(2048, 2048, 2000, 2000), {"memory": "256Mi", "cpu": "0m"}),
+        ("control-plane", Resources(2048, 2048, 2000, 2000), {"memory": "1024Mi", "cpu": "0m"}),
+        ("worker", Resources(24000, 2048, 8000, 2000), {"memory": "22208Mi", "cpu": "6000m"}),
+        ("control-plane", Resources(1024, 1024, 1000, 1000), {"memory": "896Mi", "cpu": "0m"}),
+    ],
+)
+def test_pods_get_what_the_machine_may_use_less_our_own_share(
+    role: Role, resources: Resources, reserved: dict[str, str]
+) -> None:
+    assert configuration.reserved(told(role), resources) == reserved
+
+
+def test_flannel() -> None:
+    vxlan = json.loads(configuration.flannel(told()).text)
+    assert vxlan == {
+        "Network": "10.244.0.0/16",
+        "EnableNFTables": True,
+        "Backend": {"Type": "vxlan", "Port": 8472},
+    }
+    assert json.loads(configuration.flannel(told(backend="host-gw")).text)["Backend"] == {"Type": "host-gw"}
+
+
+def test_the_pod_network_of_a_lease() -> None:
+    lease = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1392\nFLANNEL_IPMASQ=true\n"
+    bridge, ports = json.loads(configuration.cni(lease).text)["plugins"]
+    assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.3.0/24"}]]
+    assert bridge["mtu"] == 1392
+    assert ports["type"] == "portmap"
+
+
+def test_mirrors_lie_where_containerd_looks() -> None:
+    mirrors = {"*": "http://172.24.4.1:5080", "docker.io": "http://m"}
+    files = configuration.mirrors(Path("/etc/containerd/certs.d"), mirrors)
+    assert sorted(str(path) for path in files) == [
+        "/etc/containerd/certs.d/_default/hosts.toml",
+        "/etc/containerd/certs.d/docker.io/hosts.toml",
+    ]
+    default = files[Path("/etc/containerd/certs.d/_default/hosts.toml")].text
+    assert default.startswith('[host."http://172.24.4.1:5080"]')
+
+
+def test_dns_servers_are_those_of_the_network() -> None:
+    state = "OPER_STATE=routable\nDNS=10.0.0.2 10.0.0.3\nDOMAINS=\n"
+    assert configuration.nameservers(state) == ["10.0.0.2", "10.0.0.3"]
+    assert configuration.resolv(["10.0.0.2"]).text == "nameserver 10.0.0.2\n"
+    assert configuration.resolv([]).text.startswith("#")
+
+
+def test_a_file_is_written_once_whole_and_with_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    assert write(path, File("a", 0o600)) is True
+    assert write(path, File("a", 0o600)) is False
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert write(path, File("b", 0o644)) is True
+    assert path.read_text() == "b"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_every_file_of_a_node_is_below_its_root(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    data = told(mirrors={"*": "http://m"})
+    files = configuration.common(layout, data, NODE) | configuration.environment(layout, data)
+    assert all(path.is_relative_to(tmp_path / "etc") for path in files)
