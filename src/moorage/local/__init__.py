@@ -1,0 +1,1 @@
+"""The local cloud: a real OpenStack on one machine."""

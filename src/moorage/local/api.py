@@ -1,0 +1,85 @@
+"""A few calls to the local cloud's own APIs, without loading an SDK (which would cost a second)."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from moorage.local.layout import LOOPBACK
+from moorage.local.services import SERVICES
+
+TIMEOUT = 30.0
+# The cloud is on this machine: whatever proxy the environment names is for others.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ApiError(Exception):
+    """A service did not answer, or answered with an error; `status` is 0 when it did not answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def call(
+    method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = TIMEOUT
+) -> tuple[Any, dict[str, str]]:
+    """One request with JSON in and out; returns the document (None when empty) and the answer's headers."""
+    data = json.dumps(body).encode() if body is not None else None
+    sent = {
+        "Accept": "application/json",
+        **({"Content-Type": "application/json"} if data else {}),
+        **(headers or {}),
+    }
+    request = urllib.request.Request(url, data=data, method=method, headers=sent)
+    try:
+        with _OPENER.open(request, timeout=timeout) as answer:
+            text = answer.read()
+            return (json.loads(text) if text else None), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")[:300]
+        raise ApiError(f"{method} {url}: {error.code} {said}", error.code) from error
+    except OSError as error:
+        raise ApiError(f"{method} {url}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Session:
+    """A token for one project. `catalog` holds the service types that Keystone lists."""
+
+    token: str
+    project_id: str
+    catalog: frozenset[str]
+
+    @classmethod
+    def open(cls, user: str, password: str, project: str) -> Session:
+        """Log in with names of the default domain; raises ApiError."""
+        keystone = SERVICES[0]
+        domain = {"id": "default"}
+        identity = {
+            "methods": ["password"],
+            "password": {"user": {"name": user, "domain": domain, "password": password}},
+        }
+        scope = {"project": {"name": project, "domain": domain}}
+        body, headers = call(
+            "POST",
+            f"http://{LOOPBACK}:{keystone.port}/v3/auth/tokens",
+            {"auth": {"identity": identity, "scope": scope}},
+        )
+        token = body["token"]
+        lower = {name.lower(): value for name, value in headers.items()}
+        types = frozenset(entry["type"] for entry in token["catalog"] if entry["endpoints"])
+        return cls(lower["x-subject-token"], token["project"]["id"], types)
+
+    def url(self, type: str, path: str) -> str:
+        """The address of `path` below a service's endpoint, over the loopback."""
+        entry = next(entry for entry in SERVICES if entry.type == type)
+        base = entry.path % {"tenant_id": self.project_id} if "%" in entry.path else entry.path
+        return f"http://{LOOPBACK}:{entry.port}{base}{path}"
+
+    def request(self, method: str, type: str, path: str, body: Any = None) -> Any:
+        """Call a service by its catalog type; returns the answer's document."""
+        return call(method, self.url(type, path), body, {"X-Auth-Token": self.token})[0]

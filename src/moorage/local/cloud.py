@@ -1,0 +1,288 @@
+"""The local cloud as a whole: up, down, status, reset."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from moorage.local import addresses, clouds, configuration, doctor, facts, health, ovn, secrets, seed
+from moorage.local.databases import prepare as prepare_databases
+from moorage.local.layout import GATEWAY, REGION, Layout
+from moorage.local.lock import exclusive
+from moorage.local.programs import Program, programs, registry_configuration
+from moorage.local.services import KEYSTONE, NOVA, SERVICES, Service
+from moorage.local.status import Status, status
+from moorage.local.supervisor import Supervisor, end_left
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, TimedOut
+
+Report = Callable[[str], None]
+READY_TIMEOUT = 300.0
+PORTS_TIMEOUT = 5.0
+PAUSE = 0.2
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+BUSY = "another `moorage cloud` command is at work"
+LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-southbound")
+"""Programs that the others need to end well."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the cloud offers when it exists: the node image, and the registry's program."""
+
+    image: seed.Image | None = None
+    registry: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when there is something else to put into the cloud."""
+        image = f"{self.image.name} {sorted(self.image.properties.items())}" if self.image else ""
+        wanted = f"{image}|{seed.FLAVORS}|{[entry.name for entry in SERVICES]}"
+        return hashlib.sha256(wanted.encode()).hexdigest()[:16]
+
+
+class LocalCloud:
+    """A real OpenStack in `state`, `run` and `cache`, told of to the user in `clouds_file`.
+
+    Every method can be repeated, and picks up what an interrupted one left. All raise MoorageError alone.
+    """
+
+    def __init__(self, state: Path, run: Path, cache: Path, clouds_file: Path, extras: Extras | None = None) -> None:
+        self.layout = Layout(state.absolute(), run.absolute(), cache.absolute())
+        self.clouds_file = clouds_file
+        self.extras = extras or Extras()
+        self.supervisor = Supervisor(self.layout)
+
+    @property
+    def running(self) -> bool:
+        return self.supervisor.alive
+
+    def up(self, report: Report) -> None:
+        """Start what does not run; return when every service is ready and the cloud can be used."""
+        if not self.running:
+            self._refuse_unfit()
+        with self._disk_may_fill(), self._lock(report):
+            if self.running:
+                self.supervisor.update(self._programs())
+            else:
+                self._start(report)
+            self._wait_until_ready(report)
+            self._seed(report)
+            clouds.write(self.clouds_file, secrets.ensure(self.layout.secrets))
+
+    def down(self, report: Report) -> None:
+        """Stop every server and every process; data stays, and `up` brings the same servers back."""
+        with self._lock(report):
+            self._stop(report)
+
+    def reset(self, report: Report) -> None:
+        """Stop everything and leave nothing behind but the cache."""
+        with self._lock(report):
+            self._stop(report)
+            report("removing the cloud's data")
+            shutil.rmtree(self.layout.state, ignore_errors=True)
+            shutil.rmtree(self.layout.run, ignore_errors=True)
+            _remove_control_groups(configuration.cgroup_parent(self.layout.state))
+            clouds.remove(self.clouds_file)
+
+    def status(self) -> list[Status]:
+        """One row a program, whether it runs or not."""
+        _need_root()
+        return status(self.layout, self._programs(), self.supervisor.running())
+
+    def doctor(self) -> list[doctor.Finding]:
+        """What this machine lacks; empty when all is well."""
+        ours = self.running or not self.supervisor.stopped_cleanly
+        return doctor.examine(facts.observe(self.layout.state, ours))
+
+    def restart(self, name: str) -> None:
+        """Stop and start one program, and wait for a service until it is ready again."""
+        _need_root()
+        self.supervisor.restart(name)
+        waiting = [entry for entry in SERVICES if entry.name == name]
+        self._await(waiting, lambda text: None)
+
+    def logs(self, name: str, follow: bool, lines: int) -> int:
+        """Print the end of one program's logs, and what comes; returns tail's exit code."""
+        _need_root()
+        known = [program.name for program in self._programs()] + ["supervisor"]
+        if name not in known:
+            raise NotFound(f"no program {name!r}", f"one of {', '.join(known)}")
+        files = [file for kind in ("out", "log") if (file := self.layout.log / f"{name}.{kind}").exists()]
+        if not files:
+            raise NotFound(f"{name} has written no log yet", "moorage cloud up")
+        options = ["--quiet", f"--lines={lines}", *(["--follow=name", "--retry"] if follow else [])]
+        return subprocess.call(["tail", *options, *map(str, files)])
+
+    def env(self, admin: bool) -> dict[str, str]:
+        """The variables of an openrc file, for the tenant or the administrator."""
+        _need_root()
+        if not self.layout.secrets.exists():
+            raise CloudUnreachable("there is no local cloud yet", "moorage cloud up")
+        name = clouds.ADMIN_CLOUD if admin else clouds.TENANT_CLOUD
+        auth = clouds.entries(secrets.ensure(self.layout.secrets))[name]["auth"]
+        return {
+            **{f"OS_{key.upper()}": value for key, value in auth.items()},
+            "OS_REGION_NAME": REGION,
+            "OS_IDENTITY_API_VERSION": "3",
+        }
+
+    def _programs(self) -> list[Program]:
+        return programs(self.layout, self.extras.registry)
+
+    def _lock(self, report: Report) -> AbstractContextManager[None]:
+        _need_root()
+        return exclusive(self.layout.run / "lock", report, BUSY)
+
+    def _refuse_unfit(self) -> None:
+        fatal = [finding for finding in self.doctor() if finding.fatal]
+        if fatal:
+            lines = "".join(f"\n  {f.subject}: {f.problem}; {f.mend}" for f in fatal)
+            raise BadInput(
+                f"this machine cannot run the cloud, and nothing was touched:{lines}", "moorage cloud doctor"
+            )
+
+    @contextmanager
+    def _disk_may_fill(self) -> Iterator[None]:
+        """Say in plain words that the disk is full, whoever noticed it."""
+        try:
+            yield
+        except Exception as error:
+            if getattr(error, "errno", None) == errno.ENOSPC or _full(self.layout.state) or _full(self.layout.cache):
+                raise Failed(
+                    f"the disk of {self.layout.state} or {self.layout.cache} is full",
+                    "make room and run the same command again; it goes on where it stopped",
+                ) from error
+            raise
+
+    def _start(self, report: Report) -> None:
+        from moorage.local import bytecode
+
+        layout = self.layout
+        end_left(layout)
+        self._wait_for_ports()
+        layout.make()
+        bytecode.compile_once(report)
+        prepare_databases(layout, report)
+        report("starting the services")
+        choices = configuration.Choices(datapath=ovn.datapath())
+        configuration.write(layout, secrets.ensure(layout.secrets), choices)
+        (layout.etc / "registry.yaml").write_text(registry_configuration(layout))
+        ovn.create_databases(layout)
+        addresses.add()
+        self.supervisor.start(self._programs())
+
+    def _wait_for_ports(self) -> None:
+        """A process that was killed a moment ago may still be closing its sockets."""
+        deadline = time.monotonic() + PORTS_TIMEOUT
+        while taken := facts.ports_taken():
+            if time.monotonic() > deadline:
+                ports = ", ".join(f"{port} ({name})" for port, name in taken.items())
+                raise Conflict(f"somebody listens on ports that the cloud needs: {ports}", "moorage cloud doctor")
+            time.sleep(PAUSE)
+
+    def _wait_until_ready(self, report: Report) -> None:
+        waiting = [entry for entry in SERVICES if not health.ask(entry).ready]
+        if waiting:
+            ovn.configure(self.layout, ovn.datapath())
+            self._await(waiting, report)
+
+    def _await(self, waiting: Sequence[Service], report: Report) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT
+        while waiting := [entry for entry in waiting if not health.ask(entry).ready]:
+            if KEYSTONE not in waiting:
+                self._seed_identity()
+            report(f"waiting for {', '.join(entry.name for entry in waiting)}")
+            self._check(deadline, waiting[0].name)
+            time.sleep(PAUSE)
+        self._seed_identity()
+
+    def _check(self, deadline: float, name: str) -> None:
+        seen = self.supervisor.running().get(name)
+        hint = f"moorage cloud logs {name}"
+        if _full(self.layout.state):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if seen is None:
+            raise Failed("the supervisor has ended", "moorage cloud up")
+        if seen.state == "FATAL":
+            raise Failed(f"{name} does not start: {seen.description}", hint)
+        if time.monotonic() > deadline:
+            raise TimedOut(f"{name} was not ready within {READY_TIMEOUT:.0f} s", hint)
+
+    def _seed_identity(self) -> None:
+        wanted = " ".join(entry.name for entry in SERVICES)
+        kept = secrets.ensure(self.layout.secrets)
+        with _once(self.layout.data(KEYSTONE.name) / "seeded", wanted) as needed:
+            if needed:
+                seed.Identity(seed.administrator(kept), kept).seed()
+
+    def _seed(self, report: Report) -> None:
+        with _once(self.layout.state / "seeded", self.extras.fingerprint) as needed:
+            if needed:
+                report("making flavours and the external network")
+                session = seed.administrator(secrets.ensure(self.layout.secrets))
+                seed.seed_flavors(session)
+                seed.seed_network(session)
+                seed.seed_volume_type(session)
+                if self.extras.image:
+                    report(f"uploading the image {self.extras.image.name}")
+                    seed.seed_image(session, self.extras.image)
+
+    def _stop(self, report: Report) -> None:
+        # Nova first: it must not see its servers end, or it would note that they were stopped.
+        report("stopping the servers")
+        self.supervisor.stop(NOVA.name)
+        stop_machines(self.layout.machines)
+        report("stopping the services")
+        self.supervisor.stop(*(name for name in self.supervisor.running() if name not in LAST))
+        ovn.remove_bridges(self.layout)
+        self.supervisor.shutdown()
+        end_left(self.layout)
+        ovn.remove_devices()
+        addresses.remove()
+
+
+def _need_root() -> None:
+    """The cloud's folders and sockets are closed to others."""
+    if os.geteuid() != 0:
+        raise BadInput("the local cloud is root's", "run it as root: sudo -E …")
+
+
+def stop_machines(state: Path) -> None:
+    """End every machine container below `state`, and release its mounts and loop devices; disks stay."""
+    from moorage.local.machine import stop_all
+
+    stop_all(state)
+
+
+def _remove_control_groups(parent: str) -> None:
+    """Remove the machines' parent group from every hierarchy; one that still holds a process stays."""
+    for root in (CONTROL_GROUPS / parent, *CONTROL_GROUPS.glob(f"*/{parent}")):
+        for folder, _, _ in os.walk(root, topdown=False):
+            with suppress(OSError):
+                os.rmdir(folder)
+
+
+@contextmanager
+def _once(stamp: Path, wanted: str) -> Iterator[bool]:
+    """Yield whether the block is needed, and remember `wanted` when it ended well."""
+    needed = not stamp.exists() or stamp.read_text() != wanted
+    yield needed
+    if needed:
+        stamp.write_text(wanted)
+
+
+def _full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < 16 * 1024**2
+    return False
+
+
+__all__ = ["GATEWAY", "Extras", "LocalCloud", "Report"]

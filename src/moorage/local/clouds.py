@@ -1,0 +1,138 @@
+"""The user's clouds.yaml: two entries of ours; whatever else is in it stays as it is, comments included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moorage.local.layout import GATEWAY, REGION
+from moorage.local.secrets import Secrets, write_private
+from moorage.local.seed import TENANT
+from moorage.local.services import KEYSTONE
+from moorage.model.errors import BadInput
+
+TENANT_CLOUD = "moorage"
+ADMIN_CLOUD = "moorage-admin"
+
+
+def entries(secrets: Secrets) -> dict[str, dict[str, Any]]:
+    """Entry name → what openstacksdk wants to know."""
+
+    def entry(user: str, password: str, project: str) -> dict[str, Any]:
+        return {
+            "auth": {
+                "auth_url": f"http://{GATEWAY}:{KEYSTONE.port}/v3",
+                "username": user,
+                "password": password,
+                "project_name": project,
+                "user_domain_id": "default",
+                "project_domain_id": "default",
+            },
+            "region_name": REGION,
+            "identity_api_version": 3,
+        }
+
+    return {
+        TENANT_CLOUD: entry(TENANT, secrets.tenant, TENANT),
+        ADMIN_CLOUD: entry("admin", secrets.admin, "admin"),
+    }
+
+
+def merge(text: str, wanted: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
+    """`text` without the entries `names`, and with those `wanted`; every other line as it was.
+
+    Raises BadInput when `text` is not a clouds.yaml.
+    """
+    expected = _parse(text)
+    clouds = {name: value for name, value in (expected.get("clouds") or {}).items() if name not in names}
+    expected["clouds"] = {**clouds, **wanted}
+    lines = _without(text.splitlines(), names)
+    if wanted:
+        lines = _with(lines, wanted)
+    merged = "\n".join(lines).rstrip() + "\n"
+    if _sense(merged) != _sense(yaml.safe_dump(expected)):
+        # A layout that lines cannot be cut from, such as flow style: right before pretty.
+        merged = yaml.safe_dump(expected, sort_keys=False)
+    return merged
+
+
+def _sense(text: str) -> dict[str, Any] | None:
+    try:
+        document = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        return None
+    if not document.get("clouds"):
+        document.pop("clouds", None)
+    return dict(document)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise BadInput(f"clouds.yaml is not YAML: {error}", "mend the file, or move it away") from error
+    if not isinstance(document, dict) or not isinstance(document.get("clouds") or {}, dict):
+        raise BadInput("clouds.yaml has no mapping `clouds`", "mend the file, or move it away")
+    return document
+
+
+def _clouds_line(lines: list[str]) -> int | None:
+    return next((i for i, line in enumerate(lines) if re.match(r"clouds\s*:\s*(\{\s*\})?\s*(#.*)?$", line)), None)
+
+
+def _without(lines: list[str], names: tuple[str, ...]) -> list[str]:
+    """Drop the blocks of `names` directly below `clouds:`."""
+    start = _clouds_line(lines)
+    if start is None:
+        return lines
+    kept, dropping, depth = lines[: start + 1], False, -1
+    for position, line in enumerate(lines[start + 1 :], start + 1):
+        indent = len(line) - len(line.lstrip())
+        comment = line.lstrip().startswith("#")
+        if line.strip() and not comment:
+            if indent == 0:
+                return kept + lines[position:]
+            depth = indent if depth < 0 else depth
+            if indent == depth:
+                dropping = line.strip().rstrip(":").strip("'\"") in names
+        # A comment at the entries' own depth is about the next of them.
+        if not dropping or (comment and indent <= depth):
+            kept.append(line)
+    return kept
+
+
+def _with(lines: list[str], wanted: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    start = _clouds_line(lines)
+    if start is None:
+        lines = [*lines, "clouds:"]
+        start = len(lines) - 1
+    lines = [*lines[:start], re.sub(r"\s*\{\s*\}", "", lines[start]), *lines[start + 1 :]]
+    following = [line for line in lines[start + 1 :] if line.strip() and not line.lstrip().startswith("#")]
+    depth = len(following[0]) - len(following[0].lstrip()) if following else 0
+    block = yaml.safe_dump(dict(wanted), sort_keys=False).splitlines()
+    return [*lines[: start + 1], *(" " * (depth or 2) + line for line in block), *lines[start + 1 :]]
+
+
+def write(path: Path, secrets: Secrets) -> None:
+    """Put our entries into the file, making it when there is none; it is mode 0600 afterwards."""
+    before = path.read_text() if path.exists() else ""
+    wanted = entries(secrets)
+    after = merge(before, wanted, tuple(wanted))
+    if after != before:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, after)
+
+
+def remove(path: Path) -> None:
+    """Take our entries out; a file that holds nothing else goes too."""
+    if not path.exists():
+        return
+    after = merge(path.read_text(), {}, (TENANT_CLOUD, ADMIN_CLOUD))
+    if _sense(after):
+        write_private(path, after)
+    else:
+        path.unlink()

@@ -1,0 +1,82 @@
+"""The services' configuration files, rendered from `projects/<name>/` into `<state>/etc/<name>/`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moorage.local.layout import EXTERNAL_CIDR, GATEWAY, HOST, LOOPBACK, REGION, Layout, packaged_etc
+from moorage.local.secrets import Secrets, ensure_key_repository, write_private
+from moorage.local.services import SERVICES, Service
+
+DEFAULT_STATE = Path("/var/lib/moorage")
+PROJECTS = Path(__file__).parent / "projects"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What this machine decides: the datapath (`system` when its kernel has one, else `netdev`)."""
+
+    datapath: str
+
+
+def templates(service: Service) -> list[str]:
+    """File names of a service's templates; the rendered file has the same name."""
+    return sorted(p.name for p in (PROJECTS / service.name).iterdir() if p.suffix in (".conf", ".ini", ".json"))
+
+
+def render(service: Service, layout: Layout, secrets: Secrets, choices: Choices) -> dict[str, str]:
+    """File name → text. Raises jinja2.UndefinedError when a template asks for what does not exist."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(PROJECTS),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+    values = _values(service, layout, secrets, choices)
+    return {name: environment.get_template(f"{service.name}/{name}").render(values) for name in templates(service)}
+
+
+def _values(service: Service, layout: Layout, secrets: Secrets, choices: Choices) -> dict[str, Any]:
+    return {
+        "service": service,
+        "layout": layout,
+        "secrets": secrets,
+        "choices": choices,
+        "etc": layout.etc / service.name,
+        "data": layout.data(service.name),
+        "gateway": GATEWAY,
+        "loopback": LOOPBACK,
+        "external_cidr": EXTERNAL_CIDR,
+        "region": REGION,
+        "host": HOST,
+        "cgroup_parent": cgroup_parent(layout.state),
+        "ports": {entry.name: entry.port for entry in SERVICES},
+    }
+
+
+def cgroup_parent(state: Path) -> str:
+    """The control group of every machine of a cloud; clouds with other state do not share it."""
+    if state == DEFAULT_STATE:
+        return "moorage"
+    return f"moorage-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
+
+
+def write(layout: Layout, secrets: Secrets, choices: Choices) -> None:
+    """Write every service's configuration, and beside it the files that its package brings."""
+    for service in SERVICES:
+        folder = layout.etc / service.name
+        for made in (folder, layout.data(service.name)):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        packaged = packaged_etc(service.name)
+        if packaged.is_dir():
+            shutil.copytree(packaged, folder, dirs_exist_ok=True)
+        for name, text in render(service, layout, secrets, choices).items():
+            write_private(folder / name, text)
+    for repository in ("fernet", "credential"):
+        ensure_key_repository(layout.data("keystone") / repository)

@@ -1,0 +1,111 @@
+"""What a machine lacks for the local cloud, and how to mend each. Pure: facts in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from moorage.local.facts import PROGRAMS, Facts
+from moorage.local.layout import EXTERNAL_CIDR
+
+GIB = 1024**3
+DISK_NEEDED = 5 * GIB
+DISK_WISHED = 20 * GIB
+MEMORY_NEEDED = 2 * GIB
+MEMORY_WISHED = 6 * GIB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. `fatal` when the cloud cannot start; else it runs, with less."""
+
+    subject: str
+    problem: str
+    mend: str
+    fatal: bool = True
+
+
+def examine(facts: Facts) -> list[Finding]:
+    """Every finding, in the order in which to mend them; empty when all is well."""
+    return [*_machine(facts), *_software(facts), *_kernel(facts), *_occupied(facts), *_resources(facts)]
+
+
+def _machine(facts: Facts) -> Iterator[Finding]:
+    if not facts.root:
+        yield Finding("root", "the cloud makes namespaces, mounts and bridges", "run it as root: sudo -E …")
+    if facts.architecture != "x86_64":
+        yield Finding("architecture", f"this machine is {facts.architecture}", "use an x86_64 machine")
+
+
+def _software(facts: Facts) -> Iterator[Finding]:
+    if facts.programs_missing:
+        packages = sorted({PROGRAMS[name] for name in facts.programs_missing})
+        yield Finding(
+            "packages",
+            f"not found: {', '.join(facts.programs_missing)}",
+            f"apt-get install {' '.join(packages)}",
+        )
+    if facts.packages_missing:
+        yield Finding(
+            "python",
+            f"not installed: {', '.join(facts.packages_missing)}",
+            "uv sync --extra local (or: make setup)",
+        )
+
+
+def _kernel(facts: Facts) -> Iterator[Finding]:
+    for name in facts.filesystems_missing:
+        yield Finding("kernel", f"no file system {name}", f"modprobe {name}, or a kernel that has it")
+    if facts.namespaces_missing:
+        yield Finding("kernel", f"no namespaces: {', '.join(facts.namespaces_missing)}", "use a kernel with them")
+    if facts.controllers_missing:
+        yield Finding(
+            "kernel",
+            f"no cgroup controllers: {', '.join(facts.controllers_missing)}",
+            "enable them on the kernel's command line: cgroup_enable=memory",
+        )
+    mends = {
+        "/dev/loop-control": "modprobe loop",
+        "/dev/net/tun": "modprobe tun",
+        "/dev/fuse": "modprobe fuse",
+    }
+    for device in facts.devices_missing:
+        yield Finding("device", f"no {device}", mends[device], fatal=device != "/dev/fuse")
+    if not facts.netfilter:
+        yield Finding("kernel", "no nftables", "modprobe nf_tables, or a kernel that has it")
+
+
+def _occupied(facts: Facts) -> Iterator[Finding]:
+    for port, name in facts.ports_taken.items():
+        yield Finding("port", f"{port}, which {name} needs, is taken", f"see who has it: ss -lntp sport = :{port}")
+    for bridge in facts.bridges_taken:
+        yield Finding(
+            "bridge",
+            f"{bridge} exists already, and is not ours",
+            "if this machine's own Open vSwitch made it: systemctl disable --now openvswitch-switch ovn-host",
+        )
+    if facts.subnet_users:
+        yield Finding(
+            "address",
+            f"{', '.join(facts.subnet_users)} has an address in the external network, {EXTERNAL_CIDR}",
+            "give that interface another address while the cloud runs",
+        )
+
+
+def _resources(facts: Facts) -> Iterator[Finding]:
+    if facts.disk_free < DISK_WISHED:
+        yield Finding(
+            "disk",
+            f"{facts.disk_free / GIB:.1f} GiB free below {facts.disk_path}; "
+            f"at least {DISK_NEEDED // GIB} are needed, {DISK_WISHED // GIB} are good",
+            "make room, or set MOORAGE_STATE to a folder with more",
+            fatal=facts.disk_free < DISK_NEEDED,
+        )
+    if facts.memory_available < MEMORY_WISHED:
+        yield Finding(
+            "memory",
+            f"{facts.memory_available / GIB:.1f} GiB available; "
+            "the cloud alone takes 1.5, with a cluster of three nodes 4",
+            "end what takes memory, or use a larger machine",
+            fatal=facts.memory_available < MEMORY_NEEDED,
+        )

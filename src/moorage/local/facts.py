@@ -1,0 +1,154 @@
+"""What `doctor` looks at on this machine. Observing changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from moorage.local import ovn
+from moorage.local.layout import EXTERNAL_CIDR
+from moorage.local.ovn import BRIDGES, EXTERNAL_BRIDGE
+from moorage.local.programs import REGISTRY_PORT
+from moorage.local.services import SERVICES
+
+NETLINK_NETFILTER = 12
+LISTEN = "0A"
+# Program → Debian package.
+PROGRAMS = {
+    "mariadbd": "mariadb-server",
+    "mariadb": "mariadb-client",
+    "mariadb-install-db": "mariadb-server",
+    "ovsdb-server": "openvswitch-switch",
+    "ovsdb-tool": "openvswitch-common",
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovs-vsctl": "openvswitch-switch",
+    "ovn-northd": "ovn-central",
+    "ovn-nbctl": "ovn-common",
+    "ovn-sbctl": "ovn-common",
+    "ovn-controller": "ovn-host",
+    "qemu-img": "qemu-utils",
+    "mkfs.ext4": "e2fsprogs",
+    "ethtool": "ethtool",
+    "ip": "iproute2",
+    "losetup": "mount",
+    "unshare": "util-linux",
+}
+FILESYSTEMS = ("overlay", "squashfs", "ext4")
+NAMESPACES = ("mnt", "pid", "uts", "ipc", "net", "cgroup")
+CONTROLLERS = ("cpu", "memory", "pids")
+SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`disk_free` and `memory_available` in bytes. `ports_taken` maps a port to the service that wants it.
+
+    `subnet_users` are interfaces, not ours, with an address in the external network.
+    """
+
+    root: bool
+    architecture: str
+    programs_missing: tuple[str, ...]
+    packages_missing: tuple[str, ...]
+    filesystems_missing: tuple[str, ...]
+    namespaces_missing: tuple[str, ...]
+    controllers_missing: tuple[str, ...]
+    devices_missing: tuple[str, ...]
+    netfilter: bool
+    ports_taken: dict[int, str]
+    bridges_taken: tuple[str, ...]
+    subnet_users: tuple[str, ...]
+    disk_free: int
+    disk_path: str
+    memory_available: int
+
+
+def observe(state: Path, ours: bool) -> Facts:
+    """Look at the machine; `ours` says that our cloud runs, or died, so that its ports and bridges are no
+    obstacle."""
+    folder = next(parent for parent in (state, *state.parents) if parent.exists())
+    return Facts(
+        root=os.geteuid() == 0,
+        architecture=os.uname().machine,
+        programs_missing=tuple(p for p in PROGRAMS if shutil.which(p, path=SEARCHED) is None),
+        packages_missing=tuple(s.distribution for s in SERVICES if find_spec(s.name) is None),
+        filesystems_missing=tuple(name for name in FILESYSTEMS if not _filesystem(name)),
+        namespaces_missing=tuple(name for name in NAMESPACES if not Path("/proc/self/ns", name).exists()),
+        controllers_missing=tuple(name for name in CONTROLLERS if name not in _controllers()),
+        devices_missing=tuple(d for d in ("/dev/loop-control", "/dev/net/tun", "/dev/fuse") if not _device(d)),
+        netfilter=_netfilter(),
+        ports_taken={} if ours else ports_taken(),
+        bridges_taken=() if ours else tuple(b for b in BRIDGES if ovn.device_exists(b)),
+        subnet_users=() if ours else _subnet_users(),
+        disk_free=shutil.disk_usage(folder).free,
+        disk_path=str(folder),
+        memory_available=_memory_available(),
+    )
+
+
+def _filesystem(name: str) -> bool:
+    """Known to the kernel, or to be had as a module."""
+    known = {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
+    return name in known or _module(name)
+
+
+def _module(name: str) -> bool:
+    try:
+        return subprocess.run(["modprobe", "--dry-run", "--quiet", name], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _device(path: str) -> bool:
+    modules = {"/dev/loop-control": "loop", "/dev/net/tun": "tun", "/dev/fuse": "fuse"}
+    return Path(path).exists() or _module(modules[path])
+
+
+def _controllers() -> set[str]:
+    """Controllers of either version; the header of /proc/cgroups begins with `#`."""
+    unified = Path("/sys/fs/cgroup/cgroup.controllers")
+    if unified.exists():
+        return set(unified.read_text().split())
+    rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
+    return {row[0] for row in rows if row[3] == "1"}
+
+
+def _netfilter() -> bool:
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).close()
+    except OSError:
+        return False
+    return True
+
+
+def ports_taken() -> dict[int, str]:
+    """Ports of ours that somebody listens on, and the service that wants each."""
+    wanted = {entry.port: entry.name for entry in SERVICES} | {REGISTRY_PORT: "registry"}
+    listening = _listening("tcp") | _listening("tcp6")
+    return {port: name for port, name in wanted.items() if port in listening}
+
+
+def _listening(table: str) -> set[int]:
+    """Ports that somebody listens on; columns of the kernel's table are address:port (hexadecimal) and state."""
+    rows = (line.split() for line in Path("/proc/thread-self/net", table).read_text().splitlines()[1:])
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTEN}
+
+
+def _subnet_users() -> tuple[str, ...]:
+    shown = subprocess.run(
+        ["ip", "-oneline", "-4", "address", "show", "to", EXTERNAL_CIDR], capture_output=True, text=True
+    ).stdout
+    interfaces = {line.split()[1] for line in shown.splitlines()}
+    return tuple(sorted(interfaces - {"lo", EXTERNAL_BRIDGE}))
+
+
+def _memory_available() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0

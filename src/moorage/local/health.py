@@ -1,0 +1,31 @@
+"""Is a service ready? Asked at the service itself, and answered by its own process (see
+`serve/listen.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moorage.local.api import ApiError, call
+from moorage.local.layout import LOOPBACK
+from moorage.local.services import Service
+
+HEALTH_PATH = "/moorage/health"
+
+
+@dataclass(frozen=True)
+class Health:
+    """`ready` when the API answers and every RPC thread runs; `reason` says why not."""
+
+    ready: bool
+    version: str = ""
+    pid: int = 0
+    reason: str = ""
+
+
+def ask(entry: Service, timeout: float = 3.0) -> Health:
+    """Ask a service over the loopback; never raises."""
+    try:
+        said, _ = call("GET", f"http://{LOOPBACK}:{entry.port}{HEALTH_PATH}", timeout=timeout)
+    except ApiError as error:
+        return Health(False, reason="starting" if error.status == 503 else f"no answer on port {entry.port}")
+    return Health(bool(said["ready"]), said["version"], said["pid"])

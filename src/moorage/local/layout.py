@@ -1,0 +1,126 @@
+"""Where the local cloud keeps what, below the three folders it is given."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+GATEWAY = "172.24.4.1"
+EXTERNAL_CIDR = "172.24.4.0/24"
+LOOPBACK = "127.0.0.1"
+REGION = "RegionOne"
+HOST = "moorage"
+"""The one host of the cloud, as Nova, Neutron, Cinder and OVN know it; not this machine's name, which may
+change."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`state` survives `down`; `run` holds sockets and is made at every `up`; `cache` may be dropped at any
+    time."""
+
+    state: Path
+    run: Path
+    cache: Path
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log"
+
+    @property
+    def etc(self) -> Path:
+        """Rendered configuration, one folder a project; holds passwords."""
+        return self.state / "etc"
+
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets.json"
+
+    @property
+    def mysql(self) -> Path:
+        return self.state / "mysql"
+
+    @property
+    def mysql_socket(self) -> Path:
+        return self.run / "mysql.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def supervisor_pid(self) -> Path:
+        return self.run / "supervisor.pid"
+
+    @property
+    def programs(self) -> Path:
+        """Where every supervised program has its working folder, by which it is known."""
+        return self.run / "programs"
+
+    @property
+    def ovs_databases(self) -> Path:
+        return self.state / "ovn"
+
+    @property
+    def ovs(self) -> Path:
+        """Sockets of Open vSwitch and OVN."""
+        return self.run / "ovs"
+
+    @property
+    def ovs_socket(self) -> Path:
+        return self.ovs / "db.sock"
+
+    @property
+    def northbound_socket(self) -> Path:
+        return self.ovs / "nb.sock"
+
+    @property
+    def southbound_socket(self) -> Path:
+        return self.ovs / "sb.sock"
+
+    @property
+    def machines(self) -> Path:
+        """The machine driver's servers."""
+        return self.state / "machines"
+
+    @property
+    def volumes(self) -> Path:
+        return self.state / "volumes"
+
+    @property
+    def registry(self) -> Path:
+        return self.state / "registry"
+
+    def data(self, project: str) -> Path:
+        """A project's own state: images, locks, identities."""
+        return self.state / project
+
+    def database_url(self, database: str) -> str:
+        """SQLAlchemy's URL; the server knows who asks by the socket's peer, so there is no password."""
+        return f"mysql+mysqldb://root@localhost/{database}?unix_socket={self.mysql_socket}&charset=utf8mb3"
+
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder that must exist before anything starts."""
+        return (
+            self.state,
+            self.run,
+            self.programs,
+            self.log,
+            self.etc,
+            self.ovs_databases,
+            self.ovs,
+            self.machines,
+            self.volumes,
+            self.registry,
+        )
+
+    def make(self) -> None:
+        """Make the folders, closed to other users."""
+        for folder in self.folders():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def packaged_etc(project: str) -> Path:
+    """The files that a project's wheel puts beside the interpreter (paste pipelines and the like)."""
+    return Path(sys.prefix) / "etc" / project

@@ -1,0 +1,70 @@
+"""Volumes and interfaces that come and go while a machine is there, running or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from moorage.host import loops
+from moorage.host.port import Host
+from moorage.local.machine import inside, interfaces, life
+from moorage.local.machine.disks import locked
+from moorage.local.machine.spec import Machine, Nic, Volume, load
+
+Volumes = tuple[Volume, ...]
+
+
+def attach_volume(machine: Machine, volume: Volume, host: Host) -> None:
+    """Let a machine have a volume, at once when it runs; nothing when it has it. Raises HostError."""
+    host.attach_loop(Path(volume.path))
+    _keep(machine, lambda volumes: (*_without(volumes, volume), volume))
+    if root := _root(machine):
+        inside.make_device(root / "dev", volume, loops.number(volume.path))
+
+
+def detach_volume(machine: Machine, volume: Volume, host: Host) -> None:
+    """Take a volume away; nothing when it is gone. What holds it open keeps it until it lets go."""
+    _keep(machine, lambda volumes: _without(volumes, volume))
+    if root := _root(machine):
+        inside.remove_device(root / "dev", volume)
+    host.detach_loop(Path(volume.path))
+
+
+def _without(volumes: Volumes, gone: Volume) -> Volumes:
+    return tuple(volume for volume in volumes if volume.id != gone.id)
+
+
+def attach_nic(machine: Machine, nic: Nic, host: Host) -> None:
+    """Give a machine an interface under the first free name `eth<n>`; nothing when it has it."""
+    with locked(machine.path):
+        known = load(machine.path)
+        if any(other.port == nic.port for other in known.nics):
+            return
+        taken = {other.name for other in known.nics}
+        named = replace(nic, name=next(name for number in range(256) if (name := f"eth{number}") not in taken))
+        host.add_namespace(machine.namespace)
+        interfaces.connect(named, machine, host)
+        replace(known, nics=(*known.nics, named)).save()
+
+
+def detach_nic(machine: Machine, port: str, host: Host) -> None:
+    """Take the interface of a Neutron port away; nothing when it is gone."""
+    with locked(machine.path):
+        known = load(machine.path)
+        for nic in known.nics:
+            if nic.port == port:
+                interfaces.disconnect(nic, host)
+        replace(known, nics=tuple(nic for nic in known.nics if nic.port != port)).save()
+
+
+def _keep(machine: Machine, change: Callable[[Volumes], Volumes]) -> None:
+    with locked(machine.path):
+        known = load(machine.path)
+        replace(known, volumes=change(known.volumes)).save()
+
+
+def _root(machine: Machine) -> Path | None:
+    """The machine's own view of its files, from the host; None when it does not run."""
+    running = life.pid(machine)
+    return Path(f"/proc/{running}/root") if running else None

@@ -1,0 +1,49 @@
+"""The driver's image store: every Glance image that a server uses, once, as a file that slots are links to."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from moorage.local.machine import disks
+from moorage.local.machine.translate import Unsupported
+
+SQUASHFS = b"hsqs"  # the magic number of the squashfs on-disk format
+AGE = 3600.0
+
+
+def fetch(context: Any, image: str, state: Path) -> Path:
+    """The image's file, downloaded if it is not there; raises Unsupported for one that is not a squashfs."""
+    folder = state / ".images"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{image}.squashfs"
+    if file.exists():
+        return file
+    with disks.locked(folder):
+        if not file.exists():
+            _download(context, image, file)
+    return file
+
+
+def drop_unused(state: Path, age: float = AGE) -> None:
+    """Remove the images that no machine uses, unless they came within the last `age` seconds."""
+    for file in (state / ".images").glob("*.squashfs"):
+        seen = file.stat()
+        # A slot is a further link to the file. One that was just fetched waits for its first machine.
+        if seen.st_nlink == 1 and time.time() - seen.st_ctime > age:
+            disks.unmount_slot(state, seen.st_ino)
+            file.unlink()
+
+
+def _download(context: Any, image: str, file: Path) -> None:
+    from nova.image import glance
+
+    partial = file.with_suffix(".partial")
+    glance.API().download(context, image, dest_path=str(partial))
+    with partial.open("rb") as opened:
+        magic = opened.read(4)
+    if magic != SQUASHFS:
+        partial.unlink()
+        raise Unsupported(f"the image {image} is not a squashfs; boot an image that `moorage image upload` made")
+    partial.rename(file)

@@ -1,0 +1,44 @@
+"""A machine's network: a namespace, and a cable for each port between it and the switch."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterable
+
+from moorage.host.port import Host, Pair, Port
+from moorage.host.run import run
+from moorage.local.machine.spec import Machine, Nic
+
+
+def connect(nic: Nic, machine: Machine, host: Host) -> None:
+    """Lay a port's cable and plug it in, as OVN knows it: by `iface-id`."""
+    host.add_pair(Pair(nic.tap, nic.name, nic.mac, nic.mtu), machine.namespace)
+    plug(nic, machine, host)
+
+
+def plug(nic: Nic, machine: Machine, host: Host) -> None:
+    """Bind the host's end of a cable to its Neutron port."""
+    ids = {"iface-id": nic.port, "attached-mac": nic.mac, "vm-id": machine.id, "iface-status": "active"}
+    host.plug(Port(nic.tap, ids))
+
+
+def disconnect(nic: Nic, host: Host) -> None:
+    """Unplug a port and take its cable away; nothing when it is gone."""
+    host.unplug(nic.tap)
+    host.remove_link(nic.tap)
+
+
+def clear(nics: Iterable[Nic]) -> None:
+    """Make the namespace that we are in as a machine finds it at power-on: its interfaces, down, and nothing else.
+
+    Bridges, tunnels and rules of the machine's last run would otherwise be waiting for it.
+    """
+    ours = {nic.name for nic in nics}
+    strange = {name for _, name in socket.if_nameindex()} - ours - {"lo"}
+    lines = [f"link set {name} down\naddress flush dev {name}\n" for name in sorted(ours)]
+    lines += [f"link delete {name}\n" for name in sorted(strange)]
+    # Deleting one end of a pair takes the other along, so not every line finds its interface.
+    run("ip", "-force", "-batch", "-", stdin="".join(lines), check=False)
+    if strange and shutil.which("nft"):
+        run("nft", "flush", "ruleset")

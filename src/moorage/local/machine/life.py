@@ -1,0 +1,213 @@
+"""A machine's life: made, started, stopped, removed. Each can be repeated; each picks up what an earlier one left."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from moorage.host.port import Group, Host
+from moorage.local.machine import disks, interfaces
+from moorage.local.machine.monitor import start_time
+from moorage.local.machine.spec import Machine, load_all
+
+START_TIMEOUT = 20.0
+STOP_TIMEOUT = 20.0
+REBOOT = 2.0
+"""Seconds in which a monitor brings a machine that rebooted up again."""
+PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HALT = signal.SIGRTMIN + 4
+"""systemd(1): start poweroff.target."""
+
+
+class DidNotStart(Exception):
+    """The machine's first process ended at once; the message holds what the console said."""
+
+
+def make(machine: Machine, image: Path, config_drive: dict[str, bytes]) -> None:
+    """Make everything of a machine that outlives a stop."""
+    machine.path.mkdir(parents=True, exist_ok=True)
+    for name, content in config_drive.items():
+        target = machine.config_drive / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    disks.install_image(machine, image)
+    disks.make_disk(machine)
+    machine.save()
+
+
+def start(machine: Machine, host: Host) -> int:
+    """Start a machine that was made; returns the pid of its PID 1. Nothing when it runs. Raises DidNotStart."""
+    running = pid(machine)
+    if running:
+        return running
+    host.add_group(_group(machine), machine.cpus, machine.memory)
+    host.add_namespace(machine.namespace)
+    for nic in machine.nics:
+        interfaces.connect(nic, machine, host)
+    for volume in machine.volumes:
+        host.attach_loop(Path(volume.path))
+    machine.process.unlink(missing_ok=True)
+    return _launch(machine)
+
+
+def _launch(machine: Machine) -> int:
+    # The monitor needs Moorage and the standard library: no site packages, and none of the service's environment.
+    command = [sys.executable, "-S", "-m", "moorage.local.machine.monitor", machine.folder]
+    environment = {"PATH": PROGRAMS, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with (machine.path / "monitor.log").open("ab") as log:
+        monitor = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env=environment
+        )
+    # Nobody waits for it but this thread, so that it does not stay behind as a zombie.
+    threading.Thread(target=monitor.wait, daemon=True, name=f"monitor of {machine.id}").start()
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        running = pid(machine)
+        if running:
+            return running
+        if monitor.poll() is not None:
+            raise DidNotStart(_why(machine))
+        time.sleep(0.01)
+    raise DidNotStart(f"no sign of it after {START_TIMEOUT:.0f} s: {_why(machine)}")
+
+
+def _why(machine: Machine) -> str:
+    words = [
+        path.read_text(errors="replace") for path in (machine.path / "monitor.log", machine.console) if path.exists()
+    ]
+    return "\n".join(words)[-600:].strip() or "it said nothing"
+
+
+def pid(machine: Machine) -> int | None:
+    """The pid of a machine's PID 1 on this host; None when it does not run."""
+    try:
+        known = json.loads(machine.process.read_text())
+        if start_time(known["pid"]) != known["started"] or _is_zombie(known["pid"]):
+            return None
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(known["pid"])
+
+
+def _is_zombie(number: int) -> bool:
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+
+
+def wait_for_end(machine: Machine, timeout: float) -> bool:
+    """Wait until a machine's PID 1 has ended; whether it has within `timeout` seconds."""
+    running = pid(machine)
+    if running is None:
+        return True
+    try:
+        descriptor = os.pidfd_open(running)
+    except ProcessLookupError:
+        return True
+    try:
+        ended, _, _ = select.select([descriptor], [], [], timeout)
+    finally:
+        os.close(descriptor)
+    return bool(ended)
+
+
+def runs(machine: Machine) -> bool:
+    """Whether a machine runs, or is just between the two halves of a reboot."""
+    return pid(machine) is not None or came_back(machine, REBOOT)
+
+
+def came_back(machine: Machine, timeout: float) -> bool:
+    """Whether a machine that has ended runs again within `timeout` seconds, as one that rebooted does.
+
+    The monitor takes `process.json` away once it knows that this was no reboot.
+    """
+    deadline = time.monotonic() + timeout
+    while machine.process.exists() and time.monotonic() < deadline:
+        if pid(machine) is not None:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def stop(machine: Machine, host: Host, timeout: float = STOP_TIMEOUT) -> None:
+    """Shut a machine down: systemd has `timeout` seconds to stop its services, then it is killed."""
+    running = pid(machine)
+    if running is None:
+        return
+    if timeout > 0:
+        _signal(running, HALT)
+        if wait_for_end(machine, timeout):
+            _settle(machine, host)
+            return
+    kill(machine, host)
+
+
+def kill(machine: Machine, host: Host) -> None:
+    """End a machine at once, as pulling the plug does."""
+    running = pid(machine)
+    if running is not None:
+        _signal(running, signal.SIGKILL)
+        wait_for_end(machine, 10)
+    _settle(machine, host)
+
+
+def _signal(number: int, which: int) -> None:
+    try:
+        os.kill(number, which)
+    except ProcessLookupError:
+        return  # it has ended meanwhile, which is what was wanted
+
+
+def _settle(machine: Machine, host: Host) -> None:
+    """Wait until the kernel has taken the machine's mounts down: its disk must not be mounted twice."""
+    deadline = time.monotonic() + 10
+    while (host.processes(_group(machine)) or host.loops(machine.disk_file)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def remove(machine: Machine, host: Host) -> None:
+    """End a machine and remove everything of it from the host; nothing when it is gone."""
+    kill(machine, host)
+    for nic in machine.nics:
+        interfaces.disconnect(nic, host)
+    _release(machine, host)
+    if machine.path.exists():
+        disks.remove(machine)
+
+
+def stop_all(
+    state: Path, host: Host, timeout: float = STOP_TIMEOUT, report: Callable[[str], None] = lambda text: None
+) -> None:
+    """Shut every machine down, all at once, and release what they hold of the host; their data stays."""
+    machines = load_all(state)
+    for machine in machines:
+        running = pid(machine)
+        if running is not None:
+            report(f"stopping the server {machine.hostname}")
+            _signal(running, HALT)
+    deadline = time.monotonic() + timeout
+    for machine in machines:
+        wait_for_end(machine, max(0.0, deadline - time.monotonic()))
+        kill(machine, host)
+        for nic in machine.nics:
+            host.remove_link(nic.tap)
+        _release(machine, host)
+    disks.unmount_slots(state)
+
+
+def _release(machine: Machine, host: Host) -> None:
+    """Give back what a machine that has ended holds beside its interfaces."""
+    host.remove_namespace(machine.namespace)
+    host.remove_group(_group(machine))
+    for volume in machine.volumes:
+        host.detach_loop(Path(volume.path))
+
+
+def _group(machine: Machine) -> Group:
+    return Group(machine.cgroup_parent, machine.id)

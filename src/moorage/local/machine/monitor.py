@@ -1,0 +1,110 @@
+"""The process beside each machine: starts its PID 1, keeps its console, starts it again when it reboots.
+
+Run as `python -m moorage.local.machine.monitor FOLDER`. It does not end with Nova: it has a session of its own, and
+whoever wants to know of the machine reads `process.json`. It ends when the machine does, unless that was a reboot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from moorage.host import kernel
+from moorage.local.machine import disks, inside
+from moorage.local.machine.spec import Machine, load
+
+CONSOLE_LIMIT = 4 * 2**20
+"""Bytes of console that are kept; then the older half is dropped."""
+
+
+class DidNotBecome(Exception):
+    """The machine's world could not be put together; the message is the traceback."""
+
+
+def main(folder: str) -> None:
+    machine = load(Path(folder))
+    while run_once(machine) == signal.SIGHUP:  # reboot(2) in a PID namespace: its init dies of SIGHUP
+        machine = load(Path(folder))
+    machine.process.unlink(missing_ok=True)
+
+
+def run_once(machine: Machine) -> int:
+    """Run the machine until its PID 1 ends; returns the signal that ended it, 0 for none."""
+    entry = disks.next_entry(machine)
+    slot = disks.mount_slot(machine, entry)
+    master, terminal = pty.openpty()
+    child = _fork(machine, slot, entry.filename, terminal)
+    _tell(machine, child)
+    _keep_console(machine, master, child)
+    _, status = os.waitpid(child, 0)
+    for descriptor in (master, terminal):
+        os.close(descriptor)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def _fork(machine: Machine, slot: Path, entry: str, terminal: int) -> int:
+    """Fork the machine's PID 1 and return its pid once it is systemd; raises DidNotBecome when it is not."""
+    # A second unshare of the PID namespace is refused unless we first look to our own again.
+    kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
+    kernel.unshare(kernel.NEWPID)
+    listen, tell = os.pipe()  # closed by a successful exec, written to by a failed one
+    child = os.fork()
+    if child == 0:
+        try:
+            inside.become(machine, slot, entry, terminal)
+        except BaseException:
+            os.write(tell, traceback.format_exc().encode())
+            os._exit(1)
+    os.close(tell)
+    with open(listen, encoding="utf-8", errors="replace") as pipe:
+        trouble = pipe.read()
+    if trouble:
+        os.waitpid(child, 0)
+        raise DidNotBecome(trouble)
+    return child
+
+
+def _tell(machine: Machine, pid: int) -> None:
+    partial = machine.process.with_suffix(".new")
+    partial.write_text(json.dumps({"pid": pid, "started": start_time(pid), "monitor": os.getpid()}))
+    partial.rename(machine.process)
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (proc(5), field 22): with its pid, its identity."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def _keep_console(machine: Machine, master: int, child: int) -> None:
+    """Copy what the machine says to its console file until its PID 1 has ended.
+
+    The terminal's other end stays open here: systemd closes its own between two messages.
+    """
+    ended = os.pidfd_open(child)
+    poll = select.poll()
+    for descriptor in (master, ended):
+        poll.register(descriptor, select.POLLIN)
+    with machine.console.open("ab", buffering=0) as console:
+        while ready := {descriptor for descriptor, _ in poll.poll()}:
+            if master in ready:
+                console.write(os.read(master, 65536))
+                if console.tell() > CONSOLE_LIMIT:
+                    _halve(machine.console)
+            elif ended in ready:
+                break
+    os.close(ended)
+
+
+def _halve(path: Path) -> None:
+    kept = path.read_bytes()[-CONSOLE_LIMIT // 2 :]
+    path.write_bytes(kept)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,55 @@
+"""Nova's objects as ours: an instance as a machine, a VIF as a network interface, a connection as a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from moorage.local.machine.spec import Machine, Nic, Volume
+
+VERSION_PROPERTY = "moorage_version"
+DEFAULT_MTU = 1442
+VOLUME_TYPE = "moorage_file"
+
+
+class Unsupported(Exception):
+    """Nova asked for what a machine container cannot be; the message says what would do."""
+
+
+def machine(instance: Any, image: Mapping[str, Any], vifs: Iterable[Any], state: Path, cgroup_parent: str) -> Machine:
+    """The machine that an instance asks for. `image` is Glance's record of its image."""
+    flavor = instance.flavor
+    return Machine(
+        id=instance.uuid,
+        hostname=instance.hostname,
+        folder=str(state / instance.uuid),
+        version=image_version(image),
+        cpus=flavor.vcpus,
+        memory=flavor.memory_mb,
+        disk=max(flavor.root_gb, 1),
+        cgroup_parent=cgroup_parent,
+        nics=tuple(nic(vif, number) for number, vif in enumerate(vifs)),
+    )
+
+
+def image_version(image: Mapping[str, Any]) -> str:
+    """The name of the image's slot: the version it carries, or its id when it is not one of Moorage's."""
+    properties = image.get("properties") or {}
+    return str(properties.get(VERSION_PROPERTY) or image["id"])
+
+
+def nic(vif: Any, number: int) -> Nic:
+    """A VIF of Nova's network model as the machine's interface `eth<number>`."""
+    mtu = (vif["network"].get("meta") or {}).get("mtu") or DEFAULT_MTU
+    return Nic(port=vif["id"], mac=vif["address"], mtu=int(mtu), name=f"eth{number}")
+
+
+def volume(connection: Mapping[str, Any], mountpoint: str) -> Volume:
+    """Cinder's connection information as a volume; raises Unsupported for one that is not a file."""
+    kind = connection["driver_volume_type"]
+    if kind != VOLUME_TYPE:
+        raise Unsupported(f"a volume of type {kind} cannot be attached here: only {VOLUME_TYPE} can")
+    data = connection["data"]
+    serial = connection.get("serial") or data.get("volume_id")
+    return Volume(id=str(serial), path=str(data["path"]), device=mountpoint.removeprefix("/dev/"))

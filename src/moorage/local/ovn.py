@@ -1,0 +1,161 @@
+"""Open vSwitch and OVN, with databases and sockets of our own beside whatever the machine runs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+from moorage.local.layout import HOST, LOOPBACK, Layout
+from moorage.local.serve.dependencies import wait_for_socket
+from moorage.model.errors import Failed
+
+EXTERNAL_BRIDGE = "br-ex"
+INTEGRATION_BRIDGE = "br-int"
+BRIDGES = (INTEGRATION_BRIDGE, EXTERNAL_BRIDGE)
+SCHEMAS = {
+    "conf.db": "/usr/share/openvswitch/vswitch.ovsschema",
+    "nb.db": "/usr/share/ovn/ovn-nb.ovsschema",
+    "sb.db": "/usr/share/ovn/ovn-sb.ovsschema",
+}
+
+
+def datapath() -> str:
+    """`system` where this kernel has Open vSwitch's datapath to spare, else `netdev` (userspace)."""
+    if _foreign_switch():
+        return "netdev"
+    if Path("/sys/module/openvswitch").exists():
+        return "system"
+    loaded = subprocess.run(["modprobe", "--quiet", "openvswitch"], capture_output=True)
+    return "system" if loaded.returncode == 0 and Path("/sys/module/openvswitch").exists() else "netdev"
+
+
+def _foreign_switch() -> bool:
+    """This machine's own Open vSwitch runs; a kernel's datapath serves one switch only."""
+    return Path("/run/openvswitch/ovs-vswitchd.pid").exists()
+
+
+def create_databases(layout: Layout) -> None:
+    """Make the three databases that are not there yet."""
+    for name, schema in SCHEMAS.items():
+        file = layout.ovs_databases / name
+        if not file.exists():
+            part = file.with_name(name + ".part")
+            part.unlink(missing_ok=True)
+            _run("ovsdb-tool", "create", str(part), schema)
+            part.rename(file)
+
+
+def database_command(layout: Layout, database: str, listen: Path) -> tuple[str, ...]:
+    return (
+        "/usr/sbin/ovsdb-server",
+        f"{layout.ovs_databases}/{database}",
+        f"--remote=punix:{listen}",
+        f"--unixctl={layout.ovs}/{Path(database).stem}.ctl",
+        *_LOGGING,
+    )
+
+
+def switch_command(layout: Layout) -> tuple[str, ...]:
+    return (
+        "/usr/sbin/ovs-vswitchd",
+        f"unix:{layout.ovs_socket}",
+        f"--unixctl={layout.ovs}/vswitchd.ctl",
+        *_LOGGING,
+    )
+
+
+def northd_command(layout: Layout) -> tuple[str, ...]:
+    return (
+        "/usr/bin/ovn-northd",
+        f"--ovnnb-db=unix:{layout.northbound_socket}",
+        f"--ovnsb-db=unix:{layout.southbound_socket}",
+        f"--unixctl={layout.ovs}/northd.ctl",
+        *_LOGGING,
+    )
+
+
+def controller_command(layout: Layout) -> tuple[str, ...]:
+    return (
+        "/usr/bin/ovn-controller",
+        f"unix:{layout.ovs_socket}",
+        *_LOGGING,
+    )
+
+
+# The supervisor keeps and rotates what they print.
+_LOGGING = ("--verbose=syslog:off", "--verbose=file:off", "--verbose=console:warn")
+
+
+def configure(layout: Layout, kind: str) -> None:
+    """Tell Open vSwitch who it is for OVN, and make the two bridges; repeatable. Raises Failed."""
+    settings = {
+        "system-id": HOST,
+        "hostname": HOST,
+        "ovn-remote": f"unix:{layout.southbound_socket}",
+        "ovn-encap-type": "geneve",
+        "ovn-encap-ip": LOOPBACK,
+        "ovn-bridge-datapath-type": kind,
+        "ovn-bridge-mappings": f"public:{EXTERNAL_BRIDGE}",
+        "ovn-cms-options": "enable-chassis-as-gw",
+    }
+    bridges = [(INTEGRATION_BRIDGE, "secure"), (EXTERNAL_BRIDGE, "standalone")]
+    command = [
+        "set",
+        "Open_vSwitch",
+        ".",
+        *(f"external_ids:{key}={value}" for key, value in settings.items()),
+    ]
+    for bridge, mode in bridges:
+        command += ["--", "--may-exist", "add-br", bridge]
+        command += ["--", "set", "Bridge", bridge, f"datapath_type={kind}", f"fail_mode={mode}"]
+    for path in (layout.ovs_socket, layout.northbound_socket, layout.southbound_socket):
+        wait_for_socket(path, timeout=30)
+    vsctl(layout, "--no-wait", "init")
+    vsctl(layout, "--no-wait", *command)
+    _run("ovn-nbctl", f"--db=unix:{layout.northbound_socket}", "--no-wait", "init")
+    # Neutron's maintenance worker sets this; without it an address of a load balancer cannot be reached from
+    # its
+    # own subnet.
+    _run(
+        "ovn-nbctl",
+        f"--db=unix:{layout.northbound_socket}",
+        "set",
+        "NB_Global",
+        ".",
+        "options:ignore_lsp_down=false",
+    )
+    _run("ovn-sbctl", f"--db=unix:{layout.southbound_socket}", "init")
+
+
+def remove_bridges(layout: Layout) -> None:
+    """Take the bridges, and with them a kernel's datapath, off this machine. ovn-controller must not run."""
+    if layout.ovs_socket.exists():
+        for bridge in BRIDGES:
+            command = ["ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=5", "--if-exists"]
+            subprocess.run([*command, "del-br", bridge], capture_output=True)
+
+
+def remove_devices() -> None:
+    """Remove the devices that the userspace datapath leaves when its process ends."""
+    ours = BRIDGES if _foreign_switch() else (*BRIDGES, "ovs-netdev")
+    for device in ours:
+        if device_exists(device):
+            subprocess.run(["ip", "link", "delete", device], capture_output=True)
+
+
+def device_exists(name: str) -> bool:
+    """A network device of this name exists in our network namespace (which /sys need not show)."""
+    return any(name == known for _, known in socket.if_nameindex())
+
+
+def vsctl(layout: Layout, *arguments: str) -> str:
+    """ovs-vsctl on our own Open vSwitch; raises Failed with its message."""
+    return _run("ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=30", *arguments)
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
+    return done.stdout

@@ -1,0 +1,1 @@
+"""Cinder, as the local cloud runs it."""

@@ -1,0 +1,1 @@
+"""Glance, as the local cloud runs it."""

@@ -1,0 +1,1 @@
+"""Heat, as the local cloud runs it."""

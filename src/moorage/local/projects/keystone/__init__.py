@@ -1,0 +1,1 @@
+"""Keystone, as the local cloud runs it."""

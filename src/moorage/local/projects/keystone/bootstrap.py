@@ -1,0 +1,53 @@
+"""Keystone's first entries: the administrator, the roles, and Keystone's own endpoint."""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+from moorage.local import secrets
+from moorage.local.layout import REGION, Layout
+from moorage.local.services import KEYSTONE
+
+
+def prepare(layout: Layout) -> None:
+    """Bootstrap once. In a child, because Keystone's back ends can be loaded only once a process."""
+    done = layout.data(KEYSTONE.name) / "bootstrapped"
+    if done.exists():
+        return
+
+    child = os.fork()
+    if child == 0:
+        try:
+            _bootstrap(layout)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    if status != 0:
+        raise RuntimeError("Keystone's bootstrap failed; see above")
+    done.touch()
+
+
+def load_rules() -> None:
+    """Keystone's policy, which it loads when it first looks at it."""
+    from keystone.common.rbac_enforcer.enforcer import RBACEnforcer
+
+    RBACEnforcer.suppress_deprecation_warnings = True  # one for each of its rules
+    RBACEnforcer()._enforcer.load_rules()
+
+
+def _bootstrap(layout: Layout) -> None:
+    import keystone.server
+    from keystone.cmd.bootstrap import Bootstrapper
+
+    keystone.server.configure(config_files=[str(layout.etc / KEYSTONE.name / "keystone.conf")])
+    wanted = Bootstrapper()
+    wanted.admin_username = wanted.project_name = wanted.admin_role_name = "admin"
+    wanted.admin_password = secrets.ensure(layout.secrets).admin
+    wanted.service_name = KEYSTONE.name
+    wanted.region_id = REGION
+    wanted.public_url = wanted.internal_url = wanted.admin_url = KEYSTONE.url
+    wanted.immutable_roles = True
+    wanted.bootstrap()

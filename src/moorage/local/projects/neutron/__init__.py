@@ -1,0 +1,1 @@
+"""Neutron, as the local cloud runs it."""

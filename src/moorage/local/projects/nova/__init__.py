@@ -1,0 +1,1 @@
+"""Nova, as the local cloud runs it."""

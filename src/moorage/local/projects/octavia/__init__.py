@@ -1,0 +1,1 @@
+"""Octavia: load balancers, by OVN."""

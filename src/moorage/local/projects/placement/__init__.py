@@ -1,0 +1,1 @@
+"""Placement, as the local cloud runs it."""

@@ -1,0 +1,59 @@
+"""The local cloud's passwords and keys: random, made once, readable by root alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets as random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from moorage.local.services import SERVICES
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """`services` maps a service's name to its user's password; `domains` to its domain administrator's."""
+
+    admin: str
+    tenant: str
+    services: dict[str, str]
+    domains: dict[str, str]
+    encryption_key: str
+    """32 characters: Heat's key for what it stores, and whatever else wants one."""
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+def ensure(path: Path) -> Secrets:
+    """Read `path`, or make it; a service that is new in the table gets a password without changing
+    others'."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    wanted = Secrets(
+        admin=kept.get("admin") or random.token_urlsafe(24),
+        tenant=kept.get("tenant") or random.token_urlsafe(24),
+        services={s.name: kept.get("services", {}).get(s.name) or random.token_urlsafe(24) for s in SERVICES},
+        domains={s.name: kept.get("domains", {}).get(s.name) or random.token_urlsafe(24) for s in SERVICES if s.domain},
+        encryption_key=kept.get("encryption_key") or random.token_hex(16),
+    )
+    if asdict(wanted) != kept:
+        write_private(path, json.dumps(asdict(wanted), indent=1))
+    return wanted
+
+
+def ensure_key_repository(folder: Path) -> None:
+    """A Keystone key repository (Fernet) with a staged and a primary key, unless there is one."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("0", "1"):
+        if not (folder / name).exists():
+            write_private(folder / name, base64.urlsafe_b64encode(random.token_bytes(32)).decode())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` in one step by a file of mode 0600."""
+    part = path.with_name(path.name + ".part")
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)

@@ -1,0 +1,196 @@
+"""What a new cloud needs to be of use: users, catalog, flavours, the external network, the node image.
+
+Every function looks first and makes what is missing; all can be repeated.
+"""
+
+from __future__ import annotations
+
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from moorage.local.api import ApiError, Session
+from moorage.local.layout import EXTERNAL_CIDR, GATEWAY, REGION
+from moorage.local.secrets import Secrets
+from moorage.local.services import SERVICES
+from moorage.model.errors import Failed
+
+TENANT = "moorage"
+TENANT_ROLES = ("member", "reader", "heat_stack_owner")
+ROLES = ("heat_stack_owner", "heat_stack_user")
+EXTERNAL_NETWORK = "public"
+ALLOCATION_POOL = ("172.24.4.10", "172.24.4.250")
+VOLUME_TYPE = "files"
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """`memory` in MiB, `disk` in GiB."""
+
+    name: str
+    cpus: int
+    memory: int
+    disk: int
+
+
+FLAVORS = (
+    Flavor("m1.small", 1, 1024, 6),
+    Flavor("m1.node", 2, 2048, 10),
+    Flavor("m1.large", 4, 4096, 20),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to offer to every project. `minimum_disk` in GB, `minimum_memory` in MiB."""
+
+    name: str
+    file: Path
+    minimum_disk: int
+    minimum_memory: int
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+def administrator(secrets: Secrets) -> Session:
+    """The administrator's session; raises ApiError."""
+    return Session.open("admin", secrets.admin, "admin")
+
+
+class Identity:
+    """Keystone's entries."""
+
+    def __init__(self, session: Session, secrets: Secrets) -> None:
+        self.session = session
+        self.secrets = secrets
+        self.roles: dict[str, str] = {}
+
+    def seed(self) -> None:
+        """Projects, roles, users and the catalog."""
+        self.roles = {role["name"]: role["id"] for role in self._get("/roles")["roles"]}
+        for name in ROLES:
+            if name not in self.roles:
+                self.roles[name] = self._ensure("role", "roles", {"name": name})
+        service_project = self._ensure("project", "projects", {"name": "service", "domain_id": "default"})
+        for entry in SERVICES:
+            user = self._user(entry.name, self.secrets.services[entry.name])
+            self._grant("projects", service_project, user, entry.roles)
+            if entry.domain:
+                domain = self._ensure("domain", "domains", {"name": entry.domain})
+                user = self._user(f"{entry.name}_domain_admin", self.secrets.domains[entry.name], domain)
+                self._grant("domains", domain, user, ("admin",))
+        tenant = self._ensure("project", "projects", {"name": TENANT, "domain_id": "default"})
+        self._grant("projects", tenant, self._user(TENANT, self.secrets.tenant), TENANT_ROLES)
+        self._catalog()
+
+    def _catalog(self) -> None:
+        have = {entry["type"]: entry["id"] for entry in self._get("/services")["services"]}
+        endpoints = {(e["service_id"], e["interface"]) for e in self._get("/endpoints")["endpoints"]}
+        for entry in SERVICES:
+            service = have.get(entry.type) or self._post(
+                "service", "services", {"name": entry.name, "type": entry.type}
+            )
+            for interface in ("public", "internal", "admin"):
+                if (service, interface) not in endpoints:
+                    endpoint = {
+                        "service_id": service, "interface": interface, "url": entry.url, "region_id": REGION
+                    }  # fmt: skip
+                    self._post("endpoint", "endpoints", endpoint)
+
+    def _user(self, name: str, password: str, domain: str = "default") -> str:
+        return self._ensure("user", "users", {"name": name, "domain_id": domain}, {"password": password})
+
+    def _grant(self, kind: str, target: str, user: str, roles: tuple[str, ...]) -> None:
+        for role in roles:
+            path = f"/{kind}/{target}/users/{user}/roles/{self.roles[role]}"
+            self.session.request("PUT", "identity", path)
+
+    def _ensure(self, noun: str, nouns: str, key: dict[str, str], more: dict[str, str] | None = None) -> str:
+        found = self._get(f"/{nouns}?{urlencode(key)}")[nouns]
+        return str(found[0]["id"]) if found else self._post(noun, nouns, {**key, **(more or {})})
+
+    def _get(self, path: str) -> Any:
+        return self.session.request("GET", "identity", path)
+
+    def _post(self, noun: str, nouns: str, body: dict[str, str]) -> str:
+        return str(self.session.request("POST", "identity", f"/{nouns}", {noun: body})[noun]["id"])
+
+
+def seed_flavors(session: Session) -> None:
+    have = {entry["name"] for entry in session.request("GET", "compute", "/flavors")["flavors"]}
+    for flavor in FLAVORS:
+        if flavor.name not in have:
+            wanted = {"name": flavor.name, "vcpus": flavor.cpus, "ram": flavor.memory, "disk": flavor.disk}
+            session.request("POST", "compute", "/flavors", {"flavor": wanted})
+
+
+def seed_network(session: Session) -> None:
+    """The external network, whose gateway is this host."""
+    path = "/v2.0/networks"
+    found = session.request("GET", "network", f"{path}?name={EXTERNAL_NETWORK}")["networks"]
+    network = {
+        "name": EXTERNAL_NETWORK,
+        "router:external": True,
+        "provider:network_type": "flat",
+        "provider:physical_network": "public",
+    }
+    made = found[0] if found else session.request("POST", "network", path, {"network": network})["network"]
+    if not made["subnets"]:
+        start, end = ALLOCATION_POOL
+        subnet = {
+            "network_id": made["id"],
+            "name": EXTERNAL_NETWORK,
+            "ip_version": 4,
+            "cidr": EXTERNAL_CIDR,
+            "gateway_ip": GATEWAY,
+            "enable_dhcp": False,
+            "allocation_pools": [{"start": start, "end": end}],
+        }
+        session.request("POST", "network", "/v2.0/subnets", {"subnet": subnet})
+
+
+def seed_volume_type(session: Session) -> None:
+    have = {
+        entry["name"]
+        for entry in session.request("GET", "block-storage", f"/{session.project_id}/types")["volume_types"]
+    }
+    if VOLUME_TYPE not in have:
+        session.request("POST", "block-storage", f"/{session.project_id}/types", {"volume_type": {"name": VOLUME_TYPE}})
+
+
+def seed_image(session: Session, image: Image) -> None:
+    """Upload `image` unless one of its name is there; a half-uploaded one is replaced. Raises Failed."""
+    found = session.request("GET", "image", f"/v2/images?{urlencode({'name': image.name})}")["images"]
+    if any(entry["status"] == "active" for entry in found):
+        return
+    for entry in found:
+        session.request("DELETE", "image", f"/v2/images/{entry['id']}")
+    wanted = {
+        "name": image.name,
+        "disk_format": "raw",
+        "container_format": "bare",
+        "visibility": "public",
+        "min_disk": image.minimum_disk,
+        "min_ram": image.minimum_memory,
+        **image.properties,
+    }
+    made = session.request("POST", "image", "/v2/images", wanted)
+    try:
+        _upload(session, made["id"], image.file)
+    except (OSError, ApiError) as error:
+        raise Failed(f"the image {image.name} could not be uploaded: {error}") from error
+
+
+def _upload(session: Session, image: str, file: Path) -> None:
+    headers = {
+        "X-Auth-Token": session.token,
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(file.stat().st_size),
+    }
+    with open(file, "rb") as data:
+        request = urllib.request.Request(
+            session.url("image", f"/v2/images/{image}/file"), data=data, method="PUT", headers=headers
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(request, timeout=600).close()

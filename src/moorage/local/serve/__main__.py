@@ -1,0 +1,126 @@
+"""Start one project: its WSGI application on every address, then its RPC services as threads."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from moorage.local.layout import GATEWAY, LOOPBACK, Layout
+from moorage.local.services import SERVICES, Service, service
+
+STARTED = time.monotonic()
+# The defaults are made for small heaps; loading rows through an ORM allocates thousands of objects a request.
+COLLECTION_THRESHOLDS = (20_000, 20, 20)
+
+
+def main() -> None:
+    gc.disable()
+    entry, layout = _arguments()
+    _become(entry, layout)
+    try:
+        _run(entry, layout)
+    except BaseException:
+        # Threads of the project may be running: leave at once, and let the supervisor start again from
+        # nothing.
+        traceback.print_exc()
+        os._exit(1)
+    threading.Event().wait()
+
+
+def _run(entry: Service, layout: Layout) -> None:
+    from moorage.local.serve import dependencies, messaging, privileged
+    from moorage.local.serve.listen import listen
+
+    dependencies.wait_for_socket(layout.mysql_socket)
+    if entry.prepare:
+        _attribute(entry.prepare)(layout)
+    _choose_threads()
+    privileged.run_in_process()
+    messaging.wake_listeners()
+    application = _attribute(entry.application)
+    if entry.rules:
+        _attribute(entry.rules)()
+    _keep_signals()
+    state = listen(application, entry, (LOOPBACK, GATEWAY))
+    _note(f"{entry.name} listens on port {entry.port}")
+    if entry.threads:
+        dependencies.wait_for_catalog(layout, entry)
+        _attribute(entry.threads)(layout)
+    _keep_out_of_collections()
+    state.ready = True
+    _note(f"{entry.name} is ready")
+
+
+def _arguments() -> tuple[Service, Layout]:
+    parser = argparse.ArgumentParser(prog="python -m moorage.local.serve", description=__doc__)
+    parser.add_argument("project", choices=[entry.name for entry in SERVICES])
+    for folder in ("state", "run", "cache"):
+        parser.add_argument(f"--{folder}", type=Path, required=True)
+    given = parser.parse_args()
+    return service(given.project), Layout(given.state, given.run, given.cache)
+
+
+def _become(entry: Service, layout: Layout) -> None:
+    """Give the project the command line and environment that it expects."""
+    etc = str(layout.etc / entry.name)
+    os.environ.update({name: value.format(etc=etc) for name, value in entry.environment.items()})
+    sys.argv = [entry.name, *(argument.format(etc=etc) for argument in entry.arguments)]
+
+
+def _keep_out_of_collections() -> None:
+    """Let the collector pass over what was loaded, which is most of the heap and stays for good."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTION_THRESHOLDS)
+    gc.enable()
+
+
+def _choose_threads() -> None:
+    """Native threads, before a library that asks for none in particular chooses eventlet."""
+    from oslo_service import backend
+
+    backend.init_backend(backend.BackendType.THREADING)
+
+
+def _attribute(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _keep_signals() -> None:
+    """End at once on SIGTERM, whatever handler a project has set, and let none set another.
+
+    Projects set handlers for a process of their own; off the main thread, Python refuses that.
+    """
+    signal.signal(signal.SIGTERM, _end)
+    original = signal.signal
+
+    def on_main_thread(number: int, handler: Any) -> Any:
+        if threading.current_thread() is threading.main_thread() and number != signal.SIGTERM:
+            return original(number, handler)
+        return None
+
+    signal.signal = on_main_thread  # type: ignore[assignment]
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(0)
+
+
+def _note(text: str) -> None:
+    print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

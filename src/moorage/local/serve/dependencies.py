@@ -1,0 +1,58 @@
+"""What a service waits for before it starts: the database's socket, and the complete catalog."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from moorage.local import health, secrets
+from moorage.local.api import ApiError, Session
+from moorage.local.layout import Layout
+from moorage.local.services import SERVICES, Service, service
+
+PAUSE = 0.05
+
+
+def wait_for_socket(path: Path, timeout: float = 120) -> None:
+    """Return when something accepts connections on the Unix socket; raises TimeoutError."""
+    deadline = time.monotonic() + timeout
+    while not _accepts(path):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing answers on {path}")
+        time.sleep(PAUSE)
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+def wait_for_catalog(layout: Layout, entry: Service, timeout: float = 300) -> None:
+    """Return when this service's user can log in and sees every service of the table.
+
+    Some projects look others up once and take an absent one for disabled for as long as they live.
+    """
+    password = secrets.ensure(layout.secrets).services[entry.name]
+    wanted = {other.type for other in SERVICES}
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            missing = wanted - Session.open(entry.name, password, "service").catalog
+            if not missing:
+                return
+            reason = f"the catalog lacks {', '.join(sorted(missing))}"
+        except ApiError as error:
+            reason = str(error)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Keystone is not complete: {reason}")
+        time.sleep(PAUSE * 4)
+
+
+def wait_for_health(name: str, timeout: float = 300) -> None:
+    """Return when another service of the table says that it is ready; raises TimeoutError."""
+    deadline = time.monotonic() + timeout
+    while not health.ask(service(name)).ready:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} is not ready")
+        time.sleep(PAUSE * 4)

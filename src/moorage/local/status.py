@@ -1,0 +1,103 @@
+"""What runs, where it listens, how it is, and what it takes."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from moorage.local import health
+from moorage.local.layout import GATEWAY, Layout
+from moorage.local.programs import REGISTRY_PORT, Program
+from moorage.local.services import SERVICES, Service
+from moorage.local.supervisor import Running
+
+MIB = 1024
+
+
+@dataclass(frozen=True)
+class Status:
+    """`health` is `ready`, or says in words why not. `memory` in MiB: the process's share (PSS)."""
+
+    name: str
+    version: str
+    address: str
+    health: str
+    memory: int
+    pid: int
+
+
+def status(layout: Layout, programs: list[Program], running: dict[str, Running]) -> list[Status]:
+    """One row a program, in the order of the start."""
+    with ThreadPoolExecutor(max_workers=len(programs)) as pool:
+        return list(pool.map(lambda program: _row(layout, program, running.get(program.name)), programs))
+
+
+def _row(layout: Layout, program: Program, seen: Running | None) -> Status:
+    pid = seen.pid if seen and seen.state == "RUNNING" else 0
+    entry = next((entry for entry in SERVICES if entry.name == program.name), None)
+    if not pid:
+        words = f"{seen.state.lower()}: {seen.description}" if seen else "stopped"
+        return Status(program.name, "", _url(entry) if entry else "", words, 0, 0)
+    memory = proportional_memory(pid)
+    if entry:
+        asked = health.ask(entry)
+        return Status(program.name, asked.version, _url(entry), "ready" if asked.ready else asked.reason, memory, pid)
+    address = _address(layout, program.name)
+    words = "ready" if _answers(address) else "does not answer"
+    return Status(program.name, _version(program.command), address, words, memory, pid)
+
+
+def _url(entry: Service) -> str:
+    """The endpoint, without the part that stands for each project's own."""
+    return entry.url.partition("/%(")[0]
+
+
+def _address(layout: Layout, name: str) -> str:
+    sockets = {
+        "mariadb": layout.mysql_socket,
+        "ovsdb": layout.ovs_socket,
+        "ovn-northbound": layout.northbound_socket,
+        "ovn-southbound": layout.southbound_socket,
+        "ovs-vswitchd": layout.ovs / "vswitchd.ctl",
+        "ovn-northd": layout.ovs / "northd.ctl",
+    }
+    if name == "registry":
+        return f"{GATEWAY}:{REGISTRY_PORT}"
+    return f"unix:{sockets[name]}" if name in sockets else ""
+
+
+def _answers(address: str) -> bool:
+    """Something accepts a connection there; a program without an address is judged by its process."""
+    if not address:
+        return True
+    family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
+    target: str | tuple[str, int] = address.removeprefix("unix:")
+    if family == socket.AF_INET:
+        host, _, port = address.rpartition(":")
+        target = (host, int(port))
+    with socket.socket(family) as client:
+        client.settimeout(2)
+        return client.connect_ex(target) == 0
+
+
+def _version(command: tuple[str, ...]) -> str:
+    """The first word with a digit and a dot in what the program says of itself."""
+    program = next((part for part in command if Path(part).name.startswith(("ov", "mariadbd", "registry"))), command[0])
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    words = (word.split("-")[0].lstrip("v") for word in said.split())
+    return next((word for word in words if "." in word and word[0].isdigit()), "")
+
+
+def proportional_memory(pid: int) -> int:
+    """The proportional set size of one process in MiB; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // MIB for line in lines if line.startswith("Pss:")), 0)

@@ -1,0 +1,1 @@
+"""Volumes of the local cloud: a Cinder driver over plain, sparse files."""

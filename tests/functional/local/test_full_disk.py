@@ -1,0 +1,48 @@
+"""A disk that fills up while the cloud starts: said in plain words, and mended by room and the same command."""
+
+import subprocess
+
+import pytest
+
+from moorage.local import doctor
+from moorage.local.cloud import LocalCloud
+from moorage.local.supervisor import left
+from moorage.model.errors import BadInput, Failed
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def small(namespace, tmp_path_factory):
+    """A file system of 30 MB; yields its folder and a function that gives it another size."""
+    folder = tmp_path_factory.mktemp("d")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "moorage-test", folder], check=True)
+    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def cloud(small, local):
+    folder, _ = small
+    made = LocalCloud(folder / "state", folder / "run", local.layout.cache, folder / "clouds.yaml")
+    yield made
+    made.reset(str)
+    assert left(made.layout) == []
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_touched(cloud):
+    with pytest.raises(BadInput, match="GiB free below"):
+        cloud.up(str)
+    assert not cloud.layout.state.exists()
+    assert not cloud.layout.run.exists()
+
+
+def test_a_disk_that_fills_up_is_named_and_the_rerun_works(cloud, small, monkeypatch):
+    _, resize = small
+    monkeypatch.setattr(doctor, "DISK_NEEDED", 0)
+    with pytest.raises(Failed, match="is full"):
+        cloud.up(str)
+    assert left(cloud.layout) == []
+    resize("4g")
+    cloud.up(str)
+    assert [row.name for row in cloud.status() if row.health != "ready"] == []

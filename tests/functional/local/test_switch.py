@@ -1,0 +1,31 @@
+"""The external bridge's device, which the switch and we set up at the same time."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+
+import pytest
+
+from moorage.local.switch import is_up, keep_up
+
+pytestmark = pytest.mark.functional
+
+DEVICE = "moorage-try0"
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", "link", *words], check=True)
+
+
+def test_a_device_that_somebody_sets_down_meanwhile_comes_up(own_network: None) -> None:
+    ip("add", DEVICE, "type", "bridge")
+    try:
+        again = threading.Timer(0.3, ip, ("set", DEVICE, "down"))
+        again.start()
+        assert not is_up(DEVICE)
+        keep_up(DEVICE, seconds=1)
+        again.join()
+        assert is_up(DEVICE)
+    finally:
+        ip("delete", DEVICE)

@@ -1,0 +1,154 @@
+"""Machines of the real kind: root, a small Debian with systemd, and a folder that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from moorage.host.linux import LinuxHost
+from moorage.host.port import Port
+from moorage.local.machine import disks, life
+from moorage.local.machine.spec import Machine, load_all
+from outside import outside
+
+PACKAGES = "systemd,systemd-sysv,iproute2,iputils-ping,e2fsprogs,mount,ethtool,python3,procps"
+LEFT_OUT = ("man", "locale", "doc", "info")
+# What a read-only root without a console and without udev does not need; see the node image for the real thing.
+MASKED = ("systemd-udevd", "systemd-udev-trigger", "systemd-firstboot", "systemd-remount-fs", "getty@", "console-getty")
+
+
+@pytest.fixture(scope="session")
+def root_image() -> Path:
+    """A Debian root with systemd as a squashfs, made once and kept in the cache."""
+    if os.geteuid() != 0:
+        pytest.skip("machine containers need root")
+    cache = Path(os.environ.get("MOORAGE_CACHE", "~/.cache/moorage")).expanduser() / "test-root"
+    file = cache / "debian-2.squashfs"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        _make_root(cache, file)
+    return file
+
+
+def _make_root(cache: Path, file: Path) -> None:
+    tree = cache / f"tree-{os.getpid()}"
+    left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
+    try:
+        words = (
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            f"--include={PACKAGES}",
+            *left_out,
+            "bookworm",
+            str(tree),
+        )
+        run(*outside(*words))
+        for name in MASKED:
+            (tree / f"etc/systemd/system/{name}.service").symlink_to("/dev/null")
+        (tree / "etc/machine-id").write_text("")
+        (tree / "etc/hostname").unlink()  # the host gives the name
+        (tree / "etc/systemd/system/default.target").symlink_to("/usr/lib/systemd/system/multi-user.target")
+        run(
+            "mksquashfs",
+            str(tree),
+            f"{file}.new",
+            "-quiet",
+            "-no-progress",
+            "-comp",
+            "zstd",
+            "-Xcompression-level",
+            "3",
+        )
+        os.rename(f"{file}.new", file)
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+class NoSwitch(LinuxHost):
+    """Interfaces are made, and plugged into nothing."""
+
+    def plug(self, port: Port) -> None:
+        """Nothing to plug into."""
+
+    def unplug(self, name: str) -> None:
+        """Nothing was plugged."""
+
+
+class World:
+    """Makes machines below one folder, looks into them, and ends with nothing of them left."""
+
+    def __init__(self, state: Path, image: Path, host: LinuxHost) -> None:
+        self.state, self.host = state, host
+        self.parent = f"moorage-test-{os.getpid()}"
+        state.mkdir()
+        self.image = state / "image.squashfs"
+        shutil.copy(image, self.image)
+
+    def make(self, name: str = "m", **differences: object) -> Machine:
+        number = str(uuid.uuid4())
+        wanted = {"cpus": 1, "memory": 512, "disk": 1, **differences}
+        machine = Machine(number, name, str(self.state / number), "test-1", cgroup_parent=self.parent, **wanted)
+        life.make(machine, self.image, {"openstack/latest/user_data": b"hello"})
+        return machine
+
+    def start(self, machine: Machine) -> int:
+        return life.start(machine, self.host)
+
+    def inside(self, machine: Machine, *words: str) -> str:
+        """Run a program in a running machine, as it would run there."""
+        pid = life.pid(machine)
+        assert pid is not None, f"{machine.hostname} does not run"
+        return run("nsenter", "--target", str(pid), "--all", "--", *words).strip()
+
+    def boot(self, machine: Machine) -> None:
+        """Start it and wait until systemd has reached its target."""
+        self.start(machine)
+        self.wait_until_booted(machine)
+
+    def wait_until_booted(self, machine: Machine) -> None:
+        self.until(lambda: life.pid(machine) is not None and self._is_up(machine))
+
+    def _is_up(self, machine: Machine) -> bool:
+        words = ["nsenter", "-t", str(life.pid(machine)), "--all", "systemctl", "is-active", "multi-user.target"]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() == "active"
+
+    def until(self, happened: Callable[[], bool], timeout: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.05)
+
+    def remove_all(self) -> None:
+        for machine in load_all(self.state):
+            life.remove(machine, self.host)
+        disks.unmount_slots(self.state)
+
+    def leftovers(self) -> list[str]:
+        """Whatever of its machines this host still knows of."""
+        below = str(self.state)
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if below in line]
+        loops = [line for line in run("losetup", "--list", "--noheadings").splitlines() if below in line]
+        groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{self.parent}")]
+        return mounts + loops + groups
+
+
+@pytest.fixture
+def world(tmp_path: Path, root_image: Path) -> Iterator[World]:
+    made = World(tmp_path / "machines", root_image, NoSwitch())
+    yield made
+    made.remove_all()
+    assert made.leftovers() == []

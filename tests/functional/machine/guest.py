@@ -1,0 +1,104 @@
+"""Runs as PID 1 of a small virtual machine that has cgroup v2 alone: boot a machine container there, and judge it.
+
+The verdict goes to the serial console: `PASSED`, or `FAILED` and why.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+DISK = Path("/mnt")
+POWER_OFF = 0x4321FEDC  # reboot(2)
+HOG = "import os; open('{procs}', 'w').write(str(os.getpid())); kept = bytearray(400 * 2**20)"
+
+
+def main() -> None:
+    try:
+        prepare()
+        judge()
+        print("PASSED", flush=True)
+    except BaseException:
+        traceback.print_exc()
+        print("FAILED", flush=True)
+    time.sleep(0.5)
+    os.sync()
+    ctypes.CDLL(None).reboot(POWER_OFF)
+
+
+def prepare() -> None:
+    os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", PYTHONPATH=str(DISK / "src"))
+    sys.path.insert(0, str(DISK / "src"))
+    Path("/dev/pts").mkdir(exist_ok=True)
+    for kind, target in (("devpts", "/dev/pts"), ("tmpfs", "/run"), ("tmpfs", "/tmp"), ("cgroup2", "/sys/fs/cgroup")):
+        subprocess.run(["mount", "-t", kind, kind, target], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def judge() -> None:
+    from moorage.host.cgroups import ControlGroup
+    from moorage.host.linux import LinuxHost
+    from moorage.local.machine import disks, life
+    from moorage.local.machine.spec import Machine
+
+    host = LinuxHost()
+    machine = Machine("one", "one", str(DISK / "machines/one"), "test-1", 1, 256, 1, "moorage")
+    group = ControlGroup("moorage", "one")
+    assert group.unified, "this host should have cgroup v2 alone"
+    life.make(machine, DISK / "machines/image.squashfs", {})
+    say("made")
+    pid = life.start(machine, host)
+    say("started")
+
+    def look(*words: str) -> str:
+        done = subprocess.run(["nsenter", "-t", str(pid), "--all", *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    until(lambda: look("systemctl", "is-active", "multi-user.target") == "active")
+    say("booted")
+    assert Path("/proc/sysrq-trigger").exists(), "this kernel should have what the next line tries"
+    assert "Read-only" in look("sh", "-c", "echo h 2>&1 >/proc/sysrq-trigger || true"), "it can reset the host"
+    folder = group.folders[0]
+    assert (folder / "memory.max").read_text().strip() == str(256 * 2**20)
+    assert (folder / "cpu.max").read_text().strip() == "100000 100000"
+    assert {"cpu", "memory", "pids"} <= set(look("cat", "/sys/fs/cgroup/cgroup.controllers").split())
+    assert look("cat", "/proc/1/cgroup") == "0::/init.scope", "the machine's group is not its root"
+    assert (folder / "system.slice").is_dir(), "systemd did not take the control group over"
+    look("systemctl", "set-property", "--runtime", "system.slice", "MemoryMax=100M")
+    assert (folder / "system.slice/memory.max").read_text().strip() == str(100 * 2**20), "it was not delegated"
+    say("limits are set")
+    leaf = folder / "hog"
+    leaf.mkdir()
+    hog = subprocess.run([sys.executable, "-c", HOG.format(procs=leaf / "cgroup.procs")], check=False)
+    assert hog.returncode == -signal.SIGKILL, f"400 MiB were given to a machine of 256 ({hog.returncode})"
+    assert life.pid(machine) == pid, "the machine ended with it"
+    say("limits hold")
+    life.stop(machine, host, 60)
+    assert life.pid(machine) is None
+    say("stopped")
+    life.remove(machine, host)
+    disks.unmount_slots(DISK / "machines")
+    assert not Path("/sys/fs/cgroup/moorage").exists(), "a control group is left"
+    assert not subprocess.run(["losetup", "-l", "-n"], capture_output=True, check=True).stdout, "a loop device is left"
+
+
+def until(happened: Callable[[], bool], timeout: float = 150.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(1)
+
+
+def say(what: str) -> None:
+    print(f"[{time.monotonic():.0f} s] {what}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

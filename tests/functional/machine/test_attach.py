@@ -1,0 +1,186 @@
+"""Volumes and interfaces that come and go, on running machines and a real Open vSwitch of the test's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.host import kernel, loops
+from moorage.host.linux import LinuxHost
+from moorage.local.machine import attach, life
+from moorage.local.machine.spec import Machine, Nic, Volume, load
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(120)]
+
+
+def volume_file(folder: Path, mebibytes: int = 64) -> Path:
+    file = folder / str(uuid.uuid4())
+    with file.open("wb") as opened:
+        opened.truncate(mebibytes * 2**20)
+    return file
+
+
+@pytest.fixture
+def volume(world: Any, tmp_path: Path) -> Iterator[Volume]:
+    file = volume_file(tmp_path)
+    yield Volume("8f9e0d1c-2b3a-4958-8776-655443322110", str(file), "vdb")
+    world.remove_all()
+    assert loops.devices(file) == [], "a loop device is left"
+
+
+BY_ID = "/dev/disk/by-id/virtio-8f9e0d1c-2b3a-4958-8"
+
+
+def test_a_volume_appears_in_a_running_machine_and_goes(world: Any, volume: Volume) -> None:
+    machine = world.make()
+    world.boot(machine)
+    attach.attach_volume(machine, volume, world.host)
+    world.inside(machine, "mkfs.ext4", "-q", BY_ID)
+    world.inside(machine, "sh", "-c", "mkdir /var/v && mount /dev/vdb /var/v && echo kept > /var/v/file")
+    world.inside(machine, "umount", "/var/v")
+    attach.detach_volume(machine, volume, world.host)
+    assert world.inside(machine, "sh", "-c", f"ls /dev/vdb {BY_ID} 2>/dev/null || true") == ""
+    attach.attach_volume(machine, volume, world.host)
+    attach.attach_volume(machine, volume, world.host)
+    assert world.inside(machine, "sh", "-c", "mount /dev/vdb /var/v && cat /var/v/file; umount /var/v") == "kept"
+    assert load(machine.path).volumes == (volume,)
+    attach.detach_volume(machine, volume, world.host)
+    attach.detach_volume(machine, volume, world.host)
+    assert load(machine.path).volumes == ()
+
+
+def test_volumes_are_there_again_after_a_stop(world: Any, volume: Volume) -> None:
+    machine = world.make()
+    attach.attach_volume(machine, volume, world.host)  # it does not run yet
+    world.boot(load(machine.path))
+    assert world.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
+    life.stop(machine, world.host)
+    world.boot(load(machine.path))
+    assert world.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
+
+
+def test_a_volume_grows_while_it_is_attached(world: Any, volume: Volume) -> None:
+    machine = world.make()
+    world.boot(machine)
+    attach.attach_volume(machine, volume, world.host)
+    os.truncate(volume.path, 128 * 2**20)
+    loops.grow(volume.path)
+    assert world.inside(machine, "blockdev", "--getsize64", "/dev/vdb") == str(128 * 2**20)
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """This thread in a network namespace of its own: a host has one userspace switch for each."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    kernel.unshare(kernel.NEWNET)
+    try:
+        yield
+    finally:
+        kernel.setns(f"/proc/self/fd/{before}", kernel.NEWNET)
+        os.close(before)
+
+
+@pytest.fixture
+def ovs(network: None, world: Any, tmp_path: Path) -> Iterator[LinuxHost]:
+    """An Open vSwitch of our own with one bridge on the userspace datapath, and the world's machines in it."""
+    database, socket, quiet = tmp_path / "conf.db", f"unix:{tmp_path}/db.sock", "--verbose=off"
+    subprocess.run(["ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema"], check=True)
+    server = subprocess.Popen(["ovsdb-server", database, f"--remote=p{socket}", f"--unixctl={tmp_path}/d.ctl", quiet])
+    daemon = subprocess.Popen(["ovs-vswitchd", socket, f"--unixctl={tmp_path}/s.ctl", quiet])
+    vsctl = ["ovs-vsctl", "--retry", "-t20", f"--db={socket}"]
+    subprocess.run([*vsctl, "init"], check=True)
+    subprocess.run([*vsctl, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"], check=True)
+    world.host = LinuxHost(socket, "br0", "netdev")
+    try:
+        yield world.host
+    finally:
+        world.remove_all()
+        for process in (daemon, server):
+            process.terminate()
+            process.wait(20)
+
+
+def nic(number: int) -> Nic:
+    return Nic(str(uuid.uuid4()), f"fa:16:3e:00:00:{number:02x}", 1400, "")
+
+
+def address(world: Any, machine: Machine, name: str, ip: str) -> None:
+    world.inside(machine, "ip", "address", "add", f"{ip}/24", "dev", name)
+    world.inside(machine, "ip", "link", "set", name, "up")
+
+
+def reaches(world: Any, machine: Machine, ip: str) -> bool:
+    deadline = time.monotonic() + 15
+    words = ["nsenter", "-t", str(life.pid(machine)), "--all", "ping", "-c1", "-W1", ip]
+    while subprocess.run(words, check=False, capture_output=True).returncode != 0:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def test_interfaces_appear_in_running_machines_and_carry_packets(world: Any, ovs: LinuxHost) -> None:
+    machines = [world.make(f"m{number}") for number in range(2)]
+    nics = [nic(number) for number in range(2)]
+    for number, (machine, card) in enumerate(zip(machines, nics, strict=True)):
+        world.boot(machine)
+        attach.attach_nic(machine, card, ovs)
+        attach.attach_nic(machine, card, ovs)
+        address(world, machine, "eth0", f"10.9.9.{number + 1}")
+    assert ovs.ports() == {card.tap for card in nics}
+    assert world.inside(machines[0], "cat", "/sys/class/net/eth0/address") == "fa:16:3e:00:00:00"
+    assert world.inside(machines[0], "cat", "/sys/class/net/eth0/mtu") == "1400"
+    assert reaches(world, machines[0], "10.9.9.2")
+    code = "import socket; s=socket.create_server(('10.9.9.2',99)); c,_=s.accept(); print(len(c.recv(9,256)))"
+    server = subprocess.Popen(
+        ["nsenter", "-t", str(life.pid(machines[1])), "--all", "python3", "-c", code], stdout=subprocess.PIPE
+    )
+    world.inside(
+        machines[0],
+        "python3",
+        "-c",
+        "import socket,time\nfor _ in range(50):\n try: s=socket.create_connection(('10.9.9.2',99),1); break\n"
+        " except OSError: time.sleep(.1)\ns.sendall(b'123456789')",
+    )
+    assert server.communicate(timeout=20)[0].strip() == b"9", "TCP needs checksums that somebody fills in"
+    attach.detach_nic(machines[0], nics[0].port, ovs)
+    assert world.inside(machines[0], "ls", "/sys/class/net") == "lo"
+    assert ovs.ports() == {nics[1].tap}
+
+
+def test_the_port_is_told_to_ovn(world: Any, ovs: LinuxHost) -> None:
+    card = nic(0)
+    machine = world.make(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
+    world.boot(machine)
+    words = ["ovs-vsctl", f"--db={ovs.database}", "get", "Interface", card.tap, "external_ids"]
+    ids = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert f'iface-id="{card.port}"' in ids
+    assert f'attached-mac="{card.mac}"' in ids
+    assert f'vm-id="{machine.id}"' in ids
+    life.kill(machine, world.host)
+    world.boot(machine)
+    assert world.inside(machine, "cat", "/sys/class/net/eth0/address") == card.mac
+    life.remove(machine, ovs)
+    assert ovs.ports() == set()
+    assert card.tap not in ovs.links()
+    assert not Path(f"/run/netns/{machine.namespace}").exists()
+
+
+def test_a_machine_finds_its_network_as_at_power_on(world: Any, ovs: LinuxHost) -> None:
+    card = nic(0)
+    machine = world.make(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
+    world.boot(machine)
+    address(world, machine, "eth0", "10.9.9.1")
+    world.inside(machine, "ip", "link", "add", "left", "type", "bridge")
+    world.inside(machine, "systemctl", "reboot", "--no-block")
+    first = life.pid(machine)
+    world.until(lambda: life.pid(machine) not in (first, None))
+    world.wait_until_booted(machine)
+    assert sorted(world.inside(machine, "ls", "/sys/class/net").split()) == ["eth0", "lo"]
+    assert world.inside(machine, "ip", "-4", "-o", "address", "show", "dev", "eth0") == ""

@@ -1,0 +1,133 @@
+"""Volumes of the real Cinder over plain files: their life, and that a copy is a copy."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+
+pytestmark = [
+    pytest.mark.functional,
+    pytest.mark.timeout(300),
+    # The SDK warns of its own settings, which we do not touch, and leaves the file open that it uploads.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*/image:pytest.PytestUnraisableExceptionWarning"),
+]
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def user(cloud: Any) -> Any:
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(Path(cloud.environment["HOME"]) / ".config/openstack/clouds.yaml")
+    return openstack.connect(cloud="moorage")
+
+
+@pytest.fixture(scope="module")
+def storage(user: Any) -> Any:
+    return user.block_storage
+
+
+@pytest.fixture(scope="module")
+def files(cloud: Any) -> Path:
+    folder: Path = cloud.state / "volumes"
+    return folder
+
+
+def ready(storage: Any, made: Any) -> Any:
+    return storage.wait_for_status(made, "available", interval=0.3, wait=60)
+
+
+def gone(storage: Any, made: Any) -> None:
+    if "snapshot" in type(made).__name__.lower():
+        storage.delete_snapshot(made)
+    else:
+        storage.delete_volume(made)
+    storage.wait_for_delete(made, interval=0.3, wait=60)
+
+
+@pytest.fixture(scope="module")
+def volume(storage: Any, files: Path) -> Iterator[Any]:
+    made = ready(storage, storage.create_volume(name="v", size=1))
+    write(files, made, b"first")
+    yield made
+    gone(storage, made)
+
+
+def write(files: Path, volume: Any, words: bytes) -> None:
+    with (files / f"volume-{volume.id}").open("r+b") as file:
+        file.seek(4096)
+        file.write(words)
+
+
+def read(files: Path, volume: Any) -> bytes:
+    with (files / f"volume-{volume.id}").open("rb") as file:
+        file.seek(4096)
+        return file.read(5)
+
+
+def test_a_volume_takes_room_only_for_what_is_written(files: Path, volume: Any) -> None:
+    state = (files / f"volume-{volume.id}").stat()
+    assert state.st_size == GIB
+    assert state.st_blocks * 512 < 2**20
+    assert state.st_mode & 0o777 == 0o600
+
+
+def test_it_grows_and_keeps_its_data(storage: Any, files: Path) -> None:
+    made = ready(storage, storage.create_volume(name="grows", size=1))
+    write(files, made, b"first")
+    storage.extend_volume(made, 2)
+    deadline = time.monotonic() + 60
+    while storage.get_volume(made.id).size != 2:
+        assert time.monotonic() < deadline, "it did not grow in time"
+        time.sleep(0.2)
+    ready(storage, made)
+    assert (files / f"volume-{made.id}").stat().st_size == 2 * GIB
+    assert read(files, made) == b"first"
+    gone(storage, made)
+    assert not (files / f"volume-{made.id}").exists()
+
+
+def test_a_snapshot_is_not_changed_by_its_volume(storage: Any, files: Path) -> None:
+    source = ready(storage, storage.create_volume(name="source", size=1))
+    write(files, source, b"first")
+    snapshot = ready(storage, storage.create_snapshot(volume_id=source.id, name="s"))
+    write(files, source, b"later")
+    restored = ready(storage, storage.create_volume(snapshot_id=snapshot.id, size=2, name="restored"))
+    assert read(files, restored) == b"first"
+    assert read(files, source) == b"later"
+    assert (files / f"volume-{restored.id}").stat().st_size == 2 * GIB
+    for made in (restored, snapshot, source):
+        gone(storage, made)
+    assert not (files / f"snapshot-{snapshot.id}").exists()
+
+
+def test_a_clone_is_its_own(storage: Any, files: Path, volume: Any) -> None:
+    clone = ready(storage, storage.create_volume(source_volume_id=volume.id, size=1, name="clone"))
+    assert read(files, clone) == b"first"
+    write(files, clone, b"other")
+    assert read(files, volume) == b"first"
+    gone(storage, clone)
+
+
+def test_from_an_image(user: Any, storage: Any, files: Path, tmp_path: Path) -> None:
+    source = tmp_path / "image"
+    source.write_bytes(bytes(4096) + b"words" + bytes(2**20))
+    kind = {"disk_format": "raw", "container_format": "bare", "validate_checksum": False}
+    with source.open("rb") as data:  # given a name, the SDK opens the file and never closes it
+        image = user.image.create_image("bytes", data=data, **kind)
+    made = ready(storage, storage.create_volume(image_id=image.id, size=1, name="from-image"))
+    assert read(files, made) == b"words"
+    assert (files / f"volume-{made.id}").stat().st_size == GIB
+    gone(storage, made)
+    user.image.delete_image(image)
+
+
+def test_a_volume_larger_than_the_quota_is_refused(storage: Any) -> None:
+    with pytest.raises(openstack.exceptions.HttpException, match="quota"):
+        storage.create_volume(name="too-large", size=100_000)

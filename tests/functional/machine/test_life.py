@@ -1,0 +1,157 @@
+"""A machine's life on this very host: started, looked at from inside, stopped, started again, removed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.host.cgroups import ControlGroup
+from moorage.local.machine import life
+from moorage.local.machine.spec import Machine
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def machine(world: Any) -> Machine:
+    started: Machine = world.make("demo-worker-0")
+    world.boot(started)
+    return started
+
+
+def test_it_is_a_machine_of_its_own(world: Any, machine: Machine) -> None:
+    assert world.inside(machine, "hostname") == "demo-worker-0"
+    assert world.inside(machine, "cat", "/proc/1/comm") == "systemd"
+    assert world.inside(machine, "systemctl", "--failed", "--no-legend") == ""
+    assert world.inside(machine, "ls", "/sys/class/net") == "lo"
+    for kind in ("mnt", "pid", "uts", "ipc", "net", "cgroup"):
+        assert world.inside(machine, "readlink", f"/proc/1/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
+
+
+def test_what_the_image_may_rely_on(world: Any, machine: Machine) -> None:
+    assert "ro" in world.inside(machine, "findmnt", "-no", "OPTIONS", "/").split(",")
+    assert world.inside(machine, "findmnt", "-no", "FSTYPE", "/var") == "ext4"
+    assert world.inside(machine, "findmnt", "-no", "FSTYPE", "/etc") == "overlay"
+    assert world.inside(machine, "cat", "/run/config-drive/openstack/latest/user_data") == "hello"
+    assert world.inside(machine, "cat", "/run/moorage/boot-entry") == "moorage-test-1+2-1.conf"
+    assert "MemTotal:         524288 kB" in world.inside(machine, "cat", "/proc/meminfo")
+    assert world.inside(machine, "sysctl", "-wq", "net.ipv4.ip_forward=1") == ""
+    for node in ("null", "zero", "full", "random", "urandom", "tty", "fuse", "kmsg", "net/tun"):
+        assert world.inside(machine, "stat", "-c", "%F", f"/dev/{node}") == "character special file"
+
+
+def test_it_has_the_flavours_share(world: Any, machine: Machine) -> None:
+    size = int(world.inside(machine, "df", "--output=size", "-B1M", "/var").split()[-1])
+    assert 850 < size < 1024
+    hog = "import time; kept = bytearray(900 * 2**20); time.sleep(60)"
+    pid = life.pid(machine)
+    done = subprocess.run([sys.executable, "-c", f"import os\n{_enter_group(machine)}\n{hog}"], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL, "900 MiB were given to a machine of 512"
+    assert life.pid(machine) == pid
+
+
+def _enter_group(machine: Machine) -> str:
+    """Move into a group below the machine's, as a service of it would be."""
+    folder = next(f for f in _folders(machine) if (f / "memory.limit_in_bytes").exists() or (f / "memory.max").exists())
+    service = folder / "system.slice"
+    return f"open({str(service / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))"
+
+
+def _folders(machine: Machine) -> list[Path]:
+    return ControlGroup(machine.cgroup_parent, machine.id).folders
+
+
+def test_starting_a_machine_that_runs_changes_nothing(world: Any, machine: Machine) -> None:
+    assert world.start(machine) == life.pid(machine)
+
+
+def test_data_and_configuration_survive_a_stop(world: Any, machine: Machine) -> None:
+    world.inside(machine, "sh", "-c", "echo kept > /var/file; echo kept > /etc/file")
+    began = time.monotonic()
+    life.stop(machine, world.host)
+    assert time.monotonic() - began < 5, "systemd did not shut down by itself"
+    assert life.pid(machine) is None
+    world.start(machine)
+    assert world.inside(machine, "cat", "/var/file", "/etc/file") == "kept\nkept"
+
+
+def test_a_killed_machine_starts_again(world: Any, machine: Machine) -> None:
+    first = life.pid(machine)
+    life.kill(machine, world.host)
+    assert life.pid(machine) is None
+    assert world.start(machine) != first
+    world.wait_until_booted(machine)
+
+
+def test_a_reboot_inside_brings_it_back(world: Any, machine: Machine) -> None:
+    first = life.pid(machine)
+    world.inside(machine, "touch", "/run/before")
+    world.inside(machine, "systemctl", "reboot", "--no-block")
+    world.until(lambda: life.pid(machine) not in (first, None))
+    world.wait_until_booted(machine)
+    assert world.inside(machine, "sh", "-c", "ls /run/before 2>&1 || true").endswith("No such file or directory")
+    assert world.inside(machine, "cat", "/run/moorage/boot-entry") == "moorage-test-1+1-2.conf"
+
+
+def test_poweroff_inside_ends_it(world: Any, machine: Machine) -> None:
+    world.inside(machine, "systemctl", "poweroff", "--no-block")
+    world.until(lambda: life.pid(machine) is None)
+    time.sleep(0.5)
+    assert life.pid(machine) is None
+
+
+def test_the_console_is_kept(world: Any, machine: Machine) -> None:
+    world.inside(machine, "sh", "-c", "echo a word to the operator > /dev/console")
+    world.until(lambda: b"a word to the operator" in machine.console.read_bytes())
+
+
+def test_it_outlives_the_process_that_started_it(world: Any) -> None:
+    machine = world.make()
+    code = (
+        "from moorage.local.machine import life, spec; from moorage.host.linux import LinuxHost\n"
+        "from pathlib import Path; import sys\n"
+        "life.start(spec.load(Path(sys.argv[1])), LinuxHost())"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code, machine.folder], start_new_session=True)
+    assert starter.wait(30) == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(starter.pid, signal.SIGKILL)  # what a supervisor does with the service's process group
+    assert life.pid(machine) is not None
+
+
+def test_one_whose_tries_are_used_up_still_starts_when_it_has_no_other_image(world: Any) -> None:
+    machine = world.make()
+    for _ in range(4):
+        world.start(machine)
+        life.kill(machine, world.host)
+    assert [path.name for path in (machine.boot / "loader/entries").iterdir()] == ["moorage-test-1+0-3.conf"]
+
+
+def test_one_that_has_no_boot_entry_says_so(world: Any) -> None:
+    machine = world.make()
+    for path in (machine.boot / "loader/entries").iterdir():
+        path.unlink()
+    with pytest.raises(life.DidNotStart, match="no boot entry"):
+        world.start(machine)
+
+
+def test_all_are_stopped_at_once_and_keep_their_data(world: Any) -> None:
+    machines = [world.make(f"m{number}") for number in range(3)]
+    for machine in machines:
+        world.start(machine)
+    for machine in machines:
+        world.wait_until_booted(machine)
+    began = time.monotonic()
+    life.stop_all(world.state, world.host)
+    assert time.monotonic() - began < 10
+    assert [life.pid(machine) for machine in machines] == [None] * 3
+    assert all(machine.disk_file.exists() for machine in machines)
+    world.start(machines[1])
+    world.wait_until_booted(machines[1])

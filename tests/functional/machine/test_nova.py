@@ -1,0 +1,289 @@
+"""Servers of the real Nova: what a user asks of a server, done to a machine container."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keystoneauth1.exceptions
+import openstack
+import pytest
+
+from moorage.host import loops
+from moorage.local.machine import life
+from moorage.local.machine.spec import Machine, load
+
+pytestmark = [
+    pytest.mark.functional,
+    pytest.mark.timeout(300),
+    # The SDK warns of its own settings, which we do not touch, and leaves the file open that it uploads.
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning",
+        "ignore::PendingDeprecationWarning",
+        "ignore:.*/noise:pytest.PytestUnraisableExceptionWarning",
+    ),
+]
+
+
+class Tenant:
+    """A user of the tests' cloud, with a network and an image; looks into machines as nobody else can."""
+
+    def __init__(self, home: Any) -> None:
+        self.home = home
+        config = str(Path(home.environment["HOME"]) / ".config/openstack/clouds.yaml")
+        os.environ["OS_CLIENT_CONFIG_FILE"] = config
+        self.cloud = openstack.connect(cloud="moorage")
+        self.machines = home.state / "machines"
+
+    def machine(self, server: Any) -> Machine:
+        return load(self.machines / server.id)
+
+    def pid(self, server: Any) -> int | None:
+        return life.pid(self.machine(server))
+
+    def inside(self, server: Any, command: str) -> str:
+        words = ["nsenter", "-t", str(self.pid(server)), "--all", "--", "sh", "-c", command]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def booted(self, server: Any) -> None:
+        self.until(lambda: self.pid(server) is not None)
+        self.until(lambda: self.inside(server, "systemctl is-active multi-user.target || true") == "active")
+
+    def status(self, server: Any) -> str:
+        return str(self.cloud.compute.get_server(server.id).status)
+
+    def status_if_up(self, server: Any) -> str:
+        """The server's status, or why Nova does not say it just now."""
+        try:
+            return self.status(server)
+        except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as away:
+            return str(away)
+
+    def become(self, server: Any, status: str, timeout: float = 60) -> None:
+        self.until(lambda: self.status(server) == status, timeout)
+
+    def until(self, happened: Callable[[], Any], timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.2)
+
+    def server(self, image: Any, network: Any, **more: Any) -> Any:
+        flavor = self.cloud.compute.find_flavor("m1.small")
+        return self.cloud.compute.create_server(
+            name="try-1", image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": network.id}], **more
+        )
+
+    def delete(self, server: Any) -> None:
+        self.cloud.compute.delete_server(server, ignore_missing=True)
+        self.cloud.compute.wait_for_delete(server, wait=60)
+
+
+@pytest.fixture(scope="module")
+def tenant(cloud: Any) -> Tenant:
+    return Tenant(cloud)
+
+
+@pytest.fixture(scope="module")
+def network(tenant: Tenant) -> Iterator[Any]:
+    made = tenant.cloud.network.create_network(name="machines")
+    tenant.cloud.network.create_subnet(network_id=made.id, ip_version=4, cidr="10.55.0.0/24")
+    yield made
+    tenant.cloud.network.delete_network(made)
+
+
+def upload(tenant: Tenant, name: str, file: Path, **properties: str) -> Any:
+    kind = {"disk_format": "raw", "container_format": "bare", "validate_checksum": False}
+    with file.open("rb") as data:  # given a name, the SDK opens the file and never closes it
+        return tenant.cloud.image.create_image(name, data=data, **kind, **properties)
+
+
+@pytest.fixture(scope="module")
+def image(tenant: Tenant, root_image: Path) -> Iterator[Any]:
+    made = upload(tenant, "debian", root_image, moorage_version="debian-1")
+    yield made
+    tenant.cloud.image.delete_image(made)
+
+
+@pytest.fixture(scope="module")
+def server(tenant: Tenant, image: Any, network: Any) -> Iterator[Any]:
+    data = base64.b64encode(b"#hello\n").decode()
+    made = tenant.server(image, network, user_data=data)
+    tenant.become(made, "ACTIVE")
+    tenant.booted(made)
+    yield made
+    tenant.delete(made)
+
+
+def test_it_boots_with_what_the_cloud_says_of_it(tenant: Tenant, server: Any) -> None:
+    assert tenant.inside(server, "hostname") == "try-1"
+    assert tenant.inside(server, "cat /run/config-drive/openstack/latest/user_data") == "#hello"
+    assert server.id in tenant.inside(server, "cat /run/config-drive/openstack/latest/meta_data.json")
+    (port,) = tenant.cloud.network.ports(device_id=server.id)
+    assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
+    assert port.mac_address in tenant.inside(server, "cat /run/config-drive/openstack/latest/network_data.json")
+    tenant.until(lambda: tenant.cloud.network.get_port(port.id).status == "ACTIVE")
+
+
+def test_it_has_its_address_from_ovn(tenant: Tenant, server: Any) -> None:
+    tenant.inside(
+        server, "mkdir -p /run/systemd/network && systemctl stop systemd-networkd.service systemd-networkd.socket"
+    )
+    unit = r"[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n[DHCPv4]\nUseMTU=yes\n"
+    tenant.inside(server, f"printf '{unit}' > /run/systemd/network/eth0.network && systemctl start systemd-networkd")
+    (port,) = tenant.cloud.network.ports(device_id=server.id)
+    address = port.fixed_ips[0]["ip_address"]
+    tenant.until(lambda: address in tenant.inside(server, "ip -4 address show dev eth0"))
+    assert 1300 < int(tenant.inside(server, "cat /sys/class/net/eth0/mtu")) < 1500
+
+
+def test_stop_and_start_keep_the_data(tenant: Tenant, server: Any) -> None:
+    tenant.inside(server, "echo kept > /var/kept")
+    tenant.cloud.compute.stop_server(server)
+    tenant.become(server, "SHUTOFF")
+    assert tenant.pid(server) is None
+    tenant.cloud.compute.start_server(server)
+    tenant.become(server, "ACTIVE")
+    tenant.booted(server)
+    assert tenant.inside(server, "cat /var/kept") == "kept"
+    bless(tenant, server)
+
+
+def bless(tenant: Tenant, server: Any) -> None:
+    """What a healthy node does: from now on it may be started as often as one likes."""
+    tenant.inside(server, "cd /boot/loader/entries; for e in *+*; do [ -e $e ] && mv $e ${e%%+*}.conf; done; true")
+
+
+@pytest.mark.parametrize("kind", ["SOFT", "HARD"])
+def test_reboots(tenant: Tenant, server: Any, kind: str) -> None:
+    before = tenant.pid(server)
+    tenant.cloud.compute.reboot_server(server, kind)
+    tenant.until(lambda: tenant.pid(server) not in (before, None), 60)
+    tenant.become(server, "ACTIVE")
+    tenant.booted(server)
+    assert tenant.inside(server, "cat /var/kept") == "kept"
+
+
+def test_a_reboot_inside_is_no_end(tenant: Tenant, server: Any) -> None:
+    before = tenant.pid(server)
+    tenant.inside(server, "systemctl reboot --no-block")
+    tenant.until(lambda: tenant.pid(server) not in (before, None))
+    tenant.booted(server)
+    time.sleep(3)
+    assert tenant.status(server) == "ACTIVE"
+
+
+@pytest.mark.parametrize("end", ["killed", "powered off inside"])
+def test_a_dead_machine_shows_within_ten_seconds(tenant: Tenant, server: Any, end: str) -> None:
+    if end == "killed":
+        os.kill(tenant.pid(server) or 0, signal.SIGKILL)
+    else:
+        tenant.inside(server, "systemctl poweroff --no-block")
+    tenant.become(server, "SHUTOFF", timeout=10)
+    tenant.cloud.compute.start_server(server)
+    tenant.become(server, "ACTIVE")
+    tenant.booted(server)
+
+
+def test_the_console_log_tells(tenant: Tenant, server: Any) -> None:
+    tenant.inside(server, "echo a word to the operator > /dev/console")
+    tenant.until(lambda: "a word to" in tenant.cloud.compute.get_server_console_output(server)["output"])
+
+
+def test_an_interface_comes_and_goes_while_it_runs(tenant: Tenant, server: Any, network: Any) -> None:
+    made = tenant.cloud.compute.create_server_interface(server, net_id=network.id)
+    tenant.until(lambda: "eth1" in tenant.inside(server, "ls /sys/class/net"))
+    assert tenant.inside(server, "cat /sys/class/net/eth1/address") == made.mac_addr
+    tenant.cloud.compute.delete_server_interface(made.port_id, server=server)
+    tenant.until(lambda: "eth1" not in tenant.inside(server, "ls /sys/class/net"))
+
+
+def test_a_volume_comes_grows_and_goes_while_it_runs(tenant: Tenant, server: Any) -> None:
+    storage, compute = tenant.cloud.block_storage, tenant.cloud.compute
+    volume = storage.create_volume(name="v", size=1)
+    storage.wait_for_status(volume, "available", wait=30)
+    compute.create_volume_attachment(server, volume_id=volume.id)
+    by_id = f"/dev/disk/by-id/virtio-{volume.id[:20]}"
+    tenant.until(lambda: tenant.inside(server, f"ls {by_id} || true"))
+    storage.wait_for_status(volume, "in-use", wait=30)
+    tenant.inside(server, f"mkfs.ext4 -q {by_id} && mkdir -p /var/v && mount {by_id} /var/v && echo kept > /var/v/f")
+    session = storage.default_microversion, "3.42"
+    storage.default_microversion = session[1]
+    storage.extend_volume(volume, 2)
+    tenant.until(lambda: tenant.inside(server, f"blockdev --getsize64 {by_id}") == str(2 * 2**30), 60)
+    tenant.inside(server, "umount /var/v")
+    storage.wait_for_status(volume, "in-use", wait=30)
+    compute.delete_volume_attachment(server, volume)
+    tenant.until(lambda: storage.get_volume(volume.id).status == "available", 60)
+    assert tenant.inside(server, f"ls /dev/vdb {by_id} 2>/dev/null || true") == ""
+    assert [path for path in (tenant.home.state / "volumes").iterdir() if loops.devices(path)] == []
+    storage.delete_volume(volume)
+    storage.wait_for_delete(volume, wait=30)
+
+
+def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
+    before = tenant.pid(server)
+    tenant.home.moorage("cloud", "restart", "nova")
+    assert tenant.pid(server) == before
+    assert tenant.status(server) == "ACTIVE"
+    os.kill(before or 0, signal.SIGKILL)
+    tenant.become(server, "SHUTOFF", timeout=10)
+    tenant.cloud.compute.start_server(server)
+    tenant.become(server, "ACTIVE")
+    tenant.booted(server)
+
+
+def test_rebuild_begins_anew_under_the_same_name(tenant: Tenant, server: Any, image: Any) -> None:
+    (port,) = tenant.cloud.network.ports(device_id=server.id)
+    tenant.cloud.compute.rebuild_server(server, image=image.id, name="try-1")
+    tenant.until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None, 60)
+    tenant.booted(server)
+    assert tenant.inside(server, "ls /var/kept 2>/dev/null || true") == ""
+    assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
+
+
+def test_an_image_that_is_no_squashfs_is_told_and_leaves_nothing(tenant: Tenant, network: Any, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"noise" * 1000)
+    image = upload(tenant, "noise", tmp_path / "noise")
+    server = tenant.server(image, network)
+    tenant.become(server, "ERROR")
+    fault = tenant.cloud.compute.get_server(server.id).fault["message"]
+    assert "is not a squashfs" in fault
+    assert not (tenant.machines / server.id).exists()
+    tenant.delete(server)
+    tenant.cloud.image.delete_image(image)
+
+
+def test_what_is_deleted_leaves_nothing(tenant: Tenant, image: Any, network: Any) -> None:
+    server = tenant.server(image, network)
+    tenant.become(server, "ACTIVE")
+    machine = tenant.machine(server)
+    pid = life.pid(machine)
+    tenant.delete(server)
+    assert not machine.path.exists()
+    assert not Path(f"/proc/{pid}").exists()
+    assert not Path(f"/run/netns/{machine.namespace}").exists()
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{machine.id}"))
+    assert loops.devices(machine.disk_file) == []
+    assert machine.id not in Path("/proc/self/mountinfo").read_text()
+    assert subprocess.run(["ip", "link", "show", machine.nics[0].tap], check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+def test_a_build_that_nova_died_in_ends(tenant: Tenant, image: Any, network: Any, pause: float) -> None:
+    """Well or in an error, but not never: who asked can ask again. One server, not one in each of two cells."""
+    nova = tenant.home.programs()["nova"]["pid"]
+    made = tenant.server(image, network)
+    time.sleep(pause)
+    os.kill(nova, signal.SIGKILL)
+    tenant.until(lambda: tenant.status_if_up(made) in ("ACTIVE", "ERROR"), timeout=60)
+    tenant.delete(made)
+    assert [server.id for server in tenant.cloud.compute.servers()] == []

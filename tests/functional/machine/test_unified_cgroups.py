@@ -1,0 +1,123 @@
+"""Hosts with cgroup v2 alone, as most are: a small virtual machine with Debian's kernel is one.
+
+It is emulated in software, so that it runs anywhere; its kernel and modules come from Debian's archive, once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from outside import outside
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
+
+MODULES = ("virtio_pci", "virtio_blk", "squashfs", "ext4", "loop", "overlay", "fuse")
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[2] / "src" / "moorage"
+LIMIT = 240
+"""Seconds that the virtual machine may take."""
+INIT = """#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /root
+/bin/busybox mount -t devtmpfs dev /dev
+for module in /modules/*; do /bin/busybox insmod $module || echo "no $module"; done
+/bin/busybox mount -t squashfs -o ro /dev/vda /root || exec /bin/busybox poweroff -f
+/bin/busybox mount -t ext4 /dev/vdb /root/mnt
+/bin/busybox mount -t proc proc /root/proc
+/bin/busybox mount -t sysfs sys /root/sys
+/bin/busybox mount --move /dev /root/dev
+exec /bin/busybox switch_root /root /usr/bin/python3 /mnt/guest.py
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Path:
+    """A folder with Debian's `vmlinuz` and its modules, unpacked once into the cache."""
+    cache = Path(os.environ.get("MOORAGE_CACHE", "~/.cache/moorage")).expanduser() / "test-kernel"
+    if not (cache / "vmlinuz").exists():
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(parents=True)
+        run("chmod", "755", str(cache))
+        depends = run("apt-cache", "depends", "linux-image-amd64")
+        package = next(line.split()[-1] for line in depends.splitlines() if "Depends: linux-image" in line)
+        run(*outside("apt-get", "-o", "APT::Sandbox::User=root", "download", package), cwd=cache)
+        archive = next(cache.glob("*.deb"))
+        run("dpkg-deb", "--extract", str(archive), str(cache))
+        archive.unlink()
+        version = next((cache / "lib/modules").iterdir()).name
+        run("depmod", "--basedir", str(cache), version)
+        (cache / f"boot/vmlinuz-{version}").rename(cache / "vmlinuz")
+    return cache
+
+
+def run(*words: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+def modules(kernel: Path) -> list[Path]:
+    """The files of our modules and of those they need, in the order in which they load."""
+    version = next((kernel / "lib/modules").iterdir()).name
+    files: list[Path] = []
+    for name in MODULES:
+        shown = run("modprobe", "--dirname", str(kernel), "--set-version", version, "--show-depends", name)
+        for line in shown.splitlines():
+            kind, _, path = line.partition(" ")
+            if kind == "insmod" and Path(path.strip()) not in files:
+                files.append(Path(path.strip()))
+    return files
+
+
+def cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
+    """An archive in the `newc` format, as the kernel unpacks it (initramfs buffer format): name, mode, content."""
+    archive = bytearray()
+    for number, (name, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], start=1):
+        fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+        archive += b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+        archive += bytes(-len(archive) % 4) + data
+        archive += bytes(-len(archive) % 4)
+    return bytes(archive)
+
+
+def initramfs(kernel: Path) -> bytes:
+    folder, program = 0o040755, 0o100755
+    entries = [("bin", folder, b""), ("modules", folder, b""), ("init", program, INIT.encode())]
+    entries.append(("bin/busybox", program, Path("/bin/busybox").read_bytes()))
+    for number, file in enumerate(modules(kernel)):
+        entries.append((f"modules/{number:02}-{file.name}", program, file.read_bytes()))
+    return cpio(entries)
+
+
+def disk(folder: Path, image: Path) -> Path:
+    """What the guest works on: our sources, its own program, the image, and room for a machine's disk."""
+    tree = folder / "tree"
+    for part in ("host", "local/machine", "model"):
+        shutil.copytree(SOURCES / part, tree / "src/moorage" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("__init__.py", "local/__init__.py"):
+        shutil.copy(SOURCES / file, tree / "src/moorage" / file)
+    shutil.copy(HERE / "guest.py", tree)
+    (tree / "machines").mkdir()
+    shutil.copy(image, tree / "machines/image.squashfs")
+    made = folder / "disk.ext4"
+    run("mkfs.ext4", "-q", "-d", str(tree), str(made), "2G")
+    return made
+
+
+def test_a_machine_on_a_host_with_cgroup_v2(tmp_path: Path, kernel: Path, root_image: Path) -> None:
+    (tmp_path / "initramfs").write_bytes(initramfs(kernel))
+    drives = [f"file={root_image},read-only=on", f"file={disk(tmp_path, root_image)}"]
+    options = [word for drive in drives for word in ("-drive", f"if=virtio,format=raw,{drive}")]
+    command = [
+        *("qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1024"),
+        *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),
+        *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(tmp_path / "initramfs"), *options),
+        *("-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False)
+    print(done.stdout[-4000:])
+    assert "PASSED" in done.stdout, f"{done.stdout[-3000:]}\n{done.stderr}"

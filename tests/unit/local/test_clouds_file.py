@@ -1,0 +1,106 @@
+"""clouds.yaml belongs to the user: ours come and go, all else stays as it was."""
+
+import pytest
+import yaml
+
+from moorage.local import clouds
+from moorage.local.secrets import ensure
+from moorage.model.errors import BadInput
+
+pytestmark = pytest.mark.unit
+
+WANTED = {"moorage": {"auth": {"username": "moorage"}}, "moorage-admin": {"auth": {"username": "admin"}}}
+NAMES = tuple(WANTED)
+
+THEIRS = """\
+# my clouds
+clouds:
+  # the one at work
+  work:
+    auth:
+      auth_url: https://example.org:5000/v3   # behind the proxy
+    verify: false
+
+  home: {auth: {auth_url: http://10.0.0.1}}
+cache:
+  expiration_time: 60  # seconds
+"""
+
+
+def merged(text: str) -> dict:
+    return yaml.safe_load(clouds.merge(text, WANTED, NAMES))
+
+
+def test_a_new_file_has_our_entries_alone():
+    assert merged("") == {"clouds": WANTED}
+
+
+def test_others_keep_every_line_and_comment():
+    text = clouds.merge(THEIRS, WANTED, NAMES)
+    assert all(line in text.splitlines() for line in THEIRS.splitlines())
+    assert set(yaml.safe_load(text)["clouds"]) == {"moorage", "moorage-admin", "work", "home"}
+    assert yaml.safe_load(text)["cache"] == {"expiration_time": 60}
+
+
+def test_merging_twice_changes_nothing_more():
+    once = clouds.merge(THEIRS, WANTED, NAMES)
+    assert clouds.merge(once, WANTED, NAMES) == once
+
+
+def test_our_old_entries_are_replaced():
+    old = clouds.merge(THEIRS, {"moorage": {"auth": {"username": "old"}}}, NAMES)
+    assert merged(old)["clouds"]["moorage"] == WANTED["moorage"]
+
+
+def test_taking_ours_out_gives_the_file_back():
+    assert clouds.merge(clouds.merge(THEIRS, WANTED, NAMES), {}, NAMES) == THEIRS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clouds: {work: {region_name: a}}\n",
+        "clouds: {}\n",
+        "clouds:\n",
+        "cache: {}\n",
+        "{clouds: {work: {a: 1}, moorage: {b: 2}}, cache: {c: 3}}\n",
+        "clouds:\n    'moorage':\n        auth: {a: 1}\n    work:\n        b: 2\n",
+        "# only a comment\n",
+        "clouds:\n  moorage:\n    auth: {a: 1}",
+    ],
+)
+def test_every_layout_means_the_same_afterwards(text):
+    before = yaml.safe_load(text) or {}
+    after = merged(text)
+    assert after["clouds"] == {
+        **{k: v for k, v in (before.get("clouds") or {}).items() if k not in NAMES},
+        **WANTED,
+    }
+    assert {k: v for k, v in after.items() if k != "clouds"} == {k: v for k, v in before.items() if k != "clouds"}
+
+
+@pytest.mark.parametrize("text", ["clouds: [", "clouds: 3\n", "- a\n", "just words\n"])
+def test_what_is_no_clouds_file_is_refused_and_left(text, tmp_path):
+    file = tmp_path / "clouds.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput):
+        clouds.write(file, ensure(tmp_path / "secrets"))
+    assert file.read_text() == text
+
+
+def test_the_file_is_private_and_goes_when_empty(tmp_path):
+    file = tmp_path / "openstack" / "clouds.yaml"
+    clouds.write(file, ensure(tmp_path / "secrets"))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert set(yaml.safe_load(file.read_text())["clouds"]) == {"moorage", "moorage-admin"}
+    clouds.remove(file)
+    assert not file.exists()
+    clouds.remove(file)
+
+
+def test_removing_leaves_the_others(tmp_path):
+    file = tmp_path / "clouds.yaml"
+    file.write_text(THEIRS)
+    clouds.write(file, ensure(tmp_path / "secrets"))
+    clouds.remove(file)
+    assert file.read_text() == THEIRS

@@ -1,0 +1,12 @@
+import pytest
+
+from moorage.local.projects.heat.threads import FIRST_PAUSE, LONGEST_PAUSE, pause
+
+pytestmark = pytest.mark.unit
+
+
+def test_heat_looks_soon_and_then_more_seldom():
+    pauses = [pause(looked) for looked in range(1, 20)]
+    assert pauses[0] == FIRST_PAUSE
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE <= 1

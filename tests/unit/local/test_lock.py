@@ -1,0 +1,60 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from moorage.local.lock import exclusive
+from moorage.model.errors import Conflict
+
+pytestmark = pytest.mark.unit
+
+HOLDER = """
+import sys
+from pathlib import Path
+from moorage.local.lock import exclusive
+with exclusive(Path(sys.argv[1]), print, "busy"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock until its input ends; yields (lock, process)."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield tmp_path / "lock", process
+        process.kill()
+
+
+def test_the_second_waits_and_says_why(holder):
+    lock, process = holder
+    said = []
+
+    def report(text):
+        said.append(text)
+        process.stdin.close()
+
+    with exclusive(lock, report, "somebody is at it"):
+        pass
+    assert said[0] == "waiting: somebody is at it"
+
+
+def test_the_second_gives_up_after_its_time(holder):
+    lock, _ = holder
+    with (
+        pytest.raises(Conflict, match="somebody is at it"),
+        exclusive(lock, lambda text: None, "somebody is at it", timeout=0.1),
+    ):
+        pass
+
+
+def test_a_killed_holder_leaves_no_lock(holder):
+    lock, process = holder
+    process.kill()
+    started = time.monotonic()
+    with exclusive(lock, lambda text: None, "busy"):
+        pass
+    assert time.monotonic() - started < 10

@@ -1,0 +1,94 @@
+"""Seeding a cloud that is empty, half seeded, or complete already."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from moorage.local import seed
+from moorage.local.secrets import ensure
+from moorage.local.services import SERVICES
+
+pytestmark = pytest.mark.unit
+
+
+class MemoryCloud:
+    """Collections of documents behind paths, as the APIs of OpenStack have them; stands in for a Session."""
+
+    project_id = "admin-project"
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[dict[str, Any]]] = {}
+        self.grants: set[str] = set()
+        self.writes = 0
+
+    def request(self, method: str, type: str, path: str, body: Any = None) -> Any:
+        split = urlsplit(path)
+        collection = split.path.rsplit("/", 1)[-1]
+        collection = {"types": "volume_types"}.get(collection, collection)
+        if method == "PUT":
+            self.writes += split.path not in self.grants
+            self.grants.add(split.path)
+            return None
+        documents = self.kept.setdefault(collection, [])
+        if method == "GET":
+            wanted = dict(parse_qsl(split.query))
+            return {collection: [d for d in documents if all(d.get(k) == v for k, v in wanted.items())]}
+        assert method == "POST"
+        self.writes += 1
+        (noun, document), *_ = body.items()
+        made = {"subnets": [], **document, "id": f"{noun}-{len(documents)}"}
+        documents.append(made)
+        if noun == "subnet":
+            self.kept["networks"][0]["subnets"].append(made["id"])
+        return {noun: made}
+
+
+@pytest.fixture
+def cloud():
+    memory = MemoryCloud()
+    memory.kept["roles"] = [{"name": n, "id": f"role-{n}"} for n in ("admin", "member", "reader", "service")]
+    return memory
+
+
+def everything(memory: MemoryCloud, kept) -> None:
+    seed.Identity(memory, kept).seed()
+    seed.seed_flavors(memory)
+    seed.seed_network(memory)
+    seed.seed_volume_type(memory)
+
+
+def test_an_empty_cloud_gets_every_user_and_endpoint(cloud, tmp_path):
+    everything(cloud, ensure(tmp_path / "secrets"))
+    users = {user["name"] for user in cloud.kept["users"]}
+    assert users >= {entry.name for entry in SERVICES} | {"moorage", "heat_domain_admin"}
+    assert len(cloud.kept["endpoints"]) == 3 * len(SERVICES)
+    assert {flavor["name"] for flavor in cloud.kept["flavors"]} == {"m1.small", "m1.node", "m1.large"}
+    assert cloud.kept["subnets"][0]["gateway_ip"] == "172.24.4.1"
+
+
+def test_seeding_again_writes_nothing(cloud, tmp_path):
+    kept = ensure(tmp_path / "secrets")
+    everything(cloud, kept)
+    before = cloud.writes
+    everything(cloud, kept)
+    assert cloud.writes == before
+
+
+def test_an_interrupted_seeding_is_completed(cloud, tmp_path):
+    kept = ensure(tmp_path / "secrets")
+    everything(cloud, kept)
+    cloud.kept["users"] = [user for user in cloud.kept["users"] if user["name"] != "moorage"]
+    cloud.kept["endpoints"] = cloud.kept["endpoints"][:-1]
+    everything(cloud, kept)
+    assert [user["name"] for user in cloud.kept["users"]].count("moorage") == 1
+    assert len(cloud.kept["endpoints"]) == 3 * len(SERVICES)
+
+
+def test_the_tenant_gets_no_administrative_role(cloud, tmp_path):
+    everything(cloud, ensure(tmp_path / "secrets"))
+    tenant = next(user["id"] for user in cloud.kept["users"] if user["name"] == "moorage")
+    roles = {match[1] for path in cloud.grants if (match := re.search(rf"users/{tenant}/roles/(.*)", path))}
+    assert "role-admin" not in roles
+    assert {"role-member", "role-reader"} <= roles

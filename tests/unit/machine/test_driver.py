@@ -1,0 +1,46 @@
+"""Nova's driver: it can be called as Nova calls it, and reports what placement can count on."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.filterwarnings("ignore"),  # Nova's, as it is imported
+]
+
+
+@pytest.fixture(scope="module")
+def module() -> Any:
+    pytest.importorskip("nova", reason="the extra `local` is not installed")
+    from moorage.local.machine import driver
+
+    return driver
+
+
+def test_every_method_takes_what_nova_gives(module: Any) -> None:
+    ours, base = module.MachineDriver, module.driver.ComputeDriver
+    for name, method in vars(ours).items():
+        if name.startswith("_") or not callable(method) or not hasattr(base, name):
+            continue
+        wanted = list(inspect.signature(getattr(base, name)).parameters)
+        given = inspect.signature(method).parameters
+        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in given.values()):
+            continue
+        assert list(given)[: len(wanted)] == wanted, f"{name}{tuple(given)} is called as {name}{tuple(wanted)}"
+
+
+def test_device_names_are_given_in_turn(module: Any) -> None:
+    taken = [SimpleNamespace(device_name=name) for name in ("/dev/vda", "/dev/vdb", None)]
+    assert module.MachineDriver.get_device_name_for_instance(None, None, taken, None) == "/dev/vdc"
+
+
+def test_memory_is_the_hosts(module: Any) -> None:
+    total, used = module._memory()
+    assert 0 < used < total
+    assert str(total // 1024) in Path("/proc/meminfo").read_text()

@@ -1,0 +1,36 @@
+"""The image store: what is used stays, what is not goes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from moorage.local.machine import images
+
+pytestmark = pytest.mark.unit
+
+
+def stored(state: Path, name: str) -> Path:
+    file = state / ".images" / f"{name}.squashfs"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"hsqs")
+    return file
+
+
+def test_an_image_that_a_slot_links_to_stays(tmp_path: Path) -> None:
+    used, unused = stored(tmp_path, "used"), stored(tmp_path, "unused")
+    os.link(used, tmp_path / "slot")
+    images.drop_unused(tmp_path, age=-1)
+    assert used.exists()
+    assert not unused.exists()
+
+
+def test_one_that_was_just_fetched_waits_for_its_machine(tmp_path: Path) -> None:
+    fresh = stored(tmp_path, "fresh")
+    images.drop_unused(tmp_path)
+    assert fresh.exists()
+
+
+def test_one_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+    file = stored(tmp_path, "image")
+    assert images.fetch(None, "image", tmp_path) == file

@@ -1,0 +1,114 @@
+"""What a machine takes of its host and gives back, on a host in memory. The process itself is not started here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moorage.host.memory import MemoryHost
+from moorage.host.port import Group, HostError
+from moorage.local.machine import attach, disks, life
+from moorage.local.machine.spec import Machine, Nic, Volume, load
+
+pytestmark = pytest.mark.unit
+
+NICS = tuple(Nic(f"0000000{n}-aaaa", f"fa:16:3e:00:00:0{n}", 1442, f"eth{n}") for n in range(2))
+
+
+@pytest.fixture
+def host() -> MemoryHost:
+    return MemoryHost()
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    file = tmp_path / "volume"
+    file.touch()
+    return Volume("8f9e0d1c-2b3a-4958-8776-655443322110", str(file), "vdb")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(disks, "make_disk", lambda machine: None)
+    monkeypatch.setattr(life, "_launch", lambda machine: 4711)
+    image = tmp_path / "image"
+    image.touch()
+    made = Machine("m", "m", str(tmp_path / "machines/m"), "12-1", 2, 2048, 10, "moorage", NICS)
+    life.make(made, image, {"openstack/latest/user_data": b"hello"})
+    return made
+
+
+def test_what_is_made_outlives_and_takes_nothing_of_the_host(machine: Machine, host: MemoryHost) -> None:
+    assert (machine.config_drive / "openstack/latest/user_data").read_bytes() == b"hello"
+    assert load(machine.path) == machine
+    assert host.empty
+
+
+def test_a_start_takes_what_the_machine_asks_for(machine: Machine, host: MemoryHost, volume: Volume) -> None:
+    attach.attach_volume(machine, volume, host)
+    assert life.start(load(machine.path), host) == 4711
+    assert host.limits == {Group("moorage", "m"): (2, 2048)}
+    assert host.namespaces() == {"moorage-m"}
+    assert host.ports() == {nic.tap for nic in NICS}
+    assert host.plugged[NICS[0].tap].ids == {
+        "iface-id": NICS[0].port,
+        "attached-mac": NICS[0].mac,
+        "vm-id": "m",
+        "iface-status": "active",
+    }
+    assert host.loops(Path(volume.path))
+
+
+def test_starting_again_takes_nothing_more(machine: Machine, host: MemoryHost) -> None:
+    life.start(machine, host)
+    before = (set(host.cables), host.ports(), host.namespaces())
+    life.start(machine, host)
+    assert (set(host.cables), host.ports(), host.namespaces()) == before
+
+
+def test_a_start_that_failed_can_be_repeated(machine: Machine, host: MemoryHost, tmp_path: Path) -> None:
+    broken = replace(machine, volumes=(Volume("v", str(tmp_path / "missing"), "vdb"),))
+    with pytest.raises(HostError, match="No such file"):
+        life.start(broken, host)
+    (tmp_path / "missing").touch()
+    assert life.start(broken, host) == 4711
+
+
+def test_what_is_removed_leaves_nothing(machine: Machine, host: MemoryHost, volume: Volume) -> None:
+    attach.attach_volume(machine, volume, host)
+    life.start(load(machine.path), host)
+    known = load(machine.path)
+    for _ in range(2):
+        life.remove(known, host)
+        assert host.empty
+        assert not machine.path.exists()
+
+
+def test_a_stop_of_all_keeps_folders_and_plugs(machine: Machine, host: MemoryHost) -> None:
+    life.start(machine, host)
+    life.stop_all(machine.path.parent, host)
+    assert machine.path.exists()
+    assert host.ports() == {nic.tap for nic in NICS}, "the switch goes down by itself; a start plugs anew"
+    host.plugged.clear()
+    assert host.empty
+
+
+def test_an_interface_takes_the_first_free_name(machine: Machine, host: MemoryHost) -> None:
+    attach.detach_nic(machine, NICS[0].port, host)
+    attach.attach_nic(machine, Nic("00000009-aaaa", "fa:16:3e:00:00:09", 1442, ""), host)
+    assert [(nic.name, nic.port) for nic in load(machine.path).nics] == [
+        ("eth1", NICS[1].port),
+        ("eth0", "00000009-aaaa"),
+    ]
+
+
+def test_attaching_twice_and_detaching_twice(machine: Machine, host: MemoryHost, volume: Volume) -> None:
+    for _ in range(2):
+        attach.attach_volume(machine, volume, host)
+        assert load(machine.path).volumes == (volume,)
+    for _ in range(2):
+        attach.detach_volume(machine, volume, host)
+        assert load(machine.path).volumes == ()
+    assert host.empty

@@ -1,0 +1,56 @@
+"""Where a machine's things lie, and how it is kept between one nova-compute and the next."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moorage.local.machine.spec import Machine, Nic, Volume, load, load_all
+
+pytestmark = pytest.mark.unit
+
+NIC = Nic("0d1e2f3a-4b5c-6d7e-8f90-a1b2c3d4e5f6", "fa:16:3e:00:00:01", 1442, "eth0")
+VOLUME = Volume("8f9e0d1c-2b3a-4958-8776-655443322110", "/volumes/v", "vdb")
+
+
+def machine(folder: Path, name: str = "m") -> Machine:
+    return Machine(name, "demo-worker-0", str(folder / name), "12-1", 2, 2048, 10, "moorage", (NIC,), (VOLUME,))
+
+
+def saved(folder: Path, name: str) -> Machine:
+    made = machine(folder, name)
+    made.path.mkdir()
+    made.save()
+    return made
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    assert load(saved(tmp_path, "m").path) == machine(tmp_path)
+
+
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    replace(saved(tmp_path, "m"), nics=()).save()
+    assert load(tmp_path / "m").nics == ()
+
+
+def test_all_machines_are_found_and_nothing_else(tmp_path: Path) -> None:
+    saved(tmp_path, "b")
+    saved(tmp_path, "a")
+    (tmp_path / ".slots").mkdir()
+    (tmp_path / "half-made").mkdir()
+    assert [found.id for found in load_all(tmp_path)] == ["a", "b"]
+
+
+def test_a_folder_without_a_machine_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path)
+
+
+def test_interface_names_fit_the_kernel() -> None:
+    assert NIC.tap == "tap0d1e2f3a-4b"
+    assert len(NIC.tap) <= 15
+
+
+def test_a_volume_has_the_serial_that_virtio_gives_it() -> None:
+    assert VOLUME.serial == "8f9e0d1c-2b3a-4958-8"
+    assert len(VOLUME.serial) == 20

@@ -1,0 +1,81 @@
+"""Who is told, and who is not, when a machine ends. The machines here are plain processes."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moorage.local.machine import life, watch
+from moorage.local.machine.monitor import start_time
+from moorage.local.machine.spec import Machine
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine("m", "m", str(tmp_path), "12-1", 1, 512, 1, "moorage")
+    process = subprocess.Popen(["sleep", "60"])
+    made.process.write_text(json.dumps({"pid": process.pid, "started": start_time(process.pid), "monitor": 1}))
+    yield made
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> tuple[watch.Watch, threading.Event]:
+    monkeypatch.setattr(life, "REBOOT", 0.1)
+    event = threading.Event()
+    return watch.Watch(lambda machine_id: event.set()), event
+
+
+def end(machine: Machine) -> None:
+    subprocess.run(["kill", "-9", str(json.loads(machine.process.read_text())["pid"])], check=True)
+
+
+def test_a_machine_that_ends_by_itself_is_told(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = told
+    watcher.expect(machine)
+    assert not event.wait(0.2)
+    end(machine)
+    assert event.wait(5)
+
+
+def test_one_that_somebody_stopped_is_not(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = told
+    watcher.expect(machine)
+    watcher.forget(machine.id)
+    end(machine)
+    assert not event.wait(0.5)
+
+
+def test_one_that_ended_before_anybody_looked_is_told(
+    machine: Machine, told: tuple[watch.Watch, threading.Event]
+) -> None:
+    watcher, event = told
+    end(machine)
+    watcher.expect(machine)
+    assert event.wait(5)
+
+
+def test_between_the_halves_of_a_reboot_it_still_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    end(machine)
+    once_more = subprocess.Popen(["sleep", "60"])
+    known = {"pid": once_more.pid, "started": start_time(once_more.pid), "monitor": 1}
+    timer = threading.Timer(0.2, machine.process.write_text, [json.dumps(known)])
+    timer.start()
+    assert life.runs(machine)
+    timer.join()
+    once_more.kill()
+    once_more.wait()
+    monkeypatch.setattr(life, "REBOOT", 0.1)
+    assert not life.runs(machine)
+
+
+def test_one_whose_monitor_is_through_does_not_run(machine: Machine) -> None:
+    end(machine)
+    machine.process.unlink()
+    assert not life.runs(machine)
