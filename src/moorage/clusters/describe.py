@@ -1,0 +1,95 @@
+"""A cluster as people look at it, out of what was observed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moorage.cloud.port import Server, Stack
+from moorage.clusters import explain
+from moorage.clusters.parameters import shown
+from moorage.clusters.plan import Kubernetes, Observed
+from moorage.model.cluster import Cluster, ClusterStatus, Node
+
+
+def described(observed: Observed, servers: Sequence[Server]) -> Cluster:
+    """The cluster with its nodes; needs a stack."""
+    stack = observed.stack
+    assert stack is not None
+    nodes = tuple(_node(server, observed.kubernetes) for server in servers)
+    status, reason = _status(observed, stack, servers, nodes)
+    return Cluster(
+        name=stack.name,
+        status=status,
+        reason=reason,
+        api_url=str(stack.outputs.get("api_url") or ""),
+        created_at=stack.created_at,
+        nodes=nodes,
+        parameters=shown(stack),
+    )
+
+
+def brief(stack: Stack) -> Cluster:
+    """What a stack tells by itself, for lists: nodes were not asked."""
+    status = _of_stack(stack.status)
+    reason = explain.failure(stack, ()) if status is ClusterStatus.FAILED else ""
+    return Cluster(stack.name, ClusterStatus.READY if status is None else status, reason, created_at=stack.created_at)
+
+
+def _of_stack(status: str) -> ClusterStatus | None:
+    """The cluster's status as far as the stack decides it; None when the nodes decide."""
+    action, _, state = status.partition("_")
+    if state == "FAILED":
+        return ClusterStatus.FAILED
+    if action == "DELETE":
+        return ClusterStatus.DELETING
+    return ClusterStatus.CREATING if status == "CREATE_IN_PROGRESS" else None
+
+
+def _status(
+    observed: Observed, stack: Stack, servers: Sequence[Server], nodes: Sequence[Node]
+) -> tuple[ClusterStatus, str]:
+    status, asked = _of_stack(stack.status), observed.kubernetes
+    if status is ClusterStatus.FAILED:
+        return status, explain.failure(stack, observed.resources)
+    if status is ClusterStatus.DELETING:
+        return status, explain.removing(observed.resources)
+    well = _unwell(asked, servers, nodes)
+    if status is ClusterStatus.CREATING:
+        wanted = int(stack.parameters.get("workers", 0)) + 1
+        if asked and not well and len(nodes) >= wanted:
+            return ClusterStatus.READY, ""
+        return status, explain.waiting(observed.resources, wanted)
+    if well:
+        return ClusterStatus.DEGRADED, "; ".join(well)
+    if asked is None:
+        return ClusterStatus.UNKNOWN, "the cluster's key is not on this machine, so Kubernetes was not asked"
+    return ClusterStatus.READY, ""
+
+
+def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:
+    faults = explain.server_faults(servers)
+    if asked is None:
+        return faults
+    if asked.away:
+        return [*faults, asked.away]
+    running = {server.name for server in servers if server.status == "ACTIVE"}
+    sick = [f"node {node.name}: {node.reason}" for node in nodes if not node.ready and node.name in running]
+    return [*faults, *sick] + ([] if asked.dns else ["CoreDNS has no running replica"])
+
+
+def _node(server: Server, asked: Kubernetes | None) -> Node:
+    known = {node.name: node for node in asked.nodes} if asked else {}
+    found = known.get(server.name)
+    reason = server.fault
+    if asked and not asked.away and not reason:
+        reason = found.reason if found else "has not joined the cluster"
+    return Node(
+        name=server.name,
+        role=server.metadata.get("moorage_role", ""),
+        group=server.metadata.get("moorage_group", ""),
+        server=server.status,
+        address=server.address,
+        ready=found.ready if found else None,
+        version=found.version if found else "",
+        reason=reason,
+    )

@@ -1,0 +1,127 @@
+"""A stack in a person's words: what is waited for, and what went wrong. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from moorage.cloud.port import Server, Stack, StackResource
+
+SERVER, CONDITION = "OS::Nova::Server", "OS::Heat::WaitCondition"
+CALLED = {
+    "OS::Neutron::Net": "network",
+    "OS::Neutron::Subnet": "subnet",
+    "OS::Neutron::Router": "router",
+    "OS::Neutron::RouterInterface": "router's interface",
+    "OS::Neutron::SecurityGroup": "security group",
+    "OS::Neutron::Port": "port",
+    "OS::Neutron::FloatingIP": "floating IP",
+    "OS::Neutron::FloatingIPAssociation": "floating IP's attachment",
+    SERVER: "server",
+    CONDITION: "first boot",
+    "OS::Heat::WaitConditionHandle": "credential for signalling",
+}
+# What a service that dies while Heat talks to it leaves in a stack; asking again helps.
+PASSING = re.compile(
+    r"went down|unable to establish connection|connectfailure|connection refused|connection aborted|remotedisconnected"
+    r"|messagingtimeout|messagedeliveryfailure|timed out waiting for a reply|\(http 50[0234]\)|internal server error"
+    r"|serviceunavailable|lost connection|gone away|was started anew|can't connect|dbconnectionerror|message: unknown"
+    # Nova, asked to delete a server that it had begun before it died, takes the server's port along.
+    r"|port id \S+ could not be found"
+    # Heat, asking again what a Neutron that died had done already.
+    r"|of subnet (\S+) overlaps with cidr \S+ of subnet \1\b",
+    re.IGNORECASE,
+)
+
+
+def waiting(resources: Sequence[StackResource], nodes: int) -> str:
+    """What a stack that is being made does just now, and what that is for."""
+    ready = _complete(resources, CONDITION)
+    booted = servers_complete(resources)
+    begun = any(resource.type == SERVER and resource.status != "INIT_COMPLETE" for resource in resources)
+    if booted >= nodes:
+        return f"waiting for nodes: {ready} of {nodes} Ready (each boots, starts Kubernetes and says so)"
+    if begun:
+        return f"waiting for Nova: {booted} of {nodes} servers started, {ready} nodes Ready"
+    return "waiting for Neutron: network, router and addresses, which the servers are put on"
+
+
+def servers_complete(resources: Sequence[StackResource]) -> int:
+    """How many servers are made, as Heat has it."""
+    return _complete(resources, SERVER)
+
+
+def removing(resources: Sequence[StackResource]) -> str:
+    """What a stack that is being deleted still holds."""
+    left = [resource for resource in resources if resource.physical_id and resource.type in CALLED]
+    servers = sum(resource.type == SERVER for resource in left)
+    return f"waiting for Heat to delete {servers} servers and {len(left) - servers} other things"
+
+
+def failure(stack: Stack, resources: Sequence[StackResource]) -> str:
+    """The deepest failing resource's own reason, not the words of those that failed because of it."""
+    failed = [resource for resource in resources if resource.status.endswith("_FAILED")]
+    told = [resource for resource in failed if not _cancelled(resource.reason)] or failed
+    if not told:
+        return _own_words(stack.reason) or f"the stack is {stack.status}"
+    deepest = max(told, key=lambda resource: (resource.type == CONDITION, len(resource.path)))
+    return f"{_named(deepest, stack.name)}: {_own_words(deepest.reason)}"
+
+
+def passing(reason: str) -> bool:
+    """Whether a failure came of a service that was away for a moment."""
+    return bool(PASSING.search(reason))
+
+
+def interrupted(reason: str) -> bool:
+    """Whether nothing failed, but one update of the stack made way for another."""
+    return reason.endswith("cancelled")
+
+
+def server_faults(servers: Sequence[Server]) -> list[str]:
+    """What Nova says of servers that do not run."""
+    return [
+        f"server {server.name} is {server.status}" + (f": {server.fault}" if server.fault else "")
+        for server in servers
+        if server.status not in ("ACTIVE", "BUILD")
+    ]
+
+
+def _complete(resources: Sequence[StackResource], kind: str) -> int:
+    return sum(resource.type == kind and resource.status.endswith("_COMPLETE") for resource in _begun(resources))
+
+
+def _begun(resources: Sequence[StackResource]) -> list[StackResource]:
+    return [resource for resource in resources if not resource.status.startswith("INIT")]
+
+
+def _cancelled(reason: str) -> bool:
+    return not reason or "aborted" in reason or "cancelled" in reason
+
+
+def _named(resource: StackResource, cluster: str) -> str:
+    """A resource as people call it: "node demo-default-worker-1", "router of demo"."""
+    kind = CALLED.get(resource.type, resource.type)
+    if resource.type in (SERVER, CONDITION):
+        index = next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
+        return f"{'node' if resource.type == CONDITION else 'server'} " + (
+            f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
+        )
+    return f"{kind} of {cluster}"
+
+
+def _own_words(reason: str) -> str:
+    """A reason without Heat's wrapping: "Resource CREATE failed: WaitConditionFailure: resources.a: why" is "why"."""
+    text = " ".join(reason.split())
+    text = re.sub(r"^Resource (CREATE|DELETE|UPDATE) failed: ", "", text)
+    text = re.sub(r"^(\w+): (?=resources\.|\S)", _unless_telling, text)
+    text = re.sub(r"^(resources\.[\w.-]+: )+", "", text)
+    if re.fullmatch(r"\d+ of \d+ received.*", text):
+        return "it said nothing within its time; its console may tell why (openstack console log show)"
+    return text
+
+
+def _unless_telling(match: re.Match[str]) -> str:
+    """Drop an exception's class name, keep a word that is the message's own."""
+    word = match.group(1)
+    return "" if re.fullmatch(r"[A-Z]\w*[a-z][A-Z]\w*|[A-Z]\w+(Error|Client)|Conflict|Error", word) else match.group(0)

@@ -1,0 +1,92 @@
+"""A cluster's entry in a kubeconfig file, beside what others put there."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from moorage.kube.port import KubeAccess
+from moorage.model.errors import BadInput, Failed
+
+SECTIONS = ("clusters", "users", "contexts")
+
+
+def default_path(environment: Mapping[str, str]) -> Path:
+    """The file that kubectl writes to: the first of KUBECONFIG, or ~/.kube/config."""
+    first = environment.get("KUBECONFIG", "").split(os.pathsep)[0]
+    return Path(first) if first else Path(environment.get("HOME", "/root")) / ".kube" / "config"
+
+
+def alone(name: str, access: KubeAccess) -> dict[str, Any]:
+    """A kubeconfig that holds this cluster only."""
+    return merged({}, name, access)
+
+
+def merged(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str, Any]:
+    """`there` with the cluster's entries replaced or added, and its context the current one."""
+    entry = entry_name(name)
+    made = {
+        "clusters": {"cluster": {"server": access.url, "certificate-authority-data": _data(access.ca)}},
+        "users": {"user": {"client-certificate-data": _data(access.certificate), "client-key-data": _data(access.key)}},
+        "contexts": {"context": {"cluster": entry, "user": entry}},
+    }
+    result = {"apiVersion": "v1", "kind": "Config", **there}
+    for section in SECTIONS:
+        others = [item for item in there.get(section) or [] if item.get("name") != entry]
+        result[section] = [*others, {"name": entry, **made[section]}]
+    return {**result, "current-context": entry}
+
+
+def without(there: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`there` without the cluster's entries; a current context that was its is unset."""
+    entry, result = entry_name(name), dict(there)
+    for section in SECTIONS:
+        if section in there:
+            result[section] = [item for item in there[section] or [] if item.get("name") != entry]
+    if there.get("current-context") == entry:
+        result["current-context"] = ""
+    return result
+
+
+def entry_name(name: str) -> str:
+    """What the cluster, its user and its context are called in the file."""
+    return f"moorage-{name}"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file as a mapping, empty when there is none; BadInput when it is not a kubeconfig."""
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text()) if path.exists() else None
+    except (yaml.YAMLError, OSError) as error:
+        raise BadInput(f"{path} cannot be read as a kubeconfig: {error}", "mend it, or use --print") from error
+    if loaded is not None and not isinstance(loaded, dict):
+        raise BadInput(f"{path} is not a kubeconfig", "mend it, or use --print")
+    return loaded or {}
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the file at once (never half), mode 0600."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text(content))
+        fresh.replace(path.resolve())
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise Failed(f"cannot write {path}: {error.strerror}", "give write access, or use --print") from error
+
+
+def text(content: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(content), sort_keys=False)
+
+
+def _data(pem: str) -> str:
+    return b64encode(pem.encode()).decode()

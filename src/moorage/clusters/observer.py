@@ -1,0 +1,88 @@
+"""Look at one cluster: its stack, its key on this machine, its Kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from moorage.cloud.port import Cloud, Stack, StackResource
+from moorage.clusters import keys
+from moorage.clusters.explain import CONDITION
+from moorage.clusters.keys import KeyStore
+from moorage.clusters.parameters import CLUSTER_TAG
+from moorage.clusters.plan import Kubernetes, Observed
+from moorage.kube.port import Kube, KubeAccess
+from moorage.model.errors import CloudUnreachable, Conflict
+
+ConnectKube = Callable[[KubeAccess], Kube]
+DNS = ("kube-system", "coredns")
+
+
+@dataclass
+class Observer:
+    """Looks as often as asked; keeps its connection to Kubernetes between looks."""
+
+    cloud: Cloud
+    connect_kube: ConnectKube
+    keys: KeyStore
+    name: str
+    _kube: Kube | None = field(default=None, init=False)
+    _made_for: str = field(default="", init=False)
+
+    def look(self, *, kubernetes: bool = True) -> Observed:
+        """One look; raises CloudUnreachable when OpenStack does not answer (Kubernetes' silence is a result)."""
+        stack = self.cloud.stack(self.name)
+        if stack is None:
+            return Observed(None, key=self.keys.key(self.name) is not None)
+        if CLUSTER_TAG not in stack.tags:
+            raise Conflict(
+                f"the Heat stack {self.name!r} is not a cluster of Moorage (it lacks the tag {CLUSTER_TAG})",
+                "choose another name; we leave that stack alone",
+            )
+        resources = () if stack.status.endswith("_COMPLETE") else tuple(self.cloud.resources(stack))
+        key = self._has_key(stack)
+        ask = kubernetes and key and _has_certificates(stack, resources)
+        return Observed(stack, resources, key, self._ask(stack) if ask else None)
+
+    def access(self, stack: Stack) -> KubeAccess | None:
+        """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
+        key = self.keys.key(self.name)
+        full = self.cloud.stack(stack.id, outputs=True)
+        outputs = full.outputs if full else {}
+        if not (key and outputs.get("ca_certificate") and outputs.get("client_certificate")):
+            return None
+        return KubeAccess(
+            str(outputs["api_url"]), str(outputs["ca_certificate"]), str(outputs["client_certificate"]), key
+        )
+
+    def close(self) -> None:
+        if self._kube is not None:
+            self._kube.close()
+            self._kube = None
+
+    def _has_key(self, stack: Stack) -> bool:
+        key, request = self.keys.key(self.name), stack.parameters.get("client_csr")
+        return bool(key and request and keys.belongs(key, str(request)))
+
+    def _ask(self, stack: Stack) -> Kubernetes:
+        if self._kube is None or self._made_for != stack.id:
+            access = self.access(stack)
+            if access is None:
+                return Kubernetes(away="the control plane has not handed out its certificates")
+            self.close()
+            self._kube, self._made_for = self.connect_kube(access), stack.id
+        try:
+            nodes = self._kube.nodes()
+            return Kubernetes(nodes, self._kube.available(*DNS))
+        except CloudUnreachable as error:
+            return Kubernetes(away=error.message)
+
+
+def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> bool:
+    """Whether the control plane has said that it is ready: its certificates came with that."""
+    if stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_FAILED"):
+        return True
+    return stack.status == "CREATE_IN_PROGRESS" and any(
+        resource.type == CONDITION and resource.status == "CREATE_COMPLETE" and len(resource.path) == 1
+        for resource in resources
+    )

@@ -1,0 +1,112 @@
+"""A cluster's specification as a stack's parameters, and back."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from moorage.cloud.port import Stack, StackRequest
+from moorage.model.cluster import ClusterSpec
+
+TAGS = ("moorage", "moorage-cluster")
+CLUSTER_TAG = "moorage-cluster"
+# What the user chose, and may not change by a second `create`; the key and the token are not among it.
+CHOICES = (
+    "image",
+    "flavor",
+    "worker_flavor",
+    "workers",
+    "external_network",
+    "node_cidr",
+    "pod_cidr",
+    "service_cidr",
+    "flannel_backend",
+    "node_port_cidr",
+    "dns_nameservers",
+    "registry_mirrors",
+)
+
+
+def stack_request(spec: ClusterSpec, image: str, signing_request: str, ready_timeout: int) -> StackRequest:
+    """The stack that makes the cluster. `image` is the one that was chosen; `ready_timeout` in seconds."""
+    parameters = {
+        **choices(spec, image),
+        "client_csr": signing_request,
+        "bootstrap_token": bootstrap_token(),
+        "ready_timeout": ready_timeout,
+        "signal_timeout": ready_timeout + 120,
+    }
+    nested = {name: template(name) for name in ("node-group.yaml", "node.yaml")}
+    minutes = -(-(ready_timeout + 600) // 60)
+    return StackRequest(spec.name, template("cluster.yaml"), nested, parameters, TAGS, minutes)
+
+
+def choices(spec: ClusterSpec, image: str) -> dict[str, Any]:
+    """The stack's parameters that the user chose."""
+    return {
+        "image": image,
+        "flavor": spec.flavor,
+        "worker_flavor": spec.flavor_of_workers,
+        "workers": spec.workers,
+        "external_network": spec.external_network,
+        "node_cidr": spec.node_cidr,
+        "pod_cidr": spec.pod_cidr,
+        "service_cidr": spec.service_cidr,
+        "flannel_backend": spec.flannel_backend,
+        "node_port_cidr": spec.node_port_cidr,
+        "dns_nameservers": ",".join(spec.dns_nameservers),
+        "registry_mirrors": dict(spec.registry_mirrors),
+    }
+
+
+def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
+    """What differs between what is asked for and what the stack was made with, as "workers 2, not 3".
+
+    A specification that names no image agrees with any.
+    """
+    wanted = choices(spec, spec.image or str(stack.parameters.get("image", "")))
+    return [
+        f"{name} {_told(there)}, not {_told(asked)}"
+        for name, asked in wanted.items()
+        if (there := stack.parameters.get(name)) is not None and _plain(there) != _plain(asked)
+    ]
+
+
+def shown(stack: Stack) -> dict[str, str]:
+    """The choices that a stack was made with, as text."""
+    return {name: _told(stack.parameters[name]) for name in CHOICES if name in stack.parameters}
+
+
+def template(name: str) -> str:
+    """Text of one of the HOT files."""
+    return (files("moorage.clusters") / "templates" / name).read_text()
+
+
+def bootstrap_token() -> str:
+    """A fresh token in Kubernetes' form, `[a-z0-9]{6}.[a-z0-9]{16}`."""
+    letters = string.ascii_lowercase + string.digits
+    return ".".join("".join(secrets.choice(letters) for _ in range(length)) for length in (6, 16))
+
+
+def _plain(value: Any) -> Any:
+    """A parameter's value whichever way Heat writes it: lists and maps come back as text."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    text = str(value).strip()
+    if text[:1] in "[{" and text[:1]:
+        try:
+            return _plain(json.loads(text))
+        except ValueError:
+            return text
+    return text
+
+
+def _told(value: Any) -> str:
+    plain = _plain(value)
+    return json.dumps(plain) if isinstance(plain, dict) else str(plain) or "(none)"

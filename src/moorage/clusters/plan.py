@@ -1,0 +1,192 @@
+"""What comes next in a cluster's life. Pure: from what is wanted and what was observed to one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moorage.cloud.port import Stack, StackResource
+from moorage.clusters import explain
+from moorage.clusters.parameters import differences
+from moorage.kube.port import KubeNode
+from moorage.model.cluster import ClusterSpec
+
+ATTEMPTS = 3  # how often a stack is made, or its deletion asked for, before we give up
+STILL, STILL_AFTER_SILENCE = 300.0, 20.0
+"""Seconds without a change after which Heat is asked to go on: always, and when it did not answer in between. An engine
+that died forgets what it was at; one that lives and waits would rather not be disturbed."""
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """What the cluster's own API said; `away` is why it could not be asked, or empty."""
+
+    nodes: Sequence[KubeNode] = ()
+    dns: bool = False
+    away: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One look at everything. `key` says whether this machine has the client's key for this very stack;
+    `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
+    the same picture, `silent` whether it did not answer meanwhile."""
+
+    stack: Stack | None
+    resources: Sequence[StackResource] = ()
+    key: bool = False
+    kubernetes: Kubernetes | None = None
+    still: float = 0.0
+    silent: bool = False
+
+    @property
+    def stuck(self) -> bool:
+        return self.still >= (STILL_AFTER_SILENCE if self.silent else STILL)
+
+
+@dataclass(frozen=True)
+class CreateStack:
+    """Make the client's private key if this machine has none, and ask Heat for the stack."""
+
+
+@dataclass(frozen=True)
+class DeleteStack:
+    """Ask Heat to delete the stack; `why` is for the person who watches."""
+
+    stack: Stack
+    why: str
+
+
+@dataclass(frozen=True)
+class ResumeStack:
+    """Ask Heat to take up again what it has let lie."""
+
+    stack: Stack
+    why: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do but to look again soon."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """The name is taken by a cluster that was asked for differently."""
+
+    differences: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Fail:
+    """It did not work, and trying again would not help."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ForgetKey:
+    """The stack is gone: prove that nothing else is left, and drop the key."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Observed is wanted; `note` says what could not be checked."""
+
+    note: str = ""
+
+
+Step = CreateStack | DeleteStack | ResumeStack | Wait | Refuse | Fail | ForgetKey | Done
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How often this run did what may not be done forever."""
+
+    creations: int = 0
+    deletions: int = 0
+    resumptions: int = 0
+
+
+def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
+    """The next step to a cluster that is made and well."""
+    stack = observed.stack
+    if stack is None:
+        return CreateStack()
+    action, _, state = stack.status.partition("_")
+    if action == "DELETE":
+        return _former(stack, observed, tried)
+    if different := differences(spec, stack):
+        return Refuse(different)
+    if state == "IN_PROGRESS":
+        return _under_way(spec, stack, observed)
+    if state == "FAILED":
+        return _failed(stack, observed, tried)
+    return _settled(spec, observed)
+
+
+def _former(stack: Stack, observed: Observed, tried: Tried) -> Step:
+    """The name's former stack is on its way out."""
+    if stack.status == "DELETE_FAILED":
+        return to_delete(observed, tried)
+    return Wait(f"the former {stack.name} is being deleted: {explain.removing(observed.resources)}")
+
+
+def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
+    reason = explain.failure(stack, observed.resources)
+    if tried.resumptions < ATTEMPTS and explain.interrupted(reason):
+        if observed.still < STILL_AFTER_SILENCE:
+            return Wait("Heat broke off; it may go on by itself")
+        return ResumeStack(stack, "Heat broke off: asking it to go on")
+    if tried.creations >= ATTEMPTS:
+        return Fail(reason)
+    if explain.passing(f"{stack.reason} {reason}"):
+        return DeleteStack(stack, f"a service was away for a moment ({reason}): making it anew")
+    if tried.resumptions:  # Heat stumbled over what it had half done before
+        return DeleteStack(stack, f"Heat could not go on ({reason}): making it anew")
+    return Fail(reason)
+
+
+def _under_way(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
+    """Kubernetes may be well before Heat has noticed: what is left then is Heat's own bookkeeping.
+
+    Not so while a server is not complete: Nova may call it failed although it runs, and Heat make another.
+    """
+    served = explain.servers_complete(observed.resources) >= spec.nodes
+    if served and observed.key and observed.kubernetes and isinstance(_settled(spec, observed), Done):
+        return Done()
+    if observed.stuck:
+        return ResumeStack(stack, f"Heat has shown no change for {observed.still:.0f} s: asking it to go on")
+    return Wait(explain.waiting(observed.resources, spec.nodes))
+
+
+def _settled(spec: ClusterSpec, observed: Observed) -> Step:
+    if not observed.key:
+        return Done("the stack is complete; the private key is on another machine, so Kubernetes was not asked")
+    asked = observed.kubernetes
+    if asked is None or asked.away:
+        return Wait(f"waiting for the Kubernetes API: {asked.away if asked else 'not asked yet'}")
+    missing = [f"{node.name}: {node.reason}" for node in asked.nodes if not node.ready]
+    if len(asked.nodes) < spec.nodes or missing:
+        ready = sum(node.ready for node in asked.nodes)
+        return Wait(f"waiting for nodes: {ready} of {spec.nodes} Ready" + "".join(f"; {text}" for text in missing[:1]))
+    return Done() if asked.dns else Wait("waiting for CoreDNS, by which pods find Services")
+
+
+def to_delete(observed: Observed, tried: Tried) -> Step:
+    """The next step to nothing left."""
+    stack = observed.stack
+    if stack is None:
+        return ForgetKey()
+    if stack.status == "DELETE_IN_PROGRESS":
+        if observed.stuck:
+            return DeleteStack(stack, f"Heat has shown no change for {observed.still:.0f} s: asking it again")
+        return Wait(explain.removing(observed.resources))
+    if stack.status == "DELETE_FAILED":
+        reason = explain.failure(stack, observed.resources)
+        if tried.deletions >= ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
+            return Fail(reason)
+        return DeleteStack(stack, f"deletion failed ({reason}): asking again")
+    return DeleteStack(stack, "deleting servers, addresses and network")

@@ -1,0 +1,287 @@
+"""Refuse what cannot become a cluster, before anything is made. Pure, but for `checked`, which asks the cloud."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from itertools import combinations
+from typing import TypeVar
+
+from moorage.cloud.port import Cloud, Flavor, Image, Quota
+from moorage.model.cluster import ClusterSpec
+from moorage.model.errors import BadInput, MoorageError, QuotaExceeded
+
+T = TypeVar("T", Flavor, Image)
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+NAME_LENGTH = 40  # leaves room in a DNS label (63) for "-default-worker-" and an index
+CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
+NODE_MASK = 24  # each node gets a /24 of the pods' addresses
+IMAGE_PROPERTIES = ("moorage_version", "moorage_kubernetes_version")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One refusal: the parameter, its value, why not, and what would do."""
+
+    parameter: str
+    value: str
+    why: str
+    instead: str
+    quota: bool = False
+
+    def __str__(self) -> str:
+        subject = f"{self.parameter} {self.value}".strip()
+        return f"{subject}: {self.why}" + (f"; {self.instead}" if self.instead else "")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the cloud has."""
+
+    flavors: Sequence[Flavor]
+    images: Sequence[Image]
+    external_networks: Sequence[str]
+    quotas: Mapping[str, Quota]
+    addresses: Sequence[str] = ()
+
+
+def checked(cloud: Cloud, spec: ClusterSpec) -> str:
+    """Id of the image to boot; raises BadInput or QuotaExceeded with all that is wrong, in one message."""
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        flavors, images = pool.submit(cloud.flavors), pool.submit(cloud.images)
+        networks, quotas = pool.submit(cloud.external_networks), pool.submit(cloud.quotas)
+        offer = Offer(flavors.result(), images.result(), networks.result(), quotas.result(), cloud.addresses())
+    found = problems(spec, offer)
+    if found:
+        raise _refusal(found)
+    image = chosen_image(spec, offer.images)
+    assert image is not None
+    return image.id
+
+
+def problems(spec: ClusterSpec, offer: Offer) -> list[Problem]:
+    """All that is wrong, in the order of the parameters."""
+    return [
+        *of_itself(spec),
+        *_flavors(spec, offer),
+        *_image(spec, offer.images),
+        *_external_network(spec, offer.external_networks),
+        *_addresses(spec, offer.addresses),
+        *_quotas(spec, offer),
+    ]
+
+
+def of_itself(spec: ClusterSpec) -> list[Problem]:
+    """What is wrong on any cloud."""
+    return [*_name(spec.name), *_counts(spec), *_networks(spec), *_others(spec)]
+
+
+def chosen_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
+    """The image that was named, or the newest of Moorage's that is active."""
+    if spec.image is not None:
+        return next((image for image in images if spec.image in (image.id, image.name)), None)
+    ours = [image for image in images if not _lacking(image) and image.status == "active"]
+    return max(ours, key=lambda image: image.created_at, default=None)
+
+
+def needs(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
+    """How much of each quota the cluster takes, by the quotas' names of the cloud port."""
+    sizes = {flavor.name: flavor for flavor in flavors} | {flavor.id: flavor for flavor in flavors}
+    first, others = sizes.get(spec.flavor), sizes.get(spec.flavor_of_workers)
+    pairs = [(first, spec.control_plane_nodes), (others, spec.workers)]
+    return {
+        "instances": spec.nodes,
+        "cores": sum(flavor.vcpus * count for flavor, count in pairs if flavor),
+        "ram": sum(flavor.memory * count for flavor, count in pairs if flavor),
+        "networks": 1,
+        "ports": spec.nodes + 2,  # the router's, and the network's own for DHCP
+        "routers": 1,
+        "security_groups": 2,
+        "floating_ips": 1,
+    }
+
+
+def _name(name: str) -> Iterator[Problem]:
+    if not NAME.fullmatch(name) or len(name) > NAME_LENGTH:
+        yield Problem(
+            "name",
+            repr(name),
+            "not a DNS label that servers can be named after",
+            f"a letter, then letters, digits or hyphens, all small, {NAME_LENGTH} at most, such as 'demo-1'",
+        )
+
+
+def _counts(spec: ClusterSpec) -> Iterator[Problem]:
+    if spec.workers < 1:
+        yield Problem("--workers", str(spec.workers), "pods of yours need a node to run on", "1 workers or more")
+    if spec.control_plane_nodes != 1:
+        yield Problem(
+            "--control-plane-nodes",
+            str(spec.control_plane_nodes),
+            "one control-plane node is what we can do today",
+            "1",
+        )
+
+
+def _networks(spec: ClusterSpec) -> Iterator[Problem]:
+    given = {"--node-cidr": spec.node_cidr, "--pod-cidr": spec.pod_cidr, "--service-cidr": spec.service_cidr}
+    parsed: dict[str, IPv4Network] = {}
+    for option, text in given.items():
+        network = _network(text)
+        if isinstance(network, str):
+            yield Problem(option, text, network, "a network such as 10.0.0.0/24")
+        else:
+            parsed[option] = network
+            yield from _size(option, network, spec.nodes)
+    for (one, first), (other, second) in combinations(parsed.items(), 2):
+        if first.overlaps(second):
+            yield Problem(
+                other, str(second), f"overlaps {one} {first}", "choose networks that have no address in common"
+            )
+
+
+def _size(option: str, network: IPv4Network, nodes: int) -> Iterator[Problem]:
+    if option == "--node-cidr" and network.num_addresses - 5 < nodes:
+        yield Problem(option, str(network), f"has too few addresses for {nodes} nodes and the router", "a larger one")
+    if option == "--pod-cidr" and (network.prefixlen > NODE_MASK or 2 ** (NODE_MASK - network.prefixlen) < nodes):
+        fitting = NODE_MASK - max(nodes - 1, 0).bit_length()
+        yield Problem(
+            option, str(network), f"each of {nodes} nodes needs a /{NODE_MASK} of it", f"a /{fitting} or larger"
+        )
+    if option == "--service-cidr" and not 12 <= network.prefixlen <= 28:
+        yield Problem(option, str(network), "not a size that Kubernetes takes", "between a /12 and a /28")
+
+
+def _others(spec: ClusterSpec) -> Iterator[Problem]:
+    if spec.node_port_cidr and isinstance(why := _network(spec.node_port_cidr), str):
+        yield Problem("--node-port-cidr", spec.node_port_cidr, why, "a network such as 192.0.2.0/24, or 0.0.0.0/0")
+    for server in spec.dns_nameservers:
+        try:
+            IPv4Address(server)
+        except AddressValueError:
+            yield Problem("--dns-nameserver", server, "not an IPv4 address", "an address such as 192.0.2.53")
+    for host, url in spec.registry_mirrors.items():
+        if not re.fullmatch(r"https?://[^\s/]+.*", url):
+            yield Problem("--registry-mirror", f"{host}={url}", "not a URL", f"{host}=http://ADDRESS:PORT")
+
+
+def _flavors(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
+    image = chosen_image(spec, offer.images)
+    memory, disk = (image.min_memory, image.min_disk) if image else (0, 0)
+    asked = [("--flavor", spec.flavor, max(memory, CONTROL_PLANE_MEMORY), "a control plane")]
+    asked.append(("--worker-flavor" if spec.worker_flavor else "--flavor", spec.flavor_of_workers, memory, "a worker"))
+    told: set[tuple[str, str]] = set()
+    for option, name, needed, what in asked:
+        if (option, name) in told:
+            continue
+        for problem in _flavor(option, name, needed, disk, what, offer.flavors):
+            told.add((option, name))
+            yield problem
+
+
+def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: Sequence[Flavor]) -> Iterator[Problem]:
+    flavor = _named(name, flavors)
+    if flavor is None:
+        yield Problem(option, name, "no such flavour", _choices(name, [flavor.name for flavor in flavors]))
+        return
+    fitting = [f.name for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
+    if flavor.memory < memory:
+        why = f"{flavor.memory} MB of memory, {what} needs {memory} MB"
+        yield Problem(option, name, why, _one_of(fitting))
+    if flavor.disk and flavor.disk < disk:
+        yield Problem(option, name, f"{flavor.disk} GB of disk, the image needs {disk} GB", _one_of(fitting))
+
+
+def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
+    ours = [image.name for image in images if not _lacking(image)]
+    image = chosen_image(spec, images)
+    if image is None and spec.image is None:
+        yield Problem(
+            "--image", "", "this cloud has no Moorage node image", "moorage image build, moorage image upload"
+        )
+    elif image is None:
+        yield Problem("--image", str(spec.image), "no such image", _choices(str(spec.image), ours))
+    elif lacking := _lacking(image):
+        why = f"not a Moorage node image: it lacks the properties {', '.join(lacking)}"
+        yield Problem("--image", str(spec.image), why, _one_of(ours) or "moorage image build, moorage image upload")
+    elif image.status != "active":
+        yield Problem("--image", image.name, f"it is {image.status}, not active", _one_of(ours))
+
+
+def _lacking(image: Image) -> list[str]:
+    lacking = [name for name in IMAGE_PROPERTIES if not image.properties.get(name)]
+    return lacking if image.properties.get("os_distro") == "moorage" else ["os_distro=moorage", *lacking]
+
+
+def _external_network(spec: ClusterSpec, networks: Sequence[str]) -> Iterator[Problem]:
+    if spec.external_network not in networks:
+        names = [name for name in networks if not re.fullmatch(r"[0-9a-f-]{36}", name)]
+        yield Problem(
+            "--external-network",
+            spec.external_network,
+            "no external network of that name, so there is nowhere to take a floating IP from",
+            _choices(spec.external_network, names),
+        )
+
+
+def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]:
+    for option, text in (
+        ("--node-cidr", spec.node_cidr),
+        ("--pod-cidr", spec.pod_cidr),
+        ("--service-cidr", spec.service_cidr),
+    ):
+        network = _network(text)
+        inside = [a for a in addresses if not isinstance(network, str) and IPv4Address(a) in network]
+        if inside:
+            yield Problem(
+                option, text, f"the cloud itself is at {inside[0]}, which nodes must reach", "another network"
+            )
+
+
+def _quotas(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
+    for name, needed in needs(spec, offer.flavors).items():
+        quota = offer.quotas.get(name)
+        if quota is not None and quota.left is not None and needed > quota.left:
+            unit = " MB" if name == "ram" else ""
+            yield Problem(
+                f"quota of {name}",
+                "",
+                f"needed {needed}{unit}, left {max(quota.left, 0)}{unit} (limit {quota.limit}, in use {quota.used})",
+                "ask for more, delete what is not needed, or make the cluster smaller",
+                quota=True,
+            )
+
+
+def _refusal(found: Sequence[Problem]) -> MoorageError:
+    kind = QuotaExceeded if all(problem.quota for problem in found) else BadInput
+    if len(found) == 1:
+        return kind(f"{found[0].parameter} {found[0].value}".strip() + f": {found[0].why}", found[0].instead)
+    return kind(f"{len(found)} things stand in the way:" + "".join(f"\n  {problem}" for problem in found))
+
+
+def _network(text: str) -> IPv4Network | str:
+    """The network, or why the text is none."""
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        try:
+            return f"has host bits set, the network is {IPv4Network(text, strict=False)}"
+        except ValueError:
+            return f"not an IPv4 network ({error})"
+
+
+def _named(name: str, things: Sequence[T]) -> T | None:
+    return next((thing for thing in things if name in (thing.name, thing.id)), None)
+
+
+def _choices(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else _one_of(names)
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"there is {', '.join(sorted(names)[:6])}" if names else ""

@@ -1,0 +1,337 @@
+"""Make, look at and delete clusters: observe, plan, take one step, until done.
+
+Any of it can be stopped at any point and begun again: what was done is seen, what is left is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from moorage.cloud.port import Cloud
+from moorage.clusters import keys, plan, preflight
+from moorage.clusters.describe import brief, described
+from moorage.clusters.keys import KeyStore
+from moorage.clusters.observer import ConnectKube, Observer
+from moorage.clusters.parameters import CLUSTER_TAG, stack_request
+from moorage.kube.port import KubeAccess
+from moorage.model.cluster import Cluster, ClusterSpec, Event
+from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut
+
+Report = Callable[[str], None]
+READY_TIMEOUT = 600  # seconds that a node has to become Ready
+PATIENCE = 120.0  # seconds that a cloud may be away while we work with it
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often to look, in seconds; the clock is given so that tests need not wait."""
+
+    interval: float = 1.0
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds)
+
+
+def key_store(cloud: Cloud, data_folder: Path) -> KeyStore:
+    """Where this machine keeps the keys of that project's clusters."""
+    return KeyStore(data_folder / "clusters" / cloud.project)
+
+
+def create(
+    cloud: Cloud,
+    connect_kube: ConnectKube,
+    data_folder: Path,
+    spec: ClusterSpec,
+    report: Report,
+    *,
+    wait: bool = True,
+    timeout: float = READY_TIMEOUT + 300,
+    pace: Pace = Pace(),
+) -> Cluster:
+    """Make a cluster, or go on with one that is being made, or return the one that is there.
+
+    Ends when every node is Ready and CoreDNS is available; without `wait`, when Heat has the stack. Raises BadInput
+    and QuotaExceeded before anything is made, Conflict when the name is taken by a different cluster, Failed with
+    the failing resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
+    """
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), spec.name)
+    run = _Run(observer, _Diary(report, pace), timeout)
+    try:
+        if preflight.of_itself(spec):
+            preflight.checked(cloud, spec)
+        run.create(_with_image_id(cloud, spec), wait)
+        return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.diary.events))
+    finally:
+        observer.close()
+
+
+def delete(
+    cloud: Cloud,
+    connect_kube: ConnectKube,
+    data_folder: Path,
+    name: str,
+    report: Report,
+    *,
+    wait: bool = True,
+    timeout: float = 600,
+    pace: Pace = Pace(),
+) -> tuple[Event, ...]:
+    """Delete all that a cluster ever made, half-made or not, and its key here; returns what was done.
+
+    Without `wait` it returns once Heat was asked; a second call, with it, proves that nothing is left and drops the
+    key. Raises NotFound when there is neither stack nor key of that name, Failed when something is left.
+    """
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    run = _Run(observer, _Diary(report, pace), timeout)
+    run.delete(wait)
+    return tuple(run.diary.events)
+
+
+def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> Cluster:
+    """The cluster as it is now, its nodes included; NotFound when there is none."""
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    try:
+        observed = observer.look()
+    finally:
+        observer.close()
+    if observed.stack is None:
+        raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+    full = cloud.stack(observed.stack.id, outputs=True) or observed.stack
+    return described(replace(observed, stack=full), cloud.servers(name))
+
+
+def clusters(cloud: Cloud) -> list[Cluster]:
+    """All clusters of the project as their stacks tell, without nodes, by name."""
+    return sorted((brief(stack) for stack in cloud.stacks(CLUSTER_TAG)), key=lambda cluster: cluster.name)
+
+
+def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> KubeAccess:
+    """How to reach the cluster's Kubernetes with this machine's key.
+
+    Raises NotFound when there is no such cluster, Conflict when the key is on another machine or the control plane
+    has not handed out its certificates yet.
+    """
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    observed = observer.look(kubernetes=False)
+    if observed.stack is None:
+        raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+    if not observed.key:
+        raise Conflict(
+            f"the private key of cluster {name!r} is not on this machine, and it never leaves the one that made it",
+            f"run this where the cluster was created, or copy {observer.keys.path(name)} from there",
+        )
+    found = observer.access(observed.stack)
+    if found is None:
+        raise Conflict(f"cluster {name!r} has no certificates yet", f"moorage cluster show {name}")
+    return found
+
+
+def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
+    """An image that was named, by its id as the stack has it; one that is not there is left for preflight to refuse."""
+    if spec.image is None:
+        return spec
+    match = next((image for image in cloud.images() if spec.image in (image.id, image.name)), None)
+    return replace(spec, image=match.id) if match else spec
+
+
+@dataclass
+class _Diary:
+    """Says each step once and remembers when it began."""
+
+    report: Report
+    pace: Pace
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.began = self.pace.now()
+
+    @property
+    def seconds(self) -> float:
+        return self.pace.now() - self.began
+
+    def note(self, text: str) -> None:
+        if not self.events or self.events[-1].text != text:
+            self.events.append(Event(round(self.seconds, 1), text))
+            self.report(text)
+
+
+@dataclass
+class _Stillness:
+    """For how long Heat has shown the same picture."""
+
+    picture: object = None
+    since: float = 0.0
+    silent: bool = False
+
+    def of(self, observed: plan.Observed, now: float) -> plan.Observed:
+        """What was observed, with how long it has been so; counted anew once that is too long."""
+        picture = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
+        if picture != self.picture:
+            self.picture, self.since = picture, now
+        seen = replace(observed, still=now - self.since, silent=self.silent)
+        if seen.stuck:
+            self.since, self.silent = now, False
+        return seen
+
+
+@dataclass
+class _Run:
+    """One run of the loop."""
+
+    observer: Observer
+    diary: _Diary
+    timeout: float
+    tried: plan.Tried = field(default_factory=plan.Tried)
+    ids: set[str] = field(default_factory=set)
+    seen: float | None = None
+    stillness: _Stillness = field(default_factory=_Stillness)
+    image: str = ""
+
+    def create(self, spec: ClusterSpec, wait: bool) -> None:
+        late, hint = f"cluster {spec.name!r} is not ready", f"it goes on by itself: moorage cluster show {spec.name}"
+        while True:
+            observed = self._look()
+            if observed and self._towards_made(plan.to_create(spec, observed, self.tried), spec, wait):
+                return
+            self._pause(late, hint)
+
+    def _towards_made(self, step: plan.Step, spec: ClusterSpec, wait: bool) -> bool:
+        """Take one step; True when there is no more to do."""
+        match step:
+            case plan.Refuse():
+                raise Conflict(
+                    f"a cluster {spec.name!r} is there, made differently: {'; '.join(step.differences)}",
+                    f"choose another name, or moorage cluster delete {spec.name}",
+                )
+            case plan.Fail():
+                raise Failed(
+                    f"cluster {spec.name!r} could not be made: {step.reason}",
+                    f"moorage cluster delete {spec.name}, mend the cause, then create it again",
+                )
+            case plan.Done():
+                self.diary.note(f"cluster {spec.name} is made" + (f": {step.note}" if step.note else ""))
+                return True
+            case plan.CreateStack():
+                return self._ask_for(spec) and not wait
+            case plan.Wait():
+                self.diary.note(step.why)
+                return not wait
+            case plan.DeleteStack():
+                self._delete(step)
+            case plan.ResumeStack():
+                self._resume(step)
+        return False
+
+    def delete(self, wait: bool) -> None:
+        name, first = self.observer.name, True
+        while True:
+            observed = self._look(kubernetes=False)
+            step = plan.to_delete(observed, self.tried) if observed else None
+            if first and observed and observed.stack is None and not observed.key:
+                raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+            first = first and observed is None
+            match step:
+                case plan.ForgetKey():
+                    if self._proved_gone():
+                        self.observer.keys.forget(name)
+                        return
+                case plan.Fail():
+                    raise Failed(
+                        f"cluster {name!r} could not be deleted: {step.reason}",
+                        "remove what holds it, then delete it again",
+                    )
+                case plan.DeleteStack():
+                    self._delete(step)
+                case plan.Wait():
+                    self.diary.note(step.why)
+            if step and not wait:
+                return
+            self._pause(f"cluster {name!r} is not deleted", "run the same command again to go on")
+
+    def _ask_for(self, spec: ClusterSpec) -> bool:
+        """Check, make the key if need be, ask for the stack; False when Heat could not be asked just now."""
+        image = self._checked(spec)
+        key = self.observer.keys.make(spec.name)
+        self.diary.note("asking Heat for a network, a control plane and workers")
+        request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT)
+        self.tried = replace(self.tried, creations=self.tried.creations + 1)
+        try:
+            self.observer.cloud.create_stack(request)
+        except Conflict:
+            return False  # somebody was quicker: the next look shows what is there
+        except CloudUnreachable as error:
+            if self.tried.creations >= plan.ATTEMPTS:
+                raise
+            self.diary.note(f"asking Heat again: {error.message}")
+            return False
+        return True
+
+    def _checked(self, spec: ClusterSpec) -> str:
+        """Id of the image to boot; asked of the cloud once a run."""
+        if not self.image:
+            self.diary.note("checking what was asked for: names, flavours, image, addresses, quotas")
+            self.image = preflight.checked(self.observer.cloud, spec)
+        return self.image
+
+    def _delete(self, step: plan.DeleteStack) -> None:
+        self.diary.note(step.why)
+        cloud = self.observer.cloud
+        try:
+            self.ids |= {resource.physical_id for resource in cloud.resources(step.stack) if resource.physical_id}
+            # What failed may have left things that Heat does not know: it would try for a minute before it says so.
+            free = not step.stack.status.endswith("_FAILED") or self._freed()
+            if not free and step.stack.status == "DELETE_FAILED":
+                return
+            cloud.delete_stack(step.stack)
+            self.tried = replace(self.tried, deletions=self.tried.deletions + 1)
+        except (CloudUnreachable, Conflict) as error:
+            self.diary.note(f"asking Heat again: {error.message}")
+
+    def _resume(self, step: plan.ResumeStack) -> None:
+        self.diary.note(step.why)
+        self.tried = replace(self.tried, resumptions=self.tried.resumptions + 1)
+        try:
+            self.observer.cloud.resume_stack(step.stack)
+        except CloudUnreachable as error:
+            self.diary.note(f"asking Heat again: {error.message}")
+
+    def _freed(self) -> bool:
+        """Have removed what Heat does not know of; False while some of it is on its way."""
+        left = self.observer.cloud.free(self.observer.name, self.ids)
+        if left:
+            self.diary.note(f"waiting for Nova to delete what Heat had lost: {', '.join(left)}")
+        return not left
+
+    def _proved_gone(self) -> bool:
+        self.diary.note("checking that nothing is left")
+        try:
+            left = self.observer.cloud.leftovers(self.observer.name, self.ids)
+            if left:
+                self._freed()
+        except CloudUnreachable as error:
+            self.diary.note(f"waiting for the cloud: {error.message}")
+            return False
+        if left:
+            self.diary.note(f"waiting for what is left: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
+        return not left
+
+    def _look(self, *, kubernetes: bool = True) -> plan.Observed | None:
+        """Look; a cloud that has answered before may be away for a while (None), one that never did may not."""
+        try:
+            observed = self.observer.look(kubernetes=kubernetes)
+        except CloudUnreachable as error:
+            if self.seen is None or self.diary.pace.now() - self.seen > PATIENCE:
+                raise
+            self.diary.note(f"waiting for the cloud: {error.message}")
+            self.stillness.silent |= error.service == "Heat"
+            return None
+        self.seen = self.diary.pace.now()
+        return self.stillness.of(observed, self.seen)
+
+    def _pause(self, late: str, hint: str) -> None:
+        if self.diary.seconds > self.timeout:
+            last = self.diary.events[-1].text if self.diary.events else "nothing was seen"
+            raise TimedOut(f"{late} after {self.timeout:.0f} s: {last}", hint)
+        self.diary.pace.sleep(self.diary.pace.interval)

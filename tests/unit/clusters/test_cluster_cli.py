@@ -1,0 +1,122 @@
+"""What people type and read, on a cloud in memory."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from moorage.cli.context import Context
+from moorage.cli.main import cli
+from moorage.cloud.memory import MemoryCloud
+from moorage.config import Paths
+from moorage.kube.memory import MemoryKube
+from moorage.kube.port import KubeNode
+from moorage.model.errors import Conflict, MoorageError, NotFound
+
+pytestmark = pytest.mark.unit
+
+NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
+
+
+class Shell:
+    """Runs `moorage` in this process; raises what bootstrap would print."""
+
+    def __init__(self, folder):
+        self.cloud = MemoryCloud()
+        self.kube = MemoryKube([KubeNode(name, True, "v1.37.2") for name in NODES], {("kube-system", "coredns")})
+        self.config = folder / "kubeconfig"
+        self.context = Context(
+            Paths(folder / "c", folder / "s", folder / "r", folder / "d"), lambda _: self.cloud, self.kube.connect
+        )
+
+    def __call__(self, line, **words):
+        environment = {"KUBECONFIG": str(self.config), "OS_CLOUD": ""}
+        done = CliRunner().invoke(cli, line.split(), obj=self.context, env=environment, **words)
+        if isinstance(done.exception, MoorageError):
+            raise done.exception
+        return done
+
+
+@pytest.fixture
+def moorage(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    return Shell(tmp_path)
+
+
+def test_create_shows_progress_and_ends_with_the_cluster(moorage):
+    done = moorage("cluster create demo --workers 2 -o json")
+    made = json.loads(done.stdout)
+    assert (made["name"], made["status"]) == ("demo", "ready")
+    assert [node["name"] for node in made["nodes"]] == NODES
+    assert [event["text"] for event in made["events"]][-1] == "cluster demo is made"
+    assert "checking what was asked for" in done.stderr
+
+
+def test_options_reach_the_stack(moorage):
+    moorage(
+        "cluster create demo --flannel-backend host-gw --node-port-cidr 192.0.2.0/24 --dns-nameserver 192.0.2.53 "
+        "--dns-nameserver 192.0.2.54 --registry-mirror docker.io=http://mirror:5000 --no-wait"
+    )
+    there = moorage.cloud.stack("demo").parameters
+    assert there["flannel_backend"] == "host-gw"
+    assert there["node_port_cidr"] == "192.0.2.0/24"
+    assert there["dns_nameservers"] == "192.0.2.53,192.0.2.54"
+    assert json.loads(there["registry_mirrors"]) == {"docker.io": "http://mirror:5000"}
+
+
+def test_a_mirror_that_is_none_is_refused(moorage):
+    done = moorage("cluster create demo --registry-mirror docker.io")
+    assert done.exit_code == 2
+    assert "HOST=URL" in done.stderr
+
+
+def test_list_and_show_and_nodes(moorage):
+    moorage("cluster create demo")
+    assert moorage("cluster list").stdout.split()[:3] == ["NAME", "STATUS", "CREATED"]
+    assert json.loads(moorage("cluster list -o json").stdout)[0]["status"] == "ready"
+    shown = moorage("cluster show demo").stdout
+    assert "demo-default-worker-1  10.0.0.12  Ready" in shown
+    assert "https://172.24.4.20:6443" in shown
+    nodes = yaml.safe_load(moorage("node list demo -o yaml").stdout)
+    assert [node["ready"] for node in nodes] == [True, True, True]
+    moorage.kube.node_list[2] = KubeNode(NODES[2], False, reason="disk pressure")
+    assert "degraded" in moorage("cluster show demo").stdout
+    assert "disk pressure" in moorage("node list demo").stdout
+
+
+def test_kubeconfig_is_merged_or_printed_and_removed_with_the_cluster(moorage):
+    moorage("cluster create demo")
+    printed = yaml.safe_load(moorage("cluster kubeconfig demo --print").stdout)
+    assert not moorage.config.exists()
+    moorage.config.write_text(yaml.safe_dump({"contexts": [{"name": "theirs", "context": {}}]}))
+    moorage("cluster kubeconfig demo")
+    merged = yaml.safe_load(moorage.config.read_text())
+    assert merged["users"] == printed["users"]
+    assert [context["name"] for context in merged["contexts"]] == ["theirs", "moorage-demo"]
+    moorage("cluster delete demo --yes")
+    assert [context["name"] for context in yaml.safe_load(moorage.config.read_text())["contexts"]] == ["theirs"]
+
+
+def test_delete_asks_first(moorage):
+    moorage("cluster create demo")
+    assert moorage("cluster delete demo", input="n\n").exit_code == 1
+    assert "demo" in moorage.cloud.made
+    assert moorage("cluster delete demo", input="y\n").exit_code == 0
+    assert not moorage.cloud.made
+
+
+@pytest.mark.parametrize("words", ["show", "kubeconfig", "delete", "delete --yes"])
+def test_a_cluster_that_is_not_there(moorage, words):
+    with pytest.raises(NotFound, match="nobody"):
+        moorage(f"cluster {words} nobody")
+
+
+def test_kubeconfig_of_a_cluster_that_is_not_ready(moorage):
+    moorage.cloud.looks = 9
+    moorage("cluster create demo --no-wait")
+    with pytest.raises(Conflict, match="no certificates yet"):
+        moorage("cluster kubeconfig demo")

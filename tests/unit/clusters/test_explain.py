@@ -1,0 +1,91 @@
+"""Heat's words in plain ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.cloud.port import Server, Stack, StackResource
+from moorage.clusters import explain
+
+pytestmark = pytest.mark.unit
+
+STACK = Stack(
+    "id", "demo", "CREATE_FAILED", "Resource CREATE failed: ResourceInError: resources.control_plane: Went bad"
+)
+
+
+def failed(path, kind, reason):
+    return StackResource(tuple(path.split("/")), kind, "CREATE_FAILED", reason)
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ([], "Went bad"),
+        (
+            [
+                failed(
+                    "worker_nodes/nodes/1/ready",
+                    "OS::Heat::WaitCondition",
+                    "WaitConditionFailure: resources.ready: no disk",
+                )
+            ],
+            "node demo-default-worker-1: no disk",
+        ),
+        (
+            [
+                failed(
+                    "control_plane_ready",
+                    "OS::Heat::WaitCondition",
+                    "WaitConditionTimeout: resources.x: 0 of 1 received",
+                )
+            ],
+            "node demo-control-plane-0: it said nothing within its time",
+        ),
+        (
+            [
+                failed("control_plane", "OS::Nova::Server", "ResourceInError: resources.control_plane: No valid host"),
+                failed("worker_nodes", "node-group.yaml", "CREATE aborted (user triggered cancel)"),
+            ],
+            "server demo-control-plane-0: No valid host",
+        ),
+        (
+            [failed("router", "OS::Neutron::Router", "Conflict: resources.router: Quota exceeded for ['router'].")],
+            "router of demo: Quota exceeded for ['router'].",
+        ),
+    ],
+)
+def test_the_deepest_reason_is_told(resources, said):
+    assert explain.failure(STACK, resources).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("reason", "passing"),
+    [
+        ("Engine went down during stack CREATE", True),
+        ("ConnectFailure: resources.network: Unable to establish connection to http://172.24.4.1:9696", True),
+        ("InternalServerError: resources.port: (HTTP 503)", True),
+        ("Request Failed: internal server error while processing your request.", True),
+        ("(2013, 'Lost connection to server during query')", True),
+        ('Went to status ERROR due to "Message: Unknown, Code: Unknown"', True),
+        ("Port id 16c9f38e-b436-471d-8bc1-93095a386bf5 could not be found. (HTTP 400)", True),
+        ("Cidr 10.0.0.0/24 of subnet c87c-1 overlaps with cidr 10.0.0.0/24 of subnet c87c-1. Neutron", True),
+        ("Cidr 10.0.0.0/24 of subnet c87c-1 overlaps with cidr 10.0.0.0/24 of subnet c87c-2. Neutron", False),
+        ("No valid host was found.", False),
+        ("containerd.service failed: no space left on device", False),
+    ],
+)
+def test_what_passes_by_itself(reason, passing):
+    assert explain.passing(reason) is passing
+
+
+def test_servers_that_do_not_run_are_named_with_novas_word():
+    servers = [
+        Server("1", "a", "ACTIVE", {}),
+        Server("2", "b", "SHUTOFF", {}),
+        Server("3", "c", "ERROR", {}, fault="No valid host was found."),
+    ]
+    assert explain.server_faults(servers) == [
+        "server b is SHUTOFF",
+        "server c is ERROR: No valid host was found.",
+    ]

@@ -1,0 +1,33 @@
+"""The client's key: made once, kept, for its owner's eyes."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+from cryptography import x509
+
+from moorage.clusters import keys
+from moorage.clusters.keys import KeyStore
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_key_is_made_once_and_forgotten_without_a_trace(tmp_path):
+    store = KeyStore(tmp_path)
+    assert store.key("demo") is None
+    made = store.make("demo")
+    assert store.make("demo") == made == store.key("demo")
+    assert stat.S_IMODE(store.path("demo").stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.path("demo").parent.stat().st_mode) == 0o700
+    store.forget("demo")
+    store.forget("demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_request_names_the_administrator_and_belongs_to_its_key(tmp_path):
+    mine, other = KeyStore(tmp_path).make("one"), KeyStore(tmp_path).make("two")
+    request = keys.signing_request(mine)
+    assert keys.belongs(mine, request)
+    assert not keys.belongs(other, request)
+    assert x509.load_pem_x509_csr(request.encode()).subject.rfc4514_string() == "O=moorage:admins,CN=moorage:admin"

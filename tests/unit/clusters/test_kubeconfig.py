@@ -1,0 +1,66 @@
+"""A kubeconfig file keeps what others put there."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from moorage.clusters import kubeconfig
+from moorage.kube.port import KubeAccess
+from moorage.model.errors import BadInput
+
+pytestmark = pytest.mark.unit
+
+ACCESS = KubeAccess("https://172.24.4.20:6443", "CA", "CERTIFICATE", "KEY")
+THEIRS = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "preferences": {"colors": True},
+    "clusters": [{"name": "work", "cluster": {"server": "https://work"}}],
+    "users": [{"name": "me", "user": {"token": "t"}}],
+    "contexts": [{"name": "work", "context": {"cluster": "work", "user": "me"}}],
+    "current-context": "work",
+}
+
+
+def test_others_entries_stay_and_ours_becomes_current():
+    merged = kubeconfig.merged(THEIRS, "demo", ACCESS)
+    assert merged["preferences"] == {"colors": True}
+    assert [entry["name"] for entry in merged["clusters"]] == ["work", "moorage-demo"]
+    assert merged["current-context"] == "moorage-demo"
+    assert kubeconfig.without(merged, "demo") == {**THEIRS, "current-context": ""}
+
+
+def test_the_same_again_replaces():
+    twice = kubeconfig.merged(kubeconfig.merged({}, "demo", ACCESS), "demo", KubeAccess("https://new", "", "", ""))
+    assert [entry["cluster"]["server"] for entry in twice["clusters"]] == ["https://new"]
+
+
+def test_removing_one_leaves_anothers_context_current():
+    both = kubeconfig.merged(kubeconfig.merged(THEIRS, "one", ACCESS), "two", ACCESS)
+    assert kubeconfig.without(both, "one")["current-context"] == "moorage-two"
+
+
+def test_the_file_is_for_its_owner_only_and_whole(tmp_path):
+    path = tmp_path / "new" / "config"
+    kubeconfig.write(path, kubeconfig.alone("demo", ACCESS))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert yaml.safe_load(path.read_text())["users"][0]["user"]["client-key-data"] == "S0VZ"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["- a list", "{broken", "just words"])
+def test_what_is_no_kubeconfig_is_left_alone(tmp_path, text):
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(BadInput):
+        kubeconfig.read(path)
+    assert path.read_text() == text
+
+
+def test_where_kubectl_would_write():
+    assert kubeconfig.default_path({"KUBECONFIG": "/a:/b", "HOME": "/h"}) == Path("/a")
+    assert kubeconfig.default_path({"HOME": "/h"}) == Path("/h/.kube/config")

@@ -1,0 +1,47 @@
+"""From specification to parameters, and whichever way Heat gives them back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from moorage.cloud.port import Stack
+from moorage.clusters import parameters
+from moorage.model.cluster import ClusterSpec
+
+pytestmark = pytest.mark.unit
+
+SPEC = ClusterSpec("demo", dns_nameservers=("192.0.2.1", "192.0.2.2"), registry_mirrors={"docker.io": "http://m:5000"})
+
+
+def as_heat_tells(values):
+    """Heat 27 gives every parameter back as text."""
+    import json
+
+    return {k: json.dumps(v) if isinstance(v, dict) else str(v) for k, v in values.items()}
+
+
+def test_what_heat_gives_back_is_what_was_asked():
+    stack = Stack("id", "demo", "CREATE_COMPLETE", parameters=as_heat_tells(parameters.choices(SPEC, "image-1")))
+    assert parameters.differences(SPEC, stack) == []
+    other = ClusterSpec("demo", registry_mirrors={"docker.io": "http://m:5001"})
+    assert parameters.differences(other, stack) == [
+        "dns_nameservers 192.0.2.1,192.0.2.2, not (none)",
+        'registry_mirrors {"docker.io": "http://m:5000"}, not {"docker.io": "http://m:5001"}',
+    ]
+
+
+def test_every_choice_is_compared_and_declared_by_the_template():
+    assert set(parameters.CHOICES) == set(parameters.choices(SPEC, "image-1"))
+    declared = yaml.safe_load(parameters.template("cluster.yaml"))["parameters"]
+    request = parameters.stack_request(SPEC, "image-1", "a request", 600)
+    assert set(request.parameters) <= set(declared)
+    assert request.parameters["signal_timeout"] > request.parameters["ready_timeout"]
+
+
+def test_a_token_has_kubernetes_form_and_is_never_the_same():
+    first, second = parameters.bootstrap_token(), parameters.bootstrap_token()
+    assert re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", first)
+    assert first != second

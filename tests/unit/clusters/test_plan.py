@@ -1,0 +1,132 @@
+"""The plan as a table: what is observed, and the step that follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.cloud.port import Stack, StackResource
+from moorage.clusters import parameters, plan
+from moorage.clusters.plan import (
+    CreateStack,
+    DeleteStack,
+    Done,
+    Fail,
+    ForgetKey,
+    Kubernetes,
+    Observed,
+    Refuse,
+    ResumeStack,
+    Wait,
+)
+from moorage.kube.port import KubeNode
+from moorage.model.cluster import ClusterSpec
+
+pytestmark = pytest.mark.unit
+
+SPEC = ClusterSpec("demo", workers=1)
+PARAMETERS = {name: str(value) for name, value in parameters.choices(SPEC, "image-1").items()}
+PARAMETERS["registry_mirrors"] = "{}"
+WELL = Kubernetes([KubeNode("demo-control-plane-0", True), KubeNode("demo-default-worker-0", True)], dns=True)
+NO_DNS = Kubernetes(WELL.nodes, dns=False)
+ONE_NODE = Kubernetes(WELL.nodes[:1], dns=True)
+SICK = Kubernetes([WELL.nodes[0], KubeNode("demo-default-worker-0", False, reason="runtime is down")], dns=True)
+SILENT = Kubernetes(away="the Kubernetes API does not answer")
+BROKEN = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_FAILED", "No valid host was found.")
+DIED = StackResource(("network",), "OS::Neutron::Net", "CREATE_FAILED", "Unable to establish connection to http://n")
+CANCELLED = StackResource(
+    ("worker_nodes",), "node-group.yaml", "UPDATE_FAILED", "resources.nodes: Stack UPDATE cancelled"
+)
+BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
+BOOTED = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE")
+
+
+def stack(status, **changes):
+    return Stack("id", "demo", status, parameters={**PARAMETERS, **changes})
+
+
+@pytest.mark.parametrize(
+    ("observed", "kind", "said"),
+    [
+        (Observed(None), CreateStack, ""),
+        (Observed(None, key=True), CreateStack, ""),
+        (Observed(stack("CREATE_IN_PROGRESS")), Wait, "Neutron"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING]), Wait, "0 of 2 servers"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], True, SICK), Wait, "0 of 2 servers"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING, BOOTED], True, WELL), Wait, "1 of 2 servers"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL), Done, ""),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], still=plan.STILL), ResumeStack, "go on"),
+        (Observed(stack("UPDATE_IN_PROGRESS"), [BOOTING], still=plan.STILL), ResumeStack, "go on"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], still=plan.STILL_AFTER_SILENCE), Wait, "0 of 2 servers"),
+        (
+            Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], still=plan.STILL_AFTER_SILENCE, silent=True),
+            ResumeStack,
+            "",
+        ),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL, plan.STILL), Done, ""),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, plan.STILL), Wait, "does not answer"),
+        (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Refuse, "workers 3, not 1"),
+        (Observed(stack("CREATE_FAILED"), [BROKEN]), Fail, "No valid host"),
+        (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "anew"),
+        (Observed(stack("UPDATE_FAILED"), [CANCELLED]), Wait, "by itself"),
+        (Observed(stack("UPDATE_FAILED"), [CANCELLED], still=plan.STILL_AFTER_SILENCE), ResumeStack, "go on"),
+        (Observed(stack("CREATE_COMPLETE", flavor="m1.large")), Refuse, "flavor m1.large, not m1.node"),
+        (Observed(stack("CREATE_COMPLETE"), (), False), Done, "another machine"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, None), Wait, "not asked"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT), Wait, "does not answer"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, ONE_NODE), Wait, "1 of 2 Ready"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SICK), Wait, "runtime is down"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, NO_DNS), Wait, "CoreDNS"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, WELL), Done, ""),
+        (Observed(stack("UPDATE_COMPLETE"), (), True, WELL), Done, ""),
+        (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "former"),
+        (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
+    ],
+)
+def test_the_step_towards_a_made_cluster(observed, kind, said):
+    step = plan.to_create(SPEC, observed, plan.Tried())
+    assert isinstance(step, kind)
+    assert said in str(step)
+
+
+@pytest.mark.parametrize(
+    ("observed", "kind", "said"),
+    [
+        (Observed(None), ForgetKey, ""),
+        (Observed(None, key=True), ForgetKey, ""),
+        (Observed(stack("CREATE_IN_PROGRESS")), DeleteStack, "deleting"),
+        (Observed(stack("CREATE_FAILED"), [BROKEN]), DeleteStack, "deleting"),
+        (Observed(stack("CREATE_COMPLETE")), DeleteStack, "deleting"),
+        (Observed(stack("DELETE_IN_PROGRESS")), Wait, "Heat"),
+        (Observed(stack("DELETE_IN_PROGRESS"), still=plan.STILL), DeleteStack, "again"),
+        (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
+    ],
+)
+def test_the_step_towards_nothing(observed, kind, said):
+    step = plan.to_delete(observed, plan.Tried())
+    assert isinstance(step, kind)
+    assert said in str(step)
+
+
+def test_a_stack_is_made_anew_only_so_often():
+    observed = Observed(stack("CREATE_FAILED"), [DIED])
+    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(creations=plan.ATTEMPTS)), Fail)
+
+
+def test_what_heat_cannot_take_up_again_is_made_anew():
+    observed = Observed(stack("UPDATE_FAILED"), [BROKEN])
+    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(resumptions=1)), DeleteStack)
+    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(plan.ATTEMPTS, resumptions=1)), Fail)
+
+
+def test_a_deletion_that_keeps_failing_is_given_up_with_its_reason():
+    port = StackResource(("network",), "OS::Neutron::Net", "DELETE_FAILED", "Conflict: resources.network: port in use")
+    step = plan.to_delete(Observed(stack("DELETE_FAILED"), [port]), plan.Tried(deletions=plan.ATTEMPTS))
+    assert step == Fail("network of demo: port in use")
+
+
+def test_a_specification_that_names_no_image_agrees_with_any():
+    there = stack("CREATE_COMPLETE", image="image-7")
+    assert parameters.differences(SPEC, there) == []
+    assert parameters.differences(ClusterSpec("demo", workers=1, image="image-1"), there) == [
+        "image image-7, not image-1"
+    ]

@@ -1,0 +1,131 @@
+"""Every refusal, by its parameter, its value and what would do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moorage.cloud.memory import FLAVORS, LIMITS, NODE_IMAGE, MemoryCloud
+from moorage.cloud.port import Flavor, Image, Quota
+from moorage.clusters import preflight
+from moorage.clusters.preflight import Offer
+from moorage.model.cluster import ClusterSpec
+from moorage.model.errors import BadInput, QuotaExceeded
+
+pytestmark = pytest.mark.unit
+
+LARGE = Flavor("m1.large", "f3", 4, 4096, 20)
+OFFER = Offer(
+    flavors=[*FLAVORS, LARGE],
+    images=[NODE_IMAGE],
+    external_networks=["public", "3f1c7a52-0000-4000-8000-000000000001"],
+    quotas={name: Quota(0, limit) for name, limit in LIMITS.items()},
+    addresses=["172.24.4.1"],
+)
+GOOD = ClusterSpec("demo")
+
+
+def refusals(spec, offer=OFFER):
+    return [str(problem) for problem in preflight.problems(spec, offer)]
+
+
+def test_the_defaults_are_good():
+    assert refusals(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "parameter", "said"),
+    [
+        ({"name": "Demo"}, "name 'Demo'", "DNS label"),
+        ({"name": "1demo"}, "name '1demo'", "DNS label"),
+        ({"name": "demo-"}, "name 'demo-'", "DNS label"),
+        ({"name": "d" * 41}, "name", "40 at most"),
+        ({"workers": 0}, "--workers 0", "1 workers or more"),
+        ({"workers": -2}, "--workers -2", "1 workers or more"),
+        ({"control_plane_nodes": 3}, "--control-plane-nodes 3", "one control-plane node"),
+        ({"control_plane_nodes": 0}, "--control-plane-nodes 0", "one control-plane node"),
+        ({"flavor": "m1.nodes"}, "--flavor m1.nodes", "did you mean m1.node?"),
+        ({"flavor": "m1.small"}, "--flavor m1.small", "a control plane needs 2000 MB; there is m1.large, m1.node"),
+        ({"worker_flavor": "huge"}, "--worker-flavor huge", "there is m1.large, m1.node, m1.small"),
+        ({"image": "debian-12"}, "--image debian-12", "no such image; there is moorage-12-1.37.2-0"),
+        ({"external_network": "publik"}, "--external-network publik", "did you mean public?"),
+        ({"pod_cidr": "10.244.0.0/33"}, "--pod-cidr 10.244.0.0/33", "not an IPv4 network"),
+        ({"pod_cidr": "ten"}, "--pod-cidr ten", "a network such as 10.0.0.0/24"),
+        ({"node_cidr": "10.0.0.7/24"}, "--node-cidr 10.0.0.7/24", "the network is 10.0.0.0/24"),
+        ({"pod_cidr": "10.96.0.0/16"}, "--service-cidr 10.96.0.0/16", "overlaps --pod-cidr 10.96.0.0/16"),
+        ({"node_cidr": "10.244.3.0/24"}, "--pod-cidr 10.244.0.0/16", "overlaps --node-cidr 10.244.3.0/24"),
+        ({"node_cidr": "10.0.0.0/29", "workers": 3}, "--node-cidr 10.0.0.0/29", "too few addresses for 4 nodes"),
+        ({"pod_cidr": "10.244.0.0/23", "workers": 3}, "--pod-cidr 10.244.0.0/23", "a /22 or larger"),
+        ({"service_cidr": "10.96.0.0/30"}, "--service-cidr 10.96.0.0/30", "between a /12 and a /28"),
+        ({"node_cidr": "172.24.4.0/24"}, "--node-cidr 172.24.4.0/24", "the cloud itself is at 172.24.4.1"),
+        ({"node_port_cidr": "everywhere"}, "--node-port-cidr everywhere", "0.0.0.0/0"),
+        ({"dns_nameservers": ("dns.example",)}, "--dns-nameserver dns.example", "not an IPv4 address"),
+        ({"registry_mirrors": {"docker.io": "mirror"}}, "--registry-mirror docker.io=mirror", "not a URL"),
+    ],
+)
+def test_a_refusal_names_the_parameter_its_value_and_what_would_do(change, parameter, said):
+    told = refusals(replace(GOOD, **change))
+    assert len(told) == 1
+    assert told[0].startswith(parameter)
+    assert said in told[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (Image("img", "i", "active", "", {}), "lacks the properties os_distro=moorage, moorage_version"),
+        (replace(NODE_IMAGE, name="img", status="queued"), "it is queued, not active"),
+        (replace(NODE_IMAGE, name="img", min_disk=15), "the image needs 15 GB; there is m1.large"),
+    ],
+)
+def test_an_image_that_cannot_be_booted(image, said):
+    assert any(said in text for text in refusals(replace(GOOD, image="img"), replace(OFFER, images=[image])))
+
+
+def test_a_cloud_without_a_node_image():
+    assert refusals(GOOD, replace(OFFER, images=[])) == [
+        "--image: this cloud has no Moorage node image; moorage image build, moorage image upload"
+    ]
+
+
+def test_the_newest_image_is_chosen():
+    older = replace(NODE_IMAGE, id="older", created_at="2025-01-01T00:00:00Z")
+    chosen = preflight.chosen_image(GOOD, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
+    assert chosen == NODE_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "limit", "said"),
+    [
+        ("instances", 18, 20, "needed 3, left 2 (limit 20, in use 18)"),
+        ("cores", 35, 40, "needed 6, left 5"),
+        ("ram", 0, 6000, "needed 6144 MB, left 6000 MB"),
+        ("ports", 96, 100, "needed 5, left 4"),
+        ("floating_ips", 10, 10, "needed 1, left 0"),
+        ("networks", 11, 10, "needed 1, left 0"),
+    ],
+)
+def test_a_quota_says_what_is_needed_and_left(name, used, limit, said):
+    told = refusals(GOOD, replace(OFFER, quotas={**OFFER.quotas, name: Quota(used, limit)}))
+    assert len(told) == 1
+    assert said in told[0]
+
+
+def test_an_unlimited_quota_is_no_obstacle():
+    assert refusals(GOOD, replace(OFFER, quotas={"instances": Quota(900, None)})) == []
+
+
+def test_all_refusals_come_together():
+    spec = replace(GOOD, name="No", workers=0, flavor="none", external_network="nowhere")
+    with pytest.raises(BadInput) as refused:
+        preflight.checked(MemoryCloud(), spec)
+    for word in ("4 things", "'No'", "--workers 0", "--flavor none", "--external-network nowhere"):
+        assert word in refused.value.message
+
+
+def test_quotas_alone_have_their_own_exit_code():
+    with pytest.raises(QuotaExceeded):
+        preflight.checked(MemoryCloud(limits={"instances": 1}), GOOD)
+    with pytest.raises(BadInput):
+        preflight.checked(MemoryCloud(limits={"instances": 1}), replace(GOOD, workers=0, image="none"))

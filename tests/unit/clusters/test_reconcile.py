@@ -1,0 +1,339 @@
+"""The loop against a cloud in memory: to the end, after a kill at every call, and through faults."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from moorage.cloud.memory import MemoryCloud
+from moorage.cloud.port import Flavor, StackRequest
+from moorage.clusters import reconcile
+from moorage.clusters.explain import CONDITION
+from moorage.clusters.reconcile import Pace
+from moorage.kube.memory import MemoryKube
+from moorage.kube.port import KubeNode
+from moorage.model.cluster import ClusterSpec, ClusterStatus
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
+
+pytestmark = pytest.mark.unit
+
+SPEC = ClusterSpec("demo", workers=2)
+NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
+
+
+class Joined(MemoryKube):
+    """A cluster's API that knows the nodes whose first boot has ended well."""
+
+    cloud = None
+
+    def nodes(self):
+        made = self.cloud.made.values() if self.cloud else ()
+        ready = [r.path for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
+        names = {NODES[0] if len(path) == 1 else f"demo-default-worker-{path[2]}" for path in ready}
+        return [node for node in super().nodes() if node.name in names]
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self):
+        self.time = 0.0
+        self.pace = Pace(1.0, lambda: self.time, self.sleep)
+
+    def sleep(self, seconds):
+        self.time += seconds
+
+
+class Killed(BaseException):
+    """What `kill -9` is to a process."""
+
+
+class Dying:
+    """A cloud whose client is killed at its n-th call: just before the call, or just after it."""
+
+    def __init__(self, cloud, number, after):
+        self.cloud, self.number, self.after = cloud, number, after
+        self.calls = 0
+
+    def __getattr__(self, name):
+        found = getattr(self.cloud, name)
+        if not callable(found):
+            return found
+
+        def call(*args, **words):
+            self.calls += 1
+            if self.calls == self.number and not self.after:
+                raise Killed
+            result = found(*args, **words)
+            if self.calls == self.number:
+                raise Killed
+            return result
+
+        return call
+
+
+@pytest.fixture
+def cloud():
+    return MemoryCloud()
+
+
+@pytest.fixture
+def kube():
+    return Joined([KubeNode(name, True, "v1.37.2") for name in NODES], {("kube-system", "coredns")})
+
+
+@pytest.fixture
+def world(cloud, kube, tmp_path):
+    return World(cloud, kube, tmp_path)
+
+
+class World:
+    def __init__(self, cloud, kube, folder):
+        self.cloud, self.kube, self.folder = cloud, kube, folder
+        kube.cloud = cloud
+        self.said = []
+
+    def create(self, spec=SPEC, cloud=None, **words):
+        return reconcile.create(
+            cloud or self.cloud, self.kube.connect, self.folder, spec, self.said.append, pace=Clock().pace, **words
+        )
+
+    def delete(self, name="demo", cloud=None, **words):
+        return reconcile.delete(
+            cloud or self.cloud, self.kube.connect, self.folder, name, self.said.append, pace=Clock().pace, **words
+        )
+
+    def observe(self, name="demo"):
+        return reconcile.observe(self.cloud, self.kube.connect, self.folder, name)
+
+    def files(self):
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+
+def test_a_cluster_is_made_and_asked_with_the_clients_key(world, cloud, kube):
+    made = world.create()
+    assert made.status is ClusterStatus.READY
+    assert [node.name for node in made.nodes] == NODES
+    assert all(node.ready for node in made.nodes)
+    assert made.api_url == "https://172.24.4.20:6443"
+    assert kube.asked_with.key == world.files()[0].read_text()
+    assert [event.seconds for event in made.events] == sorted(event.seconds for event in made.events)
+    assert "PRIVATE KEY" not in str(cloud.made["demo"])
+
+
+def test_the_same_again_returns_it_and_another_is_refused(world, cloud):
+    world.create()
+    first = cloud.made["demo"].stack.id
+    assert world.create().status is ClusterStatus.READY
+    assert cloud.made["demo"].stack.id == first
+    with pytest.raises(Conflict, match="workers 2, not 3"):
+        world.create(ClusterSpec("demo", workers=3))
+
+
+def test_without_waiting_it_ends_when_heat_has_the_stack(world, cloud):
+    made = world.create(wait=False)
+    assert made.status is ClusterStatus.CREATING
+    assert cloud.made["demo"].stack.status == "CREATE_IN_PROGRESS"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_create_killed_at_every_call_goes_on(cloud, kube, tmp_path, after):
+    for number in count(1):
+        folder = tmp_path / str(number)
+        fresh = MemoryCloud()
+        world, dying = World(fresh, kube, folder), Dying(fresh, number, after)
+        try:
+            world.create(cloud=dying)
+        except Killed:
+            assert world.create().status is ClusterStatus.READY
+            assert list(fresh.made) == ["demo"]
+            continue
+        assert number > 8
+        return
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_create_killed_at_every_call_can_be_deleted(kube, tmp_path, after):
+    for number in count(1):
+        fresh = MemoryCloud()
+        world, dying = World(fresh, kube, tmp_path / str(number)), Dying(fresh, number, after)
+        try:
+            world.create(cloud=dying)
+        except Killed:
+            try:
+                world.delete()
+            except NotFound:
+                assert not fresh.made
+            assert not fresh.made
+            assert not world.files()
+            continue
+        return
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_delete_killed_at_every_call_goes_on(kube, tmp_path, after):
+    for number in count(1):
+        fresh = MemoryCloud()
+        world, dying = World(fresh, kube, tmp_path / str(number)), Dying(fresh, number, after)
+        world.create()
+        try:
+            world.delete(cloud=dying)
+        except Killed:
+            world.delete()
+            assert not fresh.made
+            assert not world.files()
+            continue
+        assert number > 4
+        return
+
+
+def test_heat_is_asked_to_go_on_when_its_engine_died(world, cloud):
+    cloud.dead = True
+    assert world.create().status is ClusterStatus.READY
+    assert [text for text in world.said if "asking it to go on" in text]
+    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was made anew"
+    cloud.looks, cloud.dead = 3, False
+    cloud.delete_stack(cloud.made["demo"].stack)
+    cloud.dead = True
+    world.delete()
+    assert not cloud.made
+
+
+def test_a_failed_node_is_told_in_its_own_words(world, cloud):
+    cloud.failing["worker_nodes/nodes/1/ready"] = "WaitConditionFailure: resources.ready: etcd.service: no space left"
+    with pytest.raises(Failed, match=r"node demo-default-worker-1: etcd\.service: no space left"):
+        world.create()
+    shown = world.observe()
+    assert shown.status is ClusterStatus.FAILED
+    assert shown.reason == "node demo-default-worker-1: etcd.service: no space left"
+    world.delete()
+    assert not cloud.made
+
+
+def test_a_service_that_died_meanwhile_is_survived_by_making_it_anew(world, cloud):
+    cloud.failing["network"] = "ConnectFailure: resources.network: Unable to establish connection to http://neutron"
+
+    def mended(text):
+        world.said.append(text)
+        if "anew" in text:
+            cloud.failing.clear()
+
+    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, mended, pace=Clock().pace)
+    assert made.status is ClusterStatus.READY
+
+
+def test_an_answer_that_got_lost_makes_no_second_stack(world, cloud):
+    cloud.lost = 1
+    assert world.create().status is ClusterStatus.READY
+    assert cloud.made["demo"].stack.id == "stack-1"
+
+
+def test_a_cloud_that_is_away_for_a_while_is_waited_for(world, cloud):
+    clock = Clock()
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        cloud.away = "Heat does not answer" if 2 < clock.time < 30 else ""
+
+    pace = Pace(1.0, lambda: clock.time, sleep)
+    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, world.said.append, pace=pace)
+    assert made.status is ClusterStatus.READY
+    assert any("waiting for the cloud" in text for text in world.said)
+
+
+def test_a_cloud_that_never_answered_is_told_at_once(world, cloud):
+    cloud.away = "Keystone does not answer at http://172.24.4.1:5000"
+    with pytest.raises(CloudUnreachable, match="Keystone"):
+        world.create()
+    assert not world.files()
+
+
+def test_nothing_is_made_of_bad_input(world, cloud):
+    cloud.flavor_list = [Flavor("tiny", "f0", 1, 512, 1)]
+    with pytest.raises(BadInput, match=r"m1\.node"):
+        world.create()
+    assert not cloud.made
+    assert not world.files()
+
+
+def test_nothing_is_made_beyond_the_quota(world, cloud):
+    cloud.limits = {**cloud.limits, "ports": 3}
+    with pytest.raises(QuotaExceeded, match="needed 5, left 3"):
+        world.create()
+    assert not cloud.made
+
+
+def test_a_node_that_stays_unready_ends_in_time_with_the_reason(world, kube):
+    kube.node_list[1] = KubeNode(NODES[1], False, reason="container runtime is down")
+    with pytest.raises(TimedOut, match="container runtime is down"):
+        world.create(timeout=60)
+    assert world.observe().status is ClusterStatus.DEGRADED
+
+
+def test_another_machine_sees_the_cluster_but_has_no_key(world, cloud, kube, tmp_path):
+    world.create()
+    elsewhere = World(cloud, kube, tmp_path / "elsewhere")
+    assert elsewhere.observe().status is ClusterStatus.UNKNOWN
+    assert [found.name for found in reconcile.clusters(cloud)] == ["demo"]
+    with pytest.raises(Conflict, match="not on this machine"):
+        reconcile.access(cloud, kube.connect, elsewhere.folder, "demo")
+    elsewhere.delete()
+    assert not cloud.made
+
+
+def test_delete_asks_again_when_heat_fails_and_gives_up_in_the_end(world, cloud):
+    world.create()
+    cloud.clinging = 1
+    world.delete()
+    assert not cloud.made
+    world.create()
+    cloud.clinging = 9
+    with pytest.raises(Failed, match="port in use"):
+        world.delete()
+    assert world.files()
+
+
+def test_servers_that_heat_has_lost_are_deleted_with_the_cluster(world, cloud):
+    world.create()
+    cloud.orphans["demo"] = ["server demo-default-worker-1"]
+    world.delete()
+    assert any("what Heat had lost: server demo-default-worker-1" in line for line in world.said)
+    assert not cloud.made
+    assert not cloud.orphans
+
+
+def test_a_deletion_that_was_killed_still_proves_that_nothing_is_left(world, cloud):
+    world.create()
+    del cloud.made["demo"]  # Heat came to its end while nobody looked
+    cloud.strays["demo"] = ["port demo-default-worker-1"]
+    with pytest.raises(TimedOut, match="what is left: port demo-default-worker-1"):
+        world.delete()
+    assert world.files(), "it can be repeated"
+    cloud.strays.clear()
+    world.delete()
+    assert not world.files()
+
+
+def test_a_deletion_that_is_not_waited_for_goes_on_and_is_proved_later(world, cloud):
+    world.create()
+    world.delete(wait=False)
+    assert cloud.made["demo"].stack.status == "DELETE_IN_PROGRESS"
+    assert world.files(), "the key stays until nothing else is left"
+    world.delete(wait=False)
+    world.delete()
+    assert not cloud.made
+    assert not world.files()
+
+
+def test_what_is_not_there_cannot_be_deleted(world):
+    with pytest.raises(NotFound, match="nobody"):
+        world.delete("nobody")
+
+
+def test_a_stack_that_is_no_cluster_is_left_alone(world, cloud):
+    cloud.create_stack(StackRequest("demo", "resources: {x: {type: 'OS::Heat::None'}}", {}, {}, ("theirs",)))
+    for call in (world.create, world.delete, world.observe):
+        with pytest.raises(Conflict, match="not a cluster of Moorage"):
+            call()
+    assert "demo" in cloud.made

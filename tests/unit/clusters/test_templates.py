@@ -1,0 +1,98 @@
+"""The HOT files: consistent in themselves, commented, least in what they open."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from moorage.clusters import parameters
+from moorage.model.cluster import owned_by
+
+pytestmark = pytest.mark.unit
+
+NAMES = ("cluster.yaml", "node-group.yaml", "node.yaml")
+HOT = {name: yaml.safe_load(parameters.template(name)) for name in NAMES}
+
+
+def uses(value, function):
+    """Every first argument of a HOT function in a template."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == function:
+                yield inner[0] if isinstance(inner, list) else inner
+            yield from uses(inner, function)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from uses(inner, function)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_used_is_declared_and_what_is_declared_is_used(name):
+    hot = HOT[name]
+    used = set(uses(hot["resources"], "get_param")) | set(uses(hot["outputs"], "get_param"))
+    used |= set(uses(hot.get("conditions", {}), "get_param"))
+    assert {word for word in used if not word.startswith("OS::")} == set(hot["parameters"])
+    named = set(uses(hot, "get_resource")) | set(uses(hot, "get_attr"))
+    assert named <= set(hot["resources"])
+    assert set(hot["resources"]).isdisjoint(hot["parameters"])
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("cluster.yaml", "node-group.yaml"), ("node-group.yaml", "node.yaml")])
+def test_a_nested_template_gets_all_that_it_needs(outer, inner):
+    bodies = list(HOT[outer]["resources"].values())
+    bodies += [body["properties"]["resource_def"] for body in bodies if "resource_def" in body.get("properties", {})]
+    given = next(set(body["properties"]) for body in bodies if body["type"] == inner)
+    declared = HOT[inner]["parameters"]
+    assert given <= set(declared)
+    assert {name for name, schema in declared.items() if "default" not in schema} <= given
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_and_output_is_described(name):
+    described = [*HOT[name]["parameters"].values(), *HOT[name]["outputs"].values()]
+    assert all("description" in entry for entry in described if list(entry) != ["value"])
+
+
+def test_secrets_are_hidden():
+    assert HOT["cluster.yaml"]["parameters"]["bootstrap_token"]["hidden"]
+    assert HOT["node-group.yaml"]["parameters"]["cluster"]["hidden"]
+    assert HOT["node.yaml"]["parameters"]["cluster"]["hidden"]
+
+
+def test_a_workers_user_data_has_no_key_and_only_its_own_signal():
+    document = HOT["node.yaml"]["resources"]["server"]["properties"]["user_data"]["str_replace"]["params"]["$document"]
+    assert set(document) == {"role", "cluster", "node", "signal"}
+    assert set(document["signal"]) == {"endpoint", "token"}
+    assert set(uses(document["signal"], "get_attr")) == {"handle"}
+
+
+def test_every_rule_of_a_security_group_has_its_reason():
+    lines = parameters.template("cluster.yaml").splitlines()
+    groups = [index for index, line in enumerate(lines) if line.strip() == "rules:"]
+    assert len(groups) == 2
+    for start in groups:
+        assert lines[start + 1].strip().startswith("#")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_resource_alone_waits_for_nothing(name):
+    """Heat pauses for a second between two that do."""
+    bodies = HOT[name]["resources"]
+    first = [
+        each
+        for each, body in bodies.items()
+        if "depends_on" not in body and not {*uses(body, "get_resource"), *uses(body, "get_attr")}
+    ]
+    assert len(first) == 1
+
+
+def test_what_neutron_has_of_a_cluster_says_whose_it_is():
+    """In the words of `model.cluster.owned_by`; a router's interface and an association have no description."""
+    words = owned_by("").split()
+    for body in [*HOT["cluster.yaml"]["resources"].values(), *HOT["node.yaml"]["resources"].values()]:
+        if body["type"].startswith("OS::Neutron::") and not body["type"].endswith(("Interface", "Association")):
+            properties = body["properties"]
+            said = properties.get("description") or properties["value_specs"]["description"]
+            separator, (first, name) = said["list_join"]
+            assert [*first.split(), separator] == [*words, " "]
+            assert name["get_param"] in ("OS::stack_name", ["cluster", "name"])
