@@ -1,0 +1,1 @@
+"""Services of type LoadBalancer: Octavia's load balancers, their floating IPs and the rules that let them in."""

@@ -1,0 +1,274 @@
+"""What a Service, its nodes and its endpoints want of the cloud. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from moorage.ccm.balancers.annotations import PREFIX, Wishes
+from moorage.ccm.balancers.names import Whose
+from moorage.ccm.balancers.settings import Monitoring, Settings
+from moorage.ccm.balancers.views import Node, Port, Service
+from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool
+from moorage.cloud.fronts import Rule, Subnet
+from moorage.model.errors import BadInput
+
+ANYWHERE = "0.0.0.0/0"
+HEALTH_PATH = "/healthz"  # kube-proxy's answer on a Service's health-check node port
+MONITORS = {"TCP": "TCP", "UDP": "UDP-CONNECT", "SCTP": "SCTP"}
+
+
+@dataclass(frozen=True)
+class Front:
+    """A floating IP: one of that address when it is given, else any of the network (and the subnet, if given)."""
+
+    network: str
+    address: str = ""
+    subnet: str = ""
+
+
+@dataclass(frozen=True)
+class Desired:
+    """All that a Service is to have in the cloud. `existing` is the id of a load balancer that it is to use; `whole`
+    is whether health monitors may be made in one call with it."""
+
+    whose: Whose
+    balancer: Balancer
+    whole: bool = True
+    existing: str = ""
+    front: Front | None = None
+    rules: tuple[Rule, ...] = ()
+    keep: bool = False
+    hostname: str = ""
+    proxied: bool = False
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What every part of the answer is made of."""
+
+    service: Service
+    wishes: Wishes
+    settings: Settings
+    whose: Whose
+    ranges: tuple[str, ...]
+
+    @property
+    def watched_by_kube_proxy(self) -> bool:
+        """Local traffic where the provider can ask each node on another port than the one that traffic goes to."""
+        return bool(self.service.local and self.service.health_port and "HTTP" in self.settings.provider.monitors)
+
+
+def desire(
+    service: Service,
+    nodes: Sequence[Node],
+    serving: Iterable[str],
+    wishes: Wishes,
+    settings: Settings,
+    subnet: str = "",
+) -> Desired:
+    """BadInput, in words for who wrote the Service, when it cannot be honoured.
+
+    `serving` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet, already looked up.
+    """
+    whose = Whose(settings.cluster, service.namespace, service.name)
+    ask = _Ask(service, wishes, settings, whose, _ranges(service.ranges))
+    _check(ask)
+    listeners = tuple(_listener(ask, port, _members_on(ask, nodes, frozenset(serving))) for port in service.ports)
+    return Desired(
+        whose=whose,
+        balancer=_balancer(ask, listeners),
+        whole=settings.provider.whole,
+        existing=wishes.balancer,
+        front=_front(ask, subnet),
+        rules=_rules(ask, listeners),
+        keep=wishes.keep_floating,
+        hostname=wishes.hostname,
+        proxied=bool(wishes.proxy),
+    )
+
+
+def choose_subnet(subnets: Iterable[Subnet], wishes: Wishes) -> str:
+    """The id of the floating IP's subnet, empty for any; BadInput when none is as wished."""
+    if wishes.floating_subnet_id or not (wishes.floating_subnet or wishes.floating_subnet_tags):
+        return wishes.floating_subnet_id
+    for found in subnets:
+        named = wishes.floating_subnet in ("", found.name)
+        if named and (not wishes.floating_subnet_tags or set(found.tags) & set(wishes.floating_subnet_tags)):
+            return found.id
+    raise BadInput(
+        "the floating network has no subnet with that name and tags: "
+        f"{wishes.floating_subnet or 'any name'}, {', '.join(wishes.floating_subnet_tags) or 'any tags'}",
+        f"correct the annotation {PREFIX}floating-subnet or floating-subnet-tags",
+    )
+
+
+def _check(ask: _Ask) -> None:
+    service = ask.service
+    if service.families != ("IPv4",):
+        raise BadInput(
+            f"a load balancer has IPv4 only, and the Service asks for {' and '.join(service.families)}",
+            "set spec.ipFamilyPolicy to SingleStack and spec.ipFamilies to [IPv4]",
+        )
+    unknown = sorted({port.protocol for port in service.ports} - set(MONITORS))
+    if unknown:
+        raise BadInput(f"no load balancer can forward {', '.join(unknown)}", "use TCP, UDP or SCTP")
+    closed = [str(port.port) for port in service.ports if not port.node_port]
+    if closed:
+        raise BadInput(
+            f"port {', '.join(closed)} has no node port, and traffic goes there",
+            "set spec.allocateLoadBalancerNodePorts to true",
+        )
+    if service.address:
+        _check_address(service.address)
+
+
+def _check_address(text: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise BadInput(f"spec.loadBalancerIP is {text!r}, which is no IP address", "correct it") from error
+
+
+def _ranges(texts: Iterable[str]) -> tuple[str, ...]:
+    """As the cloud writes them; none when everybody may come."""
+    try:
+        found = {str(ip_network(text, strict=False)) for text in texts}
+    except ValueError as error:
+        raise BadInput(f"spec.loadBalancerSourceRanges: {error}", "write ranges as in 192.0.2.0/24") from error
+    if any(":" in text for text in found):
+        raise BadInput("spec.loadBalancerSourceRanges has IPv6 ranges, and a load balancer has IPv4 only")
+    return () if ANYWHERE in found else tuple(sorted(found))
+
+
+def _balancer(ask: _Ask, listeners: tuple[Listener, ...]) -> Balancer:
+    wishes, settings, service = ask.wishes, ask.settings, ask.service
+    free = not (wishes.network or wishes.subnet or wishes.port)
+    return Balancer(
+        name=ask.whose.tag,
+        provider=settings.provider.name,
+        description=f"Kubernetes Service {service.namespace}/{service.name} of the cluster {settings.cluster}",
+        tags=ask.whose.tags(),
+        listeners=listeners,
+        network=wishes.network,
+        subnet=settings.subnet if free else wishes.subnet,
+        port=wishes.port,
+        address=_inner_address(ask, free),
+        flavor=wishes.flavor,
+        zone=wishes.zone,
+    )
+
+
+def _inner_address(ask: _Ask, free: bool) -> str:
+    """That of an internal load balancer: as wished, else as before, so that one that is made anew keeps its address."""
+    if not ask.wishes.internal or ask.wishes.port:
+        return ""
+    before = [text for text in ask.service.shown if ip_address(text) in ip_network(ask.settings.cidr)]
+    return ask.service.address or (before[0] if before and free else "")
+
+
+def _front(ask: _Ask, subnet: str) -> Front | None:
+    if ask.wishes.internal:
+        return None
+    network = ask.wishes.floating_network or ask.settings.floating_network
+    if not network and not ask.service.address:
+        raise BadInput(
+            "there is no external network to take a floating IP from",
+            f"name one with the annotation {PREFIX}floating-network-id, or make the Service internal",
+        )
+    return Front(network, ask.service.address, subnet)
+
+
+def _members_on(ask: _Ask, nodes: Sequence[Node], serving: frozenset[str]) -> list[Node]:
+    """The nodes that traffic goes to.
+
+    Those that are ready; all when none is, for then rather the control plane is in trouble. Local traffic goes to
+    nodes with an endpoint, by their own word where the provider can ask them, else by what Kubernetes says.
+    """
+    selected = [node for node in nodes if all(node.labels.get(k) == v for k, v in ask.wishes.node_selector)]
+    if ask.service.local and not ask.watched_by_kube_proxy:
+        selected = [node for node in selected if node.name in serving]
+    return sorted([node for node in selected if node.ready] or selected, key=lambda node: node.name)
+
+
+def _listener(ask: _Ask, port: Port, nodes: Sequence[Node]) -> Listener:
+    wishes = ask.wishes
+    protocol = "HTTP" if wishes.forwarded_for and port.protocol == "TCP" else port.protocol
+    return Listener(
+        name=ask.whose.part("listener", port.protocol, port.port),
+        protocol=protocol,
+        port=port.port,
+        pool=_pool(ask, port, protocol, nodes),
+        tags=(ask.whose.tag,),
+        allowed=() if ask.settings.provider.transparent else ask.ranges,
+        connections=wishes.connections,
+        forwarded_for=protocol == "HTTP",
+        timeouts=wishes.timeouts,
+    )
+
+
+def _pool(ask: _Ask, port: Port, protocol: str, nodes: Sequence[Node]) -> Pool:
+    asked = ask.service.health_port if ask.watched_by_kube_proxy else None
+    subnet = ask.wishes.member_subnet or ask.settings.subnet
+    return Pool(
+        name=ask.whose.part("pool", port.protocol, port.port),
+        protocol=ask.wishes.proxy or protocol if port.protocol == "TCP" else protocol,
+        algorithm=ask.wishes.algorithm or ask.settings.provider.algorithms[0],
+        members=tuple(Member(node.address, port.node_port, subnet, asked, node.name) for node in nodes),
+        monitor=_monitor(ask, port),
+        persistence="SOURCE_IP" if ask.service.sticky else "",
+    )
+
+
+def _monitor(ask: _Ask, port: Port) -> Monitor | None:
+    if ask.watched_by_kube_proxy:
+        return _timed("HTTP", ask, HEALTH_PATH)
+    if not ask.wishes.monitor:
+        return None
+    kind, provider = MONITORS[port.protocol], ask.settings.provider
+    if kind not in provider.monitors:
+        raise BadInput(
+            f"Octavia's provider {provider.name} cannot watch members of the {port.protocol} port {port.port}",
+            f"take the annotation {PREFIX}enable-health-monitor away",
+        )
+    return _timed(kind, ask)
+
+
+def _timed(kind: str, ask: _Ask, path: str = "") -> Monitor:
+    usual: Monitoring = ask.settings.monitoring
+    found = Monitor(
+        type=kind,
+        delay=ask.wishes.monitor_delay or usual.delay,
+        timeout=ask.wishes.monitor_timeout or usual.timeout,
+        max_retries=ask.wishes.monitor_retries or usual.max_retries,
+        max_retries_down=ask.wishes.monitor_retries_down or usual.max_retries_down,
+        path=path,
+    )
+    if found.timeout > found.delay:
+        raise BadInput(
+            f"a health monitor cannot wait {found.timeout} s for an answer when it asks every {found.delay} s",
+            f"set the annotation {PREFIX}health-monitor-timeout below health-monitor-delay",
+        )
+    return found
+
+
+def _rules(ask: _Ask, listeners: Sequence[Listener]) -> tuple[Rule, ...]:
+    """Node ports are open to whom packets come from: clients where the provider is transparent, else its own machines.
+
+    Machines of the provider, and what asks for members' health, have addresses of the nodes' subnet.
+    """
+    settings = ask.settings
+    inner = str(ip_network(settings.cidr))
+    watched = any(listener.pool and listener.pool.monitor for listener in listeners)
+    sources = set(ask.ranges or (ANYWHERE,)) if settings.provider.transparent else {inner}
+    if watched and ANYWHERE not in sources:
+        sources.add(inner)
+    ports = {(port.protocol.lower(), port.node_port) for port in ask.service.ports}
+    if ask.watched_by_kube_proxy:
+        ports.add(("tcp", ask.service.health_port))
+    return tuple(
+        Rule(settings.group, protocol, port, cidr, ask.whose.description)
+        for protocol, port in sorted(ports)
+        for cidr in sorted(sources)
+    )

@@ -1,0 +1,111 @@
+"""The steps for the listeners of one Service on its load balancer, and for their pools. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from moorage.ccm.balancers.desired import Desired
+from moorage.ccm.balancers.names import belongs
+from moorage.ccm.balancers.steps import (
+    AddListener,
+    AddMonitor,
+    AddPool,
+    ChangeListener,
+    ChangeMonitor,
+    ChangePool,
+    RemoveListener,
+    RemoveMonitor,
+    RemovePool,
+    SetMembers,
+    Step,
+)
+from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool
+from moorage.model.errors import Conflict
+
+
+def plan_listeners(desired: Desired, found: Balancer) -> Iterator[Step]:
+    """What is to go goes first: a port may change hands. Conflict when a port is another Service's."""
+    wanted = {(listener.protocol, listener.port): listener for listener in desired.balancer.listeners}
+    ours = {_key(held): held for held in found.listeners if belongs(held, found, desired.whose)}
+    for held in found.listeners:
+        if held.id not in {listener.id for listener in ours.values()}:
+            _check_free(held, desired)
+    for key, held in ours.items():
+        if key not in wanted:
+            yield RemoveListener(found.id, held.id, held.pool.id if held.pool else "")
+    for key, listener in wanted.items():
+        if key in ours:
+            yield from _between(found.id, listener, ours[key])
+        else:
+            yield AddListener(found.id, listener)
+
+
+def _key(listener: Listener) -> tuple[str, int]:
+    return listener.protocol, listener.port
+
+
+def _check_free(held: Listener, desired: Desired) -> None:
+    """A load balancer's TCP port is one, whether it is spoken to in HTTP or not."""
+    for listener in desired.balancer.listeners:
+        if listener.port == held.port and _wire(listener) == _wire(held):
+            raise Conflict(
+                f"port {held.port} of the load balancer is in use by {', '.join(held.tags) or held.name}",
+                "choose another port, or another load balancer",
+            )
+
+
+def _wire(listener: Listener) -> str:
+    return listener.protocol if listener.protocol in ("UDP", "SCTP") else "TCP"
+
+
+def _between(balancer: str, wanted: Listener, held: Listener) -> Iterator[Step]:
+    if not _fits(wanted, held):
+        yield ChangeListener(balancer, held.id, wanted)
+    if wanted.pool is None:
+        return
+    if held.pool is None:
+        yield AddPool(balancer, held.id, wanted.pool)
+    elif held.pool.protocol != wanted.pool.protocol:
+        yield RemovePool(balancer, held.pool.id)
+        yield AddPool(balancer, held.id, wanted.pool)
+    else:
+        yield from _pool(balancer, wanted.pool, held.pool)
+
+
+def _fits(wanted: Listener, held: Listener) -> bool:
+    """Names are left as they are; a time that nobody wished is Octavia's."""
+    times = zip(vars(wanted.timeouts).values(), vars(held.timeouts).values(), strict=True)
+    return (
+        set(wanted.tags) <= set(held.tags)
+        and set(wanted.allowed) == set(held.allowed)
+        and wanted.connections == held.connections
+        and wanted.forwarded_for == held.forwarded_for
+        and all(ours in (None, theirs) for ours, theirs in times)
+    )
+
+
+def _pool(balancer: str, wanted: Pool, held: Pool) -> Iterator[Step]:
+    if (wanted.algorithm, wanted.persistence) != (held.algorithm, held.persistence):
+        yield ChangePool(balancer, held.id, wanted)
+    if _traffic(wanted.members) != _traffic(held.members):
+        yield SetMembers(balancer, held.id, wanted.members)
+    yield from _monitor(balancer, held.id, wanted.monitor, held.monitor)
+
+
+def _traffic(members: tuple[Member, ...]) -> set[tuple[str, int, int | None]]:
+    return {(member.address, member.port, member.monitor_port) for member in members}
+
+
+def _monitor(balancer: str, pool: str, wanted: Monitor | None, held: Monitor | None) -> Iterator[Step]:
+    if wanted and held and wanted.type == held.type:
+        if _times(wanted) != _times(held):
+            yield ChangeMonitor(balancer, held.id, wanted)
+        return
+    if held:
+        yield RemoveMonitor(balancer, held.id)
+    if wanted:
+        yield AddMonitor(balancer, pool, wanted)
+
+
+def _times(monitor: Monitor) -> tuple[object, ...]:
+    return monitor.delay, monitor.timeout, monitor.max_retries, monitor.max_retries_down, monitor.path

@@ -1,0 +1,287 @@
+"""The reconciler of Services of type LoadBalancer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from moorage.ccm.balancers.annotations import BALANCER_ID, KEEP, Reading, read
+from moorage.ccm.balancers.carry import Busy, Hands
+from moorage.ccm.balancers.desired import Desired, choose_subnet, desire
+from moorage.ccm.balancers.look import Eyes
+from moorage.ccm.balancers.names import Whose
+from moorage.ccm.balancers.plan import Observed, plan, plan_removal, unmet
+from moorage.ccm.balancers.settings import Settings
+from moorage.ccm.balancers.steps import CreateBalancer, MakeFloating, RemoveBalancer, Step
+from moorage.ccm.balancers.targets import Stored, Targets
+from moorage.ccm.balancers.views import FINALIZER, Service, service_of, serving_nodes
+from moorage.cloud.balancers import ACTIVE, Balancers
+from moorage.cloud.fronts import Fronts
+from moorage.kube.events import Recorder
+from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, Object, Objects, Resource, key_of
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
+
+SERVICE_LABEL = "kubernetes.io/service-name"  # of an EndpointSlice: whose endpoints it has
+BY_SERVICE = "service"  # the index of EndpointSlices that `slices.by` is asked for
+ROUNDS = 8  # looks at the cloud in one turn: creation takes three
+SOON, RETRY, LATER = 0.5, 10.0, 60.0  # seconds
+PATIENT = 12  # turns in which a load balancer may stay PENDING before that is said: about a minute
+
+# What an Event calls an error, and when to try again.
+TROUBLES: dict[type[MoorageError], tuple[str, float]] = {
+    BadInput: ("Refused", LATER),
+    QuotaExceeded: ("QuotaExceeded", RETRY * 3),
+    Conflict: ("InUse", RETRY * 3),
+    NotFound: ("NotFound", RETRY * 3),
+    Failed: ("Failed", LATER),
+    CloudUnreachable: ("CloudAway", RETRY),
+}
+
+
+def index_slice(found: Object) -> tuple[str, ...]:
+    """For the cache's index BY_SERVICE: `namespace/service` of an EndpointSlice."""
+    name = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL)
+    return (f"{found['metadata']['namespace']}/{name}",) if name else ()
+
+
+class Locks:
+    """One lock a load balancer: Services that share it are brought one after the other."""
+
+    def __init__(self) -> None:
+        self._guard, self._locks = Lock(), dict[str, Lock]()
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._locks.setdefault(key, Lock())
+        with lock:
+            yield
+
+
+@dataclass
+class BalancerReconciler:
+    """Gives a Service what it wants in the cloud; the key is `namespace/name`.
+
+    What was reached is remembered, so that nothing is asked of the cloud while the Service, its nodes and its
+    endpoints want the same; `forget` has it looked at again.
+    """
+
+    api: Objects
+    services: Stored
+    targets: Targets
+    slices: Stored
+    balancers: Balancers
+    fronts: Fronts
+    settings: Settings
+    events: Recorder
+    hands: Hands
+    name: str = "load-balancers"
+    watches: tuple[Resource, ...] = (SERVICES, NODES, ENDPOINT_SLICES)
+    _reached: dict[str, tuple[Desired, str]] = field(default_factory=dict)
+    _waits: dict[str, int] = field(default_factory=dict)
+    _locks: Locks = field(default_factory=Locks)
+
+    def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
+        """A node concerns all Services with a load balancer, an EndpointSlice its own."""
+        if resource == SERVICES:
+            return (key_of(found),)
+        if resource == ENDPOINT_SLICES:
+            return index_slice(found)
+        if not self.targets.changed(found):
+            return ()
+        return [key_of(service) for service in self.services.all() if self._ours(service_of(service))]
+
+    def forget(self, key: str) -> None:
+        """Look at the cloud again when the key comes next."""
+        self._reached.pop(key, None)
+
+    def reached(self) -> list[str]:
+        """Keys of the Services that had all they want at the last look, and a load balancer made for this cluster."""
+        return [key for key, (desired, _) in list(self._reached.items()) if not desired.existing]
+
+    def reconcile(self, key: str) -> float | None:
+        """Errors of the cloud and of who wrote the Service become Events; those of the Kubernetes API are raised."""
+        found = self.services.get(key)
+        if found is None:
+            self.forget(key)
+            return None
+        service = service_of(found)
+        if not self._ours(service):
+            return None
+        try:
+            again = self._bring(key, found, service) if service.wanted else self._take_away(key, found, service)
+        except Busy as busy:
+            return self._wait(key, found, str(busy))
+        except _Stale:
+            return SOON
+        self._waits.pop(key, None)
+        return again
+
+    def _wait(self, key: str, found: Object, why: str) -> float:
+        """Come back soon, and later and later; say so when it takes long."""
+        waits = self._waits[key] = self._waits.get(key, 0) + 1
+        if waits >= PATIENT:
+            self.events.say(found, "StillBusy", f"{why}, for a while now: ask the cloud's operator if that goes on")
+        return float(min(SOON * 1.5 ** (waits - 1), RETRY))
+
+    def _ours(self, service: Service) -> bool:
+        named = service.balancer_class in ("", self.settings.own_class)
+        return named and (service.wanted or service.held)
+
+    def _bring(self, key: str, found: Object, service: Service) -> float | None:
+        with self._said(found) as trouble:
+            reading = read(service.annotations, self.settings.provider)
+            desired = self._desired(key, service, reading)
+            if self._reached.get(key) == (desired, _shown(found)):
+                return None
+            for sentence in reading.refused:
+                self.events.say(found, "AnnotationRefused", sentence)
+            found = self._hold(key, found, service)
+            return self._reach(key, found, desired)
+        return trouble.again
+
+    def _desired(self, key: str, service: Service, reading: Reading) -> Desired:
+        """Subnets of the floating network are asked for only where a Service names one other than by its id."""
+        wishes = reading.wishes
+        named = not wishes.internal and (wishes.floating_subnet or wishes.floating_subnet_tags)
+        network = wishes.floating_network or self.settings.floating_network
+        choices = self.fronts.subnets(network) if named and not wishes.floating_subnet_id else []
+        serving = serving_nodes(self.slices.by(BY_SERVICE, key)) if service.local else frozenset[str]()
+        return desire(service, self.targets.all(), serving, wishes, self.settings, choose_subnet(choices, wishes))
+
+    def _hold(self, key: str, found: Object, service: Service) -> Object:
+        """The finalizer comes before anything in the cloud does."""
+        if service.held:
+            return found
+        finalizers = [*(found["metadata"].get("finalizers") or ()), FINALIZER]
+        return self._patch(key, found, {"metadata": {"finalizers": finalizers}})
+
+    def _reach(self, key: str, found: Object, desired: Desired) -> float | None:
+        """Look, plan and act until there is nothing left to do, then show the address."""
+        eyes = Eyes(self.balancers, self.fronts, self.settings.group)
+        for _ in range(ROUNDS):
+            there = eyes.find(desired.whose, desired.existing)
+            with self._locks.hold(there.balancer or desired.whose.tag):
+                observed = eyes.look(desired.whose, there.balancer, desired.front.address if desired.front else "")
+                steps = plan(desired, observed)
+                if not steps and not there.strays:
+                    return self._show(key, found, desired, observed)
+                self._tell(key, found, desired, steps)
+                self._act(steps)
+            self._leave(eyes, desired.whose, there.strays)
+        return SOON
+
+    def _leave(self, eyes: Eyes, whose: Whose, strays: Iterable[str]) -> None:
+        """Take the Service off load balancers that it has no business with any more; its floating IP stays."""
+        for id in strays:
+            with self._locks.hold(id):
+                observed = replace(eyes.look(whose, id), ours=(), mapped=None, rules=())
+                self._act(plan_removal(whose, observed, keep=True))
+
+    def _tell(self, key: str, found: Object, desired: Desired, steps: list[Step]) -> None:
+        """Before a load balancer is made anew, say so, and let go of its id where the Service has it."""
+        for step in steps:
+            if isinstance(step, RemoveBalancer):
+                message = f"the load balancer {step.balancer} is in ERROR: it is deleted and made anew"
+                self.events.say(found, "MadeAnew", message)
+                if desired.existing == step.balancer:
+                    self._patch(key, found, {"metadata": {"annotations": {BALANCER_ID: None}}})
+                    raise _Stale
+
+    def _act(self, steps: list[Step]) -> None:
+        """A Conflict with what is there means that it is PENDING, or that somebody was faster: look again."""
+        for step in steps:
+            try:
+                self.hands.carry_out([step])
+            except (Conflict, NotFound) as error:
+                if isinstance(step, CreateBalancer | MakeFloating):
+                    raise
+                raise Busy(error.message) from error
+
+    def _show(self, key: str, found: Object, desired: Desired, observed: Observed) -> float | None:
+        balancer = observed.balancer
+        if balancer is None or balancer.provisioning != ACTIVE:
+            return SOON
+        for sentence in unmet(desired, balancer, self.settings.subnet):
+            self.events.say(found, "OnlyWhenMade", sentence)
+        address = balancer.address if desired.front is None or observed.mapped is None else observed.mapped.address
+        ports = [
+            {"port": listener.port, "protocol": _wire(listener.protocol)} for listener in desired.balancer.listeners
+        ]
+        entry: dict[str, Any] = {"hostname": desired.hostname} if desired.hostname else {"ip": address}
+        if not desired.hostname:
+            entry["ipMode"] = "Proxy" if desired.proxied else "VIP"
+        ingress = [entry | {"ports": ports}]
+        if _ingress(found) != ingress:
+            found = self._patch(key, found, {"status": {"loadBalancer": {"ingress": ingress}}}, status=True)
+            self.events.say(found, "Balanced", f"the load balancer {balancer.id} answers at {address}", "Normal")
+        self._reached[key] = (desired, _shown(found))
+        return None
+
+    def _take_away(self, key: str, found: Object, service: Service) -> float | None:
+        """Until nothing of the Service is left in the cloud; the finalizer goes last."""
+        self.forget(key)
+        whose = Whose(self.settings.cluster, service.namespace, service.name)
+        keep = service.annotations.get(KEEP, "").strip().lower() == "true"
+        eyes = Eyes(self.balancers, self.fronts, self.settings.group)
+        with self._said(found) as trouble:
+            for _ in range(ROUNDS):
+                there = eyes.find(whose, "")
+                with self._locks.hold(there.balancer or whose.tag):
+                    steps = plan_removal(whose, eyes.look(whose, there.balancer), keep)
+                    if not steps:
+                        self._release(key, found)
+                        return None
+                    self._act(steps)
+            return SOON
+        return trouble.again
+
+    def _release(self, key: str, found: Object) -> None:
+        if _ingress(found):
+            found = self._patch(key, found, {"status": {"loadBalancer": {"ingress": None}}}, status=True)
+        left = [name for name in found["metadata"].get("finalizers") or () if name != FINALIZER]
+        self._patch(key, found, {"metadata": {"finalizers": left}})
+
+    def _patch(self, key: str, found: Object, change: Object, *, status: bool = False) -> Object:
+        """Refused when the Service is not as we saw it: lists are replaced whole."""
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        guarded = {**change, "metadata": {**change.get("metadata", {}), **version}}
+        try:
+            return self.api.patch(SERVICES, key, guarded, status=status)
+        except (Conflict, NotFound) as error:
+            raise _Stale from error
+
+    @contextmanager
+    def _said(self, found: Object) -> Iterator[_Trouble]:
+        """What a person must know is said about the Service, and the others go on."""
+        trouble = _Trouble()
+        try:
+            yield trouble
+        except (BadInput, QuotaExceeded, Conflict, NotFound, Failed, CloudUnreachable) as error:
+            reason, trouble.again = TROUBLES[type(error)]
+            hint = f": {error.hint}" if error.hint else ""
+            self.events.say(found, reason, f"{error.message}{hint}")
+
+
+class _Stale(Exception):
+    """The Service changed or went meanwhile: the watch brings the news."""
+
+
+@dataclass
+class _Trouble:
+    again: float | None = None
+
+
+def _ingress(found: Object) -> list[Any]:
+    return (found.get("status", {}).get("loadBalancer") or {}).get("ingress") or []
+
+
+def _shown(found: Object) -> str:
+    return repr(_ingress(found))
+
+
+def _wire(protocol: str) -> str:
+    return protocol if protocol in ("UDP", "SCTP") else "TCP"

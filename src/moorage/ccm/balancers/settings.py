@@ -1,0 +1,86 @@
+"""What a cluster's operator decides for all its load balancers, and what Octavia's providers can do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from moorage.cloud.fronts import Home
+from moorage.model.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Provider:
+    """What an Octavia provider can do; the first algorithm is the one that is used unless a Service says another.
+
+    `transparent`: clients' packets reach the nodes with the clients' own addresses, so that only a security group can
+    hold some back. `whole`: health monitors may be made in one call with the load balancer.
+    """
+
+    name: str
+    algorithms: tuple[str, ...]
+    monitors: tuple[str, ...]
+    transparent: bool = False
+    whole: bool = True
+    http: bool = True
+    limits: bool = True
+    flavors: bool = True
+
+
+AMPHORA = Provider(
+    "amphora",
+    ("ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP", "SOURCE_IP_PORT"),
+    ("TCP", "UDP-CONNECT", "HTTP", "SCTP"),
+)
+OVN = Provider(
+    "ovn",
+    ("SOURCE_IP_PORT", "SOURCE_IP"),
+    ("TCP", "UDP-CONNECT"),
+    transparent=True,
+    whole=False,
+    http=False,
+    limits=False,
+    flavors=False,
+)
+PROVIDERS = {"amphora": AMPHORA, "octavia": AMPHORA, "ovn": OVN}
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """Of members that a Service wants watched and says no more; times in seconds."""
+
+    delay: int = 5
+    timeout: int = 3
+    max_retries: int = 1
+    max_retries_down: int = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Ids are the cloud's. `cidr` is the nodes' subnet's; `group` is the security group that all nodes have.
+
+    Load balancers get their address from `subnet` and, unless they are internal, a floating IP from
+    `floating_network`, which may be empty where there is none. `own_class` is the loadBalancerClass by which a Service
+    may name us; one without a class is ours too.
+    """
+
+    cluster: str
+    subnet: str
+    cidr: str
+    group: str
+    floating_network: str = ""
+    provider: Provider = OVN
+    monitoring: Monitoring = Monitoring()
+    own_class: str = "openstack.org/octavia"
+
+
+def settings_for(cluster: str, home: Home, offered: Collection[str], asked: str = "") -> Settings:
+    """Of a cluster at `home` in a cloud whose Octavia has these providers; `asked` is the one that somebody wants.
+
+    Nobody asked: amphora, which can do most, before ovn. BadInput when the cloud has none that will do.
+    """
+    name = next((known for known in ([asked] if asked else PROVIDERS) if known in offered and known in PROVIDERS), None)
+    if name is None:
+        wanted, there = asked or " or ".join(PROVIDERS), ", ".join(offered) or "no Octavia"
+        raise BadInput(f"load balancers need an Octavia with the provider {wanted}; this cloud has {there}")
+    return Settings(cluster, home.subnet.id, home.subnet.cidr, home.group, home.outside, PROVIDERS[name])

@@ -1,0 +1,1 @@
+"""Nodes: initialised, kept true to their servers, deleted when their server is gone, and only then."""

@@ -1,0 +1,64 @@
+"""Which server a node is, and what of the server its labels and addresses say.
+
+The provider ID is in the form of OpenStack's cloud provider: `openstack:///ID`, or `openstack://REGION/ID` where the
+cluster's operator chose regional ones.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from moorage.cloud.servers import Instance
+from moorage.kube.objects import Object
+
+PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
+"""kubelet's annotation: the addresses (comma-separated) that it was told to use, which therefore come first."""
+LABEL_LENGTH = 63  # characters, by Kubernetes' rule for label values
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the cluster is. `region` may be empty; `regional` puts it into provider IDs."""
+
+    region: str = ""
+    regional: bool = False
+
+
+def provider_id(instance: Instance, place: Place) -> str:
+    return f"openstack://{place.region if place.regional else ''}/{instance.id}"
+
+
+def server_id(node: Object, place: Place) -> str | None:
+    """The id in a node's provider ID: empty when it has none yet, None when it names another cloud or region."""
+    given = node.get("spec", {}).get("providerID")
+    if not given:
+        return ""
+    parts = re.fullmatch(r"openstack://([^/]*)/([0-9A-Za-z-]+)", given)
+    if parts is None or parts[1] not in ("", place.region):
+        return None
+    return parts[2]
+
+
+def labels(instance: Instance, place: Place) -> dict[str, str]:
+    """The well-known labels that the cloud answers for; what it does not tell is left out."""
+    known = {
+        "node.kubernetes.io/instance-type": instance.flavor,
+        "topology.kubernetes.io/region": place.region,
+        "topology.kubernetes.io/zone": instance.zone,
+    }
+    return {name: label for name, value in known.items() if (label := label_value(value))}
+
+
+def label_value(text: str) -> str:
+    """The text as a label's value: other characters become dashes, at most 63, alphanumeric at both ends."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:LABEL_LENGTH].strip("-_.")
+
+
+def addresses(node: Object, instance: Instance) -> list[dict[str, str]]:
+    """A node's addresses as its status has them: those that kubelet was told to use first, its name last."""
+    told = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
+    kinds = {"fixed": "InternalIP", "floating": "ExternalIP"}
+    found = [{"type": kinds[address.kind], "address": address.ip} for address in instance.addresses]
+    found.sort(key=lambda entry: entry["address"] not in told)
+    return [*found, {"type": "Hostname", "address": node["metadata"]["name"]}]

@@ -1,0 +1,116 @@
+"""What to do about a node, given what is known of its server. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from moorage.ccm.nodes.identity import Place, addresses, labels, provider_id, server_id
+from moorage.cloud.servers import Instance
+from moorage.kube.objects import Object
+
+UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
+SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
+STOPPED = "SHUTOFF"  # the one status of Nova in which nothing runs and volumes may be taken off at once
+SOON, LATER = 2.0, 10.0  # seconds after which to look again
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The cloud could not be asked, or its answer cannot be told apart; `reason` in plain words."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An Event to write: `reason` is a word in CamelCase."""
+
+    reason: str
+    message: str
+    type: Literal["Normal", "Warning"] = "Warning"
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """Merge patches for a node's status and then for the rest of it, or its deletion; `again` in seconds."""
+
+    delete: bool = False
+    status: Object = field(default_factory=dict)
+    change: Object = field(default_factory=dict)
+    notice: Notice | None = None
+    again: float | None = None
+
+    @property
+    def idle(self) -> bool:
+        return self == NodePlan()
+
+
+def plan_node(node: Object, instance: Instance | Unknown | None, place: Place) -> NodePlan:
+    """None is a server that the cloud, asked for it alone, said is not there."""
+    known = server_id(node, place)
+    if known is None:
+        return NodePlan(notice=_foreign(node))
+    if isinstance(instance, Unknown):
+        message = f"left as it is, because its server is not known: {instance.reason}"
+        return NodePlan(notice=Notice("CloudUnknown", message), again=LATER)
+    if instance is None:
+        return _without_server(node, known)
+    return _with_server(node, instance, place)
+
+
+def _foreign(node: Object) -> Notice:
+    given = node["spec"]["providerID"]
+    return Notice("ForeignNode", f"left alone: its provider ID {given} names no server of this cloud and region")
+
+
+def _without_server(node: Object, known: str) -> NodePlan:
+    """Only a node that once had a server is deleted for the lack of it."""
+    if known:
+        return NodePlan(delete=True, notice=Notice("ServerGone", f"deleted: its server {known} is gone", "Normal"))
+    name = node["metadata"]["name"]
+    message = f"no server of this cluster is named {name}: give the node its server's name, or delete the node"
+    return NodePlan(notice=Notice("NoServer", message), again=LATER)
+
+
+def _with_server(node: Object, instance: Instance, place: Place) -> NodePlan:
+    wanted = addresses(node, instance)
+    told = instance.addresses and node.get("status", {}).get("addresses") != wanted
+    return NodePlan(
+        status={"status": {"addresses": wanted}} if told else {},
+        change=_change(node, instance, place),
+        again=SOON if not instance.addresses else None,
+    )
+
+
+def _change(node: Object, instance: Instance, place: Place) -> Object:
+    change: Object = {}
+    have = node["metadata"].get("labels") or {}
+    lacking = {name: value for name, value in labels(instance, place).items() if have.get(name) != value}
+    if lacking:
+        change["metadata"] = {"labels": lacking}
+    spec = _spec(node.get("spec", {}), instance, place)
+    if spec:
+        change["spec"] = spec
+    return change
+
+
+def _spec(spec: Object, instance: Instance, place: Place) -> Object:
+    change: Object = {}
+    if not spec.get("providerID"):
+        change["providerID"] = provider_id(instance, place)
+    old = spec.get("taints") or []
+    wanted = _taints(old, instance)
+    if wanted != old:
+        change["taints"] = wanted or None
+    return change
+
+
+def _taints(old: list[Object], instance: Instance) -> list[Object]:
+    """Without the one of a new node (kept as long as it has no address), and told whether the server is shut down."""
+    done = bool(instance.addresses)
+    kept = [taint for taint in old if not (done and taint["key"] == UNINITIALIZED)]
+    stopped = instance.status == STOPPED
+    if stopped and not any(taint["key"] == SHUTDOWN for taint in kept):
+        return [*kept, {"key": SHUTDOWN, "effect": "NoSchedule"}]
+    return [taint for taint in kept if stopped or taint["key"] != SHUTDOWN]

@@ -1,0 +1,89 @@
+"""The two reconcilers of nodes: one acts on a node, the other looks at the servers now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from moorage.ccm.nodes.plan import NodePlan, Notice, plan_node
+from moorage.ccm.nodes.view import ServerView
+from moorage.kube.events import Recorder
+from moorage.kube.objects import NODES, Object, Objects, Resource
+from moorage.model.errors import CloudUnreachable, Conflict, NotFound
+
+PERIOD = 10.0  # seconds between two lists of the servers; a lost server's node goes within this and a moment
+SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+
+
+class Nodes(Protocol):
+    """The nodes of the watch cache."""
+
+    def get(self, key: str) -> Object | None: ...
+    def all(self) -> list[Object]: ...
+
+
+@dataclass
+class NodeReconciler:
+    """Makes a node what its server says; the key is the node's name."""
+
+    api: Objects
+    nodes: Nodes
+    view: ServerView
+    events: Recorder
+    name: str = "nodes"
+    watches: tuple[Resource, ...] = (NODES,)
+
+    def reconcile(self, key: str) -> float | None:
+        """CloudUnreachable when the Kubernetes API is away."""
+        node = self.nodes.get(key)
+        if node is None or node["metadata"].get("deletionTimestamp"):
+            return None
+        plan = plan_node(node, self.view.ask(node), self.view.place)
+        try:
+            self._carry_out(key, node, plan)
+        except (Conflict, NotFound):
+            return 0.5  # it changed or went meanwhile: the watch brings the news
+        return plan.again
+
+    def _carry_out(self, key: str, node: Object, plan: NodePlan) -> None:
+        if plan.delete:
+            self.api.delete(NODES, key, node["metadata"]["uid"])
+        if plan.status:
+            node = self.api.patch(NODES, key, _guarded(node, plan.status), status=True)
+        if plan.change:
+            self.api.patch(NODES, key, _guarded(node, plan.change))
+        if plan.notice:
+            self.events.say(node, plan.notice.reason, plan.notice.message, plan.notice.type)
+
+
+@dataclass
+class ServerPoll:
+    """Lists the servers every ten seconds and wakes the nodes for which something is to do."""
+
+    nodes: Nodes
+    view: ServerView
+    events: Recorder
+    wake: Callable[[str], None]
+    name: str = "servers"
+    watches: tuple[Resource, ...] = ()
+    always: tuple[str, ...] = ("all",)
+
+    def reconcile(self, key: str) -> float | None:
+        """Never raises for a cloud that is away: it says so in one Event, and looks again."""
+        try:
+            self.view.refresh()
+        except CloudUnreachable as error:
+            notice = Notice("CloudAway", f"nodes are left as they are, because the cloud cannot be asked: {error}")
+            self.events.say(SYSTEM, notice.reason, notice.message)
+            return PERIOD
+        for node in self.nodes.all():
+            if not plan_node(node, self.view.listed(node), self.view.place).idle:
+                self.wake(node["metadata"]["name"])
+        return PERIOD
+
+
+def _guarded(node: Object, change: Object) -> dict[str, Any]:
+    """The patch, refused when the node is not as we saw it: lists are replaced whole."""
+    version = {"resourceVersion": node["metadata"]["resourceVersion"]}
+    return {**change, "metadata": {**change.get("metadata", {}), **version}}

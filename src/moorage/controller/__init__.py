@@ -1,0 +1,1 @@
+"""`moorage-controller`: the frame in which the reconcilers of a cluster run."""

@@ -1,0 +1,58 @@
+"""What may be asked over HTTP, on the loopback: /healthz, /readyz, /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from moorage.controller.metrics import Metrics
+from moorage.model.errors import BadInput
+
+Check = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`healthy`: no thread has died. `ready`: everything is listed. Both are quick."""
+
+    healthy: Check
+    ready: Check
+    metrics: Metrics
+
+    def answer(self, path: str) -> tuple[int, str, bytes]:
+        """Status, content type and body for a path."""
+        checks = {"/healthz": self.healthy, "/readyz": self.ready}
+        if path in checks:
+            return (200, "text/plain", b"ok\n") if checks[path]() else (503, "text/plain", b"no\n")
+        if path == "/metrics":
+            return 200, CONTENT_TYPE_LATEST, generate_latest(self.metrics.registry)
+        return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
+
+
+def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
+    """Answer on 127.0.0.1 from now on (port 0: any); BadInput when the port is taken. `shutdown` ends it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            status, kind, body = answers.answer(self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Questions are not logged."""
+
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise BadInput(f"cannot listen on 127.0.0.1:{port}: {error}", "choose another with --port") from error
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="health", daemon=True).start()
+    return server

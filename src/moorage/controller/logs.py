@@ -1,0 +1,35 @@
+"""Logs as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+EXTRA = ("controller", "key", "seconds", "again")  # what a record may say besides its message
+
+
+class JsonLines(logging.Formatter):
+    """Time (RFC 3339, UTC), level, logger, message, and what else the record says of EXTRA."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        said |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
+        if record.exc_info:
+            said["trace"] = self.formatException(record.exc_info)
+        return json.dumps(said)
+
+
+def log_json(level: str, stream: TextIO = sys.stderr) -> None:
+    """Send all logs of this process there; libraries only when they warn."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("moorage").setLevel(level.upper())

@@ -1,0 +1,175 @@
+"""Arguments and the composition of `moorage-controller`: the adapters come from the bootstrap."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from uuid import uuid4
+
+import click
+
+from moorage.ccm.balancers import settings as balancing
+from moorage.ccm.balancers.carry import Hands
+from moorage.ccm.balancers.reconcile import BY_SERVICE, BalancerReconciler, index_slice
+from moorage.ccm.balancers.sweep import BalancerSweep
+from moorage.ccm.balancers.targets import Targets
+from moorage.ccm.nodes.identity import Place
+from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
+from moorage.ccm.nodes.view import ServerView
+from moorage.cloud.balancers import Balancers
+from moorage.cloud.fronts import Fronts
+from moorage.cloud.servers import Instances
+from moorage.controller.health import Answers, serve
+from moorage.controller.logs import log_json
+from moorage.controller.metrics import Metrics, counted
+from moorage.controller.run import Runner, lead
+from moorage.kube.cache import Cache
+from moorage.kube.events import Recorder
+from moorage.kube.lease import Elector, Terms
+from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, Objects
+from moorage.model.errors import BadInput
+
+NAME = "moorage-controller"
+LEASE = f"kube-system/{NAME}"
+PORT = 10270  # of the loopback; the ports around it are those of Kubernetes' own controllers
+log = logging.getLogger(__name__)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project of a cloud, by its ports; the region may be empty."""
+
+    region: str
+    instances: Instances
+    balancers: Balancers
+    fronts: Fronts
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """How to reach both worlds: the API by a kubeconfig, the project by an entry of a clouds.yaml."""
+
+    kube: Callable[[Path], Objects]
+    project: Callable[[Path, str], Project]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a controller is told. `cluster` is the name in its servers' metadata; `me` is who holds the lease."""
+
+    cluster: str
+    place: Place
+    me: str
+    port: int = PORT
+    terms: Terms = field(default_factory=Terms)
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Everything put together, ready to run."""
+
+    runner: Runner
+    elector: Elector
+    metrics: Metrics
+    settings: Settings
+
+    def run(self, stop: Event) -> bool:
+        """Work until `stop`; False when the lease was lost."""
+        answers = Answers(self._alive, self.runner.cache.ready, self.metrics)
+        server = serve(answers, self.settings.port)
+        try:
+            return lead(self.runner, self.elector, stop, self.settings.terms.every)
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    def _alive(self) -> bool:
+        return self.runner.cache.alive() and self.runner.alive()
+
+
+def compose(
+    api: Objects, project: Project, settings: Settings, balanced: balancing.Settings | None = None
+) -> Controller:
+    """Put the reconcilers into their frame: this is the list of all of them. Without `balanced`, no load balancers."""
+    metrics, cache = Metrics(), Cache(api)
+    runner = Runner(cache, metrics)
+    events = Recorder(api, NAME, time.monotonic)
+    _add_nodes(runner, api, project, settings, events)
+    if balanced:
+        _add_balancers(runner, api, project, balanced, events)
+    elector = Elector(api, LEASE, settings.me, time.monotonic, settings.terms)
+    return Controller(runner, elector, metrics, settings)
+
+
+def _add_nodes(runner: Runner, api: Objects, project: Project, settings: Settings, events: Recorder) -> None:
+    servers = counted(project.instances, "servers", runner.metrics.called)
+    view = ServerView(servers, settings.cluster, settings.place, time.monotonic)
+    nodes = runner.cache.store(NODES)
+    runner.add(NodeReconciler(api, nodes, view, events))
+    runner.add(ServerPoll(nodes, view, events, lambda key: runner.wake("nodes", key)))
+
+
+def _add_balancers(
+    runner: Runner, api: Objects, project: Project, settings: balancing.Settings, events: Recorder
+) -> None:
+    balancers = counted(project.balancers, "balancers", runner.metrics.called)
+    fronts = counted(project.fronts, "fronts", runner.metrics.called)
+    services, slices = runner.cache.store(SERVICES), runner.cache.store(ENDPOINT_SLICES)
+    slices.add_index(BY_SERVICE, index_slice)
+    hands, targets = Hands(balancers, fronts), Targets(runner.cache.store(NODES))
+    reconciler = BalancerReconciler(api, services, targets, slices, balancers, fronts, settings, events, hands)
+    runner.add(reconciler)
+    runner.add(BalancerSweep(reconciler, api, hands, lambda key: runner.wake(reconciler.name, key)))
+
+
+def balanced(project: Project, cluster: str, provider: str = "") -> balancing.Settings | None:
+    """Settings of the cluster's load balancers; None, and a word in the log, where it cannot have any."""
+    home = project.fronts.home(cluster)
+    if home is None:
+        log.warning("no load balancers: the project has no network of a cluster %r", cluster)
+        return None
+    try:
+        return balancing.settings_for(cluster, home, project.balancers.providers(), provider)
+    except BadInput as error:
+        log.warning("no load balancers: %s", error)
+        return None
+
+
+@click.command(name=NAME)
+@click.option("--kubeconfig", type=FILE, required=True, help="How to reach the cluster's API.")
+@click.option("--clouds", type=FILE, required=True, help="A clouds.yaml.")
+@click.option("--cloud", default="moorage", show_default=True, help="The entry of clouds.yaml.")
+@click.option("--cluster", required=True, help="The cluster's name, as its servers' metadata have it.")
+@click.option("--regional-ids", is_flag=True, help="Put the region into nodes' provider IDs.")
+@click.option("--provider", default="", help="Octavia's provider for load balancers  [default: amphora, else ovn]")
+@click.option("--port", default=PORT, show_default=True, help="Of /healthz, /readyz and /metrics, on the loopback.")
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
+@click.pass_obj
+def command(
+    adapters: Adapters,
+    kubeconfig: Path,
+    clouds: Path,
+    cloud: str,
+    cluster: str,
+    regional_ids: bool,
+    provider: str,
+    port: int,
+    log_level: str,
+) -> int:
+    """Join a Kubernetes cluster to the OpenStack that it runs on."""
+    log_json(log_level)
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    project = adapters.project(clouds, cloud)
+    me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
+    settings = Settings(cluster, Place(project.region, regional_ids), me, port)
+    held = compose(adapters.kube(kubeconfig), project, settings, balanced(project, cluster, provider)).run(stop)
+    return os.EX_OK if held else os.EX_TEMPFAIL

@@ -1,0 +1,228 @@
+"""What a Service wants of the cloud, and what of it cannot be had; the plan is as short as it can be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from balancing import node, service
+from moorage.ccm.balancers.annotations import Wishes
+from moorage.ccm.balancers.desired import choose_subnet, desire
+from moorage.ccm.balancers.names import Whose, belongs, cluster_tag, made_for, service_named, service_of
+from moorage.ccm.balancers.plan import Observed, plan, plan_removal
+from moorage.ccm.balancers.settings import AMPHORA, OVN, Settings
+from moorage.ccm.balancers.steps import AddListener, CreateBalancer, SetMembers
+from moorage.ccm.balancers.views import Node, Port, Service, node_of, serving_nodes
+from moorage.ccm.balancers.views import service_of as view_of
+from moorage.cloud.balancers import Balancer, Listener
+from moorage.cloud.fronts import FloatingIP, Subnet
+from moorage.model.errors import BadInput
+
+pytestmark = pytest.mark.unit
+
+NODES = [Node("a", "10.0.0.11"), Node("b", "10.0.0.12")]
+WEB = Service("default", "web", ports=(Port("TCP", 80, 30080),))
+NOTHING = Wishes()
+SETTINGS = Settings("demo", "subnet", "10.0.0.0/24", "group", "public")
+
+
+def wanted(service=WEB, wishes=NOTHING, provider=OVN, nodes=NODES, serving=(), **settings):
+    return desire(service, nodes, serving, wishes, replace(SETTINGS, provider=provider, **settings))
+
+
+def there(desired, **words):
+    """The cloud after everything was done."""
+    listeners = tuple(
+        replace(held, id=f"l{n}", pool=replace(held.pool, id=f"p{n}"))
+        for n, held in enumerate(desired.balancer.listeners)
+    )
+    balancer = replace(desired.balancer, listeners=listeners, id="lb", port="port", provisioning="ACTIVE", **words)
+    floating = FloatingIP("f", "172.24.4.9", "port", desired.whose.description)
+    return Observed(balancer, floating, (floating,), rules=desired.rules)
+
+
+@pytest.mark.parametrize("families", [("IPv4", "IPv6"), ("IPv6",), ("IPv6", "IPv4")])
+def test_other_families_than_ipv4_are_refused(families):
+    with pytest.raises(BadInput, match="IPv4 only") as refused:
+        wanted(replace(WEB, families=families))
+    assert "SingleStack" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ports": (Port("TCP", 80, 0),)}, "port 80 has no node port"),
+        ({"ports": (Port("DCCP", 80, 30080),)}, "no load balancer can forward DCCP"),
+        ({"ranges": ("10.0.0.0/33",)}, "loadBalancerSourceRanges"),
+        ({"ranges": ("2001:db8::/32",)}, "IPv6 ranges"),
+        ({"address": "here"}, "no IP address"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(change, said):
+    with pytest.raises(BadInput, match=said):
+        wanted(replace(WEB, **change))
+
+
+def test_a_service_needs_an_external_network_or_to_be_internal():
+    with pytest.raises(BadInput, match="no external network"):
+        wanted(floating_network="")
+    assert wanted(wishes=Wishes(internal=True), floating_network="").front is None
+
+
+def test_ovn_cannot_watch_sctp_and_amphora_can():
+    sctp = replace(WEB, ports=(Port("SCTP", 99, 30099),))
+    with pytest.raises(BadInput, match="cannot watch members of the SCTP port 99"):
+        wanted(sctp, Wishes(monitor=True))
+    assert wanted(sctp, Wishes(monitor=True), AMPHORA).balancer.listeners[0].pool.monitor.type == "SCTP"
+    assert wanted(sctp).balancer.listeners[0].pool.monitor is None
+
+
+def test_a_monitor_must_not_wait_longer_than_it_pauses():
+    with pytest.raises(BadInput, match="wait 9 s for an answer when it asks every 5 s"):
+        wanted(wishes=Wishes(monitor=True, monitor_timeout=9))
+
+
+def test_monitors_ask_from_the_nodes_subnet():
+    desired = wanted(replace(WEB, ranges=("192.0.2.0/24",)), Wishes(monitor=True))
+    assert {rule.cidr for rule in desired.rules} == {"10.0.0.0/24", "192.0.2.0/24"}
+
+
+def test_a_range_of_everybody_is_none():
+    assert wanted(replace(WEB, ranges=("0.0.0.0/0", "192.0.2.0/24"))) == wanted()
+
+
+@pytest.mark.parametrize(
+    ("shown", "address"),
+    [(("10.0.0.7",), "10.0.0.7"), (("172.24.4.9",), ""), ((), "")],
+    ids=["own", "floating", "none"],
+)
+def test_an_internal_load_balancer_asks_for_the_address_that_it_shows(shown, address):
+    assert wanted(replace(WEB, shown=shown), Wishes(internal=True)).balancer.address == address
+
+
+def test_where_the_address_is_from_can_be_wished():
+    found = wanted(wishes=Wishes(subnet="s", network="n", flavor="f", zone="z")).balancer
+    assert (found.subnet, found.network, found.flavor, found.zone) == ("s", "n", "f", "z")
+    assert wanted(wishes=Wishes(port="p")).balancer.port == "p"
+    assert wanted().balancer.subnet == "subnet"
+
+
+def test_members_are_of_the_subnet_that_is_wished():
+    assert wanted(wishes=Wishes(member_subnet="m")).balancer.listeners[0].pool.members[0].subnet == "m"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "id"),
+    [
+        (Wishes(), ""),
+        (Wishes(floating_subnet_id="x", floating_subnet="b"), "x"),
+        (Wishes(floating_subnet="b"), "2"),
+        (Wishes(floating_subnet_tags=("gold", "tin")), "2"),
+        (Wishes(floating_subnet="a", floating_subnet_tags=("silver",)), "1"),
+    ],
+)
+def test_the_subnet_of_a_floating_ip(wishes, id):
+    subnets = [Subnet("1", "a", "192.0.2.0/25", ("silver",)), Subnet("2", "b", "192.0.2.128/25", ("gold",))]
+    assert choose_subnet(subnets, wishes) == id
+
+
+def test_a_subnet_that_is_not_there_is_refused():
+    with pytest.raises(BadInput, match="no subnet with that name and tags: c, any tags"):
+        choose_subnet([], Wishes(floating_subnet="c"))
+
+
+def test_there_is_no_step_when_all_is_there():
+    desired = wanted(wishes=Wishes(monitor=True))
+    assert plan(desired, there(desired)) == []
+
+
+def test_names_and_the_order_of_members_do_not_matter():
+    desired = wanted()
+    observed = there(desired)
+    (held,) = observed.balancer.listeners
+    turned = replace(held.pool, name="x", members=held.pool.members[::-1])
+    balancer = replace(observed.balancer, listeners=(replace(held, name="y", pool=turned),))
+    assert plan(desired, replace(observed, balancer=balancer)) == []
+
+
+def test_a_load_balancer_is_made_whole_but_for_monitors_that_the_provider_cannot():
+    for provider, monitored in ((OVN, False), (AMPHORA, True)):
+        desired = wanted(wishes=Wishes(monitor=True), provider=provider)
+        (made, *_) = plan(desired, Observed(rules=desired.rules))
+        assert isinstance(made, CreateBalancer)
+        (held,) = made.wanted.listeners
+        assert len(held.pool.members) == 2
+        assert (held.pool.monitor is not None) == monitored
+
+
+def test_a_member_among_160_that_changes_is_one_step():
+    nodes = [Node(f"n{n:03}", f"10.0.0.{n}") for n in range(1, 161)]
+    observed = there(wanted(nodes=nodes))
+    nodes[80] = Node("new", "10.0.0.200")
+    (step,) = plan(wanted(nodes=nodes), observed)
+    assert isinstance(step, SetMembers)
+    assert len(step.members) == 160
+
+
+def test_a_port_that_is_spoken_to_in_http_now_changes_hands_with_itself():
+    plain, http = wanted(provider=AMPHORA), wanted(wishes=Wishes(forwarded_for=True), provider=AMPHORA)
+    kinds = [type(step).__name__ for step in plan(http, there(plain))]
+    assert kinds == ["RemoveListener", "AddListener"]
+
+
+def test_a_listener_without_its_pool_gets_one():
+    desired = wanted()
+    observed = there(desired)
+    bare = replace(observed.balancer, listeners=(replace(observed.balancer.listeners[0], pool=None),))
+    assert [type(step).__name__ for step in plan(desired, replace(observed, balancer=bare))] == ["AddPool"]
+
+
+def test_new_ports_are_open_before_they_are_listened_on():
+    two = replace(WEB, ports=(*WEB.ports, Port("UDP", 53, 30053)))
+    steps = plan(wanted(two), there(wanted()))
+    assert [type(step).__name__ for step in steps] == ["AddRule", "AddListener"]
+    assert isinstance(steps[1], AddListener)
+
+
+def test_removal_of_nothing_is_nothing():
+    assert plan_removal(Whose("demo", "default", "web"), Observed(), keep=False) == []
+
+
+def test_tags_of_a_cluster_whose_name_begins_like_ours_are_not_ours():
+    whose = Whose("demo_2", "ns", "web")
+    assert service_named(whose.tag, "demo") is None
+    assert service_named(whose.tag, "demo_2") == "ns/web"
+    assert not made_for(Balancer(whose.tag, tags=whose.tags()), "demo")
+    assert service_of(whose.description, "demo") is None
+    assert service_of(whose.description, "demo_2") == "ns/web"
+
+
+def test_names_are_as_long_as_octavia_allows():
+    long = Whose("c" * 60, "n" * 63, "s" * 253)
+    assert len(long.tag) == 255
+    assert len(long.part("listener", "TCP", 80)) == 255
+    assert len(cluster_tag("c" * 300)) == 255
+
+
+def test_listeners_without_tags_are_those_of_whose_name_the_load_balancer_has():
+    whose = Whose("demo", "default", "web")
+    bare = Listener("l", "TCP", 80)
+    assert belongs(bare, Balancer(whose.tag), whose)
+    assert not belongs(bare, Balancer("of-a-person"), whose)
+    assert not belongs(replace(bare, tags=("kube_service_demo_default_other",)), Balancer(whose.tag), whose)
+
+
+def test_views_of_kubernetes_objects():
+    found = service(sessionAffinity="ClientIP", externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    found["metadata"]["annotations"] = {"service.beta.kubernetes.io/load-balancer-source-ranges": "192.0.2.0/24, "}
+    view = view_of(found)
+    assert (view.sticky, view.local, view.health_port, view.ranges) == (True, True, 32000, ("192.0.2.0/24",))
+    assert view.wanted
+    assert node_of(node(1)) == Node("node-001", "10.0.0.11")
+    assert node_of({"metadata": {"name": "new"}}) is None
+
+
+def test_endpoints_without_a_word_about_them_are_ready():
+    listed = [{"nodeName": "a"}, {"nodeName": "b", "conditions": {"ready": False}}, {"conditions": {}}]
+    assert serving_nodes([{"endpoints": listed}, {"endpoints": None}]) == {"a"}

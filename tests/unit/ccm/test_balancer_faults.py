@@ -1,0 +1,413 @@
+"""Load balancers when we die between any two calls of the cloud, and when the cloud refuses or is away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from balancing import PREFIX, Killed, World, endpoints, service
+from moorage.ccm.balancers.names import Whose, cluster_tag
+from moorage.ccm.balancers.settings import AMPHORA, OVN
+from moorage.ccm.balancers.sweep import Made, made_of, plan_sweep
+from moorage.cloud.balancers import Balancer
+from moorage.cloud.fronts import FloatingIP, Rule
+from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+TWO = ((80, "TCP", 30080), (53, "UDP", 30053))
+MONITORED = {f"{PREFIX}enable-health-monitor": "true"}
+
+
+def create(world):
+    world.api.create(SERVICES, service(annotations=MONITORED, ports=TWO))
+    world.settle()
+
+
+def update(world):
+    """Another port, another node port, no UDP, other members, other limits, another monitor."""
+    create(world)
+    world.ports((80, "TCP", 31080), (443, "TCP", 30443))
+    world.api.delete(NODES, "node-001")
+    world.annotate(health_monitor_delay="8")
+    world.spec(sessionAffinity="ClientIP", loadBalancerSourceRanges=["192.0.2.0/24"])
+    world.settle()
+
+
+def unwatch(world):
+    create(world)
+    world.annotate(enable_health_monitor="false", keep_floatingip="false")
+    world.settle()
+
+
+def error(world):
+    create(world)
+    world.balancers.becomes(next(iter(world.balancers.held)), "ERROR")
+    world.reconciler.forget("default/web")
+    world.settle()
+
+
+def internal(world):
+    create(world)
+    key = "service.beta.kubernetes.io/openstack-internal-load-balancer"
+    world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {key: "true"}}})
+    world.settle()
+
+
+def share(world):
+    """The Service that made the load balancer leaves it to another."""
+    create(world)
+    id = next(iter(world.balancers.held))
+    other = service("other", {f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
+    world.api.create(SERVICES, other)
+    world.settle("other")
+    world.api.delete(SERVICES, "default/web")
+    world.settle()
+    world.settle("other")
+
+
+def delete(world):
+    create(world)
+    world.api.delete(SERVICES, "default/web")
+    world.settle()
+
+
+def delete_kept(world):
+    create(world)
+    world.annotate(keep_floatingip="true")
+    world.api.delete(SERVICES, "default/web")
+    world.settle()
+
+
+def state(world):
+    """Without what differs from run to run: ids, and the addresses that hang on how often one was asked for."""
+    found = world.balancers.held.values()
+    ports = {balancer.port: balancer.name for balancer in found}
+    balancers = [
+        (balancer.name, set(balancer.tags), balancer.provisioning, sorted(map(bare, balancer.listeners), key=str))
+        for balancer in found
+    ]
+    floating = [(ports.get(found.port, found.port), found.description) for found in world.fronts.floating.values()]
+    shown = [[sorted(entry) for entry in world.shown(name)] for name in ("web", "other") if key(world, name)]
+    return balancers, floating, world.open_to(), shown, world.balancers.orphaned
+
+
+def key(world, name):
+    return world.api.get(SERVICES, f"default/{name}")
+
+
+def bare(listener):
+    monitor = replace(listener.pool.monitor, id="") if listener.pool.monitor else None
+    return replace(listener, id="", pool=replace(listener.pool, id="", monitor=monitor))
+
+
+@pytest.mark.parametrize("provider", [OVN, AMPHORA], ids=["ovn", "amphora"])
+@pytest.mark.parametrize(
+    "scenario", [create, update, unwatch, error, internal, share, delete, delete_kept], ids=lambda f: f.__name__
+)
+def test_killed_between_any_two_calls_it_comes_to_the_same_end(scenario, provider):
+    whole = World(provider)
+    scenario(whole)
+    calls = len(whole.changes())
+    assert calls >= 4
+    for number in range(calls):
+        world = World(provider)
+        cut(world, scenario, number)
+        assert state(world) == state(whole), f"killed after {number} calls"
+        take_all_away(world)
+
+
+def cut(world, scenario, number):
+    """Run it with a program that dies after so many calls, each time it is started for the next part of it."""
+    settle = world.settle
+    world.life.left = number
+
+    def mortal(name="web"):
+        try:
+            settle(name)
+        except Killed:
+            world.life.left = None
+            world.restart()
+            settle(name)
+
+    world.settle = mortal
+    scenario(world)
+    world.settle = settle
+    world.life.left = None
+
+
+def take_all_away(world):
+    kept = [found for found in world.fronts.floating.values() if not found.description]
+    for name in ("web", "other"):
+        if key(world, name):
+            world.delete(name)
+    assert world.balancers.held == {}
+    assert list(world.fronts.floating.values()) == kept
+    assert world.fronts.let_in == {}
+
+
+@pytest.mark.parametrize("scenario", [create, update, error, share, delete], ids=lambda f: f.__name__)
+def test_octavia_may_take_its_time(scenario):
+    whole, slow = World(), World(settle=7)
+    scenario(whole)
+    scenario(slow)
+    for id in slow.balancers.held:
+        slow.balancers.becomes(id, "ACTIVE")
+    assert state(slow) == state(whole)
+    take_all_away(slow)
+
+
+def test_a_worker_does_not_wait_for_ever():
+    world = World()
+    create(world)
+    world.balancers.becomes(world.only.id, "PENDING_UPDATE")
+    world.ports((80, "TCP", 30080))
+    pauses = [world.turn() for _ in range(14)]
+    assert all(pause is not None for pause in pauses)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 10.0
+    assert "StillBusy" in world.reasons()
+    world.balancers.becomes(world.only.id, "ACTIVE")
+    world.settle()
+    assert [held.port for held in world.only.listeners] == [80]
+
+
+def test_another_s_change_in_between_is_waited_for():
+    """Octavia answers 409: its load balancer became PENDING after we looked."""
+    world = World()
+    create(world)
+    act = world.balancers.create_listener
+    calls = []
+
+    def first_refused(*words):
+        calls.append(words)
+        if len(calls) == 1:
+            world.balancers.becomes(world.only.id, "PENDING_UPDATE")
+            try:
+                return act(*words)
+            finally:
+                world.balancers.becomes(world.only.id, "ACTIVE")
+        return act(*words)
+
+    world.balancers.create_listener = first_refused
+    world.ports(*TWO, (443, "TCP", 30443))
+    world.settle()
+    assert len(calls) == 2
+    assert len(world.only.listeners) == 3
+
+
+@pytest.mark.parametrize("which", ["load balancers", "floating IPs", "rules"])
+def test_a_quota_is_said_and_does_not_hold_up_others(which):
+    world = World()
+    world.make("other", ports=((443, "TCP", 30443),))
+    world.balancers.quota = 1 if which == "load balancers" else 100
+    world.fronts.floating_quota = 1 if which == "floating IPs" else 100
+    world.fronts.rule_quota = 1 if which == "rules" else 100
+    world.api.create(SERVICES, service())
+    assert world.turn() == 30.0
+    reason, message = world.events()[-1]
+    assert reason == "QuotaExceeded"
+    assert "uota" in message
+    world.ports((444, "TCP", 30443), name="other")
+    assert world.settle("other") == 1
+    world.balancers.quota = world.fronts.floating_quota = world.fronts.rule_quota = 100
+    world.settle()
+    assert world.shown()
+    world.delete("other")
+    world.delete()
+    assert world.empty()
+
+
+def test_an_address_that_something_else_has_is_said():
+    world = World()
+    world.balancers.taken.add("10.0.0.77")
+    annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
+    world.api.create(SERVICES, service(annotations=annotations, loadBalancerIP="10.0.0.77"))
+    assert world.turn() == 30.0
+    assert world.events() == [("InUse", "IP address 10.0.0.77 already allocated in subnet subnet")]
+    world.spec(loadBalancerIP="10.0.0.78")
+    world.settle()
+    assert world.shown()[0]["ip"] == "10.0.0.78"
+
+
+def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
+    world = World()
+    world.fronts.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
+    world.api.create(SERVICES, service(loadBalancerIP="172.24.4.9"))
+    assert world.turn() == 30.0
+    assert "is in use: it is mapped to the port another-port" in dict(world.events())["InUse"]
+    assert world.floating.port == "another-port"
+
+
+def test_an_address_that_only_administrators_may_choose_is_said():
+    world = World()
+    world.api.create(SERVICES, service(loadBalancerIP="172.24.4.10"))
+    assert world.turn() == 60.0
+    assert "disallowed by policy" in dict(world.events())["Refused"]
+    world.fronts.choosing = True
+    world.settle()
+    assert world.shown()[0]["ip"] == "172.24.4.10"
+
+
+@pytest.mark.parametrize("port", ["balancers", "fronts"])
+def test_a_cloud_that_is_away_is_said_and_waited_for(port):
+    world = World()
+    world.api.create(SERVICES, service())
+    getattr(world, port).away = "it does not answer"
+    assert world.turn() == 10.0
+    assert world.events() == [("CloudAway", "it does not answer")]
+    getattr(world, port).away = ""
+    world.settle()
+    assert world.shown()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
+    world = World()
+    world.api.create(SERVICES, service())
+    names = ["create", "create_rule", "create_floating"]
+    port = world.balancers if number == 0 else world.fronts
+    made = getattr(port, names[number])
+
+    def lost(*words):
+        made(*words)
+        setattr(port, names[number], made)
+        raise CloudUnreachable("the answer got lost")
+
+    setattr(port, names[number], lost)
+    assert world.turn() == 10.0
+    world.settle()
+    assert len(world.balancers.held) == len(world.fronts.floating) == len(world.fronts.let_in) == 1
+
+
+def test_deletion_waits_for_a_cloud_that_is_away():
+    world = World()
+    create(world)
+    world.balancers.away = "Octavia does not answer"
+    world.api.delete(SERVICES, "default/web")
+    assert world.turn() == 10.0
+    assert world.api.get(SERVICES, "default/web") is not None
+    world.balancers.away = ""
+    world.settle()
+    assert world.empty()
+
+
+def test_a_service_that_is_refused_leaves_what_is_there_and_can_be_deleted():
+    world = World()
+    create(world)
+    world.annotate(proxy_protocol="true")
+    assert world.turn() == 60.0
+    assert "proxy-protocol cannot be honoured" in dict(world.events())["Refused"]
+    assert world.shown()
+    world.delete()
+    assert world.empty()
+
+
+def test_an_unknown_annotation_is_said_and_the_rest_done():
+    world = World()
+    world.make(annotations={f"{PREFIX}flotaing-subnet": "a"})
+    assert "flotaing-subnet is not known" in dict(world.events())["AnnotationRefused"]
+    assert world.shown()
+
+
+def test_endpoints_that_are_not_ready_get_no_local_traffic():
+    world = World()
+    world.api.create(ENDPOINT_SLICES, endpoints("web", 0, 1, ready=False))
+    world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    assert world.only.listeners[0].pool.members == ()
+
+
+# The sweep.
+
+
+def strays(world, cluster="demo", name="gone"):
+    """What a Service that nobody knows has left behind."""
+    whose = Whose(cluster, "default", name)
+    made = world.balancers.create(Balancer(whose.tag, "ovn", tags=whose.tags()))
+    world.fronts.create_floating("public", "", made.port, whose.description)
+    world.fronts.create_floating("public", "", "", whose.description)
+    world.fronts.create_rule(Rule("group", "tcp", 30999, "0.0.0.0/0", whose.description))
+
+
+def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
+    world = World()
+    world.make()
+    kept = state(world)
+    strays(world)
+    assert world.sweeper.reconcile("all") == 60.0
+    assert state(world) == kept
+    assert world.woken == []
+
+
+@pytest.mark.parametrize("cluster", ["dem", "demo_2", "demo-2", "demo, Service x"])
+def test_the_sweep_leaves_other_clusters_alone(cluster):
+    world = World()
+    strays(world, cluster)
+    world.fronts.create_floating("public", "", "", "of a person")
+    before = state(world)
+    world.sweeper.reconcile("all")
+    assert state(world) == before
+
+
+def test_the_sweep_takes_a_dead_service_s_part_of_a_shared_load_balancer():
+    world = World()
+    share_with_the_dead(world)
+    world.sweeper.reconcile("all")
+    assert [held.port for held in world.only.listeners] == [80]
+    assert set(world.only.tags) == {Whose("demo", "default", "web").tag, cluster_tag("demo")}
+
+
+def share_with_the_dead(world):
+    world.make()
+    other = service("other", {f"{PREFIX}load-balancer-id": world.only.id}, ports=((443, "TCP", 30443),))
+    world.api.create(SERVICES, other)
+    world.settle("other")
+    world.api.patch(SERVICES, "default/other", {"metadata": {"finalizers": []}})
+    world.api.delete(SERVICES, "default/other")
+    world.watch()
+
+
+def test_the_sweep_asks_the_api_before_it_believes_its_cache():
+    world = World()
+    world.make()
+    world.services.drop("default/web")
+    world.sweeper.reconcile("all")
+    assert world.only.provisioning == "ACTIVE"
+    assert world.floating.port == world.only.port
+
+
+def test_the_sweep_costs_three_calls_when_all_is_well():
+    world = World()
+    for number in range(3):
+        world.make(f"s{number}", ports=((80, "TCP", 30000 + number),))
+    world.forget_calls()
+    world.sweeper.reconcile("all")
+    assert world.calls() == ["tagged", "floating_ips", "rules"]
+
+
+def test_the_sweep_does_nothing_when_it_cannot_see_everything():
+    world = World()
+    strays(world)
+    world.fronts.away = "Neutron does not answer"
+    with pytest.raises(CloudUnreachable):
+        world.sweeper.reconcile("all")
+    assert len(world.balancers.held) == 1
+
+
+def test_all_that_a_cluster_made_can_be_found_without_its_api():
+    world = World()
+    world.make()
+    strays(world, "another", "web")
+    made = made_of("demo", world.balancers, world.fronts, "group")
+    world.hands.carry_out(plan_sweep(made, lambda key: False))
+    assert [balancer.name for balancer in world.balancers.held.values()] == ["kube_service_another_default_web"]
+    assert {found.description for found in world.fronts.floating.values()} == {
+        Whose("another", "default", "web").description
+    }
+    assert list(plan_sweep(made_of("demo", world.balancers, world.fronts, ""), lambda key: False)) == []
+
+
+def test_nothing_made_is_nothing_to_sweep():
+    assert list(plan_sweep(Made("demo", (), (), ()), lambda key: False)) == []

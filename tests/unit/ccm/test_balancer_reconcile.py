@@ -1,0 +1,485 @@
+"""Services of type LoadBalancer in memory: what comes of them, and what a cloud that fails does to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancing import PREFIX, World, endpoints, service
+from moorage.ccm.balancers.names import Whose, cluster_tag
+from moorage.ccm.balancers.settings import AMPHORA
+from moorage.ccm.balancers.views import EXCLUDED, FINALIZER
+from moorage.cloud.balancers import Balancer, Listener
+from moorage.cloud.fronts import FloatingIP
+from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
+
+pytestmark = pytest.mark.unit
+
+NAME = "kube_service_demo_default_web"
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def members(world, index=0):
+    return [(member.address, member.port) for member in world.only.listeners[index].pool.members]
+
+
+def test_a_service_gets_a_load_balancer_a_floating_ip_and_an_open_node_port(world):
+    world.make()
+    found = world.only
+    assert (found.name, set(found.tags)) == (NAME, {NAME, cluster_tag("demo")})
+    assert [(held.protocol, held.port, held.tags) for held in found.listeners] == [("TCP", 80, (NAME,))]
+    assert members(world) == [("10.0.0.10", 30080), ("10.0.0.11", 30080)]
+    assert found.listeners[0].pool.algorithm == "SOURCE_IP_PORT"
+    assert world.floating.port == found.port
+    assert world.open_to() == {("tcp", 30080, "0.0.0.0/0")}
+    ports = [{"port": 80, "protocol": "TCP"}]
+    assert world.shown() == [{"ip": world.floating.address, "ipMode": "VIP", "ports": ports}]
+    assert world.reasons() == ["Balanced"]
+
+
+def test_it_is_made_in_one_call_of_octavia(world):
+    world.make(ports=((80, "TCP", 30080), (53, "UDP", 30053), (99, "SCTP", 30099)))
+    assert [call for call in world.changes() if call != "create_rule"] == ["create", "create_floating"]
+    assert {(held.protocol, held.port) for held in world.only.listeners} == {("TCP", 80), ("UDP", 53), ("SCTP", 99)}
+    assert {rule[:2] for rule in world.open_to()} == {("tcp", 30080), ("udp", 30053), ("sctp", 30099)}
+
+
+def test_the_address_is_shown_when_the_load_balancer_is_active_and_not_before():
+    world = World(settle=25)
+    world.api.create(SERVICES, service())
+    assert world.turn() == pytest.approx(0.5)
+    assert world.only.pending
+    assert world.fronts.floating == {}, "it may get lost while the provider is at work"
+    assert world.shown() == []
+    world.settle()
+    assert world.floating.port == world.only.port
+    assert world.shown()[0]["ip"] == world.floating.address
+
+
+def test_nothing_is_asked_of_the_cloud_while_nothing_changes(world):
+    world.make()
+    world.forget_calls()
+    assert world.settle() == 1
+    assert world.calls() == []
+
+
+def test_after_a_restart_the_cloud_is_looked_at_and_left_as_it_is(world):
+    world.make()
+    world.forget_calls()
+    world.restart()
+    world.settle()
+    assert world.changes() == []
+    assert world.calls()
+
+
+def test_all_goes_with_the_service(world):
+    world.make()
+    world.delete()
+    assert world.empty()
+    assert world.api.get(SERVICES, "default/web") is None
+
+
+def test_all_goes_when_the_service_is_of_another_type(world):
+    world.make()
+    world.spec(type="ClusterIP")
+    world.settle()
+    assert world.empty()
+    left = world.api.get(SERVICES, "default/web")
+    assert left["metadata"]["finalizers"] == []
+    assert world.shown() == []
+
+
+def test_the_finalizer_is_there_before_anything_in_the_cloud(world):
+    world.api.create(SERVICES, service())
+    world.balancers.away = "Octavia is away"
+    assert world.turn() == 10.0
+    assert world.api.get(SERVICES, "default/web")["metadata"]["finalizers"] == [FINALIZER]
+
+
+@pytest.mark.parametrize("name", ["openstack.org/octavia", ""])
+def test_a_service_of_our_class_or_of_none_is_ours(world, name):
+    world.make(loadBalancerClass=name)
+    assert world.only
+
+
+def test_a_service_of_another_class_is_left_alone(world):
+    world.make(loadBalancerClass="example.org/other")
+    assert world.calls() == []
+    assert "finalizers" not in world.api.get(SERVICES, "default/web")["metadata"]
+
+
+def test_the_members_of_160_nodes_are_set_in_one_call():
+    world = World(nodes=160)
+    world.make()
+    assert len(members(world)) == 160
+    world.forget_calls()
+    world.api.delete(NODES, "node-007")
+    world.watch()
+    world.settle()
+    assert world.changes() == ["set_members"]
+    assert len(members(world)) == 159
+
+
+def test_the_many_members_of_a_new_port_are_set_in_one_call():
+    world = World(nodes=160)
+    world.make()
+    world.forget_calls()
+    world.ports((80, "TCP", 30080), (443, "TCP", 30443))
+    world.settle()
+    assert world.changes() == ["create_listener", "create_pool", "set_members", "create_rule"]
+    assert len(members(world, 1)) == 160
+
+
+def test_a_port_that_goes_takes_its_listener_pool_and_rule_with_it(world):
+    world.make(ports=((80, "TCP", 30080), (443, "TCP", 30443)))
+    world.forget_calls()
+    world.ports((443, "TCP", 30443))
+    world.settle()
+    assert world.changes() == ["delete_pool", "delete_listener", "delete_rule"]
+    assert [held.port for held in world.only.listeners] == [443]
+
+
+def test_a_new_node_port_is_opened_before_and_the_old_one_closed_after(world):
+    world.make()
+    world.forget_calls()
+    world.ports((80, "TCP", 31000))
+    world.settle()
+    assert world.open_to() == {("tcp", 31000, "0.0.0.0/0")}
+    assert members(world)[0] == ("10.0.0.10", 31000)
+    assert world.fronts.asked.index("create_rule") < world.fronts.asked.index("delete_rule")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"labels": {EXCLUDED: ""}}},
+        {"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}},
+        {"status": {"conditions": [{"type": "Ready", "status": "False"}]}},
+    ],
+    ids=["excluded", "drained", "not ready"],
+)
+def test_a_node_that_is_not_to_get_traffic_is_no_member(world, change):
+    world.api.patch(NODES, "node-001", change, status="status" in change)
+    world.make()
+    assert members(world) == [("10.0.0.10", 30080)]
+
+
+def test_when_no_node_is_ready_all_stay_members(world):
+    world.make()
+    for name in ("node-000", "node-001"):
+        change = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        world.api.patch(NODES, name, change, status=True)
+    world.settle()
+    assert len(members(world)) == 2
+
+
+def test_nodes_are_chosen_by_label(world):
+    world.api.patch(NODES, "node-001", {"metadata": {"labels": {"edge": "yes"}}})
+    world.make(annotations={f"{PREFIX}node-selector": "edge=yes"})
+    assert members(world) == [("10.0.0.11", 30080)]
+
+
+def test_news_of_a_node_wake_services_only_if_they_matter(world):
+    world.make()
+    old = world.api.get(NODES, "node-000")
+    assert list(world.reconciler.keys_for(NODES, old)) == ["default/web"]
+    assert list(world.reconciler.keys_for(NODES, old)) == []
+    beat = world.api.patch(NODES, "node-000", {"metadata": {"annotations": {"beat": "2"}}})
+    world.watch()
+    assert list(world.reconciler.keys_for(NODES, beat)) == []
+    world.api.delete(NODES, "node-000")
+    world.watch()
+    assert list(world.reconciler.keys_for(NODES, beat)) == ["default/web"]
+
+
+def test_an_endpoint_slice_wakes_its_service(world):
+    assert list(world.reconciler.keys_for(ENDPOINT_SLICES, endpoints("web", 0))) == ["default/web"]
+
+
+def test_local_traffic_goes_to_nodes_with_an_endpoint_where_the_provider_cannot_ask(world):
+    world.api.create(ENDPOINT_SLICES, endpoints("web", 1))
+    world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    assert members(world) == [("10.0.0.11", 30080)]
+    assert world.only.listeners[0].pool.monitor is None
+    world.forget_calls()
+    world.api.replace(ENDPOINT_SLICES, endpoints("web", 0))
+    world.settle()
+    assert members(world) == [("10.0.0.10", 30080)]
+    assert world.changes() == ["set_members"]
+
+
+def test_local_traffic_is_watched_on_the_health_check_port_where_the_provider_can():
+    world = World(AMPHORA)
+    world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    pool = world.only.listeners[0].pool
+    assert (pool.monitor.type, pool.monitor.path) == ("HTTP", "/healthz")
+    assert {member.monitor_port for member in pool.members} == {32000}
+    assert ("tcp", 32000, "10.0.0.0/16") in world.open_to()
+
+
+def test_a_monitor_comes_changes_and_goes(world):
+    world.make(annotations={f"{PREFIX}enable-health-monitor": "true"})
+    assert world.only.listeners[0].pool.monitor.delay == 5
+    world.annotate(health_monitor_delay="9")
+    world.settle()
+    assert world.only.listeners[0].pool.monitor.delay == 9
+    world.annotate(enable_health_monitor="false")
+    world.settle()
+    assert world.only.listeners[0].pool.monitor is None
+    assert [call for call in world.changes() if "monitor" in call] == [
+        "create_monitor",
+        "update_monitor",
+        "delete_monitor",
+    ]
+
+
+def test_sticky_sessions_come_and_go(world):
+    world.make(sessionAffinity="ClientIP")
+    assert world.only.listeners[0].pool.persistence == "SOURCE_IP"
+    world.forget_calls()
+    world.spec(sessionAffinity="None")
+    world.settle()
+    assert world.changes() == ["update_pool"]
+    assert world.only.listeners[0].pool.persistence == ""
+
+
+def test_source_ranges_are_rules_where_clients_reach_the_nodes_themselves(world):
+    world.make(loadBalancerSourceRanges=["192.0.2.7/24"])
+    assert world.open_to() == {("tcp", 30080, "192.0.2.0/24")}
+    world.spec(loadBalancerSourceRanges=["198.51.100.0/24"])
+    world.settle()
+    assert world.open_to() == {("tcp", 30080, "198.51.100.0/24")}
+
+
+def test_source_ranges_are_the_listeners_where_the_provider_knows_them():
+    world = World(AMPHORA)
+    world.make(loadBalancerSourceRanges=["192.0.2.0/24"])
+    assert world.only.listeners[0].allowed == ("192.0.2.0/24",)
+    assert world.open_to() == {("tcp", 30080, "10.0.0.0/16")}
+    world.spec(loadBalancerSourceRanges=None)
+    world.settle()
+    assert world.only.listeners[0].allowed == ()
+
+
+def test_an_internal_service_has_no_floating_ip(world):
+    world.make(annotations={"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"})
+    assert world.fronts.floating == {}
+    assert world.shown()[0]["ip"] == world.only.address
+
+
+def test_a_service_may_become_internal_and_back(world):
+    internal = "service.beta.kubernetes.io/openstack-internal-load-balancer"
+    world.make()
+    world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {internal: "true"}}})
+    world.settle()
+    assert world.fronts.floating == {}
+    assert world.shown()[0]["ip"] == world.only.address
+    world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {internal: None}}})
+    world.settle()
+    assert world.shown()[0]["ip"] == world.floating.address
+
+
+def test_an_internal_service_has_the_address_that_it_asks_for(world):
+    internal = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
+    world.make(annotations=internal, loadBalancerIP="10.0.0.77")
+    assert world.shown()[0]["ip"] == "10.0.0.77"
+
+
+def test_a_floating_ip_of_the_project_is_used_and_left(world):
+    world.fronts.floating["mine"] = FloatingIP("mine", "172.24.4.9")
+    world.make(loadBalancerIP="172.24.4.9")
+    assert world.shown()[0]["ip"] == "172.24.4.9"
+    world.delete()
+    assert world.fronts.floating == {"mine": FloatingIP("mine", "172.24.4.9")}
+
+
+def test_a_floating_ip_is_kept_when_that_is_wished(world):
+    world.make(annotations={f"{PREFIX}keep-floatingip": "true"})
+    address = world.floating.address
+    world.delete()
+    assert (world.floating.address, world.floating.port, world.floating.description) == (address, "", "")
+
+
+def test_the_subnet_of_the_floating_ip_is_found_by_name(world):
+    world.make(annotations={f"{PREFIX}floating-subnet": "a"})
+    assert world.floating
+    world.make("other", annotations={f"{PREFIX}floating-subnet-tags": "silver, gold"})
+    assert len(world.fronts.floating) == 2
+
+
+def test_a_host_name_is_shown_instead_of_the_address(world):
+    world.make(annotations={f"{PREFIX}hostname": "web.example.org"})
+    assert world.shown() == [{"hostname": "web.example.org", "ports": [{"port": 80, "protocol": "TCP"}]}]
+
+
+def test_proxy_protocol_and_forwarded_for_where_the_provider_can():
+    world = World(AMPHORA)
+    world.make(annotations={f"{PREFIX}proxy-protocol": "v2"})
+    assert world.only.listeners[0].pool.protocol == "PROXYV2"
+    assert world.shown()[0]["ipMode"] == "Proxy"
+    world.annotate(proxy_protocol="false", x_forwarded_for="true")
+    world.settle()
+    (held,) = world.only.listeners
+    assert (held.protocol, held.pool.protocol, held.forwarded_for) == ("HTTP", "HTTP", True)
+
+
+def test_limits_of_a_listener_where_the_provider_can():
+    world = World(AMPHORA)
+    world.make(annotations={f"{PREFIX}connection-limit": "50", f"{PREFIX}timeout-client-data": "1000"})
+    (held,) = world.only.listeners
+    assert (held.connections, held.timeouts.client_data) == (50, 1000)
+    world.forget_calls()
+    world.annotate(connection_limit="60")
+    world.settle()
+    assert world.changes() == ["update_listener"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_load_balancer_in_error_is_made_anew_with_the_same_address(world, alone):
+    words = {} if alone else {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
+    world.make(annotations=words)
+    before, shown = world.only, world.shown()
+    world.balancers.becomes(before.id, "ERROR")
+    world.sweeper.reconcile("all")
+    assert world.woken == ["default/web"]
+    world.settle()
+    assert world.only.id != before.id
+    assert world.only.provisioning == "ACTIVE"
+    assert world.shown() == shown
+    assert "MadeAnew" in world.reasons()
+
+
+def test_a_load_balancer_that_somebody_took_away_is_made_anew(world):
+    world.make()
+    world.balancers.delete(world.only.id)
+    world.sweeper.reconcile("all")
+    assert world.woken == ["default/web"]
+    world.settle()
+    assert world.floating.port == world.only.port
+
+
+def test_a_service_whose_load_balancer_somebody_took_away_leaves_nothing(world):
+    world.make()
+    world.balancers.delete(world.only.id)
+    world.delete()
+    assert world.empty()
+
+
+def foreign(world, **words):
+    world.balancers.held["theirs"] = Balancer(
+        "theirs", "ovn", id="theirs", port="port-t", address="10.0.0.60", provisioning="ACTIVE", **words
+    )
+
+
+def test_an_existing_load_balancer_is_used_and_left(world):
+    foreign(world, listeners=(Listener("l", "TCP", 22, id="l-1"),))
+    world.make(annotations={f"{PREFIX}load-balancer-id": "theirs"})
+    assert {held.port for held in world.only.listeners} == {22, 80}
+    assert world.only.tags == (NAME,)
+    world.delete()
+    assert [held.port for held in world.only.listeners] == [22]
+    assert world.only.tags == ()
+    assert (world.fronts.floating, world.fronts.let_in) == ({}, {})
+
+
+def test_an_existing_load_balancer_that_is_not_there_is_said(world):
+    world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "nowhere"}))
+    assert world.turn() == 30.0
+    assert world.events()[0][0] == "NotFound"
+    assert "load balancer nowhere" in world.events()[0][1]
+    world.delete()
+    assert world.empty()
+
+
+def test_a_foreign_load_balancer_in_error_is_not_touched(world):
+    foreign(world)
+    world.balancers.becomes("theirs", "ERROR")
+    world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "theirs"}))
+    assert world.turn() == 60.0
+    assert world.only.id == "theirs"
+    assert world.reasons() == ["Failed"]
+
+
+@pytest.mark.parametrize("first", ["web", "other"])
+def test_two_services_share_a_load_balancer_and_the_last_takes_it_away(world, first):
+    world.make()
+    id = world.only.id
+    world.make("other", annotations={f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
+    assert {held.port for held in world.only.listeners} == {80, 443}
+    assert world.shown("other")[0]["ip"] == world.shown("web")[0]["ip"] == world.floating.address
+    last = "other" if first == "web" else "web"
+    shown = world.shown(last)
+    world.delete(first)
+    assert [held.port for held in world.only.listeners] == [443 if last == "other" else 80]
+    world.settle(last)
+    assert (world.shown(last), world.only.id) == (shown, id)
+    world.sweeper.reconcile("all")
+    assert world.floating.port == world.only.port
+    world.delete(last)
+    assert world.empty()
+
+
+def test_two_services_cannot_have_the_same_port(world):
+    world.make()
+    world.api.create(SERVICES, service("other", {f"{PREFIX}load-balancer-id": world.only.id}))
+    assert world.turn("other") == 30.0
+    assert "port 80 of the load balancer is in use by" in dict(world.events())["InUse"]
+    assert len(world.only.listeners) == 1
+
+
+def test_a_service_that_names_another_load_balancer_leaves_its_own(world):
+    world.make()
+    foreign(world)
+    world.annotate(load_balancer_id="theirs")
+    world.settle()
+    assert world.only.id == "theirs"
+    assert world.floating.port == "port-t"
+    world.delete()
+    assert (world.fronts.floating, world.fronts.let_in) == ({}, {})
+
+
+def test_load_balancers_of_the_provider_before_us_are_taken_over_without_a_break(world):
+    world.make()
+    held = world.only
+    (before,) = held.listeners
+    old = [Listener("listener_0", "TCP", 80, before.pool, (NAME,), id=before.id)]
+    world.balancers.held[held.id] = Balancer(
+        NAME, "ovn", tags=(NAME,), listeners=tuple(old), port=held.port, address=held.address, id=held.id,
+        provisioning="ACTIVE",
+    )  # fmt: skip
+    text = Whose("demo", "default", "web").descriptions[1]
+    world.fronts.describe_floating(world.floating.id, text)
+    world.annotate(load_balancer_id=held.id, load_balancer_address=held.address)
+    world.restart()
+    world.forget_calls()
+    world.settle()
+    assert world.changes() == ["retag"]
+    assert cluster_tag("demo") in world.only.tags
+    world.delete()
+    assert world.empty()
+
+
+def test_one_of_the_provider_before_us_in_error_keeps_its_floating_ip(world):
+    world.make()
+    world.fronts.describe_floating(world.floating.id, Whose("demo", "default", "web").descriptions[1])
+    world.annotate(load_balancer_id=world.only.id)
+    address, before = world.floating.address, world.only.id
+    world.balancers.becomes(before, "ERROR")
+    world.restart()
+    world.settle()
+    assert world.only.id != before
+    assert (world.floating.address, world.floating.port) == (address, world.only.port)
+
+
+def test_what_counts_only_when_it_is_made_is_said_when_it_comes_later(world):
+    world.make()
+    world.annotate(subnet_id="another")
+    world.settle()
+    assert (
+        "subnet-id does nothing to a load balancer that is there: it has subnet" in dict(world.events())["OnlyWhenMade"]
+    )
+    world.make("other", annotations={f"{PREFIX}subnet-id": "another"})
+    assert world.reasons().count("OnlyWhenMade") == 1

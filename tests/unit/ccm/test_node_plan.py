@@ -1,0 +1,136 @@
+"""What is to be done about a node, by what is known of its server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moorage.ccm.nodes.identity import Place, label_value, provider_id, server_id
+from moorage.ccm.nodes.plan import SHUTDOWN, UNINITIALIZED, NodePlan, Unknown, plan_node
+from moorage.cloud.servers import Address, Instance
+from moorage.kube.merge import merged
+
+pytestmark = pytest.mark.unit
+
+PLACE = Place("RegionOne")
+SERVER = Instance("5f0c", "demo-w-0", "ACTIVE", "m1.node", "nova", (Address("fixed", "10.0.0.5"),))
+NEW = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
+OTHER = {"key": "mine", "effect": "NoExecute"}
+
+
+def node(*taints, provider="", **metadata):
+    spec = {"taints": list(taints)} | ({"providerID": provider} if provider else {})
+    labels = {"kubernetes.io/hostname": "demo-w-0"}
+    return {"metadata": {"name": "demo-w-0", "uid": "u", "labels": labels, **metadata}, "spec": spec, "status": {}}
+
+
+def after(before, plan):
+    """The node as it is when the plan was carried out."""
+    return merged(merged(before, plan.status), plan.change)
+
+
+def settled(*taints):
+    before = node(NEW, *taints)
+    return after(before, plan_node(before, SERVER, PLACE))
+
+
+def test_a_new_node_is_initialised():
+    done = settled(OTHER)
+    assert done["spec"] == {"taints": [OTHER], "providerID": "openstack:///5f0c"}
+    assert done["metadata"]["labels"] == {
+        "kubernetes.io/hostname": "demo-w-0",
+        "node.kubernetes.io/instance-type": "m1.node",
+        "topology.kubernetes.io/region": "RegionOne",
+        "topology.kubernetes.io/zone": "nova",
+    }
+    assert done["status"]["addresses"] == [
+        {"type": "InternalIP", "address": "10.0.0.5"},
+        {"type": "Hostname", "address": "demo-w-0"},
+    ]
+
+
+def test_a_node_that_is_as_it_should_be_is_left_alone():
+    assert plan_node(settled(), SERVER, PLACE) == NodePlan()
+    assert plan_node(settled(OTHER), SERVER, PLACE).idle
+
+
+def test_a_label_that_somebody_changed_is_put_right():
+    changed = merged(settled(), {"metadata": {"labels": {"topology.kubernetes.io/zone": "mars"}}})
+    plan = plan_node(changed, SERVER, PLACE)
+    assert plan.change == {"metadata": {"labels": {"topology.kubernetes.io/zone": "nova"}}}
+
+
+def test_a_server_without_address_keeps_its_node_uninitialised():
+    before = node(NEW)
+    plan = plan_node(before, replace(SERVER, addresses=()), PLACE)
+    assert after(before, plan)["spec"]["taints"] == [NEW]
+    assert (plan.status, plan.again) == ({}, 2.0)
+
+
+def test_a_floating_address_is_external_and_the_told_one_comes_first():
+    fixed = (Address("fixed", "10.9.0.1"), Address("fixed", "10.0.0.5"), Address("floating", "172.24.4.9"))
+    told = node(annotations={"alpha.kubernetes.io/provided-node-ip": "10.0.0.5"})
+    plan = plan_node(told, replace(SERVER, addresses=fixed), PLACE)
+    assert [(entry["type"], entry["address"]) for entry in plan.status["status"]["addresses"]] == [
+        ("InternalIP", "10.0.0.5"),
+        ("InternalIP", "10.9.0.1"),
+        ("ExternalIP", "172.24.4.9"),
+        ("Hostname", "demo-w-0"),
+    ]
+
+
+def test_a_stopped_server_taints_its_node_until_it_runs():
+    before = settled(OTHER)
+    stopped = after(before, plan_node(before, replace(SERVER, status="SHUTOFF"), PLACE))
+    assert stopped["spec"]["taints"] == [OTHER, {"key": SHUTDOWN, "effect": "NoSchedule"}]
+    assert plan_node(stopped, replace(SERVER, status="SHUTOFF"), PLACE).idle
+    assert after(stopped, plan_node(stopped, SERVER, PLACE)) == before
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "REBOOT", "PAUSED", "ERROR", "SOFT_DELETED", "UNKNOWN"])
+def test_no_other_status_taints_or_deletes(status):
+    assert plan_node(settled(), replace(SERVER, status=status), PLACE).idle
+
+
+def test_a_node_whose_server_is_gone_is_deleted():
+    plan = plan_node(settled(), None, PLACE)
+    assert plan.delete
+    assert "5f0c is gone" in plan.notice.message
+
+
+def test_a_node_that_never_had_a_server_is_not():
+    plan = plan_node(node(NEW), None, PLACE)
+    assert not plan.delete
+    assert (plan.change, plan.again) == ({}, 10.0)
+    assert "no server of this cluster is named demo-w-0" in plan.notice.message
+
+
+@pytest.mark.parametrize("before", [node(NEW), settled()], ids=["new", "settled"])
+def test_nothing_is_done_when_the_server_is_unknown(before):
+    plan = plan_node(before, Unknown("Nova does not answer"), PLACE)
+    assert (plan.delete, plan.status, plan.change) == (False, {}, {})
+    assert "Nova does not answer" in plan.notice.message
+
+
+@pytest.mark.parametrize("given", ["aws:///eu/i-1", "openstack://RegionTwo/5f0c", "openstack:///a/b", "openstack:5f0c"])
+def test_a_node_of_another_cloud_is_left_alone(given):
+    plan = plan_node(node(NEW, provider=given), None, PLACE)
+    assert (plan.delete, plan.change) == (False, {})
+    assert given in plan.notice.message
+
+
+def test_provider_ids_with_and_without_region_are_understood():
+    regional = Place("RegionOne", regional=True)
+    assert provider_id(SERVER, regional) == "openstack://RegionOne/5f0c"
+    for given in ("openstack://RegionOne/5f0c", "openstack:///5f0c"):
+        assert server_id(node(provider=given), PLACE) == "5f0c"
+        assert server_id(node(provider=given), regional) == "5f0c"
+    assert server_id(node(), PLACE) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("m1.small", "m1.small"), ("m1 large+", "m1-large"), ("é" * 80, ""), ("a" * 80, "a" * 63)]
+)
+def test_label_values_obey_their_rule(text, label):
+    assert label_value(text) == label

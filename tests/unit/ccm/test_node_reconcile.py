@@ -1,0 +1,246 @@
+"""Nodes in memory: what comes of them when servers come, stop and go, and when the cloud is away."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.ccm.nodes.identity import Place
+from moorage.ccm.nodes.plan import SHUTDOWN, UNINITIALIZED
+from moorage.ccm.nodes.reconcile import PERIOD, NodeReconciler, ServerPoll
+from moorage.ccm.nodes.view import ServerView
+from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.servers import Address, Instance
+from moorage.kube.events import Recorder
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import EVENTS, NODES
+from moorage.kube.store import Store
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+
+def server(number, name=None):
+    words = {"addresses": (Address("fixed", f"10.0.0.{number}"),), "metadata": {"moorage_cluster": "demo"}}
+    return Instance(f"id-{number}", name or f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
+
+
+class World:
+    """A cluster of nodes 1 and 2 on servers, a cloud, and the reconcilers between them."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.api, self.cloud = MemoryObjects(), MemoryInstances([server(1), server(2)])
+        self.store, self.woken = Store(), []
+        self.view = ServerView(self.cloud, "demo", Place("R"), lambda: self.now)
+        events = Recorder(self.api, "test", lambda: self.now)
+        self.nodes = NodeReconciler(self.api, self.store, self.view, events)
+        self.poll = ServerPoll(self.store, self.view, events, self.woken.append)
+        for number in (1, 2):
+            self.join(f"demo-{number}")
+
+    def join(self, name):
+        taint = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
+        self.api.create(NODES, {"metadata": {"name": name}, "spec": {"taints": [taint]}})
+
+    def watch(self):
+        for key in [node["metadata"]["name"] for node in self.store.all()]:
+            self.store.drop(key)
+        for node in self.api.list(NODES).items:
+            self.store.put(node)
+
+    def round(self):
+        """One poll, and the nodes that it woke; the cache as true as can be."""
+        self.watch()
+        self.woken.clear()
+        assert self.poll.reconcile("all") == PERIOD
+        again = {name: self.nodes.reconcile(name) for name in self.woken}
+        self.watch()
+        self.now += PERIOD
+        return again
+
+    def node(self, name):
+        return self.api.get(NODES, name)
+
+    def events(self):
+        return [(e["involvedObject"]["name"], e["reason"]) for e in self.api.list(EVENTS).items]
+
+    def taints(self, name):
+        return [taint["key"] for taint in self.node(name)["spec"].get("taints", [])]
+
+
+@pytest.fixture
+def world():
+    world = World()
+    world.round()
+    return world
+
+
+def test_nodes_are_initialised_with_one_question(world):
+    assert [world.node(f"demo-{n}")["spec"]["providerID"] for n in (1, 2)] == ["openstack:///id-1", "openstack:///id-2"]
+    assert world.taints("demo-1") == []
+    assert world.cloud.asked == ["list"]
+
+
+def test_at_rest_nothing_is_written_and_one_list_is_all_that_is_asked(world):
+    world.cloud.asked.clear()
+    world.api.asked.clear()
+    for _ in range(3):
+        assert world.round() == {}
+    assert world.cloud.asked == ["list"] * 3
+    assert {call.split()[0] for call in world.api.asked} == {"list"}
+
+
+def test_a_node_that_joins_between_two_lists_is_not_kept_waiting(world):
+    world.cloud.servers["id-3"] = server(3)
+    world.join("demo-3")
+    world.watch()
+    assert world.nodes.reconcile("demo-3") is None
+    assert world.node("demo-3")["spec"]["providerID"] == "openstack:///id-3"
+
+
+def test_a_crowd_that_joins_makes_one_list(world):
+    for number in range(3, 30):
+        world.cloud.servers[f"id-{number}"] = server(number)
+        world.join(f"demo-{number}")
+    world.watch()
+    world.cloud.asked.clear()
+    for number in range(3, 30):
+        world.nodes.reconcile(f"demo-{number}")
+    assert world.cloud.asked == ["list"]
+    assert world.taints("demo-29") == []
+
+
+def test_a_server_that_stops_and_starts(world):
+    world.cloud.becomes("id-1", "SHUTOFF")
+    world.round()
+    assert (world.taints("demo-1"), world.taints("demo-2")) == ([SHUTDOWN], [])
+    world.cloud.becomes("id-1", "ACTIVE")
+    world.round()
+    assert world.taints("demo-1") == []
+
+
+def test_a_node_goes_with_its_server_and_no_other_does(world):
+    del world.cloud.servers["id-1"]
+    world.cloud.asked.clear()
+    world.round()
+    assert world.node("demo-1") is None
+    assert world.node("demo-2") is not None
+    assert world.cloud.asked == ["list", "get"], "its server is asked for alone before the node is deleted"
+    assert ("demo-1", "ServerGone") in world.events()
+
+
+def test_an_answer_that_is_not_whole_deletes_nothing(world):
+    world.cloud.unlisted = {"id-1"}
+    world.round()
+    assert world.node("demo-1") is not None
+    assert world.taints("demo-1") == []
+
+
+def test_an_empty_answer_deletes_nothing_even_if_every_server_is_unknown(world):
+    """As the credentials of another project make it."""
+    world.cloud.servers.clear()
+    world.cloud.asked.clear()
+    world.round()
+    world.nodes.reconcile("demo-1")
+    assert world.node("demo-1") is not None
+    assert world.cloud.asked == ["list"]
+    assert ("kube-system", "CloudAway") in world.events()
+
+
+def test_a_cloud_that_is_away_is_said_once_and_changes_nothing(world):
+    before = [world.node(f"demo-{n}") for n in (1, 2)]
+    world.cloud.away = "Nova does not answer"
+    del world.cloud.servers["id-1"]
+    for _ in range(5):
+        assert world.round() == {}
+    assert [world.node(f"demo-{n}") for n in (1, 2)] == before
+    assert world.events() == [("kube-system", "CloudAway")]
+    world.cloud.away = ""
+    world.round()
+    assert world.node("demo-1") is None
+
+
+def test_a_cloud_that_goes_away_between_list_and_question_deletes_nothing(world):
+    world.cloud.unlisted = {"id-1"}
+    world.view.refresh()
+    world.cloud.away = "Nova does not answer"
+    assert world.nodes.reconcile("demo-1") == 10.0
+    assert world.node("demo-1") is not None
+    assert ("demo-1", "CloudUnknown") in world.events()
+
+
+def test_a_node_that_joins_while_the_cloud_is_away_waits(world):
+    world.cloud.away = "Nova does not answer"
+    world.round()
+    world.join("demo-3")
+    world.watch()
+    assert world.nodes.reconcile("demo-3") == 10.0
+    assert world.taints("demo-3") == [UNINITIALIZED]
+
+
+def test_the_controller_begins_while_the_cloud_is_away():
+    world = World()
+    world.cloud.away = "Keystone does not answer"
+    world.watch()
+    assert world.nodes.reconcile("demo-1") == 10.0
+    assert world.taints("demo-1") == [UNINITIALIZED]
+    world.cloud.away = ""
+    world.round()
+    assert world.taints("demo-1") == []
+
+
+def test_a_stranger_is_left_alone_and_told_of(world):
+    world.join("visitor")
+    world.watch()
+    assert world.nodes.reconcile("visitor") == 10.0
+    assert world.taints("visitor") == [UNINITIALIZED]
+    assert ("visitor", "NoServer") in world.events()
+
+
+def test_two_servers_of_one_name_are_not_guessed_at(world):
+    world.cloud.servers |= {f"id-{n}": server(n, "demo-twin") for n in (8, 9)}
+    world.join("demo-twin")
+    world.round()
+    assert world.taints("demo-twin") == [UNINITIALIZED]
+    assert ("demo-twin", "CloudUnknown") in world.events()
+
+
+def test_a_node_that_changed_meanwhile_is_looked_at_again(world):
+    world.cloud.becomes("id-1", "SHUTOFF")
+    world.view.refresh()
+    mine = {"key": "mine", "effect": "NoExecute"}
+    world.api.patch(NODES, "demo-1", {"spec": {"taints": [mine]}})
+    assert world.nodes.reconcile("demo-1") == 0.5
+    assert world.taints("demo-1") == ["mine"], "what somebody else wrote is not lost"
+    world.watch()
+    world.nodes.reconcile("demo-1")
+    assert world.taints("demo-1") == ["mine", SHUTDOWN]
+
+
+def test_a_namesake_that_joined_meanwhile_is_not_deleted(world):
+    world.watch()
+    del world.cloud.servers["id-1"]
+    world.view.refresh()
+    world.api.delete(NODES, "demo-1")
+    world.join("demo-1")
+    assert world.nodes.reconcile("demo-1") == 0.5
+    assert world.node("demo-1") is not None
+
+
+def test_an_api_that_is_away_is_an_error_for_the_queue(world):
+    world.cloud.becomes("id-1", "SHUTOFF")
+    world.view.refresh()
+    world.api.away = "etcd has no leader"
+    with pytest.raises(CloudUnreachable):
+        world.nodes.reconcile("demo-1")
+
+
+def test_a_node_that_is_going_is_let_go(world):
+    world.api.patch(NODES, "demo-1", {"metadata": {"finalizers": ["x/y"]}})
+    world.api.delete(NODES, "demo-1")
+    world.watch()
+    world.cloud.becomes("id-1", "SHUTOFF")
+    world.view.refresh()
+    assert world.nodes.reconcile("demo-1") is None
+    assert world.taints("demo-1") == []
+    assert world.nodes.reconcile("nobody") is None

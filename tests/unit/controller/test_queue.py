@@ -1,0 +1,96 @@
+"""The work queue: once each, one worker each, growing pauses."""
+
+from __future__ import annotations
+
+import time
+from threading import Thread
+
+import pytest
+
+from moorage.controller.queue import Backoff, WorkQueue
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def now():
+    return [0.0]
+
+
+@pytest.fixture
+def queue(now):
+    return WorkQueue(Backoff(1.0, 8.0), lambda: now[0], lambda: 1.0)
+
+
+def test_a_key_is_in_it_once(queue):
+    for key in ("a", "b", "a"):
+        queue.add(key)
+    assert queue.depth == 2
+    assert [queue.take(0), queue.take(0), queue.take(0)] == ["a", "b", None]
+
+
+def test_a_key_that_is_worked_on_waits_for_its_worker(queue):
+    queue.add("a")
+    assert queue.take(0) == "a"
+    queue.add("a")
+    assert (queue.take(0), queue.depth) == (None, 0)
+    queue.done("a")
+    assert queue.take(0) == "a"
+    queue.done("a")
+    assert queue.take(0) is None
+
+
+def test_later_is_later_unless_something_happens(queue, now):
+    queue.add("a", after=10)
+    assert queue.take(0) is None
+    queue.add("a", after=20)
+    now[0] = 10
+    assert queue.take(0) == "a"
+    queue.done("a", again=10)
+    queue.add("a")
+    assert queue.take(0) == "a"
+    queue.done("a")
+    now[0] = 100
+    assert queue.take(0) is None, "the wish for later was met by the earlier one"
+
+
+def test_pauses_double_up_to_the_longest_and_end_with_success(queue, now):
+    queue.add("a")
+    pauses = []
+    for _ in range(5):
+        assert queue.take(0) == "a"
+        pauses.append(queue.failed("a"))
+        assert queue.take(0) is None
+        now[0] += pauses[-1]
+    assert pauses == [1, 2, 4, 8, 8]
+    queue.take(0)
+    queue.done("a", again=0)
+    queue.take(0)
+    assert queue.failed("a") == 1
+
+
+def test_one_key_that_fails_does_not_hold_up_another(queue):
+    queue.add("bad")
+    queue.add("good")
+    queue.take(0)
+    queue.failed("bad")
+    assert queue.take(0) == "good"
+
+
+def test_jitter_takes_up_to_half():
+    assert [Backoff(1.0, 8.0).pause(2, jitter) for jitter in (0, 0.5, 1)] == [1.0, 1.5, 2.0]
+    assert Backoff(1.0, 8.0).pause(10_000, 1) == 8.0
+
+
+def test_who_waits_is_woken_by_news_and_by_the_end():
+    queue, taken = WorkQueue(), []
+    thread = Thread(target=lambda: taken.extend(iter(queue.take, None)))
+    thread.start()
+    queue.add("a", after=0.05)
+    queue.add("b")
+    ends = time.monotonic() + 5
+    while len(taken) < 2 and time.monotonic() < ends:
+        time.sleep(0.01)
+    queue.stop()
+    thread.join(5)
+    assert (taken, thread.is_alive()) == (["b", "a"], False)

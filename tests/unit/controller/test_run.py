@@ -1,0 +1,288 @@
+"""The whole controller in memory: threads, lease, faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from threading import Event, Thread
+
+import pytest
+
+from moorage.ccm.nodes import reconcile as nodes_module
+from moorage.ccm.nodes.identity import Place
+from moorage.cloud.fronts import Home, Subnet
+from moorage.cloud.memory_balancers import MemoryBalancers
+from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.servers import Address, Instance
+from moorage.controller.main import LEASE, Project, Settings, balanced, compose
+from moorage.controller.metrics import Metrics
+from moorage.controller.run import Runner
+from moorage.kube.cache import Cache
+from moorage.kube.lease import Terms
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import LEASES, NODES, SERVICES
+
+pytestmark = pytest.mark.unit
+QUICK = Terms(duration=1, give_up=0.6, every=0.05)
+INNER = Subnet("subnet", "demo", "10.0.0.0/24")
+TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}
+
+
+def until(what, seconds=10):
+    ends = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.01)
+
+
+def server(number):
+    words = {"addresses": (Address("fixed", "10.0.0.5"),), "metadata": {"moorage_cluster": "demo"}}
+    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
+
+
+class Running:
+    """A controller in a thread of its own."""
+
+    def __init__(self, api, project, me="one"):
+        settings = Settings("demo", Place("R"), me, 0, QUICK)
+        self.controller = compose(api, project, settings, balanced(project, "demo"))
+        self.stop, self.result = Event(), []
+        self.thread = Thread(target=lambda: self.result.append(self.controller.run(self.stop)))
+        self.thread.start()
+
+    def end(self):
+        self.stop.set()
+        self.thread.join(10)
+        return self.result
+
+
+@pytest.fixture
+def api():
+    api = MemoryObjects()
+    yield api
+    api.away = "over"
+    api.cut_watches()
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    monkeypatch.setattr(nodes_module, "PERIOD", 0.1)
+    return MemoryInstances([server(0), server(1)])
+
+
+@pytest.fixture
+def project(cloud):
+    fronts = MemoryFronts(
+        {"outside": [Subnet("pool", "pool", "172.24.4.0/24")], "inner": [INNER]},
+        homes={"demo": Home(INNER, "g", "outside")},
+    )
+    return Project("R", cloud, MemoryBalancers(gone=fronts.unmap), fronts)
+
+
+@pytest.fixture
+def start(api, project):
+    begun = []
+
+    def start(me="one"):
+        begun.append(Running(api, project, me))
+        return begun[-1]
+
+    yield start
+    for running in begun:
+        running.end()
+
+
+def join(api, number):
+    api.create(NODES, {"metadata": {"name": f"demo-{number}"}, "spec": {"taints": [TAINT]}})
+
+
+def initialised(api, number):
+    return (api.get(NODES, f"demo-{number}") or {"spec": {}})["spec"].get("providerID") == f"openstack:///id-{number}"
+
+
+def holder(api):
+    return (api.get(LEASES, LEASE) or {"spec": {}})["spec"].get("holderIdentity")
+
+
+def test_a_node_is_initialised_and_deleted_with_its_server(api, cloud, start):
+    running = start()
+    join(api, 1)
+    until(lambda: initialised(api, 1))
+    del cloud.servers["id-1"]
+    until(lambda: api.get(NODES, "demo-1") is None)
+    assert running.controller._alive()
+    assert running.controller.metrics.registry.get_sample_value("moorage_leading") == 1
+
+
+def test_a_service_gets_a_load_balancer_and_loses_it(api, project, start):
+    status = {"addresses": [{"type": "InternalIP", "address": "10.0.0.5"}]}
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    api.create(NODES, {"metadata": {"name": "demo-1"}, "spec": {}, "status": status | ready})
+    start()
+    ports = [{"port": 80, "protocol": "TCP", "nodePort": 30080}]
+    spec = {"type": "LoadBalancer", "ports": ports, "ipFamilies": ["IPv4"]}
+    api.create(SERVICES, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
+
+    def entry():
+        found = api.get(SERVICES, "default/web")
+        return (found.get("status", {}).get("loadBalancer") or {}).get("ingress")
+
+    until(entry)
+    (made,) = project.balancers.held.values()
+    assert (made.name, made.provider, made.subnet) == ("kube_service_demo_default_web", "ovn", "subnet")
+    assert [member.address for member in made.listeners[0].pool.members] == ["10.0.0.5"]
+    assert [floating.address for floating in project.fronts.floating.values()] == [entry()[0]["ip"]]
+    assert {rule.port for rule in project.fronts.let_in.values()} == {30080}
+    api.delete(SERVICES, "default/web")
+    until(lambda: api.get(SERVICES, "default/web") is None)
+    assert not project.balancers.held
+    assert not project.fronts.floating
+    assert not project.fronts.let_in
+
+
+def test_where_there_can_be_no_load_balancers_nodes_are_joined_all_the_same(api, project, start, caplog):
+    project.balancers.offered = ()
+    start()
+    join(api, 1)
+    until(lambda: initialised(api, 1))
+    assert "no load balancers: " in caplog.text
+    assert "this cloud has no Octavia" in caplog.text
+    project.fronts.homes.clear()
+    assert balanced(project, "demo") is None
+    assert "no network of a cluster 'demo'" in caplog.text
+
+
+def test_only_the_holder_of_the_lease_works_and_hands_it_over_at_once(api, start):
+    one = start("one")
+    until(lambda: holder(api) == "one")
+    two = start("two")
+    until(two.controller.runner.cache.ready)
+    assert not two.controller.elector.held
+    begun = time.monotonic()
+    assert one.end() == [True]
+    until(lambda: holder(api) == "two")
+    assert time.monotonic() - begun < 1, "no waiting for the lease to run out"
+    join(api, 1)
+    until(lambda: initialised(api, 1))
+
+
+def test_a_lease_that_is_lost_ends_the_work(api, start):
+    one = start("one")
+    until(lambda: holder(api) == "one")
+    stolen = api.get(LEASES, LEASE)
+    stolen["spec"]["holderIdentity"] = "thief"
+    del stolen["metadata"]["resourceVersion"]
+    api.replace(LEASES, stolen)
+    one.thread.join(10)
+    assert one.result == [False]
+    join(api, 1)
+    time.sleep(0.3)
+    assert not initialised(api, 1)
+    assert holder(api) == "thief"
+
+
+def test_an_api_that_is_away_for_long_ends_the_work(api, start):
+    one = start("one")
+    until(lambda: holder(api) == "one")
+    api.away = "etcd has no leader"
+    one.thread.join(10)
+    assert one.result == [False]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_ends_the_program_and_frees_the_lease(api, start):
+    one = start("one")
+    until(lambda: holder(api) == "one")
+    one.controller.runner.cache.store(NODES).put = lambda _: 1 / 0
+    join(api, 1)
+    one.thread.join(10)
+    assert one.result == [False]
+    assert holder(api) == ""
+
+
+def test_lost_watches_do_not_matter(api, start):
+    start()
+    for number in (0, 1):
+        api.cut_watches()
+        join(api, number)
+        api.forget()
+        until(lambda number=number: initialised(api, number))
+
+
+class Stumbling:
+    """A reconciler to which one key is a stumbling block."""
+
+    name = "stumbling"
+    watches = (NODES,)
+
+    def __init__(self):
+        self.seen = []
+
+    def keys_for(self, resource, found):
+        return [found["metadata"]["name"].upper()]
+
+    def reconcile(self, key):
+        self.seen.append(key)
+        if key == "DEMO-0":
+            raise ValueError("a fault of ours")
+
+
+def test_a_fault_in_one_object_is_counted_and_does_not_stop_others(api):
+    metrics, stop, stumbling = Metrics(), Event(), Stumbling()
+    runner = Runner(Cache(api), metrics)
+    runner.add(stumbling)
+    runner.cache.start(stop)
+    runner.start()
+    join(api, 0)
+    join(api, 1)
+    until(lambda: stumbling.seen.count("DEMO-0") > 1 and "DEMO-1" in stumbling.seen)
+    assert runner.alive()
+    stop.set()
+    runner.stop()
+    errors = {"controller": "stumbling", "error": "ValueError"}
+    assert metrics.registry.get_sample_value("moorage_reconcile_errors_total", errors) >= 2
+
+
+def test_nothing_is_begun_when_it_is_not_allowed_any_more(api):
+    stumbling = Stumbling()
+    runner = Runner(Cache(api), Metrics(), allowed=lambda: False)
+    runner.add(stumbling)
+    runner.wake("stumbling", "x")
+    runner.start()
+    until(lambda: runner.queues["stumbling"].depth == 0)
+    runner.stop()
+    assert stumbling.seen == []
+
+
+PROGRAM = """
+import moorage.controller.main as main
+from moorage.cloud.memory_balancers import MemoryBalancers
+from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_servers import MemoryInstances
+from moorage.kube.memory_objects import MemoryObjects
+import sys
+from moorage.cloud.fronts import Home, Subnet
+api = MemoryObjects()
+fronts = MemoryFronts(homes={"demo": Home(Subnet("subnet", "demo", "10.0.0.0/24"), "group", "outside")})
+main.command.main(
+    ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
+    obj=main.Adapters(lambda _: api, lambda *_: main.Project("", MemoryInstances(), MemoryBalancers(), fronts)),
+)
+print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "nobody", flush=True)
+""".replace("main.LEASES_TEST", "__import__('moorage.kube.objects', fromlist=['LEASES']).LEASES")
+
+
+def test_sigterm_hands_the_lease_over(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        line = process.stderr.readline()
+        assert '"message": "holding the lease kube-system/moorage-controller' in line
+        os.kill(process.pid, signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, "holder: nobody\n")

@@ -1,0 +1,95 @@
+"""Metrics, health and logs: what the controller tells of itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import urllib.error
+import urllib.request
+
+import pytest
+
+from moorage.cloud.memory_servers import MemoryInstances
+from moorage.controller.health import Answers, serve
+from moorage.controller.logs import JsonLines
+from moorage.controller.metrics import Metrics, counted
+from moorage.model.errors import BadInput, CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+def calls(metrics, operation, result):
+    return metrics.registry.get_sample_value("moorage_cloud_calls_total", {"operation": operation, "result": result})
+
+
+def test_calls_are_counted_by_operation_and_result(metrics):
+    cloud = MemoryInstances()
+    port = counted(cloud, "servers", metrics.called)
+    assert port.list("demo") == []
+    port.get("x")
+    cloud.away = "down"
+    with pytest.raises(CloudUnreachable):
+        port.list("demo")
+    assert calls(metrics, "servers.list", "ok") == 1
+    assert calls(metrics, "servers.list", "CloudUnreachable") == 1
+    assert calls(metrics, "servers.get", "ok") == 1
+    assert port.away == "down"
+
+
+@pytest.fixture
+def state():
+    return {"healthy": True, "ready": False}
+
+
+@pytest.fixture
+def url(metrics, state):
+    server = serve(Answers(lambda: state["healthy"], lambda: state["ready"], metrics), 0)
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def ask(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_health_readiness_and_metrics_are_told(url, metrics, state):
+    assert ask(f"{url}/healthz") == (200, "ok\n")
+    assert ask(f"{url}/readyz")[0] == 503
+    state.update(healthy=False, ready=True)
+    assert ask(f"{url}/healthz")[0] == 503
+    assert ask(f"{url}/readyz")[0] == 200
+    metrics.called("servers.list", "ok", 0.1)
+    assert 'moorage_cloud_calls_total{operation="servers.list",result="ok"} 1.0' in ask(f"{url}/metrics")[1]
+    assert ask(f"{url}/other")[0] == 404
+
+
+def test_a_port_that_is_taken_is_said(url, metrics):
+    port = int(url.rpartition(":")[2])
+    with pytest.raises(BadInput, match="cannot listen"):
+        serve(Answers(lambda: True, lambda: True, metrics), port)
+
+
+def test_a_log_line_is_one_json_object():
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    log = logging.Logger("moorage.test")
+    log.addHandler(handler)
+    log.warning("it is %s\nnot well", "really", extra={"key": "a", "controller": "nodes"})
+    [line] = stream.getvalue().splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["message"]) == ("warning", "it is really\nnot well")
+    assert (said["key"], said["controller"]) == ("a", "nodes")
+    assert said["time"].endswith("+00:00")
