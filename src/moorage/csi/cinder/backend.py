@@ -1,0 +1,94 @@
+"""The port `Backend` on Cinder: a volume's handle is its Cinder id, a node's is its Nova id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from moorage.cloud.volumes import Volumes
+from moorage.csi.backend import Snapshot, Volume, VolumeRequest
+from moorage.csi.cinder import parameters
+from moorage.csi.cinder.attach import Attach
+from moorage.csi.cinder.change import Change
+from moorage.csi.cinder.create import Create
+from moorage.csi.cinder.look import Look, Settings, as_snapshot
+from moorage.csi.cinder.snapshots import Snapshots
+from moorage.csi.cinder.types import known
+from moorage.csi.size import GIB
+from moorage.model.errors import Conflict, NotFound
+
+NAME = "cinder.csi.openstack.org"
+TOPOLOGY = "topology.cinder.csi.openstack.org/zone"
+
+
+class CinderBackend:
+    """Each call begins with what Cinder has: it keeps nothing, and may be cut off between any two calls."""
+
+    def __init__(self, volumes: Volumes, settings: Settings) -> None:
+        self.cinder = volumes
+        self.settings = settings
+
+    def create(self, request: VolumeRequest) -> Volume:
+        look = self._look()
+        return look.as_volume(Create(look)(request))
+
+    def delete(self, handle: str) -> None:
+        look = self._look()
+        seen = look.volume(handle)
+        if seen is None:
+            return
+        if seen.attachments:
+            raise Conflict(f"volume {handle} is at server {seen.attachments[0].server}", "it goes once it is free")
+        try:
+            self.cinder.delete(handle)
+        except NotFound:
+            return  # somebody was faster
+        if (left := look.volume(handle)) is not None:
+            raise look.failed(f"Cinder could not delete volume {handle}, which is in status {left.status}", handle)
+
+    def volume(self, handle: str) -> Volume | None:
+        seen = self.cinder.get(handle)
+        return None if seen is None else self._look().as_volume(seen)
+
+    def volumes(self) -> list[Volume]:
+        look = self._look()
+        return [look.as_volume(seen) for seen in self.cinder.list() if seen.status != "deleting"]
+
+    def publish(self, handle: str, node: str) -> Mapping[str, str]:
+        Attach(self._look()).publish(handle, node)
+        return {}
+
+    def unpublish(self, handle: str, node: str) -> None:
+        Attach(self._look()).unpublish(handle, node)
+
+    def expand(self, handle: str, size: int) -> Volume:
+        look = self._look()
+        return look.as_volume(Change(look).expand(handle, size))
+
+    def modify(self, handle: str, given: Mapping[str, str]) -> None:
+        Change(self._look()).modify(handle, given)
+
+    def snapshot(self, name: str, volume: str, given: Mapping[str, str]) -> Snapshot:
+        return as_snapshot(Snapshots(self._look()).make(name, volume, given))
+
+    def delete_snapshot(self, handle: str) -> None:
+        Snapshots(self._look()).delete(handle)
+
+    def find_snapshot(self, handle: str) -> Snapshot | None:
+        seen = self.cinder.get_snapshot(handle)
+        return None if seen is None else as_snapshot(seen)
+
+    def snapshots(self) -> list[Snapshot]:
+        return [as_snapshot(seen) for seen in self.cinder.snapshots() if seen.status != "deleting"]
+
+    def capacity(self, given: Mapping[str, str], zone: str) -> int | None:
+        """What the project's quota leaves; a pool's own room is the operator's to know."""
+        said = parameters.volume(given)
+        wanted = said.availability or (zone if self.settings.zones else "")
+        if wanted and wanted not in self.cinder.zones():
+            return 0
+        room = self.cinder.room(known(self.cinder, said.type) if said.type else "")
+        return None if room is None else room * GIB
+
+    def _look(self) -> Look:
+        """A call begins: its time runs."""
+        return Look(self.cinder, self.settings, self.settings.patience.begin())

@@ -1,0 +1,31 @@
+"""Under which names a Cinder volume appears on a node, without asking any cloud.
+
+Nova gives the disk the volume's id as its serial. virtio-blk keeps the first 20 characters of a serial
+(VIRTIO_BLK_ID_BYTES in linux/virtio_blk.h), QEMU's SCSI disks keep 20 or 36 by version; udev makes the names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moorage.model.errors import TimedOut
+
+BY_ID = Path("/dev/disk/by-id")
+SERIAL = 20
+
+
+def names(volume: str) -> tuple[str, ...]:
+    """The names below /dev/disk/by-id that a volume may have, the usual one first."""
+    short = volume[:SERIAL]
+    return (f"virtio-{short}", f"scsi-0QEMU_QEMU_HARDDISK_{short}", f"scsi-0QEMU_QEMU_HARDDISK_{volume}")
+
+
+def find(volume: str, folder: Path = BY_ID) -> Path:
+    """The volume's block device, links followed; TimedOut when it is not there, or not yet: ask again."""
+    for name in names(volume):
+        if (folder / name).exists():
+            return (folder / name).resolve()
+    raise TimedOut(
+        f"volume {volume} is attached, but {folder / names(volume)[0]} has not appeared on this node",
+        "look for the disk with `lsblk -o NAME,SERIAL` there",
+    )

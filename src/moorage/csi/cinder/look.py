@@ -1,0 +1,76 @@
+"""What all calls share: look at a volume or snapshot once nothing is under way, and see it as the driver does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from moorage.cloud.volumes import BUSY, CinderSnapshot, CinderVolume, Volumes
+from moorage.csi.backend import Snapshot, Source, Volume
+from moorage.csi.cinder.waiting import Patience, Waiting
+from moorage.csi.size import GIB
+from moorage.model.errors import Failed, MoorageError, NotFound
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`cluster` is written on all that is made; `zones` False: nodes' zones are none of Cinder's, ask for no zone."""
+
+    cluster: str
+    zones: bool = True
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Cinder's things, once they have settled; one for each call of the driver, whose time it counts."""
+
+    volumes: Volumes
+    settings: Settings
+    waiting: Waiting
+
+    def volume(self, id: str) -> CinderVolume | None:
+        """The volume when nothing is under way with it, None when it is gone; TimedOut."""
+        return self.waiting.until(
+            lambda: self.volumes.get(id), lambda seen: seen is None or seen.status not in BUSY, f"volume {id} is busy"
+        )
+
+    def there(self, id: str) -> CinderVolume:
+        """The same, NotFound when it is gone."""
+        if (seen := self.volume(id)) is None:
+            raise NotFound(f"Cinder knows no volume {id}")
+        return seen
+
+    def snapshot(self, id: str) -> CinderSnapshot | None:
+        """The snapshot when nothing is under way with it, None when it is gone; TimedOut."""
+        return self.waiting.until(
+            lambda: self.volumes.get_snapshot(id),
+            lambda seen: seen is None or seen.status not in BUSY,
+            f"snapshot {id} is busy",
+        )
+
+    def failed(self, what: str, id: str) -> Failed:
+        """What did not work, with what Cinder has to say about the volume or snapshot."""
+        said = self._why(id)
+        return Failed(f"{what}: {said}" if said else what, f"`openstack volume message list` and Cinder's log on {id}")
+
+    def _why(self, id: str) -> str:
+        """A cloud without messages to users must not hide the failure itself."""
+        try:
+            return self.volumes.why(id)
+        except MoorageError:
+            return ""
+
+    def as_volume(self, seen: CinderVolume) -> Volume:
+        return Volume(
+            handle=seen.id,
+            name=seen.name,
+            size=seen.size * GIB,
+            zone=seen.zone if self.settings.zones else "",
+            source=Source(seen.snapshot, seen.source),
+            nodes=tuple(attachment.server for attachment in seen.attachments),
+            fault=f"Cinder has it in status {seen.status}" if seen.status.startswith("error") else "",
+        )
+
+
+def as_snapshot(seen: CinderSnapshot) -> Snapshot:
+    return Snapshot(seen.id, seen.name, seen.volume, seen.size * GIB, seen.created_at, seen.status == "available")

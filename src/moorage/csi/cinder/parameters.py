@@ -1,0 +1,55 @@
+"""What a StorageClass, a VolumeAttributesClass and a VolumeSnapshotClass may say.
+
+The names are those that the Cinder CSI plugin of cloud-provider-openstack documents
+(docs/cinder-csi-plugin/using-cinder-csi-plugin.md), so that a cluster's classes go on working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from moorage.model.errors import BadInput
+
+# The provisioner and the snapshotter add these of themselves (`--extra-create-metadata`).
+SIDECARS = "csi.storage.k8s.io/"
+
+
+@dataclass(frozen=True)
+class VolumeParameters:
+    """`type`: a Cinder volume type, "" the project's default; `availability`: a zone, "" by topology."""
+
+    type: str = ""
+    availability: str = ""
+
+
+def volume(given: Mapping[str, str]) -> VolumeParameters:
+    """Read a StorageClass; BadInput names the first parameter that is unknown."""
+    return VolumeParameters(**_known("StorageClass", given, ("availability", "type")))
+
+
+def changes(given: Mapping[str, str]) -> str:
+    """The volume type of a VolumeAttributesClass, "" when nothing is to change; BadInput as above."""
+    return _known("VolumeAttributesClass", given, ("type",)).get("type", "")
+
+
+def snapshot(given: Mapping[str, str]) -> bool:
+    """Read a VolumeSnapshotClass: whether a volume that is in use may be taken (`force-create`); BadInput as above."""
+    told = _known("VolumeSnapshotClass", given, ("force-create", "type"))
+    if told.get("type", "snapshot") != "snapshot":
+        raise BadInput(f"type of a VolumeSnapshotClass is snapshot, not {told['type']!r}: no backups are made")
+    said = told.get("force-create", "false")
+    if said not in ("true", "false"):
+        raise BadInput(f"force-create of a VolumeSnapshotClass is true or false, not {said!r}")
+    return said == "true"
+
+
+def _known(kind: str, given: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    own = {name: value for name, value in given.items() if not name.startswith(SIDECARS)}
+    for name in sorted(own):
+        if name not in names:
+            raise BadInput(
+                f"a {kind} has no parameter {name!r} (value {own[name]!r}); known are {', '.join(names)}",
+                "correct or remove it: a class cannot be changed in place, delete it and make it anew",
+            )
+    return own

@@ -1,0 +1,77 @@
+"""Make and delete snapshots: each once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from moorage.cloud.volumes import CinderSnapshot
+from moorage.csi.backend import NameTaken
+from moorage.csi.cinder import parameters
+from moorage.csi.cinder.look import Look
+from moorage.csi.cinder.marks import marks, ours
+from moorage.model.errors import Conflict, Failed, NotFound, TimedOut
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """What was begun under a name is gone on with."""
+
+    look: Look
+
+    def make(self, name: str, volume: str, given: Mapping[str, str]) -> CinderSnapshot:
+        """The snapshot, perhaps still being made; NotFound, NameTaken, Conflict, QuotaExceeded, Failed."""
+        force = parameters.snapshot(given)
+        begun = self._begun(name, volume) or self._begin(name, volume, force, given)
+        made = self._settled(begun)
+        if made.status.startswith("error"):
+            raise self._cleared(made)
+        return made
+
+    def delete(self, id: str) -> None:
+        """Nothing when it is gone; Conflict, Failed."""
+        if self.look.snapshot(id) is None:
+            return
+        try:
+            self.look.volumes.delete_snapshot(id)
+        except NotFound:
+            return  # somebody was faster
+        if (left := self.look.snapshot(id)) is not None:
+            raise self.look.failed(f"Cinder could not delete snapshot {id}, which is in status {left.status}", id)
+
+    def _begun(self, name: str, volume: str) -> CinderSnapshot | None:
+        named = [seen for seen in self.look.volumes.snapshots(name) if "deleting" not in seen.status]
+        found = min(named, key=lambda seen: (seen.status == "error", seen.created_at, seen.id), default=None)
+        if found is not None and found.volume != volume:
+            raise NameTaken(f"snapshot {found.id} has the name {name!r}, and is of volume {found.volume}")
+        return found
+
+    def _begin(self, name: str, volume: str, force: bool, given: Mapping[str, str]) -> CinderSnapshot:
+        seen = self.look.volumes.get(volume)
+        if seen is None:
+            raise NotFound(f"Cinder knows no volume {volume}")
+        if "deleting" in seen.status:
+            raise Conflict(f"volume {volume} is being deleted: no snapshot of it can be made")
+        if seen.status == "in-use" and not force:
+            raise Conflict(
+                f"volume {volume} is in use", 'set force-create: "true" in the VolumeSnapshotClass, or end its pod'
+            )
+        return self.look.volumes.create_snapshot(name, volume, force, marks(self.look.settings.cluster, given))
+
+    def _settled(self, begun: CinderSnapshot) -> CinderSnapshot:
+        """As it is now, also when it takes longer than we wait: the caller asks again."""
+        try:
+            seen = self.look.snapshot(begun.id)
+        except TimedOut:
+            return begun
+        if seen is None:
+            raise Failed(f"snapshot {begun.id} was deleted while it was made")
+        return seen
+
+    def _cleared(self, made: CinderSnapshot) -> Failed:
+        """Delete a snapshot that failed, so that the next attempt begins anew; what to raise."""
+        if not ours(made.metadata, self.look.settings.cluster):
+            raise NameTaken(f"snapshot {made.id} has the name {made.name!r}, is in error and not this cluster's")
+        failure = self.look.failed(f"Cinder could not make snapshot {made.name}", made.id)
+        self.look.volumes.delete_snapshot(made.id)
+        return failure

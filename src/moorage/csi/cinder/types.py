@@ -1,0 +1,19 @@
+"""Volume types, which a class gives by name or by id."""
+
+from __future__ import annotations
+
+from moorage.cloud.volumes import Volumes
+from moorage.model.errors import BadInput
+
+
+def known(volumes: Volumes, type: str) -> str:
+    """The type's name; BadInput tells those that the project may use."""
+    types = volumes.types()
+    if type in types:
+        return types[type]
+    if type in types.values():
+        return type
+    raise BadInput(
+        f"Cinder has no volume type {type!r} for this project; there are {', '.join(sorted(types.values()))}",
+        "name one of these in the class",
+    )

@@ -1,0 +1,42 @@
+"""Which gRPC code says what went wrong: the one table, for every call of the driver.
+
+The callers, Kubernetes' sidecars, decide by the code: INVALID_ARGUMENT and OUT_OF_RANGE end an attempt to create,
+ABORTED and UNAVAILABLE are repeated soon, and DEADLINE_EXCEEDED says that the work goes on.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from moorage.csi.backend import NameTaken
+from moorage.csi.locks import UnderWay
+from moorage.csi.node.access import Incompatible
+from moorage.csi.pages import BadToken
+from moorage.csi.size import SizeOutOfRange
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageError, NotFound, QuotaExceeded, TimedOut
+
+# The first that fits counts: the particular stand before the general.
+CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
+    (UnderWay, grpc.StatusCode.ABORTED),
+    (BadToken, grpc.StatusCode.ABORTED),
+    (NameTaken, grpc.StatusCode.ALREADY_EXISTS),
+    (Incompatible, grpc.StatusCode.ALREADY_EXISTS),
+    (SizeOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
+    (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+    (CloudUnreachable, grpc.StatusCode.UNAVAILABLE),
+    (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (MoorageError, grpc.StatusCode.INTERNAL),
+)
+
+
+def code(error: MoorageError) -> grpc.StatusCode:
+    """The gRPC code of an error."""
+    return next(found for kind, found in CODES if isinstance(error, kind))
+
+
+def words(error: MoorageError) -> str:
+    """What a person reads in the Event that the sidecar writes: what went wrong and what would help."""
+    return f"{error.message}: {error.hint}" if error.hint else error.message

@@ -1,0 +1,72 @@
+"""Arguments and the composition of `moorage-csi-controller`: the adapters come from the bootstrap."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import click
+
+from moorage.cloud.volumes import Volumes
+from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
+from moorage.csi.cinder.look import Settings
+from moorage.csi.controller import Controller
+from moorage.csi.identity import Identity
+from moorage.csi.ready import Ready
+from moorage.csi.serve import serve
+from moorage.csi.spec import csi_pb2_grpc
+
+PROGRAM = "moorage-csi-controller"
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+GRACE = 5.0  # seconds that calls under way get at the end; what they began is found again
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """How to reach the cloud's volumes by an entry of clouds.yaml, and how to log from a level on."""
+
+    volumes: Callable[[Path, str], Volumes]
+    log: Callable[[str], None]
+
+
+def start(volumes: Volumes, settings: Settings, socket: Path) -> Any:
+    """Serve the driver's identity and controller on the socket; `stop(grace)` of what is returned ends it."""
+    identity = Identity(NAME, version("moorage"), Ready(volumes.zones))
+    controller = Controller(CinderBackend(volumes, settings), TOPOLOGY)
+
+    def add(server: Any) -> None:
+        csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
+        csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
+
+    return serve(socket, add)
+
+
+@click.command(name=PROGRAM)
+@click.option("--socket", type=click.Path(path_type=Path), required=True, help="Where the sidecars find the driver.")
+@click.option("--clouds", type=FILE, required=True, help="A clouds.yaml.")
+@click.option("--cloud", default="moorage", show_default=True, help="The entry of clouds.yaml.")
+@click.option("--cluster", required=True, help="The cluster's name, written on all that is made.")
+@click.option("--any-zone", is_flag=True, help="Nodes' zones are none of Cinder's: ask for no zone, promise none.")
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
+@click.pass_obj
+def command(
+    adapters: Adapters, socket: Path, clouds: Path, cloud: str, cluster: str, any_zone: bool, log_level: str
+) -> int:
+    """Serve the controller side of the CSI driver cinder.csi.openstack.org."""
+    adapters.log(log_level)
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    server = start(adapters.volumes(clouds, cloud), Settings(cluster, zones=not any_zone), socket)
+    log.info("serving %s on %s", NAME, socket)
+    stop.wait()
+    server.stop(GRACE).wait()
+    return os.EX_OK

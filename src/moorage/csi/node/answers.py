@@ -1,0 +1,52 @@
+"""What the Node service answers, in CSI's messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moorage.csi.node.health import Health
+from moorage.csi.spec import csi_pb2 as csi
+
+ZONE = "topology.cinder.csi.openstack.org/zone"
+"""The topology key of the plugin that carries the driver's name: existing volumes have it in their node affinity."""
+RPC = csi.NodeServiceCapability.RPC
+CAPABILITIES = (
+    RPC.STAGE_UNSTAGE_VOLUME,
+    RPC.EXPAND_VOLUME,
+    RPC.GET_VOLUME_STATS,
+    RPC.VOLUME_CONDITION,
+    RPC.SINGLE_NODE_MULTI_WRITER,
+)
+"""Not VOLUME_MOUNT_GROUP: ext4 and xfs have no mount option for it, so that kubelet sets the group of the files."""
+
+
+def info(node_id: str, zone: str, limit: int) -> Any:
+    """Who the node is; without a zone it tells no topology."""
+    answer = csi.NodeGetInfoResponse(node_id=node_id, max_volumes_per_node=limit)
+    if zone:
+        answer.accessible_topology.segments[ZONE] = zone
+    return answer
+
+
+def capabilities() -> Any:
+    rows = [csi.NodeServiceCapability(rpc=RPC(type=kind)) for kind in CAPABILITIES]
+    return csi.NodeGetCapabilitiesResponse(capabilities=rows)
+
+
+def stats(health: Health) -> Any:
+    """How full and how well; a volume that is ill may tell no usage."""
+    answer = csi.NodeGetVolumeStatsResponse(usage=_usage(health))
+    answer.volume_condition.abnormal = bool(health.fault)
+    answer.volume_condition.message = health.fault or "nothing is known to be wrong"
+    return answer
+
+
+def _usage(health: Health) -> list[Any]:
+    unit, usage = csi.VolumeUsage.Unit, health.usage
+    if usage is None:
+        return [csi.VolumeUsage(unit=unit.BYTES, total=health.size)] if health.size else []
+    taken = usage.inodes - usage.inodes_free
+    return [
+        csi.VolumeUsage(unit=unit.BYTES, total=usage.size, used=usage.used, available=usage.free),
+        csi.VolumeUsage(unit=unit.INODES, total=usage.inodes, used=taken, available=usage.inodes_free),
+    ]

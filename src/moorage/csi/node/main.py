@@ -1,0 +1,95 @@
+"""`moorage-csi-node`: the driver on one node, for its kubelet."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import click
+
+from moorage import __version__
+from moorage.csi.cinder.device import BY_ID
+from moorage.csi.identity import Identity
+from moorage.csi.node.registration import Registration, Sockets
+from moorage.csi.node.service import Node
+from moorage.csi.serve import serve
+from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
+from moorage.host.linux_filesystems import LinuxFilesystems
+
+NAME = "cinder.csi.openstack.org"
+ROOT = Path("/var/lib/kubelet")
+LIMIT = 25
+"""Volumes, as many as the names vdb to vdz. A cloud may take fewer: QEMU's q35 by its free PCIe ports."""
+GRACE = 20.0  # seconds for calls under way when it is to end
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@dataclass
+class Run:
+    """From start to end: `stop` ends it, `failure` says why it had to."""
+
+    say: Callable[[str], None]
+    stop: Event = field(default_factory=Event)
+    failure: str = ""
+
+    def told(self, error: str) -> None:
+        """Kubelet's answer. It asks again only a socket that is new: after a refusal we end, and systemd starts us."""
+        self.say(f"kubelet refused the driver: {error}" if error else "registered with kubelet")
+        if error:
+            self.failure = error
+            self.stop.set()
+
+    def until_stopped(self, node: Node, name: str, sockets: Sockets) -> int:
+        """Serve CSI, then registration; the program's exit code."""
+        servers = [serve(sockets.driver, lambda server: add(server, node, name))]
+        registration = Registration(name, sockets.driver, self.told)
+        servers.append(
+            serve(
+                sockets.registration,
+                lambda server: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(registration, server),
+            )
+        )
+        self.say(f"serving {name} for server {node.node_id} at {sockets.driver}")
+        self.stop.wait()
+        for ended in [server.stop(GRACE) for server in reversed(servers)]:
+            ended.wait()
+        return os.EX_TEMPFAIL if self.failure else os.EX_OK
+
+
+def add(server: Any, node: Node, name: str) -> None:
+    """Put the driver's services for a node into a server."""
+    csi_pb2_grpc.add_IdentityServicer_to_server(Identity(name, __version__, lambda: True), server)
+    csi_pb2_grpc.add_NodeServicer_to_server(node, server)
+
+
+@click.command(name="moorage-csi-node")
+@click.option("--node-id", envvar="SERVER_ID", required=True, help="The id of the server that this node is.")
+@click.option("--zone", envvar="SERVER_ZONE", default="", help="Its availability zone; none: volumes of any.")
+@click.option("--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="Volumes that it takes.")
+@click.option("--name", default=NAME, show_default=True, help="The driver's.")
+@click.option("--kubelet", default=ROOT, show_default=True, type=FOLDER, help="Kubelet's folder.")
+@click.option("--by-id", default=BY_ID, show_default=True, type=FOLDER, help="Where udev names disks by their serial.")
+def command(node_id: str, zone: str, limit: int, name: str, kubelet: Path, by_id: Path) -> int:
+    """Bring attached volumes to pods of this node. It needs root, and no access to the cloud."""
+    run = Run(lambda line: click.echo(line, err=True))
+    signal.signal(signal.SIGTERM, lambda *_: run.stop.set())
+    node = Node(LinuxFilesystems(), node_id, zone, limit, by_id)
+    return run.until_stopped(node, name, Sockets.below(kubelet, name))
+
+
+def main() -> None:
+    """Run it; the exit code tells systemd whether to start it anew."""
+    try:
+        raise SystemExit(command.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

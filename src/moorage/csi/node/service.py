@@ -1,0 +1,107 @@
+"""CSI's Node service: each call checked, one at a time for a volume, and handed on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from moorage.csi.cinder.device import BY_ID
+from moorage.csi.locks import Locks
+from moorage.csi.node import answers
+from moorage.csi.node.access import access
+from moorage.csi.node.devices import PATIENCE, Devices
+from moorage.csi.node.health import expand, health
+from moorage.csi.node.publish import Publication, withdraw
+from moorage.csi.node.stage import Stage, clear
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc
+from moorage.host.filesystems import Filesystems
+from moorage.model.errors import BadInput, Conflict, NotFound
+
+
+class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
+    """The volumes of one node.
+
+    `node_id` is the server's id, by which the controller attaches; `zone` where it is, "" for anywhere; `limit` how
+    many volumes it takes. `by_id` holds the devices' names; `patience` in seconds is for one that was just attached.
+    """
+
+    def __init__(
+        self,
+        filesystems: Filesystems,
+        node_id: str,
+        zone: str,
+        limit: int,
+        by_id: Path = BY_ID,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.files = filesystems
+        self.node_id, self.zone, self.limit = node_id, zone, limit
+        self.devices = Devices(by_id, patience)
+        self.locks = Locks()
+
+    def NodeGetInfo(self, request: Any, context: Any) -> Any:
+        return answers.info(self.node_id, self.zone, self.limit)
+
+    def NodeGetCapabilities(self, request: Any, context: Any) -> Any:
+        return answers.capabilities()
+
+    def NodeStageVolume(self, request: Any, context: Any) -> Any:
+        staging, wanted = _path(request, "staging_target_path"), access(request.volume_capability)
+        with self.locks.hold(_volume(request)):
+            device = self.devices.awaited(request.volume_id)
+            if not wanted.block:
+                Stage(self.files, device, staging, wanted).do()
+        return csi.NodeStageVolumeResponse()
+
+    def NodeUnstageVolume(self, request: Any, context: Any) -> Any:
+        staging = _path(request, "staging_target_path")
+        with self.locks.hold(_volume(request)):
+            clear(self.files, staging)
+        return csi.NodeUnstageVolumeResponse()
+
+    def NodePublishVolume(self, request: Any, context: Any) -> Any:
+        target, wanted = _path(request, "target_path"), access(request.volume_capability)
+        if not request.staging_target_path:
+            raise Conflict("a volume is published from its staging path, and none was given")
+        wanted = replace(wanted, read_only=wanted.read_only or request.readonly)
+        with self.locks.hold(_volume(request)):
+            device = self.devices.awaited(request.volume_id)
+            Publication(self.files, device, Path(request.staging_target_path), target, wanted).do()
+        return csi.NodePublishVolumeResponse()
+
+    def NodeUnpublishVolume(self, request: Any, context: Any) -> Any:
+        target = _path(request, "target_path")
+        with self.locks.hold(_volume(request)):
+            withdraw(self.files, target)
+        return csi.NodeUnpublishVolumeResponse()
+
+    def NodeGetVolumeStats(self, request: Any, context: Any) -> Any:
+        path = _path(request, "volume_path")
+        return answers.stats(health(self.files, self.devices.now(_volume(request)), path))
+
+    def NodeExpandVolume(self, request: Any, context: Any) -> Any:
+        path, volume = _path(request, "volume_path"), _volume(request)
+        paths = (Path(request.staging_target_path), path) if request.staging_target_path else (path,)
+        with self.locks.hold(volume):
+            device = self.devices.now(volume)
+            if device is None:
+                raise NotFound(f"volume {volume} is not on this node")
+            size = expand(self.files, device, paths, request.capacity_range.required_bytes)
+        return csi.NodeExpandVolumeResponse(capacity_bytes=size)
+
+
+def _volume(request: Any) -> str:
+    if not request.volume_id:
+        raise BadInput("the request names no volume")
+    volume: str = request.volume_id
+    return volume
+
+
+def _path(request: Any, name: str) -> Path:
+    _volume(request)
+    path = Path(getattr(request, name))
+    if not getattr(request, name):
+        raise BadInput(f"the request has no {name}")
+    return path

@@ -1,0 +1,56 @@
+"""Serve CSI on a Unix socket, and turn every error of ours into its gRPC code in one place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from moorage.csi.codes import code, words
+from moorage.model.errors import MoorageError
+
+THREADS = 32  # calls at a time: each may wait for the cloud
+
+log = logging.getLogger(__name__)
+
+
+class Translate(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
+    """Ends a call that raised a MoorageError with the error's code and words."""
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        handler = continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            _translated(details.method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _translated(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def call(request: Any, context: Any) -> Any:
+        try:
+            return method(request, context)
+        except MoorageError as error:
+            log.warning("%s: %s: %s", name.rpartition("/")[2], code(error).name, words(error))
+            return context.abort(code(error), words(error))
+
+    return call
+
+
+def serve(socket: Path, add: Callable[[Any], None]) -> Any:
+    """Start a server on the socket and return it; `add` registers the services.
+
+    A socket that an ended server left is taken over. Raises RuntimeError when it cannot listen there. `stop(grace)`
+    of what is returned ends it: calls under way get `grace` seconds.
+    """
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    socket.unlink(missing_ok=True)
+    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="csi"), interceptors=[Translate()])
+    add(server)
+    server.add_insecure_port(f"unix:{socket}")
+    server.start()
+    return server

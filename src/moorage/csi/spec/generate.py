@@ -1,0 +1,27 @@
+"""Make Python of the .proto files; needs grpcio-tools, which only a developer has."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NAMES = ("csi", "pluginregistration")
+
+
+def generate(into: Path) -> None:
+    """Write the modules of messages and services into a folder; raises RuntimeError when protoc refuses."""
+    from grpc_tools import protoc  # type: ignore[import-untyped,unused-ignore]
+
+    words = ["protoc", f"-I{HERE}", f"-I{protoc.__file__.rpartition('/')[0]}/_proto"]
+    files = [f"{name}.proto" for name in NAMES]
+    if protoc.main([*words, f"--python_out={into}", f"--grpc_python_out={into}", *files]) != 0:
+        raise RuntimeError(f"protoc refused {' or '.join(files)}")
+    for name in NAMES:
+        services = into / f"{name}_pb2_grpc.py"
+        loose = f"import {name}_pb2 as {name}__pb2"  # protoc knows no packages: it imports from the top
+        services.write_text(services.read_text().replace(loose, f"from moorage.csi.spec {loose}"))
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)

@@ -1,0 +1,44 @@
+"""How a volume may be used: by one node at a time, as a file system or as a bare device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.model.errors import BadInput
+
+MODE = csi.VolumeCapability.AccessMode
+ONE_NODE = frozenset(
+    (
+        MODE.SINGLE_NODE_WRITER,
+        MODE.SINGLE_NODE_READER_ONLY,
+        MODE.SINGLE_NODE_SINGLE_WRITER,
+        MODE.SINGLE_NODE_MULTI_WRITER,
+    )
+)
+FILE_SYSTEMS = ("ext4", "xfs")
+
+
+def check(capabilities: Iterable[Any]) -> None:
+    """BadInput says which use is not possible, or that none was named."""
+    found = list(capabilities)
+    if not found:
+        raise BadInput("no volume capability was given")
+    for capability in found:
+        _check_one(capability)
+
+
+def _check_one(capability: Any) -> None:
+    mode = capability.access_mode.mode
+    if mode not in ONE_NODE:
+        raise BadInput(
+            f"a volume is used by one node at a time; access mode {MODE.Mode.Name(mode)} is not possible",
+            "claim it with ReadWriteOnce or ReadWriteOncePod",
+        )
+    kind = capability.WhichOneof("access_type")
+    if kind is None:
+        raise BadInput("a volume is used as a file system or as a block device; neither was said")
+    wanted = capability.mount.fs_type
+    if kind == "mount" and wanted and wanted not in FILE_SYSTEMS:
+        raise BadInput(f"file system {wanted!r} is not possible; {' and '.join(FILE_SYSTEMS)} are")

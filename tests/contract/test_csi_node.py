@@ -1,0 +1,326 @@
+"""`moorage-csi-node` itself, asked over its socket as by kubelet, with loop devices for disks.
+
+It lives in a mount namespace that a sleeping process keeps, so that mounts outlive the program as they do on a node.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Timer
+from typing import Any
+
+import grpc
+import pytest
+
+from disks import LoopDisks
+from moorage.csi.node.main import NAME
+from moorage.csi.node.registration import Sockets
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
+from moorage.csi.spec import pluginregistration_pb2 as registration
+from moorage.host import mountinfo
+from moorage.host.filesystems import KINDS
+from node_service import MODE, Kubelet, capability, plug
+
+pytestmark = pytest.mark.contract
+
+SIZE = 320 * 2**20
+VOLUME = "0f0e0d0c-1111-2222-3333-444455556666"
+BLOCK = capability(block=True)
+
+
+class Driver:
+    """The program, which may be killed and started again, and the mounts that it makes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.by_id = folder, folder / "by-id"
+        self.sockets = Sockets.below(folder / "kubelet", NAME)
+        self.keeper = subprocess.Popen(["unshare", "--mount", "--propagation=private", "sleep", "600"])
+        while Path(f"/proc/{self.keeper.pid}/comm").read_text() != "sleep\n":
+            time.sleep(0.01)  # before that it is still on its way into the namespace
+        self.disks = LoopDisks(folder)
+        self.running: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        self.running = subprocess.Popen(
+            [
+                *("nsenter", f"--mount=/proc/{self.keeper.pid}/ns/mnt", "--"),
+                *(sys.executable, "-m", "moorage.csi.node.main", "--node-id=server-1", "--zone=nova"),
+                *(f"--kubelet={self.folder / 'kubelet'}", f"--by-id={self.by_id}"),
+            ]
+        )
+
+    def kill(self) -> None:
+        assert self.running is not None
+        self.running.kill()
+        self.running.wait(20)
+
+    def close(self) -> None:
+        self.kill()
+        self.keeper.kill()
+        self.keeper.wait(20)
+        self.disks.close()
+
+    def plug(self, volume: str = VOLUME) -> Path:
+        device = self.disks.add(SIZE)
+        plug(self.by_id, volume, device)
+        return device
+
+    def call(self, name: str, request: Any) -> Any:
+        with grpc.insecure_channel(f"unix:{self.sockets.driver}") as channel:
+            return getattr(csi_pb2_grpc.NodeStub(channel), name)(request, timeout=30, wait_for_ready=True)
+
+    def seen(self, path: Path) -> Path:
+        """A path as the driver sees it, mounts and all."""
+        return Path(f"/proc/{self.keeper.pid}/root{path}")
+
+    def mounts(self) -> list[mountinfo.Line]:
+        lines = mountinfo.parse(Path(f"/proc/{self.keeper.pid}/mountinfo").read_text().splitlines())
+        return [line for line in lines if line.target.startswith(str(self.folder))]
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    if os.geteuid() != 0:
+        pytest.fail("the real Linux needs root")
+    with TemporaryDirectory(prefix="csi-") as folder:  # a socket's path has 107 characters at most
+        started = Driver(Path(folder))
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+@pytest.fixture
+def kubelet(driver: Driver) -> Kubelet:
+    return Kubelet(driver.call, VOLUME, driver.folder / "staging" / "globalmount", driver.folder / "pods")
+
+
+def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    return caught.value.code(), caught.value.details()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_pod_wrote_is_there_for_the_next(driver: Driver, kubelet: Kubelet, kind: str) -> None:
+    driver.plug()
+    wanted = capability(kind, flags=["noatime"])
+    for pod in ("pod-1", "pod-2"):
+        for _ in range(2):
+            kubelet.stage(wanted)
+        for _ in range(2):
+            kubelet.publish(wanted, pod=pod)
+        file = driver.seen(kubelet.target(pod)) / "row"
+        if pod == "pod-1":
+            file.write_text("acknowledged")
+        assert file.read_text() == "acknowledged"
+        assert {line.kind for line in driver.mounts()} == {kind}
+        for _ in range(2):
+            kubelet.unpublish(pod)
+        for _ in range(2):
+            kubelet.unstage()
+        assert driver.mounts() == []
+        assert not kubelet.target(pod).exists()
+
+
+def test_a_read_only_publication_cannot_be_written(driver: Driver, kubelet: Kubelet) -> None:
+    driver.plug()
+    kubelet.stage()
+    kubelet.publish()
+    kubelet.publish(read_only=True, pod="reader")
+    (driver.seen(kubelet.target()) / "row").write_text("x")
+    with pytest.raises(OSError, match="Read-only"):
+        (driver.seen(kubelet.target("reader")) / "row").write_text("y")
+
+
+def test_a_block_volume_is_the_disk(driver: Driver, kubelet: Kubelet) -> None:
+    device = driver.plug()
+    for _ in range(2):
+        kubelet.stage(BLOCK)
+        kubelet.publish(BLOCK)
+    with driver.seen(kubelet.target()).open("r+b", buffering=0) as disk:
+        disk.write(b"raw".ljust(512))
+        os.fsync(disk.fileno())
+    assert driver.disks.read(device, 0, 3) == b"raw"
+    assert [(usage.unit, usage.total) for usage in kubelet.stats().usage] == [(csi.VolumeUsage.BYTES, SIZE)]
+    driver.disks.enlarge(device, 2 * SIZE)
+    assert kubelet.expand(2 * SIZE) == 2 * SIZE
+    for _ in range(2):
+        kubelet.unpublish()
+        kubelet.unstage()
+    assert not kubelet.target().exists()
+    code, told = refused(kubelet.stage)
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "holds data, not ext4, and is not formatted" in told
+    assert driver.disks.read(device, 0, 3) == b"raw"
+
+
+def test_a_volume_grows_while_a_pod_writes(driver: Driver, kubelet: Kubelet) -> None:
+    device, wanted = driver.plug(), capability("xfs")
+    kubelet.stage(wanted)
+    kubelet.publish(wanted)
+    before = kubelet.stats().usage[0].total
+    assert refused(lambda: kubelet.expand(2 * SIZE))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+    with (driver.seen(kubelet.target()) / "row").open("w") as writing:
+        driver.disks.enlarge(device, 2 * SIZE)
+        assert kubelet.expand(2 * SIZE) == 2 * SIZE
+        writing.write("x")
+    assert kubelet.stats().usage[0].total > 1.8 * before
+
+
+def test_an_ext4_that_grew_fills_its_disk_when_it_is_staged(driver: Driver, kubelet: Kubelet) -> None:
+    device = driver.plug()
+    kubelet.stage()
+    kubelet.publish()
+    before = kubelet.stats().usage[0].total
+    kubelet.unpublish()
+    kubelet.unstage()
+    driver.disks.enlarge(device, 2 * SIZE)
+    kubelet.stage()
+    kubelet.publish()
+    assert kubelet.stats().usage[0].total > 1.8 * before
+
+
+def test_a_copy_of_an_xfs_lives_beside_its_source(driver: Driver, kubelet: Kubelet) -> None:
+    source, copy = driver.plug(), driver.plug("ffffffff-1111-2222-3333-444455556666")
+    wanted = capability("xfs")
+    kubelet.stage(wanted)
+    kubelet.unstage()
+    subprocess.run(["dd", f"if={source}", f"of={copy}", "bs=1M", "conv=sparse,fsync", "status=none"], check=True)
+    other = replace(kubelet, volume="ffffffff-1111-2222-3333-444455556666", staging=driver.folder / "other")
+    kubelet.stage(wanted)
+    other.stage(wanted)
+    assert len(driver.mounts()) == 2
+
+
+def test_a_damaged_file_system_is_told_to_whoever_reads_the_event(driver: Driver, kubelet: Kubelet) -> None:
+    device = driver.plug()
+    kubelet.stage()
+    kubelet.unstage()
+    driver.disks.write(device, 4096, os.urandom(4096))
+    driver.disks.write(device, 1024 + 0x3A, b"\x02\x00")  # its state: errors were seen
+    before = driver.disks.read(device, 0, 2**16)
+    code, told = refused(kubelet.stage)
+    assert code is grpc.StatusCode.INTERNAL
+    assert f"the ext4 on {device} is damaged" in told
+    assert f"repair it with `fsck.ext4 {device}`" in told
+    assert driver.mounts() == []
+    assert driver.disks.read(device, 4096, 4096) == before[4096:8192], "nothing was formatted"
+
+
+def test_a_mount_option_that_is_unknown_is_told(driver: Driver, kubelet: Kubelet) -> None:
+    driver.plug()
+    code, told = refused(lambda: kubelet.stage(capability(flags=["no-such-option"])))
+    assert code is grpc.StatusCode.INTERNAL
+    assert "bad option" in told
+    kubelet.stage()
+
+
+def test_a_device_that_never_appears_is_told(driver: Driver, kubelet: Kubelet) -> None:
+    begun = time.monotonic()
+    code, told = refused(kubelet.stage)
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "virtio-0f0e0d0c-1111-2222-3 has not appeared on this node" in told
+    assert time.monotonic() - begun < 15
+
+
+def test_a_pod_that_still_writes_keeps_its_volume(driver: Driver, kubelet: Kubelet) -> None:
+    driver.plug()
+    kubelet.stage()
+    kubelet.publish()
+    with (driver.seen(kubelet.target()) / "row").open("w"):
+        code, told = refused(kubelet.unpublish)
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "busy" in told
+    kubelet.unpublish()
+    kubelet.unstage()
+
+
+@pytest.mark.parametrize("wanted", [capability(), capability("xfs"), BLOCK], ids=["ext4", "xfs", "block"])
+def test_it_may_be_killed_at_any_moment(driver: Driver, kubelet: Kubelet, wanted: Any) -> None:
+    for hundredth in (2, 5):
+        volume = f"{hundredth:08d}-1111-2222-3333-444455556666"
+        driver.plug(volume)
+        mine = replace(kubelet, volume=volume, staging=driver.folder / f"staging-{hundredth}")
+        for begin in (mine.stage, mine.publish):
+            cut_off(driver, lambda begin=begin: begin(wanted), hundredth / 100)
+            begin(wanted)
+        cut_off(driver, mine.unpublish, hundredth / 100)
+        mine.unpublish()
+        cut_off(driver, mine.unstage, hundredth / 100)
+        mine.unstage()
+        assert driver.mounts() == []
+        mine.stage(wanted)
+        mine.publish(wanted)
+        assert not mine.stats().volume_condition.abnormal
+        mine.unpublish()
+        mine.unstage()
+
+
+def cut_off(driver: Driver, call: Callable[[], object], seconds: float) -> None:
+    """Kill the driver so many seconds after a call was begun, and start it again."""
+
+    def again() -> None:
+        driver.kill()
+        driver.start()
+
+    killer = Timer(seconds, again)
+    killer.start()
+    with suppress(grpc.RpcError):  # it may have ended before
+        call()
+    killer.join(20)
+
+
+def test_two_calls_for_a_volume_at_once_leave_one_of_them_to_come_again(driver: Driver, kubelet: Kubelet) -> None:
+    with grpc.insecure_channel(f"unix:{driver.sockets.driver}") as channel:
+        asked = csi.NodeStageVolumeRequest(
+            volume_id=VOLUME, staging_target_path=str(kubelet.staging), volume_capability=capability()
+        )
+        stage = csi_pb2_grpc.NodeStub(channel).NodeStageVolume
+        first = stage.future(asked, timeout=30, wait_for_ready=True)
+        second = stage.future(asked, timeout=30, wait_for_ready=True)
+        while not (first.done() or second.done()):
+            time.sleep(0.01)
+        early, late = (first, second) if first.done() else (second, first)
+        assert early.code() is grpc.StatusCode.ABORTED
+        driver.plug()
+        late.result()
+    assert len(driver.mounts()) == 1
+
+
+def test_kubelet_finds_it_and_sigterm_ends_it(driver: Driver) -> None:
+    info = driver.call("NodeGetInfo", csi.NodeGetInfoRequest())
+    assert (info.node_id, dict(info.accessible_topology.segments)) == (
+        "server-1",
+        {"topology.cinder.csi.openstack.org/zone": "nova"},
+    )
+    with grpc.insecure_channel(f"unix:{driver.sockets.registration}") as channel:
+        stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
+        told = stub.GetInfo(registration.InfoRequest(), timeout=30, wait_for_ready=True)
+    assert (told.name, told.endpoint) == ("cinder.csi.openstack.org", str(driver.sockets.driver))
+    assert driver.running is not None
+    driver.running.terminate()
+    assert driver.running.wait(20) == 0
+
+
+def test_a_volume_for_one_pod(driver: Driver, kubelet: Kubelet) -> None:
+    for volume, block in ((VOLUME, False), ("bbbbbbbb-1111-2222-3333-444455556666", True)):
+        driver.plug(volume)
+        mine = replace(kubelet, volume=volume)
+        wanted = capability(mode=MODE.SINGLE_NODE_SINGLE_WRITER, block=block)
+        mine.stage(wanted)
+        for _ in range(2):
+            mine.publish(wanted, pod=f"{volume}-1")
+        code, told = refused(lambda mine=mine, wanted=wanted: mine.publish(wanted, pod="second"))
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "for one pod" in told

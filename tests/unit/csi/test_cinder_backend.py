@@ -1,0 +1,395 @@
+"""The backend on Cinder: what it makes of requests, and what it says when that cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.volumes import NewVolume
+from moorage.csi.backend import NameTaken, Source, VolumeRequest
+from moorage.csi.cinder.backend import CinderBackend
+from moorage.csi.cinder.waiting import Patience
+from moorage.csi.size import GIB, SizeOutOfRange
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
+from still import backend_on
+
+pytestmark = pytest.mark.unit
+
+CLAIM = {"csi.storage.k8s.io/pvc/name": "data", "type": "fast"}
+
+
+@pytest.fixture
+def cinder():
+    return MemoryVolumes(servers={"node-1", "node-2"}, looks=2)
+
+
+@pytest.fixture
+def backend(cinder):
+    return backend_on(cinder)
+
+
+def request(name="pvc-1", size=GIB, **words):
+    return VolumeRequest(name, size, **words)
+
+
+def test_a_volume_has_its_type_zone_and_whose_it_is(backend, cinder):
+    made = backend.create(request(size=GIB + 1, parameters=CLAIM, zone="nova"))
+    assert (made.size, made.zone, made.nodes, made.fault) == (2 * GIB, "nova", (), "")
+    kept = cinder.get(made.handle)
+    assert (kept.name, kept.type, kept.status) == ("pvc-1", "fast", "available")
+    assert kept.metadata == {"csi.storage.k8s.io/pvc/name": "data", "cinder.csi.openstack.org/cluster": "demo"}
+
+
+def test_the_same_request_gives_the_same_volume(backend, cinder):
+    assert backend.create(request()) == backend.create(request())
+    assert cinder.asked.count("create") == 1
+
+
+def test_a_type_may_be_given_by_its_id(backend, cinder):
+    made = backend.create(request(parameters={"type": "type-2"}))
+    assert cinder.get(made.handle).type == "fast"
+    assert backend.create(request(parameters={"type": "type-2"})) == made
+    assert backend.create(request(parameters={"type": "fast"})) == made
+
+
+def test_a_name_that_is_another_volumes_is_refused(backend):
+    backend.create(request(parameters={"type": "fast"}))
+    with pytest.raises(NameTaken, match="'pvc-1'"):
+        backend.create(request(parameters={"type": "files"}))
+    with pytest.raises(NameTaken):
+        backend.create(request(source=Source(volume="other")))
+
+
+def test_of_two_volumes_of_one_name_it_is_always_the_older(backend, cinder):
+    first = cinder.create(NewVolume("pvc-1", 1))
+    cinder.create(NewVolume("pvc-1", 1))
+    assert backend.create(request()).handle == first.id
+
+
+def test_an_unknown_type_and_zone_are_told_with_those_that_are_known(backend):
+    with pytest.raises(BadInput, match="'gold' for this project; there are fast, files"):
+        backend.create(request(parameters={"type": "gold"}))
+    with pytest.raises(BadInput, match="'mars' for volumes; it has nova"):
+        backend.create(request(zone="mars"))
+    with pytest.raises(BadInput, match="'colour'"):
+        backend.create(request(parameters={"colour": "red"}))
+
+
+def test_the_class_may_say_another_zone_than_the_node_has(backend, cinder):
+    cinder.zone_names = ("nova", "west")
+    made = backend.create(request(zone="nova", parameters={"availability": "west"}))
+    assert made.zone == "west"
+
+
+def test_where_zones_of_nodes_are_none_of_cinders_no_zone_is_asked_or_told(cinder, backend):
+    any_zone = CinderBackend(cinder, replace(backend.settings, zones=False))
+    assert any_zone.create(request(zone="mars")).zone == ""
+    assert any_zone.capacity({}, "mars") == 999 * GIB
+
+
+def test_beyond_the_quota_nothing_is_made(backend, cinder):
+    with pytest.raises(QuotaExceeded, match="1000 gigabytes"):
+        backend.create(request(size=1001 * GIB))
+    assert backend.volumes() == []
+
+
+def test_a_volume_that_failed_is_cleared_away_and_the_next_attempt_begins_anew(backend, cinder):
+    cinder.failing["create"] = "no host has that much room"
+    with pytest.raises(Failed, match="could not make volume pvc-1: no host has that much room"):
+        backend.create(request())
+    assert cinder.list("pvc-1")[0].status == "deleting"
+    cinder.failing.clear()
+    assert backend.create(request()).fault == ""
+    assert [volume.name for volume in backend.volumes()] == ["pvc-1"]
+
+
+def test_a_cloud_without_messages_does_not_hide_a_failure(backend, cinder, monkeypatch):
+    def none(id):
+        raise BadInput("Cinder refused: Version 3.5 is not supported by the API")
+
+    monkeypatch.setattr(cinder, "why", none)
+    cinder.failing["create"] = "why"
+    with pytest.raises(Failed, match=r"could not make volume pvc-1$"):
+        backend.create(request())
+    assert cinder.list("pvc-1")[0].status == "deleting"
+
+
+def test_an_attachment_that_somebody_else_dropped_is_no_matter(backend, cinder, monkeypatch):
+    made = backend.create(request())
+    backend.publish(made.handle, "node-1")
+    cinder.servers.discard("node-1")
+    held = cinder.get(made.handle)
+    cinder.forget(held.attachments[0].id)
+    monkeypatch.setattr(cinder, "get", lambda id: held)
+    backend.unpublish(made.handle, "node-1")
+    assert cinder.asked.count("forget") == 2
+
+
+def test_a_failed_volume_of_somebody_else_is_left_alone(backend, cinder):
+    cinder.failing["create"] = "why"
+    theirs = cinder.create(NewVolume("pvc-1", 1))
+    with pytest.raises(NameTaken, match="in error and not this cluster's"):
+        backend.create(request())
+    assert cinder.get(theirs.id).status == "error"
+
+
+def test_a_volume_that_takes_longer_is_told_and_found_again(cinder, backend):
+    cinder.looks = 10_000
+    with pytest.raises(TimedOut, match="busy after 50 seconds"):
+        backend.create(request())
+    cinder.shelf.settle(replace(cinder.shelf.peek_all()[0], status="available"))
+    assert backend.create(request()).name == "pvc-1"
+    assert cinder.asked.count("create") == 1
+
+
+def test_a_silent_cinder_is_told(backend, cinder):
+    cinder.away = "Cinder of the cloud 'mine' does not answer"
+    for call in (lambda: backend.create(request()), lambda: backend.volumes(), lambda: backend.publish("v", "node-1")):
+        with pytest.raises(CloudUnreachable):
+            call()
+
+
+def test_a_volume_in_error_is_told_with_its_fault(backend, cinder):
+    made = backend.create(request())
+    cinder.shelf.settle(replace(cinder.get(made.handle), status="error_extending"))
+    assert backend.volume(made.handle).fault == "Cinder has it in status error_extending"
+
+
+def test_deleting_is_once_and_waits_for_nobody_that_holds_it(backend, cinder):
+    made = backend.create(request())
+    backend.publish(made.handle, "node-1")
+    with pytest.raises(Conflict, match="at server node-1"):
+        backend.delete(made.handle)
+    backend.unpublish(made.handle, "node-1")
+    backend.delete(made.handle)
+    backend.delete(made.handle)
+    assert backend.volume(made.handle) is None
+    assert cinder.asked.count("delete") == 1
+
+
+def test_a_deletion_that_fails_says_why(backend, cinder):
+    made = backend.create(request())
+    cinder.failing["delete"] = "the backend is away"
+    with pytest.raises(Failed, match="status error_deleting: the backend is away"):
+        backend.delete(made.handle)
+
+
+def test_a_volume_at_a_node_is_there_once_and_nowhere_else(backend, cinder):
+    made = backend.create(request())
+    assert backend.publish(made.handle, "node-1") == {}
+    backend.publish(made.handle, "node-1")
+    assert cinder.asked.count("attach") == 1
+    assert backend.volume(made.handle).nodes == ("node-1",)
+    with pytest.raises(Conflict, match="at server node-1"):
+        backend.publish(made.handle, "node-2")
+    backend.unpublish(made.handle, "node-2")
+    backend.unpublish(made.handle, "node-1")
+    backend.unpublish(made.handle, "node-1")
+    assert cinder.asked.count("detach") == 1
+    backend.publish(made.handle, "node-2")
+    assert backend.volume(made.handle).nodes == ("node-2",)
+
+
+def test_it_waits_for_a_volume_that_is_leaving_another_node(backend, cinder):
+    made = backend.create(request())
+    backend.publish(made.handle, "node-1")
+    cinder.detach("node-1", made.handle)
+    backend.publish(made.handle, "node-2")
+    assert backend.volume(made.handle).nodes == ("node-2",)
+
+
+def test_what_is_not_there_cannot_be_published_and_need_not_be_unpublished(backend):
+    made = backend.create(request())
+    with pytest.raises(NotFound, match="no volume gone"):
+        backend.publish("gone", "node-1")
+    with pytest.raises(NotFound, match="no server gone"):
+        backend.publish(made.handle, "gone")
+    backend.unpublish("gone", "node-1")
+    backend.unpublish(made.handle, "gone")
+
+
+def test_a_full_node_is_told_with_what_to_do(backend, cinder):
+    cinder.most_disks = 1
+    first, second = backend.create(request("a")), backend.create(request("b"))
+    backend.publish(first.handle, "node-1")
+    with pytest.raises(QuotaExceeded, match="node-1 holds as many disks as it can") as caught:
+        backend.publish(second.handle, "node-1")
+    assert "add a node" in caught.value.hint
+    backend.publish(second.handle, "node-2")
+
+
+def test_an_attachment_that_nova_gave_up_is_told_and_tried_again(backend, cinder):
+    made = backend.create(request())
+    cinder.failing["attach"] = "the host does not answer"
+    with pytest.raises(Failed, match="to server node-1: the host does not answer"):
+        backend.publish(made.handle, "node-1")
+    cinder.failing.clear()
+    backend.publish(made.handle, "node-1")
+    assert backend.volume(made.handle).nodes == ("node-1",)
+
+
+def test_a_detachment_that_nova_gave_up_is_tried_again(backend, cinder):
+    made = backend.create(request())
+    backend.publish(made.handle, "node-1")
+    cinder.failing["detach"] = "the guest holds it"
+    with pytest.raises(TimedOut, match="still at server node-1"):
+        backend.unpublish(made.handle, "node-1")
+    cinder.failing.clear()
+    backend.unpublish(made.handle, "node-1")
+    assert backend.volume(made.handle).nodes == ()
+
+
+def test_what_a_deleted_server_held_becomes_free(backend, cinder):
+    made = backend.create(request())
+    backend.publish(made.handle, "node-1")
+    cinder.servers.discard("node-1")
+    backend.unpublish(made.handle, "node-1")
+    backend.publish(made.handle, "node-2")
+    assert backend.volume(made.handle).nodes == ("node-2",)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_volume_grows_also_in_use_and_only_as_far_as_it_must(backend, cinder, attached):
+    made = backend.create(request())
+    if attached:
+        backend.publish(made.handle, "node-1")
+    assert backend.expand(made.handle, 2 * GIB + 1).size == 3 * GIB
+    assert backend.expand(made.handle, 2 * GIB).size == 3 * GIB
+    assert cinder.asked.count("extend") == 1
+
+
+def test_growing_that_cannot_be(backend, cinder):
+    made = backend.create(request())
+    with pytest.raises(NotFound):
+        backend.expand("gone", GIB)
+    with pytest.raises(QuotaExceeded):
+        backend.expand(made.handle, 2000 * GIB)
+    cinder.failing["extend"] = "no room"
+    with pytest.raises(Failed, match="to 2 GiB: no room"):
+        backend.expand(made.handle, 2 * GIB)
+
+
+def test_a_volume_gets_another_type_once(backend, cinder):
+    made = backend.create(request())
+    for _ in range(2):
+        backend.modify(made.handle, {"type": "type-2"})
+    backend.modify(made.handle, {})
+    assert cinder.get(made.handle).type == "fast"
+    assert cinder.asked.count("retype") == 1
+    with pytest.raises(BadInput, match="'gold'"):
+        backend.modify(made.handle, {"type": "gold"})
+    with pytest.raises(NotFound):
+        backend.modify("gone", {"type": "fast"})
+    cinder.failing["retype"] = "not between these"
+    with pytest.raises(Failed, match="the type files: not between these"):
+        backend.modify(made.handle, {"type": "files"})
+
+
+def test_a_snapshot_is_made_once_and_restored(backend, cinder):
+    made = backend.create(request(size=2 * GIB))
+    taken = backend.snapshot("s", made.handle, {"csi.storage.k8s.io/volumesnapshot/name": "daily"})
+    assert (taken.volume, taken.size, taken.ready) == (made.handle, 2 * GIB, True)
+    assert backend.snapshot("s", made.handle, {}) == taken == backend.find_snapshot(taken.handle)
+    assert backend.snapshots() == [taken]
+    kept = cinder.get_snapshot(taken.handle).metadata
+    assert kept["csi.storage.k8s.io/volumesnapshot/name"] == "daily"
+    restored = backend.create(request("pvc-2", 2 * GIB, source=Source(snapshot=taken.handle)))
+    assert restored.source == Source(snapshot=taken.handle)
+    with pytest.raises(SizeOutOfRange, match="has 2 GiB"):
+        backend.create(request("pvc-3", GIB, source=Source(snapshot=taken.handle)))
+    with pytest.raises(Conflict):
+        backend.delete(made.handle)
+    backend.delete_snapshot(taken.handle)
+    backend.delete_snapshot(taken.handle)
+    backend.delete(made.handle)
+
+
+def test_a_clone_waits_for_its_source_and_needs_one(backend):
+    made = backend.create(request(size=2 * GIB))
+    clone = backend.create(request("pvc-2", 3 * GIB, source=Source(volume=made.handle)))
+    assert (clone.source.volume, clone.size) == (made.handle, 3 * GIB)
+    for source in (Source(volume="gone"), Source(snapshot="gone")):
+        with pytest.raises(NotFound, match="gone"):
+            backend.create(request("pvc-3", source=source))
+
+
+def test_a_snapshot_that_cannot_be(backend, cinder):
+    made, other = backend.create(request()), backend.create(request("pvc-2"))
+    backend.snapshot("s", made.handle, {})
+    with pytest.raises(NameTaken, match="'s'"):
+        backend.snapshot("s", other.handle, {})
+    with pytest.raises(NotFound):
+        backend.snapshot("t", "gone", {})
+    backend.publish(made.handle, "node-1")
+    with pytest.raises(Conflict, match="in use") as caught:
+        backend.snapshot("t", made.handle, {})
+    assert "force-create" in caught.value.hint
+    assert backend.snapshot("t", made.handle, {"force-create": "true"}).ready
+    cinder.delete(other.handle)
+    with pytest.raises(Conflict, match="being deleted"):
+        backend.snapshot("u", other.handle, {})
+
+
+def test_a_snapshot_that_failed_is_cleared_away(backend, cinder):
+    made = backend.create(request())
+    cinder.failing["create_snapshot"] = "no room"
+    with pytest.raises(Failed, match="could not make snapshot s: no room"):
+        backend.snapshot("s", made.handle, {})
+    cinder.failing.clear()
+    assert backend.snapshot("s", made.handle, {}).ready
+
+
+def test_a_snapshot_that_takes_long_is_not_ready_yet(cinder, backend):
+    made = backend.create(request())
+    cinder.looks = 10_000
+    taken = backend.snapshot("s", made.handle, {})
+    assert not taken.ready
+    assert backend.snapshot("s", made.handle, {}).handle == taken.handle
+
+
+def test_a_snapshot_that_cannot_be_deleted_says_why(backend, cinder):
+    made = backend.create(request())
+    taken = backend.snapshot("s", made.handle, {})
+    cinder.failing["delete_snapshot"] = "a volume needs it"
+    with pytest.raises(Failed, match="error_deleting: a volume needs it"):
+        backend.delete_snapshot(taken.handle)
+
+
+def test_the_capacity_is_what_the_quota_leaves(backend, cinder):
+    backend.create(request(size=10 * GIB, parameters={"type": "fast"}))
+    cinder.limits["gigabytes_fast"] = 30
+    assert backend.capacity({}, "") == 990 * GIB
+    assert backend.capacity({"type": "type-2"}, "nova") == 20 * GIB
+    assert backend.capacity({}, "mars") == 0
+    with pytest.raises(BadInput, match="'gold'"):
+        backend.capacity({"type": "gold"}, "")
+    del cinder.limits["gigabytes"], cinder.limits["gigabytes_fast"]
+    assert backend.capacity({}, "") is None
+
+
+def test_patience_looks_ever_more_seldom_and_ends():
+    pauses, now = [], [0.0]
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        now[0] += seconds
+
+    patience = Patience(total=10, first=1, longest=3, growth=2, clock=lambda: now[0], sleep=sleep)
+    with pytest.raises(TimedOut, match="it sleeps after 10 seconds"):
+        patience.begin().until(lambda: False, bool, "it sleeps")
+    assert pauses == [1, 2, 3, 3]
+    assert Patience().total < 60
+
+
+def test_one_call_waits_no_longer_in_all_however_often_it_waits(cinder, backend):
+    made, clock = backend.create(request()), backend.settings.patience.clock
+    cinder.looks = 20  # half a minute for the snapshot, and again for the volume
+    taken = cinder.create_snapshot("s", made.handle, False, {})
+    began = clock()
+    with pytest.raises(TimedOut):
+        backend.create(request("pvc-2", source=Source(snapshot=taken.id)))
+    assert 40 < clock() - began <= 50
+    assert backend.create(request("pvc-2", source=Source(snapshot=taken.id))).fault == ""
+    assert cinder.asked.count("create") == 2

@@ -1,0 +1,43 @@
+"""Every error of ours has a code, and the particular ones their own."""
+
+import grpc
+import pytest
+
+from moorage.csi.backend import NameTaken
+from moorage.csi.codes import CODES, code, words
+from moorage.csi.locks import UnderWay
+from moorage.csi.pages import BadToken
+from moorage.csi.size import SizeOutOfRange
+from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (UnderWay, grpc.StatusCode.ABORTED),
+        (BadToken, grpc.StatusCode.ABORTED),
+        (NameTaken, grpc.StatusCode.ALREADY_EXISTS),
+        (SizeOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
+        (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
+        (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+        (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (Failed, grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_the_code_of_an_error(kind, expected):
+    assert code(kind("why")) is expected
+
+
+def test_no_line_of_the_table_is_hidden_by_one_above():
+    assert all(code(kind("why")) is expected for kind, expected in CODES)
+
+
+def test_every_error_of_the_model_has_a_code():
+    assert all(code(kind("why")) for kind in MoorageError.__subclasses__())
+
+
+def test_the_hint_is_told_when_there_is_one():
+    assert words(Failed("it broke")) == "it broke"
+    assert words(Failed("it broke", "mend it")) == "it broke: mend it"

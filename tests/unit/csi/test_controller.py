@@ -1,0 +1,276 @@
+"""The controller over its socket, as the sidecars speak to it; what csi-sanity does not ask."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+
+import grpc
+import pytest
+
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.csi.cinder.backend import TOPOLOGY
+from moorage.csi.controller import CAPABILITIES, RPC, UNLIMITED, Controller
+from moorage.csi.serve import serve
+from moorage.csi.size import GIB
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc
+from still import backend_on
+
+pytestmark = pytest.mark.unit
+
+MODE = csi.VolumeCapability.AccessMode
+
+
+def use(mode=MODE.SINGLE_NODE_WRITER, block=False, fs_type=""):
+    capability = csi.VolumeCapability(access_mode=MODE(mode=mode))
+    if block:
+        capability.block.SetInParent()
+    else:
+        capability.mount.fs_type = fs_type
+        capability.mount.SetInParent()
+    return capability
+
+
+@pytest.fixture
+def cinder():
+    return MemoryVolumes(servers={"node-1", "node-2"}, zone_names=("east", "west"))
+
+
+@pytest.fixture
+def controller(cinder):
+    return Controller(backend_on(cinder), TOPOLOGY)
+
+
+@pytest.fixture
+def calls(controller, tmp_path):
+    server = serve(tmp_path / "csi.sock", lambda s: csi_pb2_grpc.add_ControllerServicer_to_server(controller, s))
+    with grpc.insecure_channel(f"unix:{tmp_path / 'csi.sock'}") as channel:
+        yield csi_pb2_grpc.ControllerStub(channel)
+    server.stop(0).wait(5)
+
+
+def request(name="pvc-1", capability=None, **words):
+    return csi.CreateVolumeRequest(name=name, volume_capabilities=[capability or use()], **words)
+
+
+def made(calls, name="pvc-1", **words):
+    return calls.CreateVolume(request(name, **words), timeout=5).volume
+
+
+def at_node(calls, volume, node="node-1"):
+    asked = csi.ControllerPublishVolumeRequest(volume_id=volume, node_id=node, volume_capability=use())
+    return calls.ControllerPublishVolume(asked, timeout=5)
+
+
+def seen(calls, volume):
+    return calls.ControllerGetVolume(csi.ControllerGetVolumeRequest(volume_id=volume), timeout=5)
+
+
+def refused(call, message):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(message, timeout=5)
+    return caught.value.code(), caught.value.details()
+
+
+def where(*zones):
+    return [csi.Topology(segments={TOPOLOGY: zone}) for zone in zones]
+
+
+def test_every_promised_capability_has_its_calls(controller):
+    told = controller.ControllerGetCapabilities(csi.ControllerGetCapabilitiesRequest(), None).capabilities
+    assert {capability.rpc.type for capability in told} == set(CAPABILITIES)
+    base = csi_pb2_grpc.ControllerServicer
+    calls = {name for name in vars(base) if name[0].isupper()}
+    assert all(getattr(Controller, name) is not getattr(base, name) for name in calls)
+    assert RPC.PUBLISH_READONLY not in CAPABILITIES
+
+
+@pytest.mark.parametrize(
+    ("preferred", "requisite", "zone"),
+    [(["west", "east"], ["east", "west"], "west"), ([], ["west"], "west"), ([], [], "east")],
+)
+def test_a_volume_is_made_where_it_is_wanted_most_and_says_so(calls, preferred, requisite, zone):
+    wanted = csi.TopologyRequirement(preferred=where(*preferred), requisite=where(*requisite))
+    volume = made(calls, accessibility_requirements=wanted)
+    assert [dict(topology.segments) for topology in volume.accessible_topology] == [{TOPOLOGY: zone}]
+
+
+def test_a_zone_that_cinder_does_not_have_is_invalid_and_told(calls):
+    wanted = csi.TopologyRequirement(preferred=where("mars"))
+    code, words = refused(calls.CreateVolume, request(accessibility_requirements=wanted))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'mars' for volumes; it has east, west" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ({"parameters": {"typo": "x"}}, grpc.StatusCode.INVALID_ARGUMENT, "'typo'"),
+        ({"parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "there are fast, files"),
+        ({"mutable_parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "there are fast, files"),
+        ({"capability": use(MODE.MULTI_NODE_MULTI_WRITER)}, grpc.StatusCode.INVALID_ARGUMENT, "ReadWriteOnce"),
+        ({"capability": use(fs_type="zfs")}, grpc.StatusCode.INVALID_ARGUMENT, "'zfs'"),
+        (
+            {"capability": csi.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER))},
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "neither",
+        ),
+        ({"capacity_range": {"required_bytes": 2000 * GIB}}, grpc.StatusCode.RESOURCE_EXHAUSTED, "gigabytes"),
+        ({"capacity_range": {"required_bytes": 2, "limit_bytes": 1}}, grpc.StatusCode.OUT_OF_RANGE, "at most 1"),
+    ],
+)
+def test_what_cannot_be_made_says_which_and_why(calls, cinder, words, code, said):
+    got, told = refused(calls.CreateVolume, request(**words))
+    assert (got, said in told) == (code, True), told
+    assert cinder.list() == []
+
+
+@pytest.mark.parametrize("capability", [use(fs_type="xfs"), use(block=True), use(MODE.SINGLE_NODE_MULTI_WRITER)])
+def test_one_node_may_use_it_in_each_of_these_ways(calls, capability):
+    assert made(calls, capability=capability).capacity_bytes == GIB
+
+
+def test_an_attributes_class_rules_over_the_storage_class(calls, cinder):
+    volume = made(calls, parameters={"type": "files"}, mutable_parameters={"type": "fast"})
+    assert cinder.get(volume.volume_id).type == "fast"
+    asked = csi.ControllerModifyVolumeRequest(volume_id=volume.volume_id, mutable_parameters={"type": "files"})
+    calls.ControllerModifyVolume(asked, timeout=5)
+    assert cinder.get(volume.volume_id).type == "files"
+
+
+def test_a_volume_tells_its_nodes_and_its_condition(calls, cinder):
+    volume = made(calls).volume_id
+    assert dict(at_node(calls, volume).publish_context) == {}
+    status = seen(calls, volume).status
+    assert list(status.published_node_ids) == ["node-1"]
+    assert (status.volume_condition.abnormal, status.volume_condition.message) == (False, "healthy")
+    listed = calls.ListVolumes(csi.ListVolumesRequest(), timeout=5).entries
+    assert [list(entry.status.published_node_ids) for entry in listed] == [["node-1"]]
+    cinder.failing["extend"] = "no room"
+    asked = csi.ControllerExpandVolumeRequest(volume_id=volume, capacity_range={"required_bytes": 2 * GIB})
+    code, words = refused(calls.ControllerExpandVolume, asked)
+    assert (code, "no room" in words) == (grpc.StatusCode.INTERNAL, True)
+    assert seen(calls, volume).status.volume_condition.abnormal
+
+
+def test_a_volume_goes_to_one_node_and_comes_back_from_all(calls):
+    volume = made(calls).volume_id
+    at_node(calls, volume)
+    with pytest.raises(grpc.RpcError) as caught:
+        at_node(calls, volume, "node-2")
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    calls.ControllerUnpublishVolume(csi.ControllerUnpublishVolumeRequest(volume_id=volume), timeout=5)
+    assert list(seen(calls, volume).status.published_node_ids) == []
+    at_node(calls, volume, "node-2")
+
+
+def test_a_full_node_is_told(calls, cinder):
+    cinder.most_disks = 0
+    asked = csi.ControllerPublishVolumeRequest(
+        volume_id=made(calls).volume_id, node_id="node-1", volume_capability=use()
+    )
+    code, words = refused(calls.ControllerPublishVolume, asked)
+    assert (code, "add a node" in words) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+
+
+def test_an_attachment_is_never_read_only(calls):
+    asked = csi.ControllerPublishVolumeRequest(
+        volume_id=made(calls).volume_id, node_id="node-1", volume_capability=use(), readonly=True
+    )
+    assert refused(calls.ControllerPublishVolume, asked)[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_a_file_system_grows_on_its_node_and_a_block_device_need_not(calls, block):
+    volume = made(calls).volume_id
+    at_node(calls, volume)
+    asked = csi.ControllerExpandVolumeRequest(
+        volume_id=volume, capacity_range={"required_bytes": GIB + 1}, volume_capability=use(block=block)
+    )
+    grown = calls.ControllerExpandVolume(asked, timeout=5)
+    assert (grown.capacity_bytes, grown.node_expansion_required) == (2 * GIB, not block)
+    asked.capacity_range.required_bytes, asked.capacity_range.limit_bytes = GIB, GIB
+    assert refused(calls.ControllerExpandVolume, asked)[0] is grpc.StatusCode.OUT_OF_RANGE
+
+
+def test_a_name_with_another_size_is_taken(calls):
+    made(calls, capacity_range={"required_bytes": 2 * GIB})
+    code, words = refused(calls.CreateVolume, request(capacity_range={"limit_bytes": GIB}))
+    assert (code, "'pvc-1'" in words) == (grpc.StatusCode.ALREADY_EXISTS, True)
+
+
+def test_clones_and_restored_volumes_say_what_they_began_with(calls):
+    volume = made(calls).volume_id
+    asked = csi.CreateSnapshotRequest(name="s", source_volume_id=volume)
+    snapshot = calls.CreateSnapshot(asked, timeout=5).snapshot
+    assert (snapshot.source_volume_id, snapshot.size_bytes, snapshot.ready_to_use) == (volume, GIB, True)
+    assert snapshot.creation_time.seconds > 0
+    clone = made(calls, "pvc-2", volume_content_source={"volume": {"volume_id": volume}})
+    assert clone.content_source.volume.volume_id == volume
+    restored = made(calls, "pvc-3", volume_content_source={"snapshot": {"snapshot_id": snapshot.snapshot_id}})
+    assert restored.content_source.snapshot.snapshot_id == snapshot.snapshot_id
+
+
+def test_one_snapshot_is_listed_without_asking_for_the_others(calls, cinder):
+    volume = made(calls).volume_id
+    taken = calls.CreateSnapshot(csi.CreateSnapshotRequest(name="s", source_volume_id=volume), timeout=5).snapshot
+    cinder.asked.clear()
+    listed = calls.ListSnapshots(csi.ListSnapshotsRequest(snapshot_id=taken.snapshot_id), timeout=5)
+    assert [entry.snapshot.snapshot_id for entry in listed.entries] == [taken.snapshot_id]
+    assert cinder.asked == ["get_snapshot"]
+
+
+def test_a_snapshot_of_a_volume_that_is_being_deleted_is_refused(calls, cinder):
+    volume = made(calls).volume_id
+    cinder.delete(volume)
+    asked = csi.CreateSnapshotRequest(name="s", source_volume_id=volume)
+    code, words = refused(calls.CreateSnapshot, asked)
+    assert (code, "being deleted" in words) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+
+
+def test_the_capacity_is_of_a_zone_or_without_a_limit(calls, cinder):
+    def room(zone):
+        asked = csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={TOPOLOGY: zone}))
+        return calls.GetCapacity(asked, timeout=5).available_capacity
+
+    assert (room("east"), room("mars")) == (1000 * GIB, 0)
+    del cinder.limits["gigabytes"]
+    assert room("west") == UNLIMITED
+
+
+def test_what_cannot_be_used_so_is_not_confirmed(calls):
+    volume = made(calls).volume_id
+    asked = csi.ValidateVolumeCapabilitiesRequest(
+        volume_id=volume, volume_capabilities=[use(MODE.MULTI_NODE_READER_ONLY)]
+    )
+    answer = calls.ValidateVolumeCapabilities(asked, timeout=5)
+    assert not answer.HasField("confirmed")
+    assert "MULTI_NODE_READER_ONLY" in answer.message
+
+
+def test_a_cloud_that_is_away_is_unavailable(calls, cinder):
+    cinder.away = "Cinder of the cloud 'mine' does not answer"
+    assert refused(calls.ListVolumes, csi.ListVolumesRequest()) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "Cinder of the cloud 'mine' does not answer",
+    )
+
+
+def test_a_second_call_for_a_volume_is_aborted_while_the_first_is_under_way(calls, cinder):
+    volume = made(calls).volume_id
+    entered, go_on, attach = Event(), Event(), cinder.attach
+
+    def slow(server, id):
+        entered.set()
+        assert go_on.wait(5)
+        attach(server, id)
+
+    cinder.attach = slow
+    first = Thread(target=at_node, args=(calls, volume))
+    first.start()
+    assert entered.wait(5)
+    assert refused(calls.DeleteVolume, csi.DeleteVolumeRequest(volume_id=volume))[0] is grpc.StatusCode.ABORTED
+    assert made(calls, "pvc-2").volume_id
+    go_on.set()
+    first.join(5)
+    assert list(seen(calls, volume).status.published_node_ids) == ["node-1"]

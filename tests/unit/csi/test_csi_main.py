@@ -1,0 +1,99 @@
+"""`moorage-csi-controller`: its arguments, its socket, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner
+
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.csi.cinder.look import Settings
+from moorage.csi.main import Adapters, command, start
+from moorage.csi.ready import Ready
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+CLOUDS = """
+clouds:
+  moorage:
+    auth: {auth_url: "http://127.0.0.1:9/v3", username: u, password: p, project_name: p,
+           user_domain_id: default, project_domain_id: default}
+"""
+
+
+def test_the_driver_is_ready_once_the_cloud_answered(tmp_path):
+    cinder = MemoryVolumes(away="Cinder of the cloud 'mine' does not answer")
+    server = start(cinder, Settings("demo"), tmp_path / "csi.sock")
+    with grpc.insecure_channel(f"unix:{tmp_path / 'csi.sock'}") as channel:
+        identity = csi_pb2_grpc.IdentityStub(channel)
+        assert identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5).name == "cinder.csi.openstack.org"
+        assert identity.Probe(csi.ProbeRequest(), timeout=5).ready.value is False
+        cinder.away = ""
+        assert identity.Probe(csi.ProbeRequest(), timeout=5).ready.value is True
+        assert csi_pb2_grpc.ControllerStub(channel).ListVolumes(csi.ListVolumesRequest(), timeout=5).next_token == ""
+    server.stop(0).wait(5)
+
+
+def test_who_was_ready_stays_ready_and_asks_no_more():
+    asked = []
+
+    def ask():
+        asked.append(1)
+        if len(asked) == 1:
+            raise CloudUnreachable("away")
+
+    ready = Ready(ask)
+    assert [ready(), ready(), ready()] == [False, True, True]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("left_out", ["--socket", "--clouds", "--cluster"])
+def test_what_must_be_said(tmp_path, left_out):
+    clouds = tmp_path / "clouds.yaml"
+    clouds.touch()
+    given = {"--socket": "csi.sock", "--clouds": str(clouds), "--cluster": "demo"}
+    del given[left_out]
+    words = [word for pair in given.items() for word in pair]
+    never = Adapters(lambda *_: pytest.fail("connected"), lambda _: pytest.fail("logged"))
+    result = CliRunner().invoke(command, words, obj=never)
+    assert (result.exit_code, left_out in result.output) == (2, True)
+
+
+def test_it_serves_says_why_it_cannot_reach_the_cloud_and_ends_at_sigterm(tmp_path):
+    clouds, socket = tmp_path / "clouds.yaml", tmp_path / "run" / "csi.sock"
+    clouds.write_text(CLOUDS)
+    program = Path(sys.executable).with_name("moorage-csi-controller")
+    words = [str(program), "--socket", str(socket), "--clouds", str(clouds), "--cluster", "demo"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=clean) as running:
+        try:
+            await_file(socket)
+            with grpc.insecure_channel(f"unix:{socket}") as channel, pytest.raises(grpc.RpcError) as caught:
+                csi_pb2_grpc.ControllerStub(channel).ListVolumes(csi.ListVolumesRequest(), timeout=20)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert (
+                "of the cloud 'moorage' does not answer at http://127.0.0.1:9: connection refused"
+                in caught.value.details()
+            )
+        finally:
+            running.send_signal(signal.SIGTERM)
+        said = running.communicate(timeout=20)[1]
+        assert running.returncode == 0, said
+        assert '"message": "ListVolumes: UNAVAILABLE: ' in said
+
+
+def await_file(path):
+    ends = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < ends, f"{path} did not appear"
+        time.sleep(0.05)

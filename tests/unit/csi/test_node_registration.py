@@ -1,0 +1,90 @@
+"""The driver makes itself known as kubelet expects it."""
+
+import threading
+
+import grpc
+import pytest
+from click.testing import CliRunner
+
+from moorage.csi.node.main import Run, command
+from moorage.csi.node.registration import Sockets
+from moorage.csi.node.service import Node
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
+from moorage.csi.spec import pluginregistration_pb2 as kubelet
+from moorage.host.memory_filesystems import MemoryFilesystems
+
+pytestmark = pytest.mark.unit
+
+NAME = "x.example"
+
+
+class Running:
+    """The program in a thread of its own, on a box in memory."""
+
+    def __init__(self, folder):
+        self.sockets = Sockets.below(folder, NAME)
+        self.said = []
+        self.serving = threading.Event()
+        self.run = Run(self.say)
+        self.code = None
+        self.thread = threading.Thread(target=self.work, args=(folder,))
+        self.thread.start()
+        assert self.serving.wait(10)
+
+    def say(self, line):
+        self.said.append(line)
+        self.serving.set()
+
+    def work(self, folder):
+        node = Node(MemoryFilesystems(), "server-1", "nova", 25, folder)
+        self.code = self.run.until_stopped(node, NAME, self.sockets)
+
+    def end(self):
+        self.run.stop.set()
+        self.thread.join(10)
+        return self.code
+
+
+@pytest.fixture
+def running(tmp_path):
+    started = Running(tmp_path)
+    yield started
+    started.end()
+
+
+def notify(running, **status):
+    with grpc.insecure_channel(f"unix:{running.sockets.registration}") as channel:
+        stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
+        stub.NotifyRegistrationStatus(kubelet.RegistrationStatus(**status), timeout=5)
+
+
+def test_kubelet_finds_the_driver_by_its_registration(running, tmp_path):
+    assert running.sockets.registration == tmp_path / "plugins_registry" / "x.example-reg.sock"
+    with grpc.insecure_channel(f"unix:{running.sockets.registration}") as channel:
+        info = pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(kubelet.InfoRequest(), timeout=5)
+    assert (info.type, info.name, list(info.supported_versions)) == ("CSIPlugin", NAME, ["1.0.0"])
+    with grpc.insecure_channel(f"unix:{info.endpoint}") as channel:
+        node = csi_pb2_grpc.NodeStub(channel).NodeGetInfo(csi.NodeGetInfoRequest(), timeout=5)
+        plugin = csi_pb2_grpc.IdentityStub(channel).GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5)
+    assert (node.node_id, plugin.name) == ("server-1", NAME)
+
+
+def test_once_registered_it_goes_on_until_it_is_told_to_end(running):
+    notify(running, plugin_registered=True)
+    assert running.thread.is_alive()
+    assert running.said[-1] == "registered with kubelet"
+    assert running.end() == 0
+
+
+def test_a_refusal_ends_it_so_that_it_is_started_anew(running):
+    notify(running, plugin_registered=False, error="no such version")
+    running.thread.join(10)
+    assert running.code != 0
+    assert "no such version" in running.said[-1]
+
+
+def test_it_does_not_start_without_knowing_its_server():
+    result = CliRunner().invoke(command, [], env={"SERVER_ID": ""})
+    assert result.exit_code == 2
+    assert "--node-id" in result.output

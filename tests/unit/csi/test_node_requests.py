@@ -1,0 +1,75 @@
+"""Requests to the Node service that cannot be meant, each refused before anything is touched."""
+
+import pytest
+
+from moorage.csi.node.access import access
+from moorage.csi.node.service import Node
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.host.memory_filesystems import MemoryFilesystems
+from moorage.model.errors import BadInput
+from node_service import MODE, capability
+
+pytestmark = pytest.mark.unit
+
+WHOLE = {
+    "NodeStageVolume": csi.NodeStageVolumeRequest(
+        volume_id="v", staging_target_path="/s", volume_capability=capability()
+    ),
+    "NodeUnstageVolume": csi.NodeUnstageVolumeRequest(volume_id="v", staging_target_path="/s"),
+    "NodePublishVolume": csi.NodePublishVolumeRequest(
+        volume_id="v", staging_target_path="/s", target_path="/t", volume_capability=capability()
+    ),
+    "NodeUnpublishVolume": csi.NodeUnpublishVolumeRequest(volume_id="v", target_path="/t"),
+    "NodeGetVolumeStats": csi.NodeGetVolumeStatsRequest(volume_id="v", volume_path="/t"),
+    "NodeExpandVolume": csi.NodeExpandVolumeRequest(volume_id="v", volume_path="/t"),
+}
+NEEDED = {"volume_id", "target_path", "volume_capability", "volume_path"}
+LACKING = [
+    (name, field.name)
+    for name, request in WHOLE.items()
+    for field, _ in request.ListFields()
+    if field.name in NEEDED or (field.name == "staging_target_path" and "Stage" in name)
+]
+
+
+@pytest.mark.parametrize(("name", "field"), LACKING)
+def test_what_is_missing_is_told(tmp_path, name, field):
+    files = MemoryFilesystems()
+    request = type(WHOLE[name])()
+    request.CopyFrom(WHOLE[name])
+    request.ClearField(field)
+    with pytest.raises(BadInput):
+        getattr(Node(files, "n", "", 1, tmp_path, patience=0), name)(request, None)
+    assert files == MemoryFilesystems()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (capability(mode=MODE.UNKNOWN), "no access mode"),
+        (csi.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "neither block nor mount"),
+        (capability("btrfs"), "no file system 'btrfs' here; known are ext4, xfs"),
+        (capability(mode=MODE.MULTI_NODE_MULTI_WRITER), "several nodes"),
+        (capability(mode=MODE.MULTI_NODE_SINGLE_WRITER), "several nodes"),
+    ],
+)
+def test_a_use_that_cannot_be_is_refused(wanted, told):
+    with pytest.raises(BadInput, match=told):
+        access(wanted)
+
+
+def test_a_group_is_kubelets_to_set():
+    wanted = capability()
+    wanted.mount.volume_mount_group = "1000"
+    with pytest.raises(BadInput, match="by kubelet"):
+        access(wanted)
+
+
+def test_a_block_device_may_be_written_by_several_nodes():
+    assert access(capability(mode=MODE.MULTI_NODE_MULTI_WRITER, block=True)).block
+
+
+@pytest.mark.parametrize("volume", ["../../etc/passwd", "a" * 5000, "v\x00v", " "])
+def test_a_handle_of_nobody_finds_nothing(tmp_path, volume):
+    node = Node(MemoryFilesystems(), "n", "", 1, tmp_path, patience=0)
+    assert node.devices.now(volume) is None

@@ -1,0 +1,74 @@
+"""The driver's socket, spoken to as kubelet and the sidecars do."""
+
+import grpc
+import pytest
+
+from moorage.csi.identity import Identity
+from moorage.csi.serve import serve
+from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc
+from moorage.model.errors import BadInput
+
+pytestmark = pytest.mark.unit
+
+
+class Refusing(csi_pb2_grpc.ControllerServicer):
+    def CreateVolume(self, request, context):
+        raise BadInput("no such type", "choose another")
+
+
+@pytest.fixture
+def state():
+    return {"ready": True}
+
+
+@pytest.fixture
+def channel(tmp_path, state):
+    socket = tmp_path / "csi" / "csi.sock"
+    socket.parent.mkdir()
+    socket.touch()  # as a server leaves it that was killed
+
+    def add(server):
+        csi_pb2_grpc.add_IdentityServicer_to_server(Identity("x.example", "1", lambda: state["ready"]), server)
+        csi_pb2_grpc.add_ControllerServicer_to_server(Refusing(), server)
+
+    server = serve(socket, add)
+    with grpc.insecure_channel(f"unix:{socket}") as opened:
+        yield opened
+    server.stop(0).wait(5)
+
+
+def test_the_driver_tells_its_name_and_what_it_can_do(channel):
+    identity = csi_pb2_grpc.IdentityStub(channel)
+    info = identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5)
+    assert (info.name, info.vendor_version) == ("x.example", "1")
+    told = identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest(), timeout=5).capabilities
+    assert {c.service.type for c in told if c.HasField("service")} == {
+        csi.PluginCapability.Service.CONTROLLER_SERVICE,
+        csi.PluginCapability.Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+    }
+    assert [c.volume_expansion.type for c in told if c.HasField("volume_expansion")] == [
+        csi.PluginCapability.VolumeExpansion.ONLINE
+    ]
+
+
+def test_a_probe_says_whether_it_is_ready(channel, state):
+    probe = csi_pb2_grpc.IdentityStub(channel).Probe
+    assert probe(csi.ProbeRequest(), timeout=5).ready.value is True
+    state["ready"] = False
+    answer = probe(csi.ProbeRequest(), timeout=5)
+    assert answer.HasField("ready")
+    assert answer.ready.value is False
+
+
+def test_an_error_of_ours_arrives_with_its_code_and_words(channel):
+    with pytest.raises(grpc.RpcError) as caught:
+        csi_pb2_grpc.ControllerStub(channel).CreateVolume(csi.CreateVolumeRequest(), timeout=5)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "no such type: choose another"
+
+
+def test_what_nobody_serves_is_unimplemented(channel):
+    with pytest.raises(grpc.RpcError) as caught:
+        csi_pb2_grpc.ControllerStub(channel).DeleteVolume(csi.DeleteVolumeRequest(), timeout=5)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
