@@ -1,0 +1,114 @@
+"""The one place that constructs adapters, and where `moorage` begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from moorage.cli.context import Context
+from moorage.cli.main import cli
+from moorage.cli.output import fail
+from moorage.config import Paths
+from moorage.model.errors import MoorageError
+
+if TYPE_CHECKING:
+    from moorage.cloud.port import Cloud
+    from moorage.cloud.rest import Rest
+    from moorage.cloud.volumes import Volumes
+    from moorage.controller.main import Project
+    from moorage.kube.objects import Objects
+    from moorage.kube.port import Kube, KubeAccess
+
+CONTROLLER_TIMEOUT = 20.0  # seconds for one answer of the cloud to the controller, which asks again by itself
+
+
+def connect_cloud(name: str | None) -> Cloud:
+    from moorage.cloud.openstack import OpenStackCloud
+
+    return OpenStackCloud.connect(name)
+
+
+def connect_kube(access: KubeAccess) -> Kube:
+    from moorage.kube.client import KubeClient
+
+    return KubeClient(access)
+
+
+def connect_project(clouds: Path, name: str) -> Project:
+    """What the controller asks of an entry of that very clouds.yaml."""
+    from moorage.cloud.openstack_balancers import OpenStackBalancers
+    from moorage.cloud.openstack_fronts import OpenStackFronts
+    from moorage.cloud.openstack_servers import OpenStackInstances
+    from moorage.controller.main import Project
+
+    rest = _controllers_rest(clouds, name)
+    return Project(rest.region or "", OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest))
+
+
+def connect_volumes(clouds: Path, name: str) -> Volumes:
+    """Volumes of an entry of that very clouds.yaml."""
+    from moorage.cloud.openstack_volumes import OpenStackVolumes
+
+    return OpenStackVolumes(_controllers_rest(clouds, name))
+
+
+def _controllers_rest(clouds: Path, name: str) -> Rest:
+    from moorage.cloud.rest import Rest
+
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds)
+    rest = Rest.connect(name)
+    rest.session.timeout = CONTROLLER_TIMEOUT
+    return rest
+
+
+def connect_objects(kubeconfig: Path) -> Objects:
+    from moorage.kube.api import KubeApi
+
+    return KubeApi.connect(kubeconfig)
+
+
+def controller() -> None:
+    """Run `moorage-controller`."""
+    from moorage.controller.main import Adapters, command
+
+    _run(command, Adapters(connect_objects, connect_project))
+
+
+def csi_controller() -> None:
+    """Run `moorage-csi-controller`."""
+    from moorage.controller.logs import log_json
+    from moorage.csi.main import Adapters, command
+
+    _run(command, Adapters(connect_volumes, log_json))
+
+
+def context() -> Context:
+    return Context(Paths.from_environment(os.environ), connect_cloud, connect_kube)
+
+
+def main() -> None:
+    """Run the command line."""
+    _run(cli, context())
+
+
+def _run(command: click.Command, given: object) -> NoReturn:
+    """Run a command and exit; a person never sees a traceback for what went wrong outside."""
+    try:
+        result = command.main(standalone_mode=False, obj=given)
+        sys.exit(result if isinstance(result, int) else 0)
+    except MoorageError as error:
+        sys.exit(fail(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted: run the same command again to go on", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

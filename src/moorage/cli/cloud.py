@@ -1,0 +1,137 @@
+"""`moorage cloud`: a real OpenStack on this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moorage.cli.context import Context, pass_context
+from moorage.cli.output import emit, output_option, progress
+from moorage.config import Paths
+from moorage.model.errors import NotFound
+
+if TYPE_CHECKING:
+    from moorage.local.cloud import Extras, LocalCloud
+
+
+def local_cloud(paths: Paths) -> LocalCloud:
+    """The cloud of these paths, with the node image and the registry if they have been built."""
+    from moorage.local.cloud import LocalCloud
+
+    clouds = Path(os.environ.get("OS_CLIENT_CONFIG_FILE") or Path.home() / ".config" / "openstack" / "clouds.yaml")
+    return LocalCloud(paths.state, paths.run, paths.cache, clouds, _extras(paths.cache))
+
+
+def _extras(cache: Path) -> Extras:
+    from moorage.local.cloud import Extras
+    from moorage.local.seed import Image
+
+    registry: Path | None = None
+    image: Image | None = None
+    try:
+        from moorage.image.release import find_release
+
+        registry = find_release(cache).program("registry")
+        from moorage.image.node_image import find_image
+
+        found = find_image(cache)
+        image = Image(found.name, found.squashfs, found.min_disk, found.min_memory, dict(found.properties))
+    except NotFound:
+        pass  # not built yet: the cloud is of use without
+    return Extras(image, registry)
+
+
+@click.group()
+def cloud() -> None:
+    """Run a real OpenStack on this machine."""
+
+
+@cloud.command()
+@pass_context
+def up(context: Context) -> None:
+    """Start the cloud; return when every service is ready."""
+    local = local_cloud(context.paths)
+    with progress() as report:
+        local.up(report)
+    click.echo("The cloud is up. Use it with --os-cloud moorage (tenant) or moorage-admin.", err=True)
+
+
+@cloud.command()
+@pass_context
+def down(context: Context) -> None:
+    """Stop the cloud and its servers; `up` brings both back with their data."""
+    with progress() as report:
+        local_cloud(context.paths).down(report)
+
+
+@cloud.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_context
+def reset(context: Context, yes: bool) -> None:
+    """Stop the cloud and delete everything in it; only the cache stays."""
+    if not yes and sys.stdin.isatty():
+        click.confirm("Delete the local cloud with all its servers, volumes and clusters?", abort=True)
+    with progress() as report:
+        local_cloud(context.paths).reset(report)
+
+
+@cloud.command()
+@output_option
+@pass_context
+def status(context: Context, output: str) -> None:
+    """Show each service with version, address, health and memory (MiB)."""
+    rows = [asdict(row) for row in local_cloud(context.paths).status()]
+    emit(output, rows, ["name", "version", "address", "health", "memory"])
+    if output == "table":
+        click.echo(f"{sum(row['memory'] for row in rows)} MiB in all", err=True)
+    if any(row["health"] != "ready" for row in rows):
+        sys.exit(1)
+
+
+@cloud.command()
+@click.argument("service")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing what is written.")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many lines of the past.")
+@pass_context
+def logs(context: Context, service: str, follow: bool, lines: int) -> None:
+    """Print a service's logs."""
+    sys.exit(local_cloud(context.paths).logs(service, follow, lines))
+
+
+@cloud.command()
+@output_option
+@pass_context
+def doctor(context: Context, output: str) -> None:
+    """Check what this machine lacks, and say how to mend it."""
+    findings = local_cloud(context.paths).doctor()
+    if findings or output != "table":
+        emit(output, [asdict(finding) for finding in findings], ["subject", "problem", "mend", "fatal"])
+    else:
+        click.echo("Nothing is missing: this machine can run the cloud.", err=True)
+    if any(finding.fatal for finding in findings):
+        sys.exit(2)
+
+
+@cloud.command()
+@click.option("--admin", is_flag=True, help="As the administrator, not the tenant.")
+@pass_context
+def env(context: Context, admin: bool) -> None:
+    """Print shell exports: eval "$(moorage cloud env)"."""
+    for name, value in local_cloud(context.paths).env(admin).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@cloud.command()
+@click.argument("service")
+@pass_context
+def restart(context: Context, service: str) -> None:
+    """Stop and start one service, and wait until it is ready."""
+    with progress() as report:
+        report(f"restarting {service}")
+        local_cloud(context.paths).restart(service)

@@ -1,0 +1,213 @@
+"""`moorage cluster`: create, look at and delete clusters."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moorage.cli.context import Context, pass_context
+from moorage.cli.output import emit, output_option, progress
+from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Event
+from moorage.model.errors import NotFound
+
+if TYPE_CHECKING:
+    from moorage.kube.port import KubeAccess
+
+LIST_COLUMNS = ("name", "status", "created_at", "reason")
+DEFAULTS = ClusterSpec("defaults")
+
+
+@click.group()
+def cluster() -> None:
+    """Create, look at and delete Kubernetes clusters.
+
+    A cluster is a Heat stack of your project: whoever has the project's credentials sees it. The private key of its
+    first administrator stays on the machine that created it.
+
+    \b
+    moorage --cloud mine cluster create demo --workers 3
+    moorage --cloud mine cluster kubeconfig demo    # then: kubectl get nodes
+    moorage --cloud mine cluster show demo          # how it is and, when it is not well, why
+    moorage --cloud mine cluster delete demo
+    """
+
+
+@cluster.command()
+@click.argument("name")
+@click.option("--workers", type=int, default=DEFAULTS.workers, show_default=True, help="How many workers.")
+@click.option("--control-plane-nodes", type=int, default=1, show_default=True, help="How many control-plane nodes.")
+@click.option("--flavor", default=DEFAULTS.flavor, show_default=True, help="Flavour of the nodes.")
+@click.option("--worker-flavor", default="", help="Flavour of the workers, when it is another.")
+@click.option("--image", help="Node image, by name or id.  [default: the newest of Moorage's]")
+@click.option("--external-network", default=DEFAULTS.external_network, show_default=True, help="For the floating IP.")
+@click.option("--node-cidr", default=DEFAULTS.node_cidr, show_default=True, help="Addresses of nodes.")
+@click.option("--pod-cidr", default=DEFAULTS.pod_cidr, show_default=True, help="Addresses of pods.")
+@click.option("--service-cidr", default=DEFAULTS.service_cidr, show_default=True, help="Addresses of Services.")
+@click.option(
+    "--flannel-backend",
+    type=click.Choice(["vxlan", "host-gw"]),
+    default=DEFAULTS.flannel_backend,
+    show_default=True,
+    help="How pods on different nodes reach each other.",
+)
+@click.option("--registry-mirror", "mirrors", multiple=True, metavar="HOST=URL", help="Pull images of HOST from URL.")
+@click.option("--node-port-cidr", default="", help="From where NodePort Services may be reached.  [default: nowhere]")
+@click.option("--dns-nameserver", "nameservers", multiple=True, metavar="IP", help="Name server for the nodes.")
+@click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait until every node is Ready and CoreDNS runs.  [default: wait]"
+)
+@output_option
+@pass_context
+def create(
+    context: Context, /, output: str, timeout: float, wait: bool, mirrors: tuple[str, ...], **options: Any
+) -> None:
+    """Create a cluster, or go on with one that is being made.
+
+    Can be stopped at any time and given again: it goes on where it was. A cluster that is there with the same
+    parameters is returned; one with other parameters is refused (exit code 4).
+
+    \b
+    moorage --cloud mine cluster create demo
+    moorage --cloud mine cluster create big --workers 20 --worker-flavor m1.large --no-wait
+    moorage --cloud mine cluster create open --node-port-cidr 0.0.0.0/0 --dns-nameserver 9.9.9.9
+
+    \b
+    Exit codes: 1 failed, 2 bad input, 3 not found, 4 there already, 5 cloud unreachable, 6 quota, 7 timed out.
+    """
+    from moorage.clusters import reconcile
+
+    nameservers = options.pop("nameservers")
+    spec = ClusterSpec(dns_nameservers=nameservers, registry_mirrors=_mirrors(mirrors), **options)
+    with progress() as report:
+        made = reconcile.create(
+            context.cloud(), context.connect_kube, context.paths.data, spec, report, wait=wait, timeout=timeout
+        )
+    emit(output, _shown(made, output))
+    if output == "table" and made.status is ClusterStatus.READY:
+        click.echo(f"\nUse it:  moorage cluster kubeconfig {spec.name}   and then   kubectl get nodes", err=True)
+
+
+@cluster.command(name="list")
+@output_option
+@pass_context
+def list_(context: Context, output: str) -> None:
+    """List the clusters of the project."""
+    from moorage.clusters.reconcile import clusters
+
+    emit(output, [_row(found) for found in clusters(context.cloud())], LIST_COLUMNS)
+
+
+@cluster.command()
+@click.argument("name")
+@output_option
+@pass_context
+def show(context: Context, name: str, output: str) -> None:
+    """Show a cluster: its status and, when it is not well, why."""
+    from moorage.clusters.reconcile import observe
+
+    found = observe(context.cloud(), context.connect_kube, context.paths.data, name)
+    emit(output, _shown(found, output))
+
+
+@cluster.command()
+@click.argument("name")
+@click.option("--print", "print_", is_flag=True, help="Print it on stdout, and leave the file alone.")
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Merge into this file.  [default: kubectl's own]")
+@pass_context
+def kubeconfig(context: Context, name: str, print_: bool, file: Path | None) -> None:
+    """Merge the cluster into your kubeconfig file and make it the current context, or print it."""
+    from moorage.clusters import kubeconfig as config
+    from moorage.clusters.reconcile import access
+
+    how: KubeAccess = access(context.cloud(), context.connect_kube, context.paths.data, name)
+    if print_:
+        click.echo(config.text(config.alone(name, how)), nl=False)
+        return
+    path = file or config.default_path(os.environ)
+    config.write(path, config.merged(config.read(path), name, how))
+    click.echo(f"{path}: context {config.entry_name(name)} is the current one", err=True)
+
+
+@cluster.command()
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait.")
+@click.option("--wait/--no-wait", default=True, help="Wait until nothing is left.  [default: wait]")
+@output_option
+@pass_context
+def delete(context: Context, name: str, yes: bool, timeout: float, wait: bool, output: str) -> None:
+    """Delete a cluster and all that it ever made, half-made or not; proves that nothing is left.
+
+    With --no-wait it only asks for that; given again without, it proves it.
+    """
+    from moorage.clusters import kubeconfig as config
+    from moorage.clusters import reconcile
+
+    cloud = context.cloud()
+    if not yes:
+        if cloud.stack(name) is None:
+            raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+        click.confirm(f"Delete the cluster {name} with all its nodes and what runs on them?", abort=True, err=True)
+    with progress() as report:
+        events = reconcile.delete(
+            cloud, context.connect_kube, context.paths.data, name, report, wait=wait, timeout=timeout
+        )
+    path = config.default_path(os.environ)
+    if path.exists():
+        there = config.read(path)
+        if (rest := config.without(there, name)) != there:
+            config.write(path, rest)
+    if output != "table":
+        emit(output, {"name": name, "status": "deleted" if wait else "deleting", "events": _events(events)})
+
+
+def _mirrors(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for host, _, url in pairs:
+        if not (host and url):
+            raise click.BadParameter(f"{host!r} is not HOST=URL", param_hint="--registry-mirror")
+    return {host: url for host, _, url in pairs}
+
+
+def _row(found: Cluster) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "status": str(found.status),
+        "created_at": found.created_at,
+        "reason": found.reason or None,
+    }
+
+
+def _shown(found: Cluster, output: str) -> dict[str, Any]:
+    """Everything for programs; for people, nodes as lines and no events, which they have seen."""
+    shown: dict[str, Any] = {
+        "name": found.name,
+        "status": str(found.status),
+        "reason": found.reason or None,
+        "api_url": found.api_url or None,
+        "created_at": found.created_at,
+        "nodes": [asdict(node) for node in found.nodes],
+        "parameters": dict(found.parameters),
+        "events": _events(found.events),
+    }
+    if output == "table":
+        shown["nodes"] = [f"{n.name}  {n.address or '-'}  {_readiness(n.ready, n.server)}" for n in found.nodes]
+        del shown["events"]
+        if not found.reason:
+            del shown["reason"]
+    return shown
+
+
+def _readiness(ready: bool | None, server: str) -> str:
+    if ready is None:
+        return f"server {server}"
+    return "Ready" if ready else f"not Ready, server {server}"
+
+
+def _events(events: tuple[Event, ...]) -> list[dict[str, Any]]:
+    return [asdict(event) for event in events]

@@ -1,0 +1,56 @@
+"""`moorage`: the nouns, loaded only when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+import click
+
+import moorage
+
+NOUNS = {
+    "cluster": "Create, look at and delete Kubernetes clusters.",
+    "node": "Look at a cluster's nodes.",
+    "image": "Build and upload the node image.",
+    "release": "Build or fetch the Kubernetes programs.",
+    "cloud": "Run a real OpenStack on this machine.",
+    "demo": "The local cloud with a cluster and an application on it.",
+}
+
+
+class Nouns(click.Group):
+    """A group whose members are `moorage.cli.<noun>`, imported at first use so that --help stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in NOUNS:
+            return None
+        command = getattr(importlib.import_module(f"moorage.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Nouns"):
+            formatter.write_dl(list(NOUNS.items()))
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(moorage.__version__, prog_name="moorage")
+@click.option("--cloud", "cloud", metavar="NAME", envvar="OS_CLOUD", help="Entry of clouds.yaml to use.")
+@click.pass_context
+def cli(ctx: click.Context, cloud: str | None) -> None:
+    """Kubernetes clusters on OpenStack.
+
+    \b
+    No cloud at hand?  moorage demo up             starts one here, with a cluster
+    A cloud at hand?   moorage --cloud NAME cluster create demo
+
+    \b
+    Exit codes: 0 done · 1 failed · 2 refused, nothing was touched · 3 not found · 4 conflict
+                5 cloud unreachable · 6 quota too small · 7 not in time
+    """
+    if cloud:
+        ctx.obj = replace(ctx.obj, cloud_name=cloud)
