@@ -1,0 +1,87 @@
+"""What a running cluster survives: its nodes' ends and beginnings."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+NAME = "faults"
+WORKER = f"{NAME}-default-worker-0"
+
+
+def kubectl(cloud, *words, timeout=60, check=True):
+    return cloud.run("kubectl", *words, timeout=timeout, check=check).stdout
+
+
+def eventually(what, timeout=120.0):
+    """Wait until `what()` is true; its last answer in the error when it never is."""
+    deadline = time.monotonic() + timeout
+    while not (seen := what()):
+        assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {seen!r}"
+        time.sleep(1)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def cluster(cloud):
+    """One control-plane node and one worker, with a pod on the worker."""
+    cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
+    cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
+    kubectl(cloud, "create", "deployment", "held", "--image=moorage.local/pause:1")
+    eventually(lambda: pods_run(cloud))
+    yield cloud
+    cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
+
+
+def pods_run(cloud):
+    shown = kubectl(cloud, "get", "pods", "-A", "-o", "json", check=False)
+    items = json.loads(shown)["items"] if shown else []
+    return len(items) >= 2 and all(
+        all(state["ready"] for state in pod["status"].get("containerStatuses", [{"ready": False}])) for pod in items
+    )
+
+
+def ready(cloud, node):
+    shown = kubectl(cloud, "get", "node", node, "-o", "json", check=False)
+    conditions = json.loads(shown)["status"]["conditions"] if shown else []
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def server(cloud, *words):
+    cloud.run("openstack", "--os-cloud", "moorage", "server", *words, timeout=120)
+
+
+def started(cloud, node):
+    """When Kubernetes on the node last began, by the node's own pods."""
+    pods = json.loads(kubectl(cloud, "get", "pods", "-o", "json"))["items"]
+    states = [
+        state for pod in pods if pod["spec"].get("nodeName") == node for state in pod["status"]["containerStatuses"]
+    ]
+    return [state["state"].get("running", {}).get("startedAt") for state in states]
+
+
+@pytest.mark.parametrize("how", [("reboot",), ("reboot", "--hard")])
+def test_a_node_comes_back_with_its_pods(cluster, how):
+    before = started(cluster, WORKER)
+    assert before
+    server(cluster, *how, "--wait", WORKER)
+    eventually(lambda: pods_run(cluster) and started(cluster, WORKER) != before)
+    assert ready(cluster, WORKER)
+
+
+def test_a_stopped_node_comes_back_when_it_is_started(cluster):
+    server(cluster, "stop", WORKER)
+    eventually(lambda: not ready(cluster, WORKER))
+    server(cluster, "start", WORKER)
+    eventually(lambda: ready(cluster, WORKER) and pods_run(cluster))
+
+
+def test_the_control_plane_comes_back_with_what_it_knew(cluster):
+    kubectl(cluster, "create", "configmap", "kept", "--from-literal=a=b")
+    server(cluster, "reboot", "--hard", "--wait", f"{NAME}-control-plane-0")
+    eventually(lambda: "kept" in kubectl(cluster, "get", "configmaps", "-o", "name", check=False))
+    eventually(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))

@@ -1,0 +1,96 @@
+"""What a cluster survives of its cloud: services that die while it runs, and while it is made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+NAME = "served"
+GROUPS = {
+    "the databases": ["mariadb"],
+    "what is asked in passing": ["keystone", "placement", "glance"],
+    "nova": ["nova"],
+    "neutron": ["neutron"],
+    "heat": ["heat"],
+    "the network's databases": ["ovn-northbound", "ovn-southbound", "ovsdb"],
+    "the network's programs": ["ovn-northd", "ovn-controller", "ovs-vswitchd"],
+}
+
+
+def kill(cloud, names):
+    before = cloud.programs()
+    for name in names:
+        os.kill(before[name]["pid"], signal.SIGKILL)
+
+
+def wait_for_the_cloud(cloud, timeout=90.0):
+    deadline = time.monotonic() + timeout
+    while ill := [name for name, row in cloud.programs().items() if row["health"] != "ready"]:
+        assert time.monotonic() < deadline, f"not ready within {timeout:.0f} s: {ill}"
+        time.sleep(0.5)
+
+
+def shown(cloud, name):
+    return json.loads(cloud.moorage("--cloud", "moorage", "cluster", "show", name, "-o", "json").stdout)
+
+
+@pytest.fixture(scope="module")
+def cluster(cloud):
+    cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
+    cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
+    yield cloud
+    cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
+
+
+def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cluster):
+    servers = cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
+    for name in cluster.programs():
+        kill(cluster, [name])
+        wait_for_the_cloud(cluster)
+        assert shown(cluster, NAME)["status"] == "ready", f"after {name} died"
+    assert cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout == servers
+    cluster.run("kubectl", "run", "after", "--image=moorage.local/pause:1", "--restart=Never")
+    cluster.run("kubectl", "wait", "pod/after", "--for=condition=Ready", "--timeout=60s", timeout=70)
+
+
+@pytest.fixture
+def gone_afterwards(cloud):
+    """The cluster that a test makes is deleted at its end, well or not."""
+    yield
+    cloud.moorage("--cloud", "moorage", "cluster", "delete", "shaken", "--yes", timeout=240)
+
+
+def make(cloud, names=()):
+    """Make the cluster; the programs die when the first server is asked for: network and server are under way.
+
+    Returns the exit code and what was said.
+    """
+    left = list(names)
+
+    def look(_, line):
+        if "waiting for Nova" in line and left:
+            kill(cloud, left)
+            left.clear()
+
+    return cloud.progress(look, "--cloud", "moorage", "cluster", "create", "shaken", "--workers", "1")
+
+
+@pytest.mark.usefixtures("gone_afterwards")
+@pytest.mark.parametrize("names", GROUPS.values(), ids=GROUPS)
+def test_a_cluster_is_made_although_programs_of_its_cloud_die(cloud, names):
+    """At once or, where a service was cut off in what cannot be told from a mistake, after the advice is followed."""
+    code, said = make(cloud, names)
+    if code != 0:
+        print(said)
+        assert "moorage cluster delete shaken" in said, "it must say what to do"
+        cloud.moorage("--cloud", "moorage", "cluster", "delete", "shaken", "--yes", timeout=240)
+        code, said = make(cloud)
+    assert code == 0, said
+    found = shown(cloud, "shaken")
+    assert found["status"] == "ready", found["reason"]

@@ -1,0 +1,226 @@
+"""A small network of machines from the node image, without OpenStack: bridge, DHCP, and a place for signals."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moorage.host.linux import LinuxHost
+from moorage.host.port import Port
+from moorage.local.machine import disks, life
+from moorage.local.machine.spec import Machine, Nic
+from moorage.node.pki import Subject, new_request
+
+BRIDGE = "nodes0"
+HOST = "10.66.0.1"
+PORT = 8004
+API = "10.66.0.10"
+TOKEN = "abcdef.0123456789abcdef"
+DHCP_MAGIC = b"\x63\x82\x53\x63"
+
+
+class Bridge(LinuxHost):
+    """In the place of Open vSwitch: a Linux bridge takes the ports."""
+
+    def __init__(self) -> None:
+        super().__init__(datapath="system")
+
+    def plug(self, port: Port) -> None:
+        run("ip", "link", "set", port.name, "master", BRIDGE, "up")
+
+    def unplug(self, name: str) -> None:
+        """Removing the pair is enough."""
+
+
+class Leases(threading.Thread):
+    """A DHCP server with one address a MAC, as Neutron has it (RFC 2131, offers and acknowledgements)."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.addresses: dict[str, str] = {}
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier lab's waits for ever
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, BRIDGE.encode())
+        self.socket.bind(("0.0.0.0", 67))
+
+    def run(self) -> None:
+        while True:
+            packet = self.socket.recv(2048)
+            address = self.addresses.get(packet[28:34].hex(":"))
+            kind = _option(packet, 53)
+            if address and kind in (b"\x01", b"\x03"):
+                reply = _reply(packet, address, 2 if kind == b"\x01" else 5)
+                self.socket.sendto(reply, ("255.255.255.255", 68))
+
+
+def _option(packet: bytes, wanted: int) -> bytes:
+    at = 240
+    while at < len(packet) and packet[at] != 255:
+        if packet[at] == 0:
+            at += 1
+            continue
+        code, length = packet[at], packet[at + 1]
+        if code == wanted:
+            return packet[at + 2 : at + 2 + length]
+        at += 2 + length
+    return b""
+
+
+def _reply(asked: bytes, address: str, kind: int) -> bytes:
+    host = socket.inet_aton(HOST)
+    head = b"\x02" + asked[1:8] + b"\0\0" + asked[10:12] + b"\0" * 4 + socket.inet_aton(address) + host + b"\0" * 4
+    options = {
+        53: bytes([kind]),
+        54: host,
+        51: struct.pack("!I", 3600),
+        1: socket.inet_aton("255.255.255.0"),
+        3: host,
+        6: host,
+    }
+    encoded = b"".join(bytes([code, len(value)]) + value for code, value in options.items())
+    return head + asked[28:44] + b"\0" * 192 + DHCP_MAGIC + encoded + b"\xff"
+
+
+class Signals(http.server.ThreadingHTTPServer):
+    """Where nodes signal: what each one said, by its name."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, dict[str, Any]] = {}
+        self.tokens: set[str] = set()
+        super().__init__((HOST, PORT), _Handler)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Signals
+
+    def do_POST(self) -> None:
+        document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.tokens.add(self.headers["X-Auth-Token"])
+        self.server.said[document["id"]] = document | {"at": time.monotonic()}
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def run(*words: str, **options: Any) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Lab:
+    """Machines on one bridge. Everything of it is gone after `close`."""
+
+    def __init__(self, image: Any) -> None:
+        self.image = image
+        self.folder = Path(tempfile.mkdtemp(prefix="moorage-lab-", dir="/var/tmp"))
+        self.machines: dict[str, Machine] = {}
+        self.host = Bridge()
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        run("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+        self.leases = Leases()
+        self.leases.start()
+        self.signals = Signals()
+        threading.Thread(target=self.signals.serve_forever, daemon=True).start()
+        self.client = new_request(Subject("tester"))
+
+    def user_data(self, role: str, **changed: Any) -> str:
+        document: dict[str, Any] = {
+            "role": role,
+            "cluster": {
+                "name": "lab",
+                "api_address": API,
+                "api_public_address": "",
+                "pod_cidr": "10.244.0.0/16",
+                "service_cidr": "10.96.0.0/16",
+                "node_cidr": "10.66.0.0/24",
+                "network_driver": "flannel",
+                "flannel_backend": "vxlan",
+                "bootstrap_token": TOKEN,
+                "registry_mirrors": {"*": f"http://{HOST}:5080"},
+                **changed.pop("cluster", {}),
+            },
+            "node": {"group": "default-worker" if role == "worker" else "control-plane", **changed.pop("node", {})},
+            "signal": {"endpoint": f"http://{HOST}:{PORT}/signal", "token": f"token-of-{role}"},
+            **changed,
+        }
+        if role == "control-plane":
+            document["control_plane"] = {"client_csr": self.client.certificate, "ready_timeout": 120}
+        return f"#moorage-node/v1\n{json.dumps(document, indent=1)}\n"
+
+    def boot(self, name: str, address: str, user_data: str, memory: int = 2048) -> Machine:
+        mac = "fa:16:3e:" + os.urandom(3).hex(":")
+        self.leases.addresses[mac] = address
+        nic = Nic(str(uuid.uuid4()), mac, 1450, "eth0")
+        folder = str(self.folder / name)
+        machine = Machine(f"lab-{name}", name, folder, self.image.version, 2, memory, 10, self.folder.name, nics=(nic,))
+        meta = json.dumps({"name": name, "hostname": f"{name}.novalocal", "uuid": str(uuid.uuid4())})
+        drive = {
+            "openstack/latest/user_data": user_data.encode(),
+            "openstack/latest/meta_data.json": meta.encode(),
+        }
+        life.make(machine, self.image.squashfs, drive)
+        self.machines[name] = machine
+        self.start(name)
+        return machine
+
+    def start(self, name: str) -> None:
+        life.start(self.machines[name], self.host)
+
+    def inside(self, name: str, *words: str, check: bool = True) -> str:
+        """Run a program in a machine."""
+        pid = life.pid(self.machines[name])
+        assert pid, f"{name} does not run: {self.console(name)}"
+        done = subprocess.run(
+            ["nsenter", "-t", str(pid), "-a", *words], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0 or not check, f"{' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def console(self, name: str) -> str:
+        return self.machines[name].console.read_text(errors="replace")
+
+    def kubectl(self, *words: str, check: bool = True) -> str:
+        """kubectl as the control plane's own administrator."""
+        return self.inside(
+            "lab-control-plane-0", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words, check=check
+        )
+
+    def until(self, true: Callable[[], Any], seconds: float, what: Callable[[], str]) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := true()):
+            assert time.monotonic() < end, f"not within {seconds} s: {what()}"
+            time.sleep(0.05)
+        return found
+
+    def signal_of(self, name: str, seconds: float = 120) -> dict[str, Any]:
+        """What a node signalled."""
+        said: dict[str, Any] = self.until(
+            lambda: self.signals.said.get(name), seconds, lambda: self.console(name)[-3000:]
+        )
+        return said
+
+    def close(self) -> None:
+        for machine in self.machines.values():
+            life.remove(machine, self.host)
+        disks.unmount_slots(self.folder)
+        shutil.rmtree(self.folder)
+        self.signals.shutdown()
+        self.signals.server_close()
+        run("ip", "link", "del", BRIDGE)
