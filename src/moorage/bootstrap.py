@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from moorage.cli.context import Context
-from moorage.cli.main import cli
-from moorage.cli.output import fail
 from moorage.config import Paths
 from moorage.model.errors import MoorageError
 
 if TYPE_CHECKING:
+    from moorage.cli.context import Context
     from moorage.cloud.port import Cloud
     from moorage.cloud.rest import Rest
     from moorage.cloud.volumes import Volumes
@@ -46,7 +45,8 @@ def connect_project(clouds: Path, name: str) -> Project:
     from moorage.controller.main import Project
 
     rest = _controllers_rest(clouds, name)
-    return Project(rest.region or "", OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest))
+    servers, balancers, fronts = OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest)
+    return Project(rest.region or "", servers, balancers, fronts, rest.check)
 
 
 def connect_volumes(clouds: Path, name: str) -> Volumes:
@@ -59,8 +59,7 @@ def connect_volumes(clouds: Path, name: str) -> Volumes:
 def _controllers_rest(clouds: Path, name: str) -> Rest:
     from moorage.cloud.rest import Rest
 
-    os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds)
-    rest = Rest.connect(name)
+    rest = Rest.of_file(clouds, name)
     rest.session.timeout = CONTROLLER_TIMEOUT
     return rest
 
@@ -75,7 +74,7 @@ def controller() -> None:
     """Run `moorage-controller`."""
     from moorage.controller.main import Adapters, command
 
-    _run(command, Adapters(connect_objects, connect_project))
+    _run(command, Adapters(connect_objects, connect_project), _tell)
 
 
 def csi_controller() -> None:
@@ -83,25 +82,36 @@ def csi_controller() -> None:
     from moorage.controller.logs import log_json
     from moorage.csi.main import Adapters, command
 
-    _run(command, Adapters(connect_volumes, log_json))
+    _run(command, Adapters(connect_volumes, log_json), _tell)
 
 
 def context() -> Context:
+    from moorage.cli.context import Context
+
     return Context(Paths.from_environment(os.environ), connect_cloud, connect_kube)
 
 
 def main() -> None:
     """Run the command line."""
-    _run(cli, context())
+    from moorage.cli.main import cli
+    from moorage.cli.output import fail
+
+    _run(cli, context(), fail)
 
 
-def _run(command: click.Command, given: object) -> NoReturn:
+def _tell(error: MoorageError) -> int:
+    """A daemon's last words; its exit code."""
+    click.echo(f"{error}" + (f": {error.hint}" if error.hint else ""), err=True)
+    return error.exit_code
+
+
+def _run(command: click.Command, given: object, tell: Callable[[MoorageError], int]) -> NoReturn:
     """Run a command and exit; a person never sees a traceback for what went wrong outside."""
     try:
         result = command.main(standalone_mode=False, obj=given)
         sys.exit(result if isinstance(result, int) else 0)
     except MoorageError as error:
-        sys.exit(fail(error))
+        sys.exit(tell(error))
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -5,15 +5,19 @@ MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud
 
 from __future__ import annotations
 
+import tempfile
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
 from moorage.cloud.memory import MemoryCloud
 from moorage.cloud.openstack import OpenStackCloud
 from moorage.cloud.port import StackRequest
-from moorage.model.errors import BadInput, Conflict
+from moorage.cloud.rest import Rest
+from moorage.model.credential import CLOUD, clouds_yaml
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 
 # openstacksdk 4.22 warns of its own InfluxDB support at every connection.
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
@@ -170,3 +174,32 @@ def test_an_uploaded_image_is_among_the_images(cloud_port, tmp_path):
     finally:
         if isinstance(cloud_port, OpenStackCloud):
             cloud_port.rest.delete("image", f"/images/{found.id}")
+
+
+def test_a_credential_is_made_for_a_cluster_and_revoked_with_it(cloud_port):
+    cluster = f"c{uuid.uuid4().hex[:8]}"
+    first, second = cloud_port.create_credential(cluster), cloud_port.create_credential(cluster)
+    assert first.id != second.id
+    assert first.secret not in repr(first)
+    assert second.auth_url.startswith("http")
+    cloud_port.delete_credentials(cluster, keep=second.id)
+    if isinstance(cloud_port, OpenStackCloud):
+        refused_now, accepted = entry_of(first), entry_of(second)
+        with pytest.raises(CloudUnreachable, match="refused the credentials"):
+            refused_now.check()
+        accepted.check()
+        with pytest.raises(BadInput, match="application credential"):
+            OpenStackCloud(accepted).create_credential(cluster)
+    cloud_port.delete_credentials(cluster)
+    cloud_port.delete_credentials(cluster)
+    if isinstance(cloud_port, OpenStackCloud):
+        with pytest.raises(CloudUnreachable, match="refused the credentials"):
+            accepted.check()
+
+
+def entry_of(credential):
+    """What a control plane does with its file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(clouds_yaml(credential))
+        file.flush()
+        return Rest.of_file(Path(file.name), CLOUD)

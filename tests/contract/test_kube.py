@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from base64 import b64decode
 from contextlib import ExitStack
 
 import pytest
@@ -11,7 +12,7 @@ from lightkube.models.apps_v1 import DeploymentSpec
 from lightkube.models.core_v1 import Container, PodSpec, PodTemplateSpec
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Node
+from lightkube.resources.core_v1 import ConfigMap, Node, Secret
 
 from api_server import RealApi, free_port
 from moorage.kube.client import KubeClient
@@ -83,6 +84,26 @@ def test_a_deployment_is_available_when_a_replica_is(kube):
     assert not kube.available("kube-system", "other")
     assert not kube.available("kube-system", "nothing")
     assert not kube.available("nowhere", "coredns")
+
+
+def test_a_credential_is_given_and_given_anew(kube):
+    kube.give_credential("clouds: {}")
+    kube.give_credential("clouds: {moorage: {}}")
+    if isinstance(kube, KubeClient):
+        found = kube._client.get(Secret, "moorage-cloud", namespace="kube-system")
+        assert b64decode(found.data["clouds.yaml"]) == b"clouds: {moorage: {}}"
+    else:
+        assert kube.given == "clouds: {moorage: {}}"
+
+
+def test_the_clouds_trouble_is_what_the_controller_says(kube):
+    assert kube.trouble() == ""
+    if isinstance(kube, KubeClient):
+        metadata = ObjectMeta(name="moorage-controller", namespace="kube-system")
+        kube._client.create(ConfigMap(metadata=metadata, data={"trouble": "revoked"}))
+    else:
+        kube.cloud_trouble = "revoked"
+    assert kube.trouble() == "revoked"
 
 
 def test_a_closed_connection_is_made_again(kube):

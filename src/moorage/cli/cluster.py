@@ -57,6 +57,13 @@ def cluster() -> None:
 @click.option("--registry-mirror", "mirrors", multiple=True, metavar="HOST=URL", help="Pull images of HOST from URL.")
 @click.option("--node-port-cidr", default="", help="From where NodePort Services may be reached.  [default: nowhere]")
 @click.option("--dns-nameserver", "nameservers", multiple=True, metavar="IP", help="Name server for the nodes.")
+@click.option(
+    "--cloud-provider/--no-cloud-provider",
+    "cloud_provider",
+    default=True,
+    help="Load balancers and volumes for pods, and nodes that follow their servers; makes an application credential "
+    "for the control plane.  [default: with]",
+)
 @click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
 @click.option(
     "--wait/--no-wait", default=True, help="Wait until every node is Ready and CoreDNS runs.  [default: wait]"
@@ -82,6 +89,7 @@ def create(
     from moorage.clusters import reconcile
 
     nameservers = options.pop("nameservers")
+    options["cloud_provider"] = "external" if options["cloud_provider"] else ""
     spec = ClusterSpec(dns_nameservers=nameservers, registry_mirrors=_mirrors(mirrors), **options)
     with progress() as report:
         made = reconcile.create(
@@ -131,6 +139,21 @@ def kubeconfig(context: Context, name: str, print_: bool, file: Path | None) -> 
     path = file or config.default_path(os.environ)
     config.write(path, config.merged(config.read(path), name, how))
     click.echo(f"{path}: context {config.entry_name(name)} is the current one", err=True)
+
+
+@cluster.command(name="renew-credential")
+@click.argument("name")
+@pass_context
+def renew_credential(context: Context, name: str) -> None:
+    """Give a cluster a new application credential for its cloud, and revoke the one that it has.
+
+    For when it ran out, was revoked, or may be known to others. Nothing is interrupted; the cluster takes it up within
+    half a minute.
+    """
+    from moorage.clusters import reconcile
+
+    reconcile.renew_credential(context.cloud(), context.connect_kube, context.paths.data, name)
+    click.echo(f"{name} has a new credential; moorage cluster show {name} tells whether its cloud accepts it", err=True)
 
 
 @cluster.command()

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
+from moorage.model.credential import Credential
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 
 FLAVORS = (Flavor("m1.small", "f1", 1, 1024, 6), Flavor("m1.node", "f2", 2, 2048, 10))
@@ -60,7 +62,21 @@ class MemoryCloud:
     dead: bool = False
     project: str = "project-1"
     made: dict[str, _Made] = field(default_factory=dict)
+    credentials: list[tuple[str, Credential]] = field(default_factory=list)
+    may_make_credentials: bool = True
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def create_credential(self, cluster: str) -> Credential:
+        self._answer()
+        if not self.may_make_credentials:
+            raise BadInput("Keystone refused: application credentials make no others")
+        made = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
+        self.credentials.append((cluster, made))
+        return made
+
+    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+        self._answer()
+        self.credentials = [(whose, one) for whose, one in self.credentials if whose != cluster or one.id == keep]
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         self._answer()

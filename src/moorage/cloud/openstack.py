@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from moorage.cloud import openstack_credentials as credentials
 from moorage.cloud.openstack_servers import server_rows
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
 from moorage.cloud.rest import Rest
 from moorage.model.cluster import owned_by
+from moorage.model.credential import Credential
 from moorage.model.errors import BadInput, Conflict, NotFound
 
 NETWORK_THINGS = {
@@ -48,6 +50,12 @@ class OpenStackCloud:
     @property
     def project(self) -> str:
         return self.rest.project()
+
+    def create_credential(self, cluster: str) -> Credential:
+        return credentials.create(self.rest, cluster)
+
+    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+        credentials.delete(self.rest, cluster, keep)
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from moorage.model.credential import Credential
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -103,6 +105,16 @@ class Cloud(Protocol):
     @property
     def project(self) -> str:
         """Id of the project; the same for everybody who uses it, from any machine."""
+        ...
+
+    def create_credential(self, cluster: str) -> Credential:
+        """Make an application credential for a cluster: restricted, for this project, with this user's roles but for
+        those that administrate the cloud. A new one at every call; BadInput when Keystone makes none for whoever asks.
+        """
+        ...
+
+    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+        """Revoke what this user has for the cluster, but for the one with the id `keep`; other users' are not seen."""
         ...
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:

@@ -29,8 +29,8 @@ NAMES = {
     "block-storage": "Cinder",
     "load-balancer": "Octavia",
 }
-# Glance, Neutron and Octavia publish their root in the catalog; the API lives under its version.
-VERSIONS = {"image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
+# Keystone, Glance, Neutron and Octavia publish their root in the catalog; the API lives under its version.
+VERSIONS = {"identity": "/v3", "image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
 # Seconds for one answer, unless clouds.yaml has an api_timeout: without a limit a service that hangs would hang us.
 ANSWER_TIMEOUT = 60.0
 
@@ -51,17 +51,40 @@ class Rest:
     @classmethod
     def connect(cls, name: str | None) -> Rest:
         """Read clouds.yaml or OS_* variables; nothing is asked of the cloud yet."""
+        return cls._configured(name)
+
+    @classmethod
+    def _configured(cls, name: str | None, file: Path | None = None) -> Rest:
         from keystoneauth1 import exceptions as identity
         from openstack import exceptions as sdk
         from openstack.config import OpenStackConfig
 
         try:
-            config = OpenStackConfig().get_one(cloud=name)
+            config = OpenStackConfig(config_files=[str(file)] if file else None).get_one(cloud=name)
             session = config.get_session()
         except (sdk.ConfigException, identity.MissingRequiredOptions, identity.MissingAuthPlugin) as error:
             raise _no_credentials(name, error) from error
         session.timeout = session.timeout or ANSWER_TIMEOUT
         return cls(session, config.name, config.get_region_name(), str(config.get_interface() or "public"))
+
+    @classmethod
+    def of_file(cls, clouds: Path, name: str) -> Rest:
+        """Use an entry of that very clouds.yaml. One with an application credential, as control planes have it, needs
+        no openstacksdk, which takes longer to import than all else."""
+        entry = _entry(clouds, name)
+        if entry.get("auth_type") != "v3applicationcredential":
+            return cls._configured(name, clouds)
+        from keystoneauth1.identity.v3 import ApplicationCredential
+        from keystoneauth1.session import Session
+
+        auth = entry["auth"]
+        plugin = ApplicationCredential(
+            auth_url=auth["auth_url"],
+            application_credential_id=auth["application_credential_id"],
+            application_credential_secret=auth["application_credential_secret"],
+        )
+        session = Session(auth=plugin, verify=entry.get("cacert") or entry.get("verify", True), timeout=ANSWER_TIMEOUT)
+        return cls(session, name, entry.get("region_name"), str(entry.get("interface") or "public"))
 
     def endpoint(self, service: str) -> str:
         """The service's address in the catalog, with the API's version at its end."""
@@ -88,6 +111,22 @@ class Rest:
     def project(self) -> str:
         """Id of the project that the credentials are for."""
         return str(self._guarded("identity", self.session.get_project_id))
+
+    def check(self) -> None:
+        """Ask Keystone itself whether it still knows us; CloudUnreachable when it does not, or does not answer.
+
+        Other services remember for minutes that a token was good.
+        """
+        self.get("identity", "/auth/projects")
+
+    def user(self) -> str:
+        """Id of the user whose credentials they are."""
+        return str(self._guarded("identity", self.session.get_user_id))
+
+    def roles(self) -> list[str]:
+        """Names of the roles that the user has in the project."""
+        auth: Any = self.session.auth
+        return list(self._guarded("identity", lambda: auth.get_access(self.session).role_names))
 
     def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
         """GET, as a mapping; NotFound when it is not there. `microversion` is the service's, as in "2.47"."""
@@ -140,6 +179,17 @@ class Rest:
             raise CloudUnreachable(
                 f"Keystone of the cloud {self.cloud!r} did not let us in: {_plain(error)}"
             ) from error
+
+
+def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
+    """An entry of a clouds.yaml; BadInput when it is not there."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(clouds.read_text())["clouds"][name]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise BadInput(f"{clouds} has no cloud {name!r}: {_plain(error)}") from error
+    return found if isinstance(found, Mapping) else {}
 
 
 # Cinder's microversions go by its former service type.

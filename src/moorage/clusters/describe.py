@@ -74,7 +74,8 @@ def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence
         return [*faults, asked.away]
     running = {server.name for server in servers if server.status == "ACTIVE"}
     sick = [f"node {node.name}: {node.reason}" for node in nodes if not node.ready and node.name in running]
-    return [*faults, *sick] + ([] if asked.dns else ["CoreDNS has no running replica"])
+    trouble = [f"it cannot ask its cloud: {asked.trouble}"] if asked.trouble else []
+    return [*faults, *sick, *([] if asked.dns else ["CoreDNS has no running replica"]), *trouble]
 
 
 def _node(server: Server, asked: Kubernetes | None) -> Node:

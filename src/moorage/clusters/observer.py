@@ -72,8 +72,8 @@ class Observer:
             self.close()
             self._kube, self._made_for = self.connect_kube(access), stack.id
         try:
-            nodes = self._kube.nodes()
-            return Kubernetes(nodes, self._kube.available(*DNS))
+            nodes, kube = self._kube.nodes(), self._kube
+            return Kubernetes(nodes, kube.available(*DNS), trouble=kube.trouble())
         except CloudUnreachable as error:
             return Kubernetes(away=error.message)
 

@@ -6,11 +6,13 @@ import json
 import secrets
 import string
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
 from moorage.cloud.port import Stack, StackRequest
 from moorage.model.cluster import ClusterSpec
+from moorage.model.credential import Credential
 
 TAGS = ("moorage", "moorage-cluster")
 CLUSTER_TAG = "moorage-cluster"
@@ -28,10 +30,13 @@ CHOICES = (
     "node_port_cidr",
     "dns_nameservers",
     "registry_mirrors",
+    "cloud_provider",
 )
 
 
-def stack_request(spec: ClusterSpec, image: str, signing_request: str, ready_timeout: int) -> StackRequest:
+def stack_request(
+    spec: ClusterSpec, image: str, signing_request: str, ready_timeout: int, credential: Credential | None = None
+) -> StackRequest:
     """The stack that makes the cluster. `image` is the one that was chosen; `ready_timeout` in seconds."""
     parameters = {
         **choices(spec, image),
@@ -39,6 +44,7 @@ def stack_request(spec: ClusterSpec, image: str, signing_request: str, ready_tim
         "bootstrap_token": bootstrap_token(),
         "ready_timeout": ready_timeout,
         "signal_timeout": ready_timeout + 120,
+        "cloud_credential": asdict(credential) if credential else {},
     }
     nested = {name: template(name) for name in ("node-group.yaml", "node.yaml")}
     minutes = -(-(ready_timeout + 600) // 60)
@@ -60,6 +66,7 @@ def choices(spec: ClusterSpec, image: str) -> dict[str, Any]:
         "node_port_cidr": spec.node_port_cidr,
         "dns_nameservers": ",".join(spec.dns_nameservers),
         "registry_mirrors": dict(spec.registry_mirrors),
+        "cloud_provider": spec.cloud_provider,
     }
 
 

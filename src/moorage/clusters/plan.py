@@ -19,11 +19,13 @@ that died forgets what it was at; one that lives and waits would rather not be d
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """What the cluster's own API said; `away` is why it could not be asked, or empty."""
+    """What the cluster's own API said; `away` is why it could not be asked, or empty, `trouble` why the cluster cannot
+    ask its cloud."""
 
     nodes: Sequence[KubeNode] = ()
     dns: bool = False
     away: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import CLUSTER_TAG, stack_request
 from moorage.kube.port import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec, Event
+from moorage.model.credential import Credential, clouds_yaml
 from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut
 
 Report = Callable[[str], None]
@@ -128,6 +129,24 @@ def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str
     return found
 
 
+def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> None:
+    """Give the cluster a new application credential in the place of the one that it has, which is revoked then.
+
+    May be repeated. Raises what `access` raises, Conflict for a cluster that takes nothing from its cloud, BadInput
+    where Keystone makes no credential for us, and CloudUnreachable, also for the cluster's API.
+    """
+    stack = cloud.stack(name)
+    if stack is not None and not stack.parameters.get("cloud_provider"):
+        raise Conflict(f"cluster {name!r} was made with --no-cloud-provider: it has no credential of its cloud")
+    kube = connect_kube(access(cloud, connect_kube, data_folder, name))
+    try:
+        made = cloud.create_credential(name)
+        kube.give_credential(clouds_yaml(made))
+        cloud.delete_credentials(name, keep=made.id)
+    finally:
+        kube.close()
+
+
 def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     """An image that was named, by its id as the stack has it; one that is not there is left for preflight to refuse."""
     if spec.image is None:
@@ -188,6 +207,7 @@ class _Run:
     seen: float | None = None
     stillness: _Stillness = field(default_factory=_Stillness)
     image: str = ""
+    credential: Credential | None = None
 
     def create(self, spec: ClusterSpec, wait: bool) -> None:
         late, hint = f"cluster {spec.name!r} is not ready", f"it goes on by itself: moorage cluster show {spec.name}"
@@ -254,19 +274,26 @@ class _Run:
         """Check, make the key if need be, ask for the stack; False when Heat could not be asked just now."""
         image = self._checked(spec)
         key = self.observer.keys.make(spec.name)
-        self.diary.note("asking Heat for a network, a control plane and workers")
-        request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT)
         self.tried = replace(self.tried, creations=self.tried.creations + 1)
         try:
+            credential = self._credential(spec)
+            self.diary.note("asking Heat for a network, a control plane and workers")
+            request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT, credential)
             self.observer.cloud.create_stack(request)
         except Conflict:
             return False  # somebody was quicker: the next look shows what is there
         except CloudUnreachable as error:
             if self.tried.creations >= plan.ATTEMPTS:
                 raise
-            self.diary.note(f"asking Heat again: {error.message}")
+            self.diary.note(f"asking again: {error.message}")
             return False
         return True
+
+    def _credential(self, spec: ClusterSpec) -> Credential | None:
+        """The application credential of a cluster that is to be made; one a run."""
+        if spec.cloud_provider and self.credential is None:
+            self.credential = self.observer.cloud.create_credential(spec.name)
+        return self.credential
 
     def _checked(self, spec: ClusterSpec) -> str:
         """Id of the image to boot; asked of the cloud once a run."""
@@ -310,6 +337,8 @@ class _Run:
             left = self.observer.cloud.leftovers(self.observer.name, self.ids)
             if left:
                 self._freed()
+            else:
+                self.observer.cloud.delete_credentials(self.observer.name)
         except CloudUnreachable as error:
             self.diary.note(f"waiting for the cloud: {error.message}")
             return False

@@ -26,6 +26,7 @@ from moorage.ccm.nodes.view import ServerView
 from moorage.cloud.balancers import Balancers
 from moorage.cloud.fronts import Fronts
 from moorage.cloud.servers import Instances
+from moorage.controller.credential import CredentialWatch, until_accepted
 from moorage.controller.health import Answers, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, counted
@@ -45,12 +46,14 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @dataclass(frozen=True)
 class Project:
-    """One project of a cloud, by its ports; the region may be empty."""
+    """One project of a cloud, by its ports; the region may be empty. `check` raises CloudUnreachable when the cloud's
+    identity service does not accept us, or does not answer."""
 
     region: str
     instances: Instances
     balancers: Balancers
     fronts: Fronts
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,11 @@ class Controller:
 
 
 def compose(
-    api: Objects, project: Project, settings: Settings, balanced: balancing.Settings | None = None
+    api: Objects,
+    project: Project,
+    settings: Settings,
+    balanced: balancing.Settings | None = None,
+    watch: CredentialWatch | None = None,
 ) -> Controller:
     """Put the reconcilers into their frame: this is the list of all of them. Without `balanced`, no load balancers."""
     metrics, cache = Metrics(), Cache(api)
@@ -105,6 +112,8 @@ def compose(
     _add_nodes(runner, api, project, settings, events)
     if balanced:
         _add_balancers(runner, api, project, balanced, events)
+    if watch:
+        runner.add(watch)
     elector = Elector(api, LEASE, settings.me, time.monotonic, settings.terms)
     return Controller(runner, elector, metrics, settings)
 
@@ -168,8 +177,10 @@ def command(
     log_json(log_level)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    project = adapters.project(clouds, cloud)
+    api, project = adapters.kube(kubeconfig), adapters.project(clouds, cloud)
     me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
     settings = Settings(cluster, Place(project.region, regional_ids), me, port)
-    held = compose(adapters.kube(kubeconfig), project, settings, balanced(project, cluster, provider)).run(stop)
+    watch = CredentialWatch(api, Recorder(api, NAME, time.monotonic), clouds, project.check)
+    balancing = until_accepted(watch, lambda: balanced(project, cluster, provider), stop)
+    held = compose(api, project, settings, balancing, watch).run(stop)
     return os.EX_OK if held else os.EX_TEMPFAIL

@@ -7,13 +7,13 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import click
 
+from moorage import __version__
 from moorage.cloud.volumes import Volumes
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
 from moorage.csi.cinder.look import Settings
@@ -40,7 +40,7 @@ class Adapters:
 
 def start(volumes: Volumes, settings: Settings, socket: Path) -> Any:
     """Serve the driver's identity and controller on the socket; `stop(grace)` of what is returned ends it."""
-    identity = Identity(NAME, version("moorage"), Ready(volumes.zones))
+    identity = Identity(NAME, __version__, Ready(volumes.zones))
     controller = Controller(CinderBackend(volumes, settings), TOPOLOGY)
 
     def add(server: Any) -> None:

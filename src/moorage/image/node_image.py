@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moorage.image import debian, seed, squash
+from moorage.image import debian, python, seed, squash
 from moorage.image.containers import ContainerImage, File, write_archive
 from moorage.image.release import Release, find_release
 from moorage.model.errors import NotFound
@@ -23,8 +23,15 @@ Report = Callable[[str], None]
 
 HERE = Path(__file__).parent
 ROOTFS = HERE / "rootfs"
-ROOMS = ("model", "node")
-"""The rooms of Moorage that a node needs, beside the package itself."""
+ROOMS = ("model", "cloud", "kube", "host", "node", "ccm", "csi", "controller")
+"""The rooms of Moorage that a node needs, beside the modules of the package itself that its programs begin with."""
+MODULES = ("__init__.py", "bootstrap.py", "config.py")
+COMMANDS = {
+    "moorage-node": "from moorage.node.main import main",
+    "moorage-controller": "from moorage.bootstrap import controller as main",
+    "moorage-csi-controller": "from moorage.bootstrap import csi_controller as main",
+    "moorage-csi-node": "from moorage.csi.node.main import main",
+}
 SUFFIXES = (".py", ".yaml")
 PROGRAMS = (
     "kubernetes",
@@ -126,22 +133,32 @@ def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
         return load(directory)
     base = debian.base(cache / "image", report)
     store = seed.seed(cache / "image", release, report)
+    libraries = python.libraries(cache / "image", report)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="image-") as scratch:
-        _build(Path(scratch), directory, base, store, release, report)
+        _build(Path(scratch), directory, Made(base, store, libraries), release, report)
     return load(directory)
 
 
-def _build(scratch: Path, directory: Path, base: Path, store: Path, release: Release, report: Report) -> None:
+@dataclass(frozen=True)
+class Made:
+    """What is made before, each kept by its own hash: the Debian root, a new cluster's store, Python libraries."""
+
+    base: Path
+    store: Path
+    libraries: Path
+
+
+def _build(scratch: Path, directory: Path, given: Made, release: Release, report: Report) -> None:
     root, made = scratch / "root", scratch / "made"
     made.mkdir()
     report("node image: laying out the root")
-    debian.extract(base, root)
+    debian.extract(given.base, root)
     _lay_rootfs(root)
     _lay_programs(root, release)
     _lay_containers(root, release)
-    shutil.copytree(store, root / "usr/lib/moorage/store")
-    _lay_python(root)
+    shutil.copytree(given.store, root / "usr/lib/moorage/store")
+    _lay_python(root, given.libraries)
     debian.settle(root, version_of(release))
     report("node image: packing")
     squash.pack(root, made / "node.squashfs")
@@ -178,25 +195,25 @@ def _lay_containers(root: Path, release: Release) -> None:
         write_archive(ContainerImage(f"moorage.local/{name}:1", entries, (f"/{name}",)), folder / f"{name}.tar")
 
 
-def _lay_python(root: Path) -> None:
+def _lay_python(root: Path, libraries: Path) -> None:
     package = root / "usr/lib/moorage/python/moorage"
     package.mkdir(parents=True, exist_ok=True)
     for source in _python_sources():
         target = package / source.relative_to(HERE.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-    command = root / "usr/bin/moorage-node"
-    command.write_text(
-        "#!/usr/bin/python3 -I\n"
-        'import sys\n\nsys.path.insert(0, "/usr/lib/moorage/python")\n'
-        "from moorage.node.main import main\n\nmain()\n"
-    )
-    command.chmod(0o755)
+    python.lay(libraries, root / "usr/lib/moorage/python")
+    for name, start in COMMANDS.items():
+        command = root / "usr/bin" / name
+        command.write_text(
+            f'#!/usr/bin/python3 -I\nimport sys\n\nsys.path.insert(0, "/usr/lib/moorage/python")\n{start}\n\nmain()\n'
+        )
+        command.chmod(0o755)
 
 
 def _python_sources() -> list[Path]:
     rooms = [path for room in ROOMS for path in sorted((HERE.parent / room).rglob("*")) if path.suffix in SUFFIXES]
-    return [HERE.parent / "__init__.py", *rooms]
+    return [*(HERE.parent / name for name in MODULES), *rooms]
 
 
 def _manifest(made: Path, root: Path, release: Release) -> dict[str, Any]:
@@ -217,7 +234,7 @@ def _inputs_hash(release: Release) -> str:
     files = [path for path in sorted(ROOTFS.rglob("*")) if path.is_file()]
     files += _python_sources()
     files += [*sorted(HERE.glob("*.py")), HERE / "packages.txt"]
-    names = "\n".join(str(path.relative_to(HERE.parent)) for path in files)
+    names = "\n".join([*(str(path.relative_to(HERE.parent)) for path in files), *python.requirements()])
     return hashlib.sha256(f"{release.hash}\n{names}\n{_sha256(files)}".encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from moorage.kube.port import KubeAccess, KubeNode
+from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TIMEOUT = 10.0  # seconds for one answer
+UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"  # Kubernetes' taint of a node that is not known yet
 CONNECT_TIMEOUT = 2.0  # seconds to reach the API: its floating IP may come a moment after the server
 
 
@@ -35,6 +37,21 @@ class KubeClient:
 
         found = self._asked(lambda client: client.get(Deployment, deployment, namespace=namespace))
         return bool(found and found.status and found.status.availableReplicas)
+
+    def trouble(self) -> str:
+        from lightkube.resources.core_v1 import ConfigMap
+
+        namespace, _, name = STATE.partition("/")
+        found = self._asked(lambda client: client.get(ConfigMap, name, namespace=namespace))
+        return (found.data or {}).get("trouble", "") if found else ""
+
+    def give_credential(self, clouds: str) -> None:
+        from lightkube.models.meta_v1 import ObjectMeta
+        from lightkube.resources.core_v1 import Secret
+
+        namespace, _, name = SECRET.partition("/")
+        wanted = Secret(metadata=ObjectMeta(namespace=namespace, name=name), stringData={"clouds.yaml": clouds})
+        self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
 
     def close(self) -> None:
         if self._client is not None:
@@ -96,9 +113,21 @@ def _data(pem: str) -> str:
 
 def _node(node: Any) -> KubeNode:
     condition = next((c for c in node.status.conditions or () if c.type == "Ready"), None)
-    ready = condition is not None and condition.status == "True"
-    reason = (
-        "" if ready else (condition.message or condition.reason or "") if condition else "its kubelet said nothing yet"
-    )
+    reason = _reason(condition)
+    if not reason and _uninitialized(node):
+        reason = "moorage-controller has not said yet which server it is"
+    ready = not reason
     version = node.status.nodeInfo.kubeletVersion if node.status.nodeInfo else ""
     return KubeNode(node.metadata.name, ready, version, reason)
+
+
+def _reason(condition: Any) -> str:
+    """Why a node with this Ready condition is not ready; "" when it is."""
+    if condition is None:
+        return "its kubelet said nothing yet"
+    return "" if condition.status == "True" else condition.message or condition.reason or "its kubelet did not say why"
+
+
+def _uninitialized(node: Any) -> bool:
+    taints = (node.spec.taints if node.spec else None) or ()
+    return any(taint.key == UNINITIALIZED for taint in taints)

@@ -10,12 +10,15 @@ from moorage.model.errors import CloudUnreachable
 
 @dataclass
 class MemoryKube:
-    """The port `Kube`. `away` is why the API does not answer; deployments are (namespace, name) of available ones."""
+    """The port `Kube`. `away` is why the API does not answer; deployments are (namespace, name) of available ones;
+    `given` is the clouds.yaml that was given last."""
 
     node_list: list[KubeNode] = field(default_factory=list)
     deployments: set[tuple[str, str]] = field(default_factory=set)
     away: str = ""
     asked_with: KubeAccess | None = None
+    cloud_trouble: str = ""
+    given: str = ""
 
     def connect(self, access: KubeAccess) -> MemoryKube:
         """What bootstrap's `connect_kube` does: this very API, asked with that access."""
@@ -29,6 +32,14 @@ class MemoryKube:
     def available(self, namespace: str, deployment: str) -> bool:
         self._answer()
         return (namespace, deployment) in self.deployments
+
+    def trouble(self) -> str:
+        self._answer()
+        return self.cloud_trouble
+
+    def give_credential(self, clouds: str) -> None:
+        self._answer()
+        self.given = clouds
 
     def close(self) -> None:
         """Nothing is held."""

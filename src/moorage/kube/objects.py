@@ -22,6 +22,7 @@ class Resource:
 NODES = Resource("v1", "nodes", "Node", namespaced=False)
 SERVICES = Resource("v1", "services", "Service")
 EVENTS = Resource("v1", "events", "Event")
+CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
 SECRETS = Resource("v1", "secrets", "Secret")
 PODS = Resource("v1", "pods", "Pod")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")

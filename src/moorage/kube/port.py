@@ -40,6 +40,14 @@ class Kube(Protocol):
         """Whether the Deployment is there and has a replica available."""
         ...
 
+    def trouble(self) -> str:
+        """Why the cluster cannot ask its cloud, in moorage-controller's words; "" when it can, or takes nothing."""
+        ...
+
+    def give_credential(self, clouds: str) -> None:
+        """Hand the cluster a new clouds.yaml, in the place of the one that it was given before."""
+        ...
+
     def close(self) -> None:
         """Let go of the connection; the next call makes a new one."""
         ...

@@ -17,7 +17,8 @@ class ClusterSpec:
     """What was asked for. CIDRs are text as the user gave it; `preflight` says whether they are good.
 
     `image` None means: the newest Moorage image of the cloud. `registry_mirrors` maps a registry's host to the URL
-    that nodes pull from instead.
+    that nodes pull from instead. `cloud_provider` is "external" or, for a cluster that takes nothing from its
+    cloud, "".
     """
 
     name: str
@@ -34,6 +35,7 @@ class ClusterSpec:
     node_port_cidr: str = ""
     dns_nameservers: tuple[str, ...] = ()
     registry_mirrors: Mapping[str, str] = field(default_factory=dict)
+    cloud_provider: str = "external"
 
     @property
     def flavor_of_workers(self) -> str:

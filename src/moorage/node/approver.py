@@ -2,7 +2,7 @@
 
 Kubernetes signs such requests but leaves it to the cluster whom to believe. The rules on the form of a request are
 those of the signer `kubernetes.io/kubelet-serving`; that an address is within the cluster's network and no other
-node's is ours.
+node's, or a floating IP that moorage-controller vouches for, is ours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from moorage.node.api import Object
 
+EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
+"""The label in which moorage-controller names a node's floating IPs; a kubelet may not set it (NodeRestriction)."""
 SIGNER = "kubernetes.io/kubelet-serving"
 PREFIX = "system:node:"
 GROUP = "system:nodes"
@@ -105,20 +107,28 @@ def _addresses(asked: Asked, nodes: list[Object], node_cidr: str) -> Decision:
     foreign = [one for one in asked.dns if one != name]
     if foreign:
         return Decision("deny", f"{foreign[0]} is not the name of {name}")
-    network = ipaddress.ip_network(node_cidr)
-    outside = [one for one in asked.addresses if ipaddress.ip_address(one) not in network]
+    known = {one["metadata"]["name"]: one for one in nodes}
+    network, vouched = ipaddress.ip_network(node_cidr), _vouched(known.get(name, {}))
+    outside = [one for one in asked.addresses if one not in vouched and ipaddress.ip_address(one) not in network]
+    if outside and outside[0] in _reported(known.get(name, {}), "ExternalIP"):
+        return Decision("wait", f"the cloud has not confirmed {outside[0]} as a floating IP of {name}")
     if outside:
         return Decision("deny", f"{outside[0]} is not within the nodes' network {node_cidr}")
-    owners = {one["metadata"]["name"]: _internal(one) for one in nodes}
+    owners = {other: _reported(one, "InternalIP") for other, one in known.items()}
     taken = [(one, other) for other, own in owners.items() if other != name for one in asked.addresses if one in own]
     if taken:
         return Decision("deny", f"{taken[0][0]} is the address of {taken[0][1]}")
-    missing = [one for one in asked.addresses if one not in owners.get(name, set())]
+    missing = [one for one in asked.addresses if one not in owners.get(name, set()) | vouched]
     if missing:
         return Decision("wait", f"{name} has not reported the address {missing[0]}")
     return Decision("approve", f"the name and every address are those of {name}")
 
 
-def _internal(node: Object) -> set[str]:
+def _reported(node: Object, kind: str) -> set[str]:
     addresses = (node.get("status") or {}).get("addresses") or []
-    return {one["address"] for one in addresses if one["type"] == "InternalIP"}
+    return {one["address"] for one in addresses if one["type"] == kind}
+
+
+def _vouched(node: Object) -> set[str]:
+    labels = (node.get("metadata") or {}).get("labels") or {}
+    return {one for one in labels.get(EXTERNAL_IPS, "").split("_") if one}

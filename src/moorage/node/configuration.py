@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moorage.model.credential import Credential, clouds_yaml
 from moorage.node.files import File
 from moorage.node.kubeconfig import kubeconfig
 from moorage.node.layout import Layout
 from moorage.node.source import UNKNOWN, Server
-from moorage.node.userdata import UserData
+from moorage.node.userdata import Cluster, UserData
 
 GROUP_LABEL = "moorage.io/node-group"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 VXLAN_PORT = 8472
+JOINING = ("controller", "csi")
+"""Names of the kubeconfigs, and of the certificates behind them, of what joins a cluster to its cloud."""
 SYSTEM_MEMORY = 256
 """MiB that systemd, containerd and the kubelet take."""
 CONTROL_PLANE_MEMORY = 768
@@ -55,14 +58,20 @@ def common(layout: Layout, data: UserData, node: Identity) -> dict[Path, File]:
     return files | mirrors(layout.root / "etc/containerd/certs.d", data.cluster.registry_mirrors)
 
 
-def control_plane(layout: Layout) -> dict[Path, File]:
+def control_plane(layout: Layout, cluster: Cluster) -> dict[Path, File]:
     """How the control plane's own programs reach the API server: on loopback, whatever the network does."""
+    names = ("admin", "controller-manager", "scheduler", "approver")
     return {
         layout.kubernetes / f"{name}.conf": kubeconfig(
             "https://127.0.0.1:6443", layout.ca, layout.pki / f"{name}.crt", layout.pki / f"{name}.key"
         )
-        for name in ("admin", "controller-manager", "scheduler", "approver")
+        for name in (*names, *(JOINING if cluster.cloud_provider else ()))
     }
+
+
+def clouds(credential: Credential) -> File:
+    """The clouds.yaml of the cluster's controllers, for root alone."""
+    return File(clouds_yaml(credential), 0o600)
 
 
 def hosts(data: UserData, node: Identity) -> File:
@@ -94,6 +103,7 @@ def node_environment(data: UserData, node: Identity) -> File:
         NODE_LABELS=shown,
         SERVER_ID=node.server.id,
         SERVER_ZONE=node.server.zone,
+        CLOUD_PROVIDER=data.cluster.cloud_provider,
     )
 
 

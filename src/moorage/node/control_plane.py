@@ -56,7 +56,10 @@ def start_api(node: Node) -> None:
 
 
 def write_configuration(node: Node) -> None:
-    write_all(configuration.control_plane(node.layout))
+    write_all(configuration.control_plane(node.layout, node.data.cluster))
+    # Only the first time: a credential that was given later stays.
+    if node.data.cloud and not node.layout.clouds.exists():
+        write(node.layout.clouds, configuration.clouds(node.data.cloud))
     configure(node, node.data.cluster.api_address)
 
 
@@ -71,6 +74,8 @@ def grant_access(node: Node) -> None:
     """Access rules, the join token (at the first boot alone: an expired one stays so), cluster-info."""
     _apply(node, objects.namespaces())
     _apply(node, objects.access())
+    if node.data.cluster.cloud_provider:
+        _apply(node, objects.controller())
     ca = node.layout.ca.read_text()
     first = node.layout.state / "token-given"
     if first.exists():
@@ -93,6 +98,8 @@ def start_controllers(node: Node) -> None:
     node.deadline.until(look)
     api.close()
     node.machine.start(*CONTROL_PLANE_UNITS[2:], *NETWORK_UNITS)
+    if node.data.cluster.cloud_provider:
+        node.machine.start("moorage-controller", "moorage-credential.path")
 
 
 def wait_for_address(node: Node) -> None:

@@ -30,6 +30,11 @@ class Layout:
         return self.root / "var/lib/kubelet/pki/kubelet-client-current.pem"
 
     @property
+    def clouds(self) -> Path:
+        """The clouds.yaml with the cluster's credential; the control plane's alone."""
+        return self.root / "etc/moorage/clouds.yaml"
+
+    @property
     def config_drive(self) -> Path:
         return self.root / "run/config-drive"
 

@@ -33,6 +33,11 @@ def access() -> list[Object]:
     return _manifest("access.yaml", {})
 
 
+def controller() -> list[Object]:
+    """What moorage-controller may do."""
+    return _manifest("controller.yaml", {})
+
+
 def dns(cluster: Cluster, forwards: bool) -> list[Object]:
     """CoreDNS. Names outside the cluster are asked of the node's own servers, when it has any."""
     forward = "forward . /etc/resolv.conf" if forwards else "# No DNS server outside to forward to."

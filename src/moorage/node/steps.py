@@ -50,6 +50,12 @@ def start_node(node: Node) -> None:
     node.machine.start("kubelet", *(() if node.data.role == "control-plane" else NETWORK_UNITS))
 
 
+def start_volumes(node: Node) -> None:
+    """Start what brings volumes to pods of this node; without a cloud there are none."""
+    if node.data.cluster.cloud_provider:
+        node.machine.start("moorage-csi-node")
+
+
 def become_ready(node: Node) -> None:
     """Wait until Kubernetes calls this node Ready; give CNI its configuration as soon as flannel has a lease."""
     api = node.api()

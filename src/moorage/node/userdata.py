@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from moorage.model.credential import Credential
 from moorage.model.errors import BadInput
 
 HEADER = "#moorage-node/v1"
@@ -24,7 +25,10 @@ Role = Literal["control-plane", "worker"]
 
 @dataclass(frozen=True)
 class Cluster:
-    """What every node of a cluster is told. Addresses are IPv4; `api_public_address` may be empty."""
+    """What every node of a cluster is told. Addresses are IPv4; `api_public_address` may be empty.
+
+    `cloud_provider` is "external" where moorage-controller joins the cluster to its cloud, else empty.
+    """
 
     name: str
     api_address: str
@@ -35,6 +39,7 @@ class Cluster:
     flannel_backend: str
     bootstrap_token: str
     registry_mirrors: Mapping[str, str] = field(default_factory=dict)
+    cloud_provider: str = ""
 
     @property
     def service_address(self) -> str:
@@ -65,13 +70,14 @@ class Signal:
 
 @dataclass(frozen=True)
 class UserData:
-    """All of it. `client_csr` is for the control plane alone; `ready_timeout` is in seconds."""
+    """All of it. `client_csr` and `cloud` are for the control plane alone; `ready_timeout` is in seconds."""
 
     role: Role
     cluster: Cluster
     group: str
     signal: Signal | None = None
     client_csr: str = ""
+    cloud: Credential | None = None
     ready_timeout: float = READY_TIMEOUT
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,6 +96,7 @@ def parse(text: str) -> UserData:
         group=group,
         signal=_signal(document),
         client_csr=str(control_plane.get("client_csr") or ""),
+        cloud=_cloud(control_plane),
         ready_timeout=_seconds(node.get("ready_timeout", control_plane.get("ready_timeout", READY_TIMEOUT))),
         labels={str(key): str(value) for key, value in (node.get("labels") or {}).items()},
     )
@@ -130,7 +137,20 @@ def _cluster(fields: Mapping[str, Any]) -> Cluster:
         flannel_backend=_choice(fields, "flannel_backend", BACKENDS, "vxlan"),
         bootstrap_token=_match(TOKEN, fields.get("bootstrap_token"), "cluster.bootstrap_token", "id.secret", hide=True),
         registry_mirrors={str(key): str(value) for key, value in (fields.get("registry_mirrors") or {}).items()},
+        cloud_provider=_choice(fields, "cloud_provider", ("external", ""), ""),
     )
+
+
+def _cloud(control_plane: Mapping[str, Any]) -> Credential | None:
+    fields = control_plane.get("cloud")
+    if not fields:
+        return None
+    if not isinstance(fields, dict) or not str(fields.get("auth_url", "")).startswith(("http://", "https://")):
+        raise BadInput("control_plane.cloud.auth_url is not an http(s) URL")
+    for key in ("id", "secret"):
+        if not isinstance(fields.get(key), str) or not fields[key]:
+            raise BadInput(f"control_plane.cloud.{key} is missing: it is the application credential's")
+    return Credential(fields["id"], fields["secret"], fields["auth_url"], str(fields.get("region") or ""))
 
 
 def _signal(document: Mapping[str, Any]) -> Signal | None:

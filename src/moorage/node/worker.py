@@ -7,7 +7,16 @@ from moorage.node.api import Api, Refused, Unreachable
 from moorage.node.files import File, write
 from moorage.node.node import Node, Step
 from moorage.node.pki import Pair
-from moorage.node.steps import NODE_UNITS, answered, become_ready, bless_boot, configure, resolve, start_node
+from moorage.node.steps import (
+    NODE_UNITS,
+    answered,
+    become_ready,
+    bless_boot,
+    configure,
+    resolve,
+    start_node,
+    start_volumes,
+)
 from moorage.node.waiting import NotYet
 
 
@@ -41,6 +50,7 @@ def end(node: Node) -> None:
     resolve(node)
     bless_boot(node)
     node.machine.start("moorage-image@coredns")
+    start_volumes(node)
 
 
 def discover(node: Node) -> None:

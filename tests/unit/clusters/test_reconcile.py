@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -103,6 +104,9 @@ class World:
         return reconcile.delete(
             cloud or self.cloud, self.kube.connect, self.folder, name, self.said.append, pace=Clock().pace, **words
         )
+
+    def renew(self, name="demo"):
+        reconcile.renew_credential(self.cloud, self.kube.connect, self.folder, name)
 
     def observe(self, name="demo"):
         return reconcile.observe(self.cloud, self.kube.connect, self.folder, name)
@@ -337,3 +341,45 @@ def test_a_stack_that_is_no_cluster_is_left_alone(world, cloud):
         with pytest.raises(Conflict, match="not a cluster of Moorage"):
             call()
     assert "demo" in cloud.made
+
+
+def test_a_cluster_gets_a_credential_that_goes_with_it(world, cloud):
+    world.create()
+    assert [whose for whose, _ in cloud.credentials] == ["demo"]
+    world.delete()
+    assert cloud.credentials == []
+
+
+def test_a_cluster_that_takes_nothing_from_its_cloud_gets_none(world, cloud):
+    world.create(replace(SPEC, cloud_provider=""))
+    assert cloud.credentials == []
+    with pytest.raises(Conflict, match="no-cloud-provider"):
+        world.renew()
+
+
+def test_who_may_make_no_credential_is_told_before_anything_is_made(world, cloud):
+    cloud.may_make_credentials = False
+    with pytest.raises(BadInput, match="credential"):
+        world.create()
+    assert cloud.made == {}
+
+
+def test_a_new_credential_is_given_before_the_old_one_is_revoked(world, cloud, kube):
+    world.create()
+    [(_, first)] = cloud.credentials
+    world.renew()
+    [(_, second)] = cloud.credentials
+    assert first.id != second.id
+    assert second.secret in kube.given
+    kube.away = "the API is away"
+    with pytest.raises(CloudUnreachable):
+        world.renew()
+    assert second in [one for _, one in cloud.credentials], "what the cluster uses stays"
+
+
+def test_a_cluster_that_cannot_ask_its_cloud_says_so(world, kube):
+    world.create()
+    kube.cloud_trouble = "Keystone refused the credentials of the cloud 'moorage'"
+    seen = world.observe()
+    assert seen.status is ClusterStatus.DEGRADED
+    assert "Keystone refused" in seen.reason

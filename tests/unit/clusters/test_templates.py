@@ -55,6 +55,7 @@ def test_every_parameter_and_output_is_described(name):
 
 def test_secrets_are_hidden():
     assert HOT["cluster.yaml"]["parameters"]["bootstrap_token"]["hidden"]
+    assert HOT["cluster.yaml"]["parameters"]["cloud_credential"]["hidden"]
     assert HOT["node-group.yaml"]["parameters"]["cluster"]["hidden"]
     assert HOT["node.yaml"]["parameters"]["cluster"]["hidden"]
 
@@ -96,3 +97,10 @@ def test_what_neutron_has_of_a_cluster_says_whose_it_is():
             separator, (first, name) = said["list_join"]
             assert [*first.split(), separator] == [*words, " "]
             assert name["get_param"] in ("OS::stack_name", ["cluster", "name"])
+
+
+def test_the_credential_of_the_cloud_is_in_the_control_planes_user_data_alone():
+    whole = HOT["cluster.yaml"]["resources"]
+    assert "cloud_credential" in set(uses(whole["control_plane"], "get_param"))
+    others = {name: body for name, body in whole.items() if name != "control_plane"}
+    assert "cloud_credential" not in set(uses(others, "get_param"))

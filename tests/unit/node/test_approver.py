@@ -11,8 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from moorage.ccm.nodes.identity import EXTERNAL_IPS as SAID_BY_THE_CONTROLLER
 from moorage.node.api import Object
-from moorage.node.approver import SIGNER, answer, decide
+from moorage.node.approver import EXTERNAL_IPS, SIGNER, answer, decide
 from moorage.node.pki import Subject
 
 pytestmark = pytest.mark.unit
@@ -110,3 +111,24 @@ def test_the_answer_keeps_the_request_and_tells_why() -> None:
     given = answer(asked, decide(asked, NODES, CIDR))
     assert given["spec"] == asked["spec"]
     assert given["status"]["conditions"][0]["type"] == "Approved"
+
+
+def with_floating(vouched: str) -> Object:
+    """The node w0, which says that it has a floating IP; `vouched` is what moorage-controller says."""
+    found = node("w0", "10.0.0.5")
+    found["status"]["addresses"].append({"type": "ExternalIP", "address": "172.24.4.9"})
+    found["metadata"]["labels"] = {EXTERNAL_IPS: vouched} if vouched else {}
+    return found
+
+
+def test_a_floating_ip_is_approved_once_the_controller_vouches_for_it() -> None:
+    asked = request(addresses=("10.0.0.5", "172.24.4.9"))
+    assert decide(asked, [with_floating("")], CIDR).verdict == "wait"
+    assert decide(asked, [with_floating("172.24.4.8_172.24.4.9")], CIDR).verdict == "approve"
+    assert decide(asked, [with_floating("172.24.4.8")], CIDR).verdict == "wait"
+    other = {**with_floating("172.24.4.9"), "metadata": {"name": "w1", "labels": {EXTERNAL_IPS: "172.24.4.9"}}}
+    assert decide(asked, [node("w0", "10.0.0.5"), other], CIDR).verdict == "deny"
+
+
+def test_controller_and_approver_mean_the_same_label() -> None:
+    assert EXTERNAL_IPS == SAID_BY_THE_CONTROLLER

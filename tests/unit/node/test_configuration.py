@@ -44,7 +44,7 @@ def test_the_units_learn_of_the_node() -> None:
     text = configuration.node_environment(told(), NODE).text
     assert text == (
         "NODE_NAME=demo-worker-0\nNODE_IP=10.0.0.11\nNODE_LABELS=moorage.io/node-group=default-worker\n"
-        "SERVER_ID=0f0e0d0c\nSERVER_ZONE=nova\n"
+        "SERVER_ID=0f0e0d0c\nSERVER_ZONE=nova\nCLOUD_PROVIDER=\n"
     )
 
 

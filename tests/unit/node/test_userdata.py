@@ -94,3 +94,35 @@ def test_a_wrong_token_is_not_shown() -> None:
 def test_the_signal_is_found_in_a_document_that_is_wrong_otherwise() -> None:
     assert signal_of(document(role="queen")) == Signal("http://heat/signal", "t")
     assert signal_of("nothing of use") is None
+
+
+CLOUD = {"id": "i", "secret": "very secret", "auth_url": "http://172.24.4.1:5000/v3", "region": "RegionOne"}
+
+
+def test_the_credential_of_the_cloud_is_for_the_control_plane_and_is_not_shown() -> None:
+    read = parse(document(role="control-plane", cluster={"cloud_provider": "external"}, control_plane={"cloud": CLOUD}))
+    assert read.cloud is not None
+    assert (read.cloud.id, read.cloud.secret, read.cloud.region) == ("i", "very secret", "RegionOne")
+    assert read.cluster.cloud_provider == "external"
+    assert "very secret" not in repr(read)
+    assert parse(document()).cloud is None
+    assert parse(document(control_plane={"cloud": {}})).cloud is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"auth_url": "nowhere"}, "auth_url"),
+        ({"secret": ""}, "cloud.secret"),
+        ({"id": None}, "cloud.id"),
+    ],
+)
+def test_a_credential_that_is_not_whole_is_refused(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadInput, match=named) as refused:
+        parse(document(role="control-plane", control_plane={"cloud": CLOUD | changed}))
+    assert "very secret" not in refused.value.message
+
+
+def test_a_cloud_provider_that_is_not_known_is_refused() -> None:
+    with pytest.raises(BadInput, match="cloud_provider is 'aws'"):
+        parse(document(cluster={"cloud_provider": "aws"}))

@@ -14,6 +14,8 @@ from moorage.kube.objects import Object
 
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
 """kubelet's annotation: the addresses (comma-separated) that it was told to use, which therefore come first."""
+EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
+"""A label that no kubelet may set (NodeRestriction): by it the approver of serving certificates knows floating IPs."""
 LABEL_LENGTH = 63  # characters, by Kubernetes' rule for label values
 
 
@@ -48,6 +50,11 @@ def labels(instance: Instance, place: Place) -> dict[str, str]:
         "topology.kubernetes.io/zone": instance.zone,
     }
     return {name: label for name, value in known.items() if (label := label_value(value))}
+
+
+def external_ips(instance: Instance) -> str:
+    """The value of the label EXTERNAL_IPS: the server's floating IPs, joined by underscores; "" when it has none."""
+    return "_".join(sorted(address.ip for address in instance.addresses if address.kind == "floating"))
 
 
 def label_value(text: str) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from moorage.ccm.nodes.identity import Place, addresses, labels, provider_id, server_id
+from moorage.ccm.nodes.identity import (
+    EXTERNAL_IPS,
+    Place,
+    addresses,
+    external_ips,
+    labels,
+    provider_id,
+    server_id,
+)
 from moorage.cloud.servers import Instance
 from moorage.kube.objects import Object
 
@@ -86,7 +94,9 @@ def _with_server(node: Object, instance: Instance, place: Place) -> NodePlan:
 def _change(node: Object, instance: Instance, place: Place) -> Object:
     change: Object = {}
     have = node["metadata"].get("labels") or {}
-    lacking = {name: value for name, value in labels(instance, place).items() if have.get(name) != value}
+    lacking: Object = {name: value for name, value in labels(instance, place).items() if have.get(name) != value}
+    if have.get(EXTERNAL_IPS, "") != (outside := external_ips(instance)):
+        lacking[EXTERNAL_IPS] = outside or None
     if lacking:
         change["metadata"] = {"labels": lacking}
     spec = _spec(node.get("spec", {}), instance, place)

@@ -1,0 +1,53 @@
+"""Application credentials of a real cloud: the user's own, in Keystone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from secrets import token_hex
+
+from moorage.cloud.rest import Rest
+from moorage.model.cluster import owned_by
+from moorage.model.credential import Credential
+from moorage.model.errors import BadInput, NotFound
+
+ADMINISTRATIVE = frozenset({"admin", "manager", "service"})
+"""Roles of Keystone's defaults that reach beyond one project's servers, networks and volumes."""
+
+
+def create(rest: Rest, cluster: str) -> Credential:
+    """See `Cloud.create_credential`. Its name is the cluster's and a random part, its description says whose it is."""
+    wanted = {"name": f"moorage-{cluster}-{token_hex(4)}", "description": owned_by(cluster), "unrestricted": False}
+    wanted |= {"roles": [{"name": role} for role in least(rest.roles())]}
+    try:
+        made = rest.post("identity", _path(rest), {"application_credential": wanted})["application_credential"]
+    except BadInput as error:
+        raise BadInput(
+            f"the cluster needs an application credential, and {error.message}",
+            "use credentials that may make one: a user's own (not an application credential that is restricted), "
+            "or --no-cloud-provider for a cluster without load balancers and volumes",
+        ) from error
+    return Credential(made["id"], made["secret"], rest.endpoint("identity"), rest.region or "")
+
+
+def delete(rest: Rest, cluster: str, keep: str) -> None:
+    """See `Cloud.delete_credentials`."""
+    for row in rest.get("identity", _path(rest))["application_credentials"]:
+        if row["description"] == owned_by(cluster) and row["id"] != keep:
+            _delete(rest, row["id"])
+
+
+def _delete(rest: Rest, id: str) -> None:
+    try:
+        rest.delete("identity", f"{_path(rest)}/{id}")
+    except NotFound:
+        return
+
+
+def least(roles: Iterable[str]) -> list[str]:
+    """The roles without the administrative ones; all of them where there are no others."""
+    given = sorted(roles)
+    return [role for role in given if role not in ADMINISTRATIVE] or given
+
+
+def _path(rest: Rest) -> str:
+    return f"/users/{rest.user()}/application_credentials"

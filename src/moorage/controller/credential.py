@@ -1,0 +1,106 @@
+"""The cluster's credential: a new one is taken up when it is given, and the word is out when the cloud refuses it.
+
+A new one is given as the Secret kube-system/moorage-cloud, whose key `clouds.yaml` is the file's text. It becomes the
+file that we were told to read; systemd sees that and starts its readers anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TypeVar
+
+from moorage.kube.events import Recorder
+from moorage.kube.objects import CONFIG_MAPS, SECRETS, Object, Objects, Resource
+from moorage.model.credential import SECRET, STATE
+from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+PERIOD = 20.0  # seconds between two looks: one call of either API
+SOON = 2.0  # while the cloud does not accept us
+SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+
+
+@dataclass
+class CredentialWatch:
+    """Looks at the Secret and asks the cloud; what is wrong stands in an Event and in a ConfigMap."""
+
+    api: Objects
+    events: Recorder
+    file: Path
+    check: Callable[[], None]
+    name: str = "credential"
+    watches: tuple[Resource, ...] = ()
+    always: tuple[str, ...] = ("cloud",)
+    _told: str | None = None
+
+    def reconcile(self, key: str) -> float | None:
+        """Errors of the Kubernetes API are raised, those of the cloud are told."""
+        self._take()
+        trouble = self._trouble()
+        if trouble:
+            self.events.say(SYSTEM, "CloudAway", f"nothing can be asked of the cloud: {trouble}")
+        if trouble != self._told:
+            self._tell(trouble)
+        return SOON if trouble else PERIOD
+
+    def _trouble(self) -> str:
+        try:
+            self.check()
+        except CloudUnreachable as error:
+            return error.message
+        return ""
+
+    def _take(self) -> None:
+        """Write the file anew when a Secret says otherwise."""
+        found = self.api.get(SECRETS, SECRET)
+        text = base64.b64decode((found or {}).get("data", {}).get("clouds.yaml", "")).decode()
+        if text and text != self.file.read_text():
+            _write(self.file, text)
+
+    def _tell(self, trouble: str) -> None:
+        try:
+            self.api.patch(CONFIG_MAPS, STATE, {"data": {"trouble": trouble}})
+        except NotFound:
+            if trouble:
+                namespace, _, name = STATE.partition("/")
+                metadata = {"namespace": namespace, "name": name}
+                self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"trouble": trouble}})
+        self._told = trouble
+
+
+def until_accepted(watch: CredentialWatch, ask: Callable[[], Result], stop: Event) -> Result | None:
+    """What `ask` says once the cloud answers it, telling meanwhile why it does not; None on `stop`."""
+    while not stop.is_set():
+        try:
+            return ask()
+        except CloudUnreachable as error:
+            log.warning("waiting for the cloud: %s", error)
+            stop.wait(_looked(watch))
+    return None
+
+
+def _looked(watch: CredentialWatch) -> float:
+    try:
+        return watch.reconcile("cloud") or SOON
+    except MoorageError as error:
+        log.warning("%s", error)
+        return SOON
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all, for its owner alone."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.rename(file)

@@ -1,0 +1,117 @@
+"""The cluster's credential: a new one becomes the file, and a refusal becomes a word that people find."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from threading import Event
+
+import pytest
+
+from moorage.controller.credential import PERIOD, SOON, CredentialWatch, until_accepted
+from moorage.kube.events import Recorder
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import CONFIG_MAPS, EVENTS, SECRETS
+from moorage.model.credential import SECRET, STATE
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+
+class Keystone:
+    """Accepts, or refuses in these words."""
+
+    refuses = ""
+
+    def check(self):
+        if self.refuses:
+            raise CloudUnreachable(self.refuses)
+
+
+@pytest.fixture
+def api():
+    return MemoryObjects()
+
+
+@pytest.fixture
+def keystone():
+    return Keystone()
+
+
+@pytest.fixture
+def watch(api, keystone, tmp_path):
+    file = tmp_path / "clouds.yaml"
+    file.write_text("the first")
+    return CredentialWatch(api, Recorder(api, "test", lambda: 0.0), file, keystone.check)
+
+
+def give(api, text):
+    data = {"clouds.yaml": base64.b64encode(text.encode()).decode()}
+    api.create(SECRETS, {"metadata": {"namespace": "kube-system", "name": SECRET.partition("/")[2]}, "data": data})
+
+
+def trouble(api):
+    found = api.get(CONFIG_MAPS, STATE)
+    return found["data"]["trouble"] if found else None
+
+
+def test_all_is_well(api, watch):
+    assert watch.reconcile("cloud") == PERIOD
+    assert trouble(api) is None
+    assert watch.file.read_text() == "the first"
+
+
+def test_a_new_credential_becomes_the_file_for_its_owner_alone(api, watch):
+    give(api, "the second")
+    watch.reconcile("cloud")
+    assert watch.file.read_text() == "the second"
+    assert stat.S_IMODE(watch.file.stat().st_mode) == 0o600
+    before = watch.file.stat().st_ino
+    watch.reconcile("cloud")
+    assert watch.file.stat().st_ino == before, "the same credential is not written again"
+
+
+def test_a_refusal_is_told_until_it_is_over(api, watch, keystone):
+    keystone.refuses = "Keystone refused the credentials"
+    assert watch.reconcile("cloud") == SOON
+    assert trouble(api) == "Keystone refused the credentials"
+    event = api.list(EVENTS).items[0]
+    assert event["reason"] == "CloudAway"
+    assert "Keystone refused the credentials" in event["message"]
+    keystone.refuses = ""
+    assert watch.reconcile("cloud") == PERIOD
+    assert trouble(api) == ""
+
+
+def test_a_start_waits_until_the_cloud_accepts_us(api, watch, keystone, monkeypatch):
+    monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
+    keystone.refuses, asked = "revoked", []
+
+    def ask():
+        asked.append(trouble(api))
+        if len(asked) == 3:
+            keystone.refuses = ""
+        keystone.check()
+        return "settings"
+
+    assert until_accepted(watch, ask, Event()) == "settings"
+    assert asked == [None, "revoked", "revoked"]
+
+
+def test_an_api_that_is_away_does_not_end_the_wait(api, watch, keystone, monkeypatch):
+    monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
+    api.away, calls = "gone", []
+
+    def ask():
+        calls.append(None)
+        if len(calls) < 3:
+            raise CloudUnreachable("not yet")
+        return True
+
+    assert until_accepted(watch, ask, Event())
+
+
+def test_a_wait_ends_when_we_are_to_stop(watch):
+    stop = Event()
+    stop.set()
+    assert until_accepted(watch, lambda: pytest.fail("asked"), stop) is None
