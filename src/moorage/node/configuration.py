@@ -24,6 +24,8 @@ SYSTEM_MEMORY = 256
 """MiB that systemd, containerd and the kubelet take."""
 CONTROL_PLANE_MEMORY = 768
 """MiB that etcd and the API server, controller manager and scheduler take."""
+JOINING_MEMORY = 384
+"""MiB that moorage-controller, the CSI controller and its sidecars take."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ def kubelet(data: UserData, node: Identity) -> File:
 
 def reserved(data: UserData, resources: Resources) -> dict[str, str]:
     """What pods may not use: our own programs' share, and what the kernel shows of the host but a limit withholds."""
-    own = SYSTEM_MEMORY + (CONTROL_PLANE_MEMORY if data.role == "control-plane" else 0)
+    own = SYSTEM_MEMORY
+    if data.role == "control-plane":
+        own += CONTROL_PLANE_MEMORY + (JOINING_MEMORY if data.cluster.cloud_provider else 0)
     # A machine that is too small for its own programs still registers, with the little it has.
     usable = max(resources.memory_limit - own, resources.memory_limit // 8)
     memory = max(resources.memory_shown - usable, 0)

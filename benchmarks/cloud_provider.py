@@ -1,0 +1,212 @@
+"""`python -m benchmarks.cloud_provider [RUNS]`: load balancers and volumes of the cluster `demo`, over their floors.
+
+Needs `make up`. A floor is the time that the same objects take when they are made straight at Octavia, or at Cinder
+and Nova. Everything is made in the namespace `bench` and taken away again.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
+
+from moorage.cloud.balancers import Balancer, Listener, Member, Pool
+from moorage.cloud.openstack_balancers import OpenStackBalancers
+from moorage.cloud.openstack_fronts import OpenStackFronts
+from moorage.cloud.openstack_servers import OpenStackInstances
+from moorage.cloud.openstack_volumes import OpenStackVolumes
+from moorage.cloud.rest import Rest
+from moorage.cloud.volumes import NewVolume
+
+CLUSTER, RUNS, PODS = "demo", 5, 20
+IMAGE, SPACE = "registry.local/hello:1", "bench"
+WORKER = f"{CLUSTER}-default-worker-0"
+
+
+def kubectl(*words: str, given: str | None = None) -> str:
+    done = subprocess.run(["kubectl", *words], input=given, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def until(true: Callable[[], Any], seconds: float = 120) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:.0f} s")
+        time.sleep(0.1)
+    return found
+
+
+def timed(what: Callable[[], object]) -> float:
+    began = time.monotonic()
+    what()
+    return time.monotonic() - began
+
+
+def answers(address: str) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(f"http://{address}/cgi-bin/hello", timeout=0.5) as answer:
+            return bool(answer.read())
+    except OSError:
+        return False
+
+
+def object_of(*words: str) -> Any:
+    return json.loads(kubectl("get", "-n", SPACE, *words, "-o", "json"))
+
+
+@dataclass
+class Project:
+    """The demo's project, asked directly."""
+
+    rest: Rest
+
+    def __post_init__(self) -> None:
+        self.balancers, self.fronts = OpenStackBalancers(self.rest), OpenStackFronts(self.rest)
+        self.volumes = OpenStackVolumes(self.rest)
+        self.servers = OpenStackInstances(self.rest).list(CLUSTER)
+
+    def balance(self, port: int) -> None:
+        """A load balancer with a floating IP before the workers' node port; gone afterwards."""
+        home = self.fronts.home(CLUSTER)
+        assert home is not None
+        inside = [a.ip for s in self.servers for a in s.addresses if a.kind == "fixed" and "worker" in s.name]
+        members = tuple(Member(address, port, home.subnet.id) for address in inside)
+        pool = Pool("bench", "TCP", "SOURCE_IP_PORT", members)
+        wanted = Balancer("bench", "ovn", subnet=home.subnet.id, listeners=(Listener("bench", "TCP", 80, pool),))
+        made = self.balancers.create(wanted)
+        until(lambda: self.balancers.status(made.id) == "ACTIVE")
+        front = self.fronts.create_floating(home.outside, "", made.port, "bench")
+        until(lambda: answers(front.address))
+        self.end = lambda: (self.fronts.delete_floating(front.id), self.balancers.delete(made.id))
+
+    def volume(self) -> None:
+        """A volume at a worker; gone afterwards."""
+        server = next(server.id for server in self.servers if server.name == WORKER)
+        made = self.volumes.create(NewVolume("bench", 1))
+        until(lambda: self._status(made.id) == "available")
+        self.volumes.attach(server, made.id)
+        until(lambda: self._status(made.id) == "in-use")
+        self.end = lambda: self._remove(server, made.id)
+
+    def _remove(self, server: str, volume: str) -> None:
+        self.volumes.detach(server, volume)
+        until(lambda: self._status(volume) == "available")
+        self.volumes.delete(volume)
+
+    def _status(self, volume: str) -> str:
+        found = self.volumes.get(volume)
+        return found.status if found else ""
+
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: front, namespace: %s}
+spec: {type: LoadBalancer, selector: {app: hello}, ports: [{port: 80, targetPort: 8080}]}
+"""
+POD = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: %(name)s, namespace: %(space)s}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: %(name)s, namespace: %(space)s}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 1000, fsGroup: 1000}
+  containers:
+    - name: writer
+      image: %(image)s
+      command: [sh, -c, "printf written > /data/file && exec httpd -f -p 8080 -h /data"]
+      readinessProbe: {httpGet: {path: /file, port: 8080}, periodSeconds: 1}
+      volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: %(name)s}}]
+"""
+
+
+def service() -> None:
+    kubectl("apply", "-f", "-", given=SERVICE % SPACE)
+
+    def address() -> str:
+        ingress = object_of("service", "front")["status"]["loadBalancer"].get("ingress", [{}])
+        return str(ingress[0].get("ip", ""))
+
+    where = until(address)
+    until(lambda: answers(where))
+
+
+def pods(names: list[str]) -> None:
+    words = {"space": SPACE, "image": IMAGE}
+    kubectl("apply", "-f", "-", given="---".join(POD % {**words, "name": name} for name in names))
+    kubectl("wait", "-n", SPACE, "--for=condition=Ready", "pod", *names, "--timeout=180s")
+
+
+def gone(*names: str) -> None:
+    kubectl("delete", "-n", SPACE, *names, "--wait=true")
+
+
+def compare(
+    what: str,
+    floor: Callable[[], Any],
+    end: Callable[[], Any],
+    ours: Callable[[], Any],
+    off: Callable[[], Any],
+    runs: int,
+) -> None:
+    floors, measured = [], []
+    for _ in range(runs):
+        floors.append(timed(floor))
+        end()
+        measured.append(timed(ours))
+        off()
+    least, middle = statistics.median(floors), statistics.median(measured)
+    print(f"{what}: {middle:.1f} s, its floor {least:.1f} s, +{middle - least:.1f} s (median of {runs})", flush=True)
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    project = Project(Rest.connect("moorage"))
+    kubectl("create", "namespace", SPACE)
+    hello = (Path(__file__).parents[1] / "examples" / "hello" / "hello.yaml").read_text()
+    kubectl(
+        "apply", "-f", "-", given=hello.replace("namespace: default", f"namespace: {SPACE}").replace("30080", "30180")
+    )
+    kubectl("rollout", "status", "-n", SPACE, "deployment/hello")
+    try:
+        compare(
+            "Service of type LoadBalancer until it answers",
+            lambda: project.balance(30180),
+            lambda: project.end(),
+            service,
+            lambda: gone("service/front"),
+            runs,
+        )
+        compare(
+            "claim and pod until it has written",
+            project.volume,
+            lambda: project.end(),
+            lambda: pods(["one"]),
+            lambda: gone("pod/one", "pvc/one"),
+            runs,
+        )
+        names = [f"many-{number}" for number in range(PODS)]
+        print(f"{PODS} pods with a volume each, all ready: {timed(lambda: pods(names)):.1f} s", flush=True)
+        print(
+            f"and gone: {timed(lambda: gone(*(f'{kind}/{name}' for name in names for kind in ('pod', 'pvc')))):.1f} s"
+        )
+    finally:
+        kubectl("delete", "namespace", SPACE)
+
+
+if __name__ == "__main__":
+    main()
