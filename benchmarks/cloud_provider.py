@@ -28,6 +28,7 @@ from moorage.cloud.volumes import NewVolume
 CLUSTER, RUNS, PODS = "demo", 5, 20
 IMAGE, SPACE = "registry.local/hello:1", "bench"
 WORKER = f"{CLUSTER}-default-worker-0"
+NODE_PORT = 30180
 
 
 def kubectl(*words: str, given: str | None = None) -> str:
@@ -155,55 +156,48 @@ def gone(*names: str) -> None:
     kubectl("delete", "-n", SPACE, *names, "--wait=true")
 
 
-def compare(
-    what: str,
-    floor: Callable[[], Any],
-    end: Callable[[], Any],
-    ours: Callable[[], Any],
-    off: Callable[[], Any],
-    runs: int,
-) -> None:
-    floors, measured = [], []
-    for _ in range(runs):
-        floors.append(timed(floor))
-        end()
-        measured.append(timed(ours))
-        off()
-    least, middle = statistics.median(floors), statistics.median(measured)
+@dataclass(frozen=True)
+class Way:
+    """How something is made, which is timed, and how it is taken away, which is not."""
+
+    make: Callable[[], object]
+    undo: Callable[[], object]
+
+    def once(self) -> float:
+        seconds = timed(self.make)
+        self.undo()
+        return seconds
+
+
+def compare(what: str, ours: Way, floor: Way, runs: int) -> None:
+    pairs = [(ours.once(), floor.once()) for _ in range(runs)]
+    middle, least = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"{what}: {middle:.1f} s, its floor {least:.1f} s, +{middle - least:.1f} s (median of {runs})", flush=True)
+
+
+def many() -> None:
+    names = [f"many-{number}" for number in range(PODS)]
+    print(f"{PODS} pods with a volume each, all ready: {timed(lambda: pods(names)):.1f} s", flush=True)
+    made = [f"{kind}/{name}" for name in names for kind in ("pod", "pvc")]
+    print(f"and gone: {timed(lambda: gone(*made)):.1f} s", flush=True)
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     project = Project(Rest.connect("moorage"))
-    kubectl("create", "namespace", SPACE)
     hello = (Path(__file__).parents[1] / "examples" / "hello" / "hello.yaml").read_text()
-    kubectl(
-        "apply", "-f", "-", given=hello.replace("namespace: default", f"namespace: {SPACE}").replace("30080", "30180")
-    )
-    kubectl("rollout", "status", "-n", SPACE, "deployment/hello")
+    hello = hello.replace("namespace: default", f"namespace: {SPACE}").replace("30080", str(NODE_PORT))
+    kubectl("create", "namespace", SPACE)
     try:
+        kubectl("apply", "-f", "-", given=hello)
+        kubectl("rollout", "status", "-n", SPACE, "deployment/hello")
+        direct = Way(lambda: project.balance(NODE_PORT), lambda: project.end())
         compare(
-            "Service of type LoadBalancer until it answers",
-            lambda: project.balance(30180),
-            lambda: project.end(),
-            service,
-            lambda: gone("service/front"),
-            runs,
+            "Service of type LoadBalancer until it answers", Way(service, lambda: gone("service/front")), direct, runs
         )
-        compare(
-            "claim and pod until it has written",
-            project.volume,
-            lambda: project.end(),
-            lambda: pods(["one"]),
-            lambda: gone("pod/one", "pvc/one"),
-            runs,
-        )
-        names = [f"many-{number}" for number in range(PODS)]
-        print(f"{PODS} pods with a volume each, all ready: {timed(lambda: pods(names)):.1f} s", flush=True)
-        print(
-            f"and gone: {timed(lambda: gone(*(f'{kind}/{name}' for name in names for kind in ('pod', 'pvc')))):.1f} s"
-        )
+        claimed = Way(lambda: pods(["one"]), lambda: gone("pod/one", "pvc/one"))
+        compare("claim and pod until it has written", claimed, Way(project.volume, lambda: project.end()), runs)
+        many()
     finally:
         kubectl("delete", "namespace", SPACE)
 
