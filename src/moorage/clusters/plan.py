@@ -170,6 +170,8 @@ def _settled(spec: ClusterSpec, observed: Observed) -> Step:
     asked = observed.kubernetes
     if asked is None or asked.away:
         return Wait(f"waiting for the Kubernetes API: {asked.away if asked else 'not asked yet'}")
+    if asked.trouble:
+        return Wait(f"the cluster cannot ask its cloud: {asked.trouble}")
     missing = [f"{node.name}: {node.reason}" for node in asked.nodes if not node.ready]
     if len(asked.nodes) < spec.nodes or missing:
         ready = sum(node.ready for node in asked.nodes)

@@ -31,6 +31,7 @@ NO_DNS = Kubernetes(WELL.nodes, dns=False)
 ONE_NODE = Kubernetes(WELL.nodes[:1], dns=True)
 SICK = Kubernetes([WELL.nodes[0], KubeNode("demo-default-worker-0", False, reason="runtime is down")], dns=True)
 SILENT = Kubernetes(away="the Kubernetes API does not answer")
+REFUSED = Kubernetes(WELL.nodes, dns=True, trouble="revoked")
 BROKEN = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_FAILED", "No valid host was found.")
 DIED = StackResource(("network",), "OS::Neutron::Net", "CREATE_FAILED", "Unable to establish connection to http://n")
 CANCELLED = StackResource(
@@ -64,6 +65,7 @@ def stack(status, **changes):
         ),
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL, plan.STILL), Done, ""),
         (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, plan.STILL), Wait, "does not answer"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, REFUSED), Wait, "cannot ask its cloud: revoked"),
         (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Refuse, "workers 3, not 1"),
         (Observed(stack("CREATE_FAILED"), [BROKEN]), Fail, "No valid host"),
         (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "anew"),
