@@ -147,6 +147,27 @@ def test_pods_find_services_by_name(pods: Any) -> None:
         assert answers == {f"on-{CONTROL_PLANE}", f"on-{WORKER}"}
 
 
+def test_services_outlive_a_restart_of_kube_proxy(pods: Any) -> None:
+    """Its first round compares what nft tells with what it wants; an hourly one, and one for a new zone, do the same."""
+    before = services_on(pods, WORKER)
+    assert any(".80" in entry.replace(" ", "") for entry in before)
+    pods.inside(WORKER, "systemctl", "restart", "kube-proxy")
+    pods.until(lambda: "Caches are synced" in since_restart(pods), 30, lambda: since_restart(pods))
+    time.sleep(2)
+    assert services_on(pods, WORKER) == before
+
+
+def services_on(lab: Any, node: str) -> set[str]:
+    listed = json.loads(lab.inside(node, "nft", "--json", "list", "map", "ip", "kube-proxy", "service-ips"))
+    entries = next(one["map"] for one in listed["nftables"] if "map" in one).get("elem", [])
+    return {" . ".join(str(part) for part in key["concat"]) for key, _ in entries}
+
+
+def since_restart(lab: Any) -> str:
+    found: str = lab.inside(WORKER, "journalctl", "-q", "-o", "cat", "-u", "kube-proxy", "-n", "4")
+    return found
+
+
 def test_pods_cannot_reach_the_metadata_service(pods: Any) -> None:
     subprocess.run(["ip", "address", "add", "169.254.169.254/32", "dev", "nodes0"], check=True)
     service = http.server.ThreadingHTTPServer(("169.254.169.254", 80), _Metadata)
