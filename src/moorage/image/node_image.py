@@ -41,7 +41,13 @@ PROGRAMS = (
     "bandwidth",
     "firewall",
     "flanneld",
+    "csi-provisioner",
+    "csi-attacher",
+    "csi-resizer",
+    "csi-snapshotter",
+    "snapshot-controller",
 )
+MANIFESTS = ("snapshot-crds.yaml",)
 KUBERNETES = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -139,6 +145,7 @@ def _build(scratch: Path, directory: Path, base: Path, store: Path, release: Rel
     debian.extract(base, root)
     _lay_rootfs(root)
     _lay_programs(root, release)
+    _lay_manifests(root, release)
     _lay_containers(root, release)
     shutil.copytree(store, root / "usr/lib/moorage/store")
     _lay_python(root)
@@ -164,6 +171,13 @@ def _lay_programs(root: Path, release: Release) -> None:
         (folder / name).symlink_to("kubernetes")
     for name in ("kubectl", "ctr", "etcdctl"):
         (root / "usr/bin" / name).symlink_to(f"/usr/lib/moorage/bin/{name}")
+
+
+def _lay_manifests(root: Path, release: Release) -> None:
+    folder = root / "usr/lib/moorage/manifests"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MANIFESTS:
+        shutil.copy2(release.data(name), folder / name)
 
 
 def _lay_containers(root: Path, release: Release) -> None:
