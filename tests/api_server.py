@@ -79,11 +79,11 @@ class RealApi:
             )
         )
 
-    def access(self, organization="system:masters"):
+    def access(self, organization="system:masters", name="tester"):
         key = keys._new_key()
-        name = [x509.NameAttribute(NameOID.COMMON_NAME, "tester")]
-        name.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        certificate = self.certificate(x509.Name(name), serialization.load_pem_private_key(key.encode(), None))
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        subject.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+        certificate = self.certificate(x509.Name(subject), serialization.load_pem_private_key(key.encode(), None))
         return KubeAccess(self.url, self.server_ca(), certificate, key)
 
     def server_ca(self):

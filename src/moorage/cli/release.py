@@ -19,10 +19,10 @@ def release() -> None:
 
 
 @release.command()
-@click.option("--keep-go-cache", is_flag=True, help="Keep Go's modules and objects (11 GB) for another build.")
+@click.option("--keep-go-cache", is_flag=True, help="Keep Go's modules and objects (13 GB) for another build.")
 @pass_context
 def build(context: Context, keep_go_cache: bool) -> None:
-    """Build the programs from published Go modules (about 15 minutes, once)."""
+    """Build the programs from published Go modules (about 18 minutes, once)."""
     from moorage.image.release import build as build_release
 
     with progress() as report:

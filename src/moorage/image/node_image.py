@@ -48,7 +48,13 @@ PROGRAMS = (
     "bandwidth",
     "firewall",
     "flanneld",
+    "csi-provisioner",
+    "csi-attacher",
+    "csi-resizer",
+    "csi-snapshotter",
+    "snapshot-controller",
 )
+MANIFESTS = ("snapshot-crds.yaml",)
 KUBERNETES = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -156,6 +162,7 @@ def _build(scratch: Path, directory: Path, given: Made, release: Release, report
     debian.extract(given.base, root)
     _lay_rootfs(root)
     _lay_programs(root, release)
+    _lay_manifests(root, release)
     _lay_containers(root, release)
     shutil.copytree(given.store, root / "usr/lib/moorage/store")
     _lay_python(root, given.libraries)
@@ -181,6 +188,13 @@ def _lay_programs(root: Path, release: Release) -> None:
         (folder / name).symlink_to("kubernetes")
     for name in ("kubectl", "ctr", "etcdctl"):
         (root / "usr/bin" / name).symlink_to(f"/usr/lib/moorage/bin/{name}")
+
+
+def _lay_manifests(root: Path, release: Release) -> None:
+    folder = root / "usr/lib/moorage/manifests"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MANIFESTS:
+        shutil.copy2(release.data(name), folder / name)
 
 
 def _lay_containers(root: Path, release: Release) -> None:

@@ -172,7 +172,12 @@ def path_of(wanted: Object) -> str:
     version, meta = wanted["apiVersion"], wanted["metadata"]
     group = f"/apis/{version}" if "/" in version else f"/api/{version}"
     namespace = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
-    return f"{group}{namespace}/{wanted['kind'].lower()}s/{meta['name']}"
+    return f"{group}{namespace}/{_plural(wanted['kind'].lower())}/{meta['name']}"
+
+
+def _plural(kind: str) -> str:
+    """What the address calls objects of the kind: "storageclasses", "nodes"."""
+    return kind + ("es" if kind.endswith("ss") else "s")
 
 
 def _context(ca: str | None, credential: Credential) -> ssl.SSLContext:

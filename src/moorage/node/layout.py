@@ -67,6 +67,11 @@ class Layout:
         return self.root / "usr/lib/moorage/store"
 
     @property
+    def snapshot_definitions(self) -> Path:
+        """The kinds of object that snapshots are, from the image."""
+        return self.root / "usr/lib/moorage/manifests/snapshot-crds.yaml"
+
+    @property
     def state(self) -> Path:
         """What moorage-node remembers across boots."""
         return self.root / "var/lib/moorage"

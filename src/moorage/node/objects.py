@@ -1,4 +1,4 @@
-"""What moorage-node puts into a new cluster, as a pure function: access rules, the join token, DNS."""
+"""What moorage-node puts into a new cluster, as pure functions: access rules, the join token, DNS, volumes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from string import Template
 import yaml
 
 from moorage.node.api import Object
+from moorage.node.layout import Layout
 from moorage.node.userdata import Cluster
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -42,6 +43,28 @@ def dns(cluster: Cluster, forwards: bool) -> list[Object]:
     """CoreDNS. Names outside the cluster are asked of the node's own servers, when it has any."""
     forward = "forward . /etc/resolv.conf" if forwards else "# No DNS server outside to forward to."
     return _manifest("coredns.yaml", {"dns_address": cluster.dns_address, "forward": forward})
+
+
+def volumes() -> list[Object]:
+    """The CSI driver, and who may do what for it."""
+    return _manifest("volumes.yaml", {})
+
+
+def snapshot_definitions(layout: Layout) -> list[Object]:
+    """What makes the API server know snapshots. They are upstream's own, and lie in the image."""
+    return _documents(layout.snapshot_definitions.read_text())
+
+
+def snapshot_class() -> Object:
+    """How snapshots are taken when nothing else is said. The API server takes it once it knows snapshots."""
+    return {
+        "apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotClass",
+        "metadata": {"name": "cinder", "annotations": {"snapshot.storage.kubernetes.io/is-default-class": "true"}},
+        "driver": "cinder.csi.openstack.org",
+        "deletionPolicy": "Delete",
+        "parameters": {"force-create": "true"},
+    }
 
 
 def control_plane_label(node: str) -> Object:
@@ -116,7 +139,10 @@ def _public_kubeconfig(cluster: Cluster, ca: str) -> str:
 
 
 def _manifest(name: str, values: dict[str, str]) -> list[Object]:
-    text = Template((MANIFESTS / name).read_text()).substitute(values)
+    return _documents(Template((MANIFESTS / name).read_text()).substitute(values))
+
+
+def _documents(text: str) -> list[Object]:
     documents: Sequence[Object | None] = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     return [document for document in documents if document]
 

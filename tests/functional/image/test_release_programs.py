@@ -9,7 +9,7 @@ import pytest
 from moorage.config import Paths
 from moorage.image.release import PROGRAMS, build, find_release, verify
 from moorage.image.release.go import find_go
-from moorage.image.release.programs import go_sources
+from moorage.image.release.recipes import go_sources
 
 pytestmark = pytest.mark.functional
 
@@ -84,6 +84,6 @@ def test_our_go_code_is_formatted_as_go_does(go_environment, tmp_path):
 
 def test_the_real_go_builds_a_main_of_ours(tmp_path):
     pause = [one for one in PROGRAMS if one.name == "pause"]
-    built = build(tmp_path, report=print, programs=pause)
+    built = build(tmp_path, report=print, contents=pause)
     assert verify(built) == []
     assert [path.name for path in tmp_path.iterdir()] == ["release"]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from moorage.csi.cinder.waiting import Patience
 from moorage.image import debian, node_image
+from moorage.image.release import CONTENTS
 from moorage.model.errors import NotFound
 from moorage.node import control_plane, steps
 from moorage.node.configuration import Identity, Resources, environment, node_environment
@@ -58,6 +60,39 @@ def test_units_run_programs_that_the_image_holds() -> None:
     held = {*node_image.PROGRAMS, *node_image.KUBERNETES}
     run = {name for text in texts().values() for name in re.findall(r"=/usr/lib/moorage/bin/([\w-]+)", text)}
     assert {"etcd", "kube-apiserver", "kubelet", "flanneld"} <= run <= held
+
+
+SIDECARS = ("csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter")
+
+
+def test_sidecars_speak_with_the_driver_that_is_started() -> None:
+    socket = "/run/csi/csi.sock"
+    for name in SIDECARS:
+        assert f"--csi-address={socket} " in texts()[f"{name}.service"]
+    driver = texts()["moorage-csi-controller.service"]
+    assert f"--socket {socket} " in driver
+    assert "RuntimeDirectory=csi\n" in driver
+
+
+def test_a_sidecar_waits_as_long_as_the_driver_may_take() -> None:
+    for name in SIDECARS:
+        (seconds,) = re.findall(r"--timeout=(\d+)s", texts()[f"{name}.service"])
+        assert int(seconds) > Patience().total
+
+
+def test_sidecars_come_back_and_may_do_little() -> None:
+    for name in (*SIDECARS, "snapshot-controller", "moorage-csi-controller"):
+        text = texts()[f"{name}.service"]
+        assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(text.splitlines())
+        assert {"ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet="} <= set(text.splitlines())
+    for name in (*SIDECARS, "snapshot-controller"):
+        assert "--kubeconfig=/etc/kubernetes/csi.conf " in texts()[f"{name}.service"]
+
+
+def test_the_image_holds_what_the_node_reads() -> None:
+    read = Layout().snapshot_definitions
+    assert (str(read.parent), read.name) == ("/usr/lib/moorage/manifests", node_image.MANIFESTS[0])
+    assert set(node_image.MANIFESTS) == {recipe.name for recipe in CONTENTS if recipe.kind == "data"}
 
 
 def test_units_that_are_started_exist() -> None:

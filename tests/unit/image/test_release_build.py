@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from moorage.image.release import Program, build, verify
+from moorage.image.release import Data, Pinned, Program, build, verify
 from moorage.model.errors import Failed
 
 pytestmark = pytest.mark.unit
 
 STAND_IN = """#!/bin/sh
-# Called as Go is: `env GOVERSION`, or `install -ldflags FLAGS -tags TAGS WHAT`.
+# Called as Go is: `env GOVERSION`, `install -ldflags FLAGS -tags TAGS WHAT`, `mod download MODULE`,
+# `list -m -f {{.Dir}} MODULE`.
 if [ "$1" = env ]; then echo "go${GO_VERSION-1.26.8}"; exit 0; fi
 for what; do :; done
+module="$GOMODCACHE/$(basename "$what")"
+case "$1" in
+    mod) mkdir -p "$module" && echo "one of $what" > "$module/one" && echo "two" > "$module/two"; exit ;;
+    list) echo "$module"; exit ;;
+esac
 case "$what" in
     .) name=$(basename "$PWD") ;;
     *) name=$(basename "${what%@*}") ;;
@@ -31,6 +37,8 @@ echo "$name $what" > "$GOBIN/$name"
 KUBERNETES = Program("kubernetes", "v1", package="k8s.io/kubernetes", folder="kubernetes", links=("kubelet",))
 CTR = Program("ctr", "v2", package="example.org/containerd/cmd/ctr", variables=(("m.v", "v2"),))
 PAUSE = Program("pause", "v1", folder="pause")
+SIDECAR = Pinned("resizer", "v4", package="example.org/resizer/cmd/csi-resizer", folder="pause")
+KINDS = Data("kinds.yaml", "v5", package="example.org/client", folder="pause", files=("one", "two"))
 ALL = (KUBERNETES, CTR, PAUSE)
 
 
@@ -45,18 +53,18 @@ def go(tmp_path):
 
 @pytest.fixture
 def make(tmp_path, go):
-    """`make(programs, **changed environment)`: build into one cache, from one folder of sources."""
+    """`make(contents, **changed environment)`: build into one cache, from one folder of sources."""
     sources = tmp_path / "sources"
     for name in ("kubernetes", "pause"):
         (sources / name).mkdir(parents=True)
         (sources / name / "main.go").write_text(f"package {name}")
 
-    def make(programs=ALL, said=None, keep_go_cache=False, **changed):
+    def make(contents=ALL, said=None, keep_go_cache=False, **changed):
         report = [].append if said is None else said.append
         return build(
             tmp_path / "cache",
             report=report,
-            programs=programs,
+            contents=contents,
             sources=sources,
             environment=go | changed,
             keep_go_cache=keep_go_cache,
@@ -78,6 +86,28 @@ def test_it_builds_each_program_and_says_so(make, go):
     assert release.program("kubelet").readlink().name == "kubernetes"
     assert [entry.name for entry in release.manifest.programs] == ["kubernetes", "kubelet", "ctr", "pause"]
     assert "ctr cgo=0 -s -w -X m.v=v2" in Path(go["GO_LOG"]).read_text()
+
+
+def test_a_program_of_upstream_is_built_in_the_folder_that_pins_it(make):
+    release = make([SIDECAR])
+    assert release.program("resizer").read_text() == "csi-resizer example.org/resizer/cmd/csi-resizer\n"
+    assert release.manifest.programs[0].source == "example.org/resizer/cmd/csi-resizer@v4 kubernetes/pause"
+
+
+def test_data_is_taken_out_of_its_module(make):
+    release = make([PAUSE, KINDS])
+    assert release.data("kinds.yaml").read_text() == "one of example.org/client\ntwo\n"
+    assert release.data("kinds.yaml").parent.name == "share"
+    assert verify(release) == []
+
+
+def test_data_is_taken_over_by_another_release(make):
+    first = make([PAUSE, KINDS])
+    said = []
+    second = make([CTR, KINDS], said=said)
+    assert said == ["building 1/1 ctr v2"]
+    assert second.data("kinds.yaml").samefile(first.data("kinds.yaml"))
+    assert verify(second) == []
 
 
 def test_only_the_release_is_left(make, tmp_path):
@@ -209,6 +239,6 @@ def test_a_missing_c_library_is_told_before_anything_is_built(make, go, tmp_path
 
 def test_a_full_disk_is_told_before_anything_is_built(make, go, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**11, 10**11, 5 * 10**9))
-    with pytest.raises(Failed, match=r"has 5\.0 GB left; a build takes 13 GB"):
+    with pytest.raises(Failed, match=r"has 5\.0 GB left; a build takes 15 GB"):
         make()
     assert asked(go) == []

@@ -8,7 +8,8 @@ from moorage.cli.context import Context
 from moorage.cli.main import cli
 from moorage.config import Paths
 from moorage.image.release import Entry, Manifest
-from moorage.image.release.programs import PROGRAMS, go_sources, release_hash
+from moorage.image.release.programs import CONTENTS
+from moorage.image.release.recipes import go_sources, release_hash
 from moorage.model.errors import BadInput, Failed, NotFound
 
 pytestmark = pytest.mark.unit
@@ -27,7 +28,7 @@ def context(tmp_path):
 
 @pytest.fixture
 def directory(tmp_path):
-    name = release_hash(PROGRAMS, go_sources())
+    name = release_hash(CONTENTS, go_sources())
     folder = tmp_path / "release" / name
     (folder / "bin").mkdir(parents=True)
     for program in ("kubernetes", "etcd"):

@@ -9,8 +9,8 @@ from moorage.model.errors import Failed, NotFound
 pytestmark = pytest.mark.unit
 
 
-def entry(name, content=b"program", link=None):
-    return Entry(name, "v1", f"example.org/{name}@v1", hashlib.sha256(content).hexdigest(), len(content), link=link)
+def entry(name, content=b"program", **more):
+    return Entry(name, "v1", f"example.org/{name}@v1", hashlib.sha256(content).hexdigest(), len(content), **more)
 
 
 @pytest.fixture
@@ -21,7 +21,10 @@ def release(tmp_path):
         (folder / "bin" / name).write_bytes(b"program")
         (folder / "bin" / name).chmod(0o755)
     (folder / "bin" / "kubelet").symlink_to("kubernetes")
+    (folder / "share").mkdir()
+    (folder / "share" / "kinds.yaml").write_bytes(b"data")
     programs = (entry("kubernetes"), entry("kubelet", link="kubernetes"), entry("etcd"))
+    programs += (entry("kinds.yaml", b"data", kind="data"),)
     (folder / "manifest.json").write_text(Manifest(folder.name, "v1.37.2", programs).text())
     return Release(folder)
 
@@ -30,15 +33,23 @@ def test_a_release_tells_its_versions_and_programs(release):
     assert release.hash == release.manifest.release == "0123456789abcdef"
     assert release.kubernetes_version == "v1.37.2"
     assert release.program("kubelet").resolve() == release.program("kubernetes")
-    assert [one.name for one in release.manifest.files] == ["kubernetes", "etcd"]
-    with pytest.raises(NotFound, match="kubecolor"):
-        release.program("kubecolor")
+    assert [one.name for one in release.manifest.files] == ["kubernetes", "etcd", "kinds.yaml"]
+    assert release.data("kinds.yaml").read_bytes() == b"data"
+    for absent in (lambda: release.program("kubecolor"), lambda: release.program("kinds.yaml")):
+        with pytest.raises(NotFound, match=r"no program (kubecolor|kinds\.yaml)"):
+            absent()
 
 
 def test_a_manifest_reads_back_as_it_was_written(release):
     manifest = release.manifest
     assert Manifest.parse(manifest.text(), "here") == manifest
     assert "link" not in json.loads(manifest.text())["programs"][0]
+
+
+def test_a_manifest_from_before_there_was_data_is_of_programs(release):
+    fields = json.loads(release.manifest.text())
+    fields["programs"] = [{key: one[key] for key in one if key != "kind"} for one in fields["programs"][:3]]
+    assert Manifest.parse(json.dumps(fields), "here").programs == release.manifest.programs[:3]
 
 
 def test_a_sound_release_has_no_findings(release):
@@ -51,8 +62,12 @@ def test_verify_finds_changed_missing_and_unexpected_files(release):
     (bin / "kubelet").unlink()
     (bin / "miner").write_text("")
     (release.directory / "notes").mkdir()
+    (release.directory / "share" / "kinds.yaml").write_bytes(b"dates")
+    (release.directory / "share" / "etcd").write_bytes(b"program")
     assert verify(release) == [
         Finding("etcd", "changed"),
+        Finding("etcd", "unexpected"),
+        Finding("kinds.yaml", "changed"),
         Finding("kubelet", "missing"),
         Finding("miner", "unexpected"),
         Finding("notes", "unexpected"),
@@ -70,6 +85,11 @@ def test_verify_sees_every_way_to_change_a_file(release, way):
         path.unlink()
         path.symlink_to("kubernetes") if way == "a link instead" else path.mkdir()
     assert verify(release) == [Finding("etcd", "changed")]
+
+
+def test_data_is_not_to_be_run(release):
+    release.data("kinds.yaml").chmod(0o755)
+    assert verify(release) == [Finding("kinds.yaml", "changed")]
 
 
 def test_verify_sees_a_link_that_leads_elsewhere(release):
@@ -100,6 +120,8 @@ GOOD = entry("etcd").fields()
         ([GOOD | {"size": -1}], "size"),
         ([GOOD | {"size": "12"}], "size"),
         ([GOOD | {"colour": "red"}], "colour"),
+        ([GOOD | {"kind": "../.."}], "no kind of file"),
+        ([GOOD | {"kind": ["program"]}], "not a release's manifest"),
         ([{"name": "etcd"}], "missing"),
         ([GOOD, GOOD], "twice"),
         ([GOOD, GOOD | {"name": "etcdctl", "link": "elsewhere"}], "elsewhere"),

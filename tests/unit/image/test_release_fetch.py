@@ -15,6 +15,7 @@ pytestmark = pytest.mark.unit
 HASH = "0123456789abcdef"
 KUBERNETES = bytes(range(256)) * 4096 * 3  # more than one chunk
 CONTENT = {"kubernetes": KUBERNETES, "etcd": b"etcd's program", "pause": b"x"}
+DATA = b"kind: Kinds"
 
 
 def manifest(release=HASH):
@@ -23,7 +24,9 @@ def manifest(release=HASH):
         for name, content in CONTENT.items()
     ]
     link = Entry("kubelet", "v1", "example.org/kubernetes@v1", entries[0].sha256, entries[0].size, link="kubernetes")
-    return Manifest(release, "v1.37.2", (*entries, link))
+    digest = hashlib.sha256(DATA).hexdigest()
+    data = Entry("kinds.yaml", "v1", "example.org/kinds@v1", digest, len(DATA), kind="data")
+    return Manifest(release, "v1.37.2", (*entries, link, data))
 
 
 class Mirror(ThreadingHTTPServer):
@@ -34,6 +37,7 @@ class Mirror(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         self.files = {f"/r/bin/{name}": content for name, content in CONTENT.items()}
+        self.files["/r/share/kinds.yaml"] = DATA
         self.files["/r/manifest.json"] = manifest().text().encode()
         self.cut = {}
         self.knows_ranges = True
@@ -86,8 +90,9 @@ def test_a_release_is_taken_whole(tmp_path, mirror):
     release = take(tmp_path, mirror, said)
     assert verify(release) == []
     assert release.program("kubelet").read_bytes() == KUBERNETES
+    assert release.data("kinds.yaml").read_bytes() == DATA
     assert names(tmp_path) == {HASH, "lock"}
-    assert said[0] == "fetching 1/3 kubernetes v1 (3 MB)"
+    assert said[0] == "fetching 1/4 kubernetes v1 (3 MB)"
 
 
 def test_nothing_is_asked_for_a_release_that_is_there(tmp_path, mirror):
@@ -111,7 +116,8 @@ def test_a_download_that_broke_off_goes_on(tmp_path, mirror, knows_ranges):
     mirror.asked.clear()
     assert verify(take(tmp_path, mirror)) == []
     start = 5 if knows_ranges else 0
-    assert mirror.asked == [("/r/manifest.json", 0), ("/r/bin/etcd", start), ("/r/bin/pause", 0)]
+    rest = [("/r/bin/pause", 0), ("/r/share/kinds.yaml", 0)]
+    assert mirror.asked == [("/r/manifest.json", 0), ("/r/bin/etcd", start), *rest]
     assert names(tmp_path) == {HASH, "lock"}
 
 

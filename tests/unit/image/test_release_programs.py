@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.image.release.programs import GO_NEEDED, PROGRAMS, Program, go_sources, release_hash
+from moorage.image.release.programs import CONTENTS, GO_NEEDED, PROGRAMS
+from moorage.image.release.recipes import Data, Pinned, Program, go_sources, release_hash
 
 pytestmark = pytest.mark.unit
 
-OURS = [program for program in PROGRAMS if program.folder]
+PINNED = [recipe for recipe in CONTENTS if recipe.folder]
+SIDECARS = [program for program in PROGRAMS if isinstance(program, Pinned)]
 
 
 def numbers(version):
@@ -24,25 +26,47 @@ def test_a_node_finds_what_it_needs():
     assert names >= {"kube-apiserver", "kubelet", "kube-proxy", "kubectl", "etcd", "etcdctl", "containerd", "runc"}
     assert names >= {"containerd-shim-runc-v2", "ctr", "bridge", "host-local", "loopback", "portmap"}
     assert names >= {"coredns", "flanneld", "registry", "pause"}
+    assert names >= {"csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter", "snapshot-controller"}
 
 
-@pytest.mark.parametrize("program", OURS, ids=lambda program: program.name)
-def test_our_mains_pin_the_version_that_the_table_says(program):
-    text = (go_sources() / program.folder / "go.mod").read_text()
-    if program.package:
-        assert re.search(rf"{re.escape(program.package)} {re.escape(program.version)}\n", text)
+@pytest.mark.parametrize("recipe", PINNED, ids=lambda recipe: recipe.name)
+def test_our_modules_pin_the_version_that_the_table_says(recipe):
+    text = (go_sources() / recipe.folder / "go.mod").read_text()
+    if recipe.package:
+        module = recipe.package.split("/cmd/")[0]
+        assert re.search(rf"[\t ]{re.escape(module)} {re.escape(recipe.version)}\n", text)
 
 
-@pytest.mark.parametrize("program", OURS, ids=lambda program: program.name)
-def test_our_mains_build_with_the_go_that_is_asked_for(program):
-    wanted = re.search(r"^go (\S+)$", (go_sources() / program.folder / "go.mod").read_text(), re.MULTILINE)[1]
+@pytest.mark.parametrize("recipe", PINNED, ids=lambda recipe: recipe.name)
+def test_our_modules_build_with_the_go_that_is_asked_for(recipe):
+    wanted = re.search(r"^go (\S+)$", (go_sources() / recipe.folder / "go.mod").read_text(), re.MULTILINE)[1]
     assert numbers(wanted) <= numbers(GO_NEEDED)
+
+
+def test_the_sidecars_module_names_what_is_built_in_it():
+    text = (go_sources() / "csi" / "tools.go").read_text()
+    assert set(re.findall(r'_ "(\S+/cmd/\S+)"', text)) == {program.package for program in SIDECARS}
+    assert all(dict(program.variables) == {"main.version": program.version} for program in SIDECARS)
 
 
 def test_a_source_says_module_and_folder():
     assert Program("a", "v1", package="example.org/a").source == "example.org/a@v1"
     assert Program("a", "v1", package="example.org/a", folder="a").source == "example.org/a@v1 kubernetes/a"
     assert Program("a", "v1", folder="a").source == "kubernetes/a"
+
+
+def test_what_go_installs_and_how_it_calls_that():
+    alone = Program("a", "v1", package="example.org/cmd/a")
+    assert (alone.installs, alone.installed) == ("example.org/cmd/a@v1", "a")
+    ours = Program("a", "v1", package="example.org/a", folder="b")
+    assert (ours.installs, ours.installed) == (".", "b")
+    pinned = Pinned("a", "v1", package="example.org/cmd/c", folder="b")
+    assert (pinned.installs, pinned.installed) == ("example.org/cmd/c", "c")
+
+
+def test_a_recipe_is_named_as_ever():
+    """Releases keep what another one made from the same recipe: another way to name it would make all anew."""
+    assert Program("a", "v1", package="example.org/a").input_hash(go_sources()) == "bb6724487d879bba"
 
 
 def test_linker_flags():
@@ -77,4 +101,5 @@ def test_a_release_is_named_by_its_recipe_but_not_by_the_order_of_programs(sourc
     assert release_hash([b, a], sources) == before
     assert release_hash([a, replace(b, version="v2")], sources) != before
     assert release_hash([a, replace(b, tags="x")], sources) != before
+    assert release_hash([a, b, Data("c.yaml", "v1", files=("c",))], sources) != before
     assert release_hash([a], sources) != before

@@ -1,4 +1,4 @@
-"""Build the release directory, one program after another; what is built is kept when the rest fails."""
+"""Build the release directory, one file after another; what is built is kept when the rest fails."""
 
 from __future__ import annotations
 
@@ -9,66 +9,67 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moorage.image.release.directory import Entry, Manifest, Release, is_as_said, sha256
+from moorage.image.release.directory import Entry, Manifest, Release, complete, is_as_said, sha256
 from moorage.image.release.go import Go, check_c, find_go
 from moorage.image.release.lock import alone
-from moorage.image.release.programs import KUBERNETES, PROGRAMS, Program, go_sources, release_hash
+from moorage.image.release.programs import CONTENTS, KUBERNETES
+from moorage.image.release.recipes import Program, Recipe, go_sources, release_hash
 from moorage.model.errors import Failed
 
-DISK_NEEDED = 13 * 10**9
-"""Bytes that a build from nothing takes at its peak: Go's modules 4.3, its objects 6.7, the programs 0.5."""
+DISK_NEEDED = 15 * 10**9
+"""Bytes that a build from nothing takes at its peak: Go's modules 4.8, its objects 8.5, the programs 0.7."""
 
 
 def build(
     cache: Path,
     *,
     report: Callable[[str], None],
-    programs: Sequence[Program] = PROGRAMS,
+    contents: Sequence[Recipe] = CONTENTS,
     sources: Path | None = None,
     environment: Mapping[str, str] = os.environ,
     keep_go_cache: bool = False,
 ) -> Release:
     """Return the release, building what is not there yet.
 
-    `report` hears one line when each program's build begins. Programs built by an interrupted build, and
+    `report` hears one line when each file's build begins. Files built by an interrupted build, and
     those of other releases whose inputs are the same, are taken over. Go's caches are dropped at the end unless
     `keep_go_cache`. Raises Failed: no Go or an old one, a missing C library, too little disk, a failed build.
     """
     sources = sources or go_sources()
     shelf = cache / "release"
-    wanted = Release(shelf / release_hash(programs, sources))
+    wanted = Release(shelf / release_hash(contents, sources))
     if (wanted.directory / "manifest.json").is_file():
         return wanted
     with alone(shelf, report):
         if not (wanted.directory / "manifest.json").is_file():
             bench = _Bench(shelf, cache / "go", sources, environment)
-            entries = _collect(bench, programs, report)
+            entries = _collect(bench, contents, report)
             bench.finish(Manifest(wanted.hash, KUBERNETES, entries), wanted.directory)
         if not keep_go_cache:
             shutil.rmtree(cache / "go", ignore_errors=True)
     return wanted
 
 
-def _collect(bench: _Bench, programs: Sequence[Program], report: Callable[[str], None]) -> tuple[Entry, ...]:
-    """Have every program in the bench's bin/: taken over where its inputs are unchanged, built where not."""
-    entries = {program.name: bench.taken_over(program) for program in programs}
-    missing = [program for program in programs if entries[program.name] is None]
+def _collect(bench: _Bench, contents: Sequence[Recipe], report: Callable[[str], None]) -> tuple[Entry, ...]:
+    """Have every file on the bench: taken over where its inputs are unchanged, built where not."""
+    entries = {recipe.name: bench.taken_over(recipe) for recipe in contents}
+    missing = [recipe for recipe in contents if entries[recipe.name] is None]
     if missing:
         go = bench.ready(missing)
-        for number, program in enumerate(missing, 1):
-            report(f"building {number}/{len(missing)} {program.name} {program.version}")
-            entries[program.name] = bench.make(program, go)
-    return tuple(named for program in programs for named in _with_links(program, entries[program.name]))
+        for number, recipe in enumerate(missing, 1):
+            report(f"building {number}/{len(missing)} {recipe.name} {recipe.version}")
+            entries[recipe.name] = bench.make(recipe, go)
+    return tuple(named for recipe in contents for named in _with_links(recipe, entries[recipe.name]))
 
 
-def _with_links(program: Program, entry: Entry | None) -> list[Entry]:
+def _with_links(recipe: Recipe, entry: Entry | None) -> list[Entry]:
     assert entry is not None
-    return [entry, *(replace(entry, name=link, link=program.name) for link in program.links)]
+    return [entry, *(replace(entry, name=link, link=recipe.name) for link in recipe.links)]
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """The folder in which a release is put together: bin/, and a note in finished/ for each program in it."""
+    """The folder in which a release is put together, with a note in finished/ for each file in it."""
 
     shelf: Path
     go_folder: Path
@@ -83,54 +84,55 @@ class _Bench:
     def notes(self) -> Path:
         return self.folder / "finished"
 
-    def ready(self, programs: Sequence[Program]) -> Go:
+    def ready(self, missing: Sequence[Recipe]) -> Go:
         """Check everything that would fail later; return the Go to build with."""
         go = find_go(self.go_folder, self.environment)
-        if any(program.static_c for program in programs):
+        if any(isinstance(recipe, Program) and recipe.static_c for recipe in missing):
             check_c(self.environment)
         free = shutil.disk_usage(self.shelf).free
-        if not self.go_folder.exists() and free < DISK_NEEDED and len(programs) > 1:
+        if not self.go_folder.exists() and free < DISK_NEEDED and len(missing) > 1:
             raise Failed(
                 f"{self.shelf} has {free / 1e9:.1f} GB left; a build takes {DISK_NEEDED / 1e9:.0f} GB",
                 "free some disk, or point MOORAGE_CACHE at a larger one",
             )
         return go
 
-    def make(self, program: Program, go: Go) -> Entry:
-        """Build the program into bin/ and write down that it is finished."""
-        (self.folder / "bin").mkdir(parents=True, exist_ok=True)
-        made = self.folder / "bin" / program.name
-        go.build(program, self.sources, made)
-        made.chmod(0o755)
+    def make(self, recipe: Recipe, go: Go) -> Entry:
+        """Make the file, put it in its place and write down that it is finished."""
+        made = go.make(recipe, self.sources)
         entry = Entry(
-            program.name,
-            program.version,
-            program.source,
+            recipe.name,
+            recipe.version,
+            recipe.source,
             sha256(made),
             made.stat().st_size,
-            input=program.input_hash(self.sources),
+            input=recipe.input_hash(self.sources),
+            kind=recipe.kind,
         )
+        made.chmod(entry.mode)
+        (self.folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        made.replace(self.folder / entry.path)
         self._note(entry)
         return entry
 
-    def taken_over(self, program: Program) -> Entry | None:
-        """Find the program already built from the same inputs, here or in another release, and unharmed."""
-        wanted = program.input_hash(self.sources)
+    def taken_over(self, recipe: Recipe) -> Entry | None:
+        """Find the file already made from the same inputs, here or in another release, and unharmed."""
+        wanted = recipe.input_hash(self.sources)
         for entry, path in self._finished():
-            if entry.input == wanted and entry.name == program.name and is_as_said(path, entry):
-                self._adopt(path)
+            if entry.input == wanted and entry.name == recipe.name and is_as_said(path, entry):
+                self._adopt(path, self.folder / entry.path)
                 return entry
         return None
 
     def _finished(self) -> Iterator[tuple[Entry, Path]]:
         for note in sorted(self.notes.glob("*.json")):
-            yield Entry.parse(json.loads(note.read_text())), self.folder / "bin" / note.stem
+            entry = Entry.parse(json.loads(note.read_text()))
+            yield entry, self.folder / entry.path
         for path in sorted(self.shelf.glob("*/manifest.json")):
             for entry in Manifest.parse(path.read_text(), str(path)).files:
-                yield entry, path.parent / "bin" / entry.name
+                yield entry, path.parent / entry.path
 
-    def _adopt(self, path: Path) -> None:
-        here = self.folder / "bin" / path.name
+    def _adopt(self, path: Path, here: Path) -> None:
         if path != here:
             here.parent.mkdir(parents=True, exist_ok=True)
             here.unlink(missing_ok=True)
@@ -145,15 +147,8 @@ class _Bench:
 
     def finish(self, manifest: Manifest, directory: Path) -> None:
         """Make the release directory appear at once, whole."""
-        files = {entry.name for entry in manifest.files}
-        for path in (self.folder / "bin").iterdir():
-            if path.is_symlink() or path.name not in files:
-                path.unlink()
-        for entry in manifest.programs:
-            if entry.link:
-                (self.folder / "bin" / entry.name).symlink_to(entry.link)
-        (self.folder / "manifest.json").write_text(manifest.text())
-        for path in (*(self.folder / "bin" / name for name in files), self.folder / "manifest.json"):
+        complete(manifest, self.folder)
+        for path in (*(self.folder / entry.path for entry in manifest.files), self.folder / "manifest.json"):
             _to_disk(path)
         shutil.rmtree(self.notes, ignore_errors=True)
         self.folder.replace(directory)

@@ -1,4 +1,4 @@
-"""A finished release: its manifest, its programs, and whether they are still what the manifest says."""
+"""A finished release: its manifest, its files, and whether they are still what the manifest says."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from moorage.image.release.programs import PROGRAMS, go_sources, release_hash
+from moorage.image.release.programs import CONTENTS
+from moorage.image.release.recipes import Kind, go_sources, release_hash
 from moorage.model.errors import Failed, NotFound
 
 PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+FOLDERS: dict[Kind, str] = {"program": "bin", "data": "share"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One program: `size` in bytes; `link` names the program of which this is only another name."""
+    """One file: `size` in bytes; `link` names the file of which this is only another name."""
 
     name: str
     version: str
@@ -28,6 +30,7 @@ class Entry:
     size: int
     input: str = ""
     link: str | None = None
+    kind: Kind = "program"
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Entry:
@@ -35,15 +38,26 @@ class Entry:
         entry = cls(**fields)
         for name in (entry.name, entry.name if entry.link is None else entry.link):
             if not PLAIN_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not the plain name of a program")
+                raise ValueError(f"{name!r} is not the plain name of a file")
         if not SHA256.fullmatch(entry.sha256):
             raise ValueError(f"{entry.name}: {entry.sha256!r} is not a SHA-256")
         if isinstance(entry.size, bool) or not isinstance(entry.size, int) or entry.size < 0:
             raise ValueError(f"{entry.name}: {entry.size!r} is not a size")
+        if entry.kind not in FOLDERS:
+            raise ValueError(f"{entry.name}: {entry.kind!r} is no kind of file")
         return entry
 
     def fields(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the release's directory."""
+        return f"{FOLDERS[self.kind]}/{self.name}"
+
+    @property
+    def mode(self) -> int:
+        return 0o755 if self.kind == "program" else 0o644
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,7 @@ class Manifest:
 
     @property
     def files(self) -> Iterator[Entry]:
-        """The programs that are files, not only further names of one."""
+        """Those that are files, not only further names of one."""
         return (entry for entry in self.programs if entry.link is None)
 
 
@@ -80,7 +94,7 @@ def _check_names(manifest: Manifest) -> None:
     names = [entry.name for entry in manifest.programs]
     files = {entry.name for entry in manifest.files}
     if len(set(names)) != len(names):
-        raise ValueError("a program is named twice")
+        raise ValueError("a file is named twice")
     if stray := {entry.link for entry in manifest.programs if entry.link} - files:
         raise ValueError(f"a link leads to {', '.join(map(str, stray))}, which is not there")
 
@@ -107,15 +121,22 @@ class Release:
 
     def program(self, name: str) -> Path:
         """Where the program lies (a symbolic link for a further name of one); raises NotFound."""
-        path = self.directory / "bin" / name
+        return self._file("program", name)
+
+    def data(self, name: str) -> Path:
+        """Where the file lies that is no program; raises NotFound."""
+        return self._file("data", name)
+
+    def _file(self, kind: Kind, name: str) -> Path:
+        path = self.directory / FOLDERS[kind] / name
         if not path.exists():
-            raise NotFound(f"the release {self.directory} has no program {name}", "moorage release verify")
+            raise NotFound(f"the release {self.directory} has no {kind} {name}", "moorage release verify")
         return path
 
 
 def find_release(cache: Path) -> Release:
     """Return the release that this version of Moorage uses; raises NotFound when it is not built yet."""
-    wanted = cache / "release" / release_hash(PROGRAMS, go_sources())
+    wanted = cache / "release" / release_hash(CONTENTS, go_sources())
     if not (wanted / "manifest.json").is_file():
         raise NotFound(f"the release {wanted.name} is not in {wanted.parent}", "moorage release build")
     return Release(wanted)
@@ -131,16 +152,32 @@ class Finding:
 
 def verify(release: Release) -> list[Finding]:
     """Compare every file with the manifest, by size and SHA-256; an empty list is a sound release."""
-    known = {entry.name: entry for entry in release.manifest.programs}
-    there = {path.name for path in (release.directory / "bin").glob("*")}
-    around = {path.name for path in release.directory.iterdir()} - {"bin", "manifest.json"}
-    findings = [Finding(name, "unexpected") for name in (there - known.keys()) | around]
-    for name, entry in known.items():
-        if name not in there:
-            findings.append(Finding(name, "missing"))
-        elif not is_as_said(release.directory / "bin" / name, entry):
-            findings.append(Finding(name, "changed"))
-    return sorted(findings, key=lambda finding: finding.name)
+    known = {release.directory / entry.path: entry for entry in release.manifest.programs}
+    there = {*_files(release.directory), *release.directory.iterdir()}
+    ours = {release.directory / name for name in (*FOLDERS.values(), "manifest.json")}
+    findings = [Finding(path.name, "unexpected") for path in there - ours - known.keys()]
+    for path, entry in known.items():
+        if path not in there:
+            findings.append(Finding(entry.name, "missing"))
+        elif not is_as_said(path, entry):
+            findings.append(Finding(entry.name, "changed"))
+    return sorted(findings, key=lambda finding: (finding.name, finding.problem))
+
+
+def complete(manifest: Manifest, directory: Path) -> None:
+    """Make a directory with all the files a release: take away what else is there, add links and manifest."""
+    files = {directory / entry.path for entry in manifest.files}
+    for path in _files(directory):
+        if path.is_symlink() or path not in files:
+            path.unlink()
+    for entry in manifest.programs:
+        if entry.link:
+            (directory / entry.path).symlink_to(entry.link)
+    (directory / "manifest.json").write_text(manifest.text())
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for folder in FOLDERS.values() for path in (directory / folder).glob("*")]
 
 
 def is_as_said(path: Path, entry: Entry) -> bool:
@@ -149,7 +186,7 @@ def is_as_said(path: Path, entry: Entry) -> bool:
         return path.is_symlink() and str(path.readlink()) == entry.link
     if path.is_symlink() or not path.is_file() or path.stat().st_size != entry.size:
         return False
-    return bool(path.stat().st_mode & 0o111) and sha256(path) == entry.sha256
+    return path.stat().st_mode & 0o111 == entry.mode & 0o111 and sha256(path) == entry.sha256
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Go as we use it: which one, whether it will do, and one program built by it."""
+"""Go as we use it: which one, whether it will do, and one file of a release made by it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from moorage.image.release.programs import GO_NEEDED, Program
+from moorage.image.release.programs import GO_NEEDED
+from moorage.image.release.recipes import Data, Program, Recipe
 from moorage.model.errors import Failed
 
 C_PROBE = "#include <stdio.h>\n#include <seccomp.h>\n"
@@ -24,30 +25,39 @@ class Go:
     folder: Path
     environment: Mapping[str, str]
 
-    def build(self, program: Program, sources: Path, into: Path) -> None:
-        """Build `program` as the file `into`; `sources` is the folder kubernetes/. Raises Failed in Go's words."""
+    def make(self, recipe: Recipe, sources: Path) -> Path:
+        """Make a file below our own `folder`; `sources` is the folder kubernetes/. Raises Failed in Go's words."""
         for folder in (self.folder / "out", self.folder / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         # A folder for this run alone: a Go whose starter was killed may still be at work.
         target = Path(tempfile.mkdtemp(dir=self.folder / "out"))
-        words = [self.program, "install", "-ldflags", program.ldflags, "-tags", program.tags]
-        if program.folder:
-            self._run([*words, "."], sources / program.folder, target, program)
-        else:
-            self._run([*words, f"{program.package}@{program.version}"], target, target, program)
-        _installed(program, target).replace(into)
+        where = sources / recipe.folder if recipe.folder else target
+        if isinstance(recipe, Program):
+            return self._build(recipe, where, target)
+        return self._take(recipe, where, target)
 
-    def _run(self, words: list[str], where: Path, target: Path, program: Program) -> None:
-        settings = self._settings(program, target)
+    def _build(self, program: Program, where: Path, target: Path) -> Path:
+        words = ["install", "-ldflags", program.ldflags, "-tags", program.tags, program.installs]
+        self._run(words, program, where, {"GOBIN": str(target), "CGO_ENABLED": "1" if program.static_c else "0"})
+        return target / program.installed
+
+    def _take(self, data: Data, where: Path, target: Path) -> Path:
+        self._run(["mod", "download", data.package], data, where, {})
+        module = Path(self._run(["list", "-m", "-f", "{{.Dir}}", data.package], data, where, {}).strip())
+        made = target / data.name
+        made.write_bytes(b"".join((module / file).read_bytes() for file in data.files))
+        return made
+
+    def _run(self, words: list[str], recipe: Recipe, where: Path, more: dict[str, str]) -> str:
+        words, settings = [self.program, *words], self._settings() | more
         done = subprocess.run(words, cwd=where, env=settings, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = "\n".join(line for line in done.stderr.splitlines()[-15:] if line.strip())
-            raise Failed(f"Go could not build {program.name} {program.version}:\n{last}", _advice(done.stderr))
+            raise Failed(f"Go could not build {recipe.name} {recipe.version}:\n{last}", _advice(done.stderr))
+        return done.stdout
 
-    def _settings(self, program: Program, target: Path) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         return dict(self.environment) | {
-            "CGO_ENABLED": "1" if program.static_c else "0",
-            "GOBIN": str(target),
             "GOCACHE": str(self.folder / "build"),
             "GOFLAGS": "-trimpath -buildvcs=false -modcacherw",
             "GOMODCACHE": str(self.folder / "mod"),
@@ -55,11 +65,6 @@ class Go:
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
         }
-
-
-def _installed(program: Program, target: Path) -> Path:
-    """Where `go install` left the program: it names the file by the last part of the package's path."""
-    return target / (program.folder or program.package.rsplit("/", 1)[-1])
 
 
 def _advice(output: str) -> str:

@@ -1,4 +1,4 @@
-"""Take a release from a mirror: an HTTP server with `manifest.json` and `bin/<name>` below one address."""
+"""Take a release from a mirror: an HTTP server with a release directory's files below one address."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from moorage.image.release.directory import Entry, Manifest, Release, is_as_said
+from moorage.image.release.directory import Entry, Manifest, Release, complete, is_as_said
 from moorage.image.release.lock import alone
-from moorage.image.release.programs import PROGRAMS, go_sources, release_hash
+from moorage.image.release.programs import CONTENTS
+from moorage.image.release.recipes import go_sources, release_hash
 from moorage.model.errors import BadInput, Failed
 
 TIMEOUT = 60
@@ -32,7 +33,7 @@ def fetch(cache: Path, mirror: str, *, report: Callable[[str], None], wanted: st
     """
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise BadInput(f"--mirror {mirror!r} is not the address of an HTTP server", "http://HOST[:PORT]/PATH")
-    wanted = wanted or release_hash(PROGRAMS, go_sources())
+    wanted = wanted or release_hash(CONTENTS, go_sources())
     shelf, directory = cache / "release", cache / "release" / wanted
     with alone(shelf, report):
         if not (directory / "manifest.json").is_file():
@@ -43,28 +44,16 @@ def fetch(cache: Path, mirror: str, *, report: Callable[[str], None], wanted: st
 
 def _download(mirror: str, wanted: str, folder: Path, report: Callable[[str], None]) -> None:
     manifest = _manifest(mirror, wanted)
-    (folder / "bin").mkdir(parents=True, exist_ok=True)
     files = list(manifest.files)
     for number, entry in enumerate(files, 1):
         report(f"fetching {number}/{len(files)} {entry.name} {entry.version} ({entry.size / 1e6:.0f} MB)")
         try:
-            _file(f"{mirror}/bin/{entry.name}", entry, folder / "bin")
+            _file(f"{mirror}/{entry.path}", entry, folder / entry.path)
         except _Wrong as wrong:
             shutil.rmtree(folder)
-            message = f"{mirror}/bin/{entry.name} {wrong}: nothing of this release was kept"
+            message = f"{mirror}/{entry.path} {wrong}: nothing of this release was kept"
             raise Failed(message, "another mirror, or moorage release build") from wrong
-    _complete(manifest, folder)
-
-
-def _complete(manifest: Manifest, folder: Path) -> None:
-    names = {entry.name for entry in manifest.programs}
-    for path in (folder / "bin").iterdir():
-        if path.is_symlink() or path.name not in names:
-            path.unlink()
-    for entry in manifest.programs:
-        if entry.link:
-            (folder / "bin" / entry.name).symlink_to(entry.link)
-    (folder / "manifest.json").write_text(manifest.text())
+    complete(manifest, folder)
 
 
 def _manifest(mirror: str, wanted: str) -> Manifest:
@@ -81,12 +70,13 @@ class _Wrong(Exception):
     """The mirror's file is not the one of its manifest."""
 
 
-def _file(address: str, entry: Entry, folder: Path) -> None:
-    path, part = folder / entry.name, folder / f"{entry.name}.part"
+def _file(address: str, entry: Entry, path: Path) -> None:
     if is_as_said(path, entry):
         return
+    part = path.with_name(f"{entry.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
     _fill(address, entry, part)
-    part.chmod(0o755)
+    part.chmod(entry.mode)
     if not is_as_said(part, entry):
         raise _Wrong("does not have the SHA-256 of its manifest")
     part.replace(path)

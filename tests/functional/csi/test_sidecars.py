@@ -1,0 +1,204 @@
+"""The sidecars of the release, as their units start them, on a real API server: they work with the driver and with no
+more rights than a cluster gives them. What is behind the driver is in memory."""
+
+import os
+import re
+import shutil
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from api_server import RealApi, free_port, running
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.config import Paths
+from moorage.csi.cinder.backend import NAME, TOPOLOGY
+from moorage.csi.cinder.look import Settings
+from moorage.csi.main import start
+from moorage.image import node_image
+from moorage.image.release import find_release
+from moorage.node import api as node_api
+from moorage.node import objects
+from moorage.node.api import Api, Credential, Refused
+from moorage.node.kubeconfig import kubeconfig
+from moorage.node.layout import Layout
+
+pytestmark = pytest.mark.functional
+
+UNITS = node_image.ROOTFS / "usr/lib/systemd/system"
+SIDECARS = ("csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter", "snapshot-controller")
+STORAGE, SNAPSHOT = "storage.k8s.io/v1", "snapshot.storage.k8s.io/v1"
+CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
+SNAPSHOTS = f"/apis/{SNAPSHOT}/namespaces/default/volumesnapshots"
+ATTACHMENT = f"/apis/{STORAGE}/volumeattachments/one"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sidecars")
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    return MemoryVolumes(servers={"server-1"})
+
+
+@pytest.fixture(scope="module")
+def api(folder, volumes):
+    """An API server that knows volumes and snapshots, with everything around it running."""
+    release = find_release(Paths.from_environment(os.environ).cache)
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        server = RealApi(folder, stack)
+        server.until_ready()
+        patch.setattr(node_api, "PORT", server.ports[2])
+        admin = configure(folder, server, "admin", "system:masters", "admin")
+        configure(folder, server, "csi", "moorage", "moorage:csi")
+        api = Api("127.0.0.1", server.server_ca(), admin)
+        until(lambda: api.get_text("/healthz"))  # it has its own roles
+        ensure(api, objects.volumes())
+        for name in SIDECARS:  # before there is a driver, or the API server knows snapshots
+            stack.enter_context(running(folder / f"{name}.log", *command(name, release, folder)))
+        introduce(api, folder, release)
+        flags = (f"--kubeconfig={folder}/admin.conf", "--leader-elect=false", f"--secure-port={free_port()}")
+        stack.enter_context(running(folder / "manager.log", release.program("kube-controller-manager"), *flags))
+        driver = start(volumes, Settings("demo"), folder / "csi.sock")
+        yield api
+        driver.stop(0).wait(5)
+        api.close()
+
+
+def configure(folder, server, file, organization, name):
+    access = server.access(organization, name)
+    (folder / "server-ca.crt").write_text(access.ca)
+    credential = Credential(folder / f"{file}.crt", folder / f"{file}.key")
+    credential.certificate.write_text(access.certificate)
+    credential.key.write_text(access.key)
+    text = kubeconfig(server.url, folder / "server-ca.crt", credential.certificate, credential.key).text
+    (folder / f"{file}.conf").write_text(text)
+    return credential
+
+
+def command(name, release, folder):
+    text = (UNITS / f"{name}.service").read_text().replace("\\\n", " ")
+    program, *flags = re.search(r"ExecStart=(.*)", text)[1].split()
+    moved = [flag.replace("/etc/kubernetes", str(folder)).replace("/run/csi", str(folder)) for flag in flags]
+    return [str(release.program(program.rpartition("/")[2])), *moved]
+
+
+def introduce(api, folder, release):
+    layout = Layout(folder / "root")
+    layout.snapshot_definitions.parent.mkdir(parents=True)
+    shutil.copy(release.data("snapshot-crds.yaml"), layout.snapshot_definitions)
+    for _ in range(2):  # as at a second boot
+        ensure(api, [*objects.volumes(), *objects.snapshot_definitions(layout)])
+        until(lambda: ensure(api, [objects.snapshot_class()]))
+    node = {"name": "node-1", "labels": {TOPOLOGY: "nova"}}
+    driver = {"name": NAME, "nodeID": "server-1", "topologyKeys": [TOPOLOGY]}
+    ensure(api, [make("v1", "Namespace", "default"), make("v1", "Node", "node-1", metadata=node)])
+    api.ensure(make(STORAGE, "CSINode", "node-1", spec={"drivers": [driver]}))
+    api.ensure(make(STORAGE, "StorageClass", "files", provisioner=NAME, allowVolumeExpansion=True))
+    api.ensure(make(STORAGE, "StorageClass", "odd", provisioner=NAME, parameters={"colour": "red"}))
+    api.ensure(make(STORAGE, "VolumeAttributesClass", "fast", driverName=NAME, parameters={"type": "fast"}))
+
+
+def ensure(api, wanted):
+    for each in wanted:
+        api.ensure(each)
+    return True
+
+
+def make(version, kind, name, **more):
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}} | more
+
+
+def claim(api, name, storage_class="files", size="1Gi", **more):
+    spec = {"accessModes": ["ReadWriteOncePod"], "storageClassName": storage_class}
+    spec["resources"] = {"requests": {"storage": size}}
+    metadata = {"name": name, "namespace": "default"}
+    return api.apply(make("v1", "PersistentVolumeClaim", name, metadata=metadata, spec=spec | more))
+
+
+def until(ask, seconds=60):
+    """The first answer that is something, within so many seconds."""
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := ask():
+                return answer
+        except Refused as error:
+            answer = error
+        assert time.monotonic() < ends, answer
+        time.sleep(0.1)
+
+
+def bound(api, name):
+    """The name of the claim's PersistentVolume, once there is one."""
+    until(lambda: api.get(f"{CLAIMS}/{name}")["status"].get("phase") == "Bound")
+    return api.get(f"{CLAIMS}/{name}")["spec"]["volumeName"]
+
+
+def test_a_claim_gets_a_volume_that_tells_whose_it_is(api, volumes):
+    claim(api, "one")
+    name = bound(api, "one")
+    spec = api.get(f"/api/v1/persistentvolumes/{name}")["spec"]
+    [volume] = volumes.list()
+    assert (spec["csi"]["volumeHandle"], spec["csi"]["fsType"]) == (volume.id, "ext4")
+    assert spec["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"] == ["nova"]
+    assert volume.metadata["csi.storage.k8s.io/pvc/name"] == "one"
+
+
+def test_a_volume_is_brought_to_a_server(api, volumes):
+    where = {"attacher": NAME, "nodeName": "node-1", "source": {"persistentVolumeName": bound(api, "one")}}
+    api.ensure(make(STORAGE, "VolumeAttachment", "one", spec=where))
+    until(lambda: api.get(ATTACHMENT).get("status", {}).get("attached"))
+    assert [one.server for one in volumes.list()[0].attachments] == ["server-1"]
+
+
+def test_a_volume_in_use_grows_and_changes_its_type(api, volumes):
+    claim(api, "one", size="3Gi")
+    path = f"/api/v1/persistentvolumes/{bound(api, 'one')}"
+    until(lambda: api.get(path)["spec"]["capacity"]["storage"] == "3Gi")
+    claim(api, "one", size="3Gi", volumeAttributesClassName="fast")
+    until(lambda: api.get(f"{CLAIMS}/one")["status"].get("currentVolumeAttributesClassName") == "fast")
+    assert [(volume.size, volume.type) for volume in volumes.list()] == [(3, "fast")]
+
+
+def test_a_volume_in_use_is_taken_and_restored_and_cloned(api, volumes):
+    wanted = make(SNAPSHOT, "VolumeSnapshot", "s", spec={"source": {"persistentVolumeClaimName": "one"}})
+    wanted["metadata"]["namespace"] = "default"
+    api.ensure(wanted)
+    until(lambda: api.get(f"{SNAPSHOTS}/s").get("status", {}).get("readyToUse"))
+    [snapshot] = volumes.snapshots()
+    source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
+    claim(api, "restored", size="3Gi", dataSource=source)
+    bound(api, "restored")
+    claim(api, "clone", size="3Gi", dataSource={"kind": "PersistentVolumeClaim", "name": "restored"})
+    bound(api, "clone")
+    first, restored, clone = volumes.list()
+    assert (snapshot.volume, restored.snapshot, clone.source) == (first.id, snapshot.id, restored.id)
+
+
+def test_what_cannot_be_is_told_by_an_event(api):
+    claim(api, "odd", "odd")
+
+    def said():
+        events = api.get("/api/v1/namespaces/default/events")["items"]
+        return [one["message"] for one in events if one["involvedObject"]["name"] == "odd" and one["type"] == "Warning"]
+
+    assert "a StorageClass has no parameter 'colour'" in until(said)[0]
+
+
+def test_all_goes_with_its_objects(api, volumes):
+    for path in (ATTACHMENT, f"{SNAPSHOTS}/s", *(f"{CLAIMS}/{name}" for name in ("one", "restored", "clone", "odd"))):
+        api._ask("DELETE", path)
+    until(lambda: not volumes.list() and not volumes.snapshots())
+    contents = f"/apis/{SNAPSHOT}/volumesnapshotcontents"
+    for path in (CLAIMS, SNAPSHOTS, contents, "/api/v1/persistentvolumes", f"/apis/{STORAGE}/volumeattachments"):
+        until(lambda path=path: not api.get(path)["items"])
+
+
+def test_no_right_was_missed(api, folder):
+    for name in SIDECARS:
+        lines = (folder / f"{name}.log").read_text().splitlines()
+        assert [line for line in lines if "forbidden" in line] == []
