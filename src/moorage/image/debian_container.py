@@ -77,10 +77,15 @@ def _hash(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def built(recipe: Recipe, cache: Path) -> bool:
+    """Whether the image is there."""
+    return (recipe.layout(cache) / "index.json").exists()
+
+
 def build(recipe: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
     """Build the image, or find that it is there; its OCI layout. Needs Debian's archive, or says what failed."""
     layout = recipe.layout(cache)
-    if (layout / "index.json").exists():
+    if built(recipe, cache):
         return layout
     report(f"building the container image {recipe.name}")
     layout.parent.mkdir(parents=True, exist_ok=True)
