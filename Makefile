@@ -13,7 +13,7 @@ setup: ## Install packages, tools and the Python environment (every target does 
 	@./setup.sh
 
 .PHONY: up
-up: setup ## A real OpenStack, a Kubernetes cluster on it, and an application on that
+up: setup ## A real OpenStack, a Kubernetes cluster on it, an application and a database on that
 	@moorage demo up
 
 .PHONY: down

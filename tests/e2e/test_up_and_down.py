@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import urllib.request
+from contextlib import closing
 
 import pytest
+from pg8000.native import Connection
 
 from moorage_leftovers import leftovers, neighbours
 
@@ -24,6 +27,17 @@ def up(cloud, timeout=600):
     return json.loads(cloud.moorage("demo", "up", "--output", "json", timeout=timeout).stdout)
 
 
+def sql(cloud, made, *statements):
+    """Ask the database from here, as anybody outside of the cluster would; what the last statement gives."""
+    secret = json.loads(cloud.run("kubectl", "get", "secret", "postgres", "-o", "json").stdout)
+    password = base64.b64decode(secret["data"]["password"]).decode()
+    where = made["database"]
+    with closing(
+        Connection("postgres", host=where["host"], port=where["port"], password=password, timeout=20)
+    ) as connection:
+        return [connection.run(statement) for statement in statements][-1]
+
+
 def end_everything_at_once(cloud):
     """`kill -9` for all: machines, services, switches, databases, and what watches over them."""
     machines = [json.loads(file.read_text())["pid"] for file in cloud.state.glob("machines/*/process.json")]
@@ -36,14 +50,18 @@ def end_everything_at_once(cloud):
 
 def test_up_down_up_reset(cloud):
     """One test, for each step needs the one before: up, up again, down, up with the same data, the same after all
-    processes are gone at once, reset."""
+    processes are gone at once, reset. Each `up` that starts something adds a row to the database."""
     first = up(cloud)
     assert answer(first["application"]).startswith("hello from hello-")
     nodes = {answer(first["application"]).split()[-1] for _ in range(40)}
     assert nodes == {"demo-default-worker-0", "demo-default-worker-1"}
 
+    assert first["database"]["rows"] == 1
+    sql(cloud, first, "CREATE TABLE kept (word text)", "INSERT INTO kept VALUES ('before down')")
+
     again = up(cloud)
     assert list(again["took"]) == ["everything ran already"]
+    assert again["database"] == first["database"]
 
     cloud.run("kubectl", "create", "configmap", "kept", "--from-literal=a=b")
     cloud.moorage("demo", "down", timeout=120)
@@ -53,11 +71,18 @@ def test_up_down_up_reset(cloud):
     assert back["application"] == first["application"]
     assert answer(back["application"]).startswith("hello from hello-")
     assert "kept" in cloud.run("kubectl", "get", "configmaps", "-o", "name").stdout
+    assert back["database"]["host"] == first["database"]["host"]
+    assert back["database"]["rows"] >= 2
+    assert sql(cloud, back, "SELECT word FROM kept") == [["before down"]]
 
+    sql(cloud, back, "INSERT INTO kept VALUES ('before the power cut')")
     end_everything_at_once(cloud)
     back = up(cloud)
     assert answer(back["application"]).startswith("hello from hello-")
     assert "kept" in cloud.run("kubectl", "get", "configmaps", "-o", "name").stdout
+    assert back["database"]["host"] == first["database"]["host"]
+    assert back["database"]["rows"] >= 3
+    assert sql(cloud, back, "SELECT word FROM kept ORDER BY word") == [["before down"], ["before the power cut"]]
 
     cloud.moorage("demo", "reset", "--yes", timeout=120)
     assert leftovers(cloud.state, cloud.run_folder) == []

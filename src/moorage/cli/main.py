@@ -15,7 +15,7 @@ NOUNS = {
     "image": "Build and upload the node image.",
     "release": "Build or fetch the Kubernetes programs.",
     "cloud": "Run a real OpenStack on this machine.",
-    "demo": "The local cloud with a cluster and an application on it.",
+    "demo": "The local cloud with a cluster, an application and a database on it.",
 }
 
 

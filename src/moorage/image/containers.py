@@ -44,6 +44,8 @@ class ContainerImage:
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/bin"})
     user: str = ""
     """Who the command runs as, `uid` or `uid:gid`; root when empty."""
+    stop_signal: str = ""
+    """What asks the command to end, as "SIGINT"; SIGTERM when empty."""
 
 
 def tree(root: Path) -> tuple[File | Link, ...]:
@@ -71,16 +73,17 @@ def write_archive(image: ContainerImage, archive: Path) -> None:
 
 
 def _config(image: ContainerImage, layer_digest: str) -> bytes:
+    runs = {
+        "Entrypoint": list(image.command),
+        "Env": [f"{name}={value}" for name, value in sorted(image.environment.items())],
+        "User": image.user,
+        "WorkingDir": "/",
+    }
     document = {
         "architecture": ARCHITECTURE,
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": {
-            "Entrypoint": list(image.command),
-            "Env": [f"{name}={value}" for name, value in sorted(image.environment.items())],
-            "User": image.user,
-            "WorkingDir": "/",
-        },
+        "config": runs | ({"StopSignal": image.stop_signal} if image.stop_signal else {}),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "moorage"}],
     }

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import tarfile
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_a_tree_becomes_entries(tmp_path):
         Link("index", "www/page"),
         File("www/page", tmp_path / "www/page", 0o640),
     )
+
+
+def test_an_image_says_which_signal_ends_it_only_when_it_is_not_the_usual_one(image, tmp_path):
+    def stop_signal(made):
+        write_archive(made, tmp_path / "image.tar")
+        (entry,) = json.loads(read(tmp_path / "image.tar", "manifest.json"))
+        return json.loads(read(tmp_path / "image.tar", entry["Config"]))["config"].get("StopSignal")
+
+    assert stop_signal(image) is None
+    assert stop_signal(replace(image, stop_signal="SIGINT")) == "SIGINT"
 
 
 def test_a_missing_source_is_an_error(tmp_path):

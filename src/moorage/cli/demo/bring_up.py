@@ -1,0 +1,108 @@
+"""From whatever is there to everything running."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from moorage.cli.cloud import local_cloud
+from moorage.cli.context import Context
+from moorage.cli.demo import database, hello, record
+from moorage.cli.demo.build import Report, build
+from moorage.cli.demo.kubectl import kubectl
+from moorage.cli.demo.names import CLOUD, CLUSTER, GATEWAY_CIDR, REGISTRY, REGISTRY_HOST, WORKERS
+from moorage.cli.demo.record import Database, Demo
+from moorage.cloud.port import Cloud
+from moorage.kube.port import KubeAccess
+from moorage.model.cluster import Cluster, ClusterSpec
+from moorage.model.errors import Failed
+
+if TYPE_CHECKING:
+    from moorage.local.cloud import LocalCloud
+
+ALREADY = "everything ran already"
+PATIENCE = 2.0  # seconds for an answer of what should be running
+
+
+def running(context: Context) -> Demo | None:
+    """What runs, when all of it does: every service is ready, the application and the database answer."""
+    began = time.monotonic()
+    cloud = local_cloud(context.paths)
+    noted = record.read(context.paths.state)
+    if noted is None or not cloud.running:
+        return None
+    try:
+        asked = _ask(cloud, *noted)
+    except (OSError, Failed):
+        return None
+    return asked and replace(asked, took={ALREADY: time.monotonic() - began})
+
+
+def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
+    """Ask everything at once; None when a service is not ready. Raises OSError and Failed as what was asked does."""
+    where = known.database
+    with ThreadPoolExecutor(2) as pool:
+        services = pool.submit(cloud.status)
+        answer = pool.submit(hello.ask, known.application, PATIENCE)
+        rows = database.count(database.Login(where.host, password, where.port), PATIENCE)
+    if any(service.health != "ready" for service in services.result()):
+        return None
+    return replace(known, answer=answer.result(), database=replace(where, rows=rows))
+
+
+def bring_up(context: Context, report: Report) -> Demo:
+    """Do what is not done yet, from the programs to a row in the database."""
+    clock = _Clock()
+    if build(context, database.FOLDER, report):
+        clock.lap("Kubernetes, the node image, the database's image")
+    local_cloud(context.paths).up(report)
+    clock.lap("the cloud")
+    cloud = context.cloud()
+    made, access = _cluster(context, cloud, report)
+    clock.lap("the cluster")
+    application = hello.url(made.api_url.removeprefix("https://").split(":")[0])
+    with kubectl(context.paths.cache, access) as run:
+        report("starting the application and the database")
+        password = database.password(run)
+        run("apply", f"--filename={hello.MANIFEST}", f"--filename={database.MANIFEST}")
+        answer = hello.await_answer(application, report)
+        clock.lap("the application")
+        login = database.Login(database.await_address(run, report), password)
+    rows = database.await_row(login, report)
+    clock.lap("the database")
+    where = Database(login.host, login.port, rows)
+    result = Demo(CLOUD, cloud.project, CLUSTER, made.api_url, application, answer, where, clock.laps)
+    record.write(context.paths.state, result, password)
+    return result
+
+
+def _cluster(context: Context, cloud: Cloud, report: Report) -> tuple[Cluster, KubeAccess]:
+    """The cluster, told of to the person's kubectl; the examples' images are pushed meanwhile."""
+    from moorage.clusters import kubeconfig, reconcile
+
+    connect, data = context.connect_kube, context.paths.data
+    mirrors = {REGISTRY_HOST: f"http://{REGISTRY}"}
+    spec = ClusterSpec(CLUSTER, workers=WORKERS, registry_mirrors=mirrors, node_port_cidr=GATEWAY_CIDR)
+    with ThreadPoolExecutor(2) as pool:
+        pushed = [pool.submit(hello.push_image), pool.submit(database.push_image, context.paths.cache)]
+        made = reconcile.create(cloud, connect, data, spec, report)
+        for push in pushed:
+            push.result()
+    access = reconcile.access(cloud, connect, data, CLUSTER)
+    path = kubeconfig.default_path(os.environ)
+    kubeconfig.write(path, kubeconfig.merged(kubeconfig.read(path), CLUSTER, access))
+    return made, access
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self.since, 1)
+        self.since = now

@@ -1,0 +1,68 @@
+"""What is built once and kept in the cache, and how images come into the local cloud's registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from moorage.cli.cloud import local_cloud
+from moorage.cli.context import Context
+from moorage.cli.demo.names import REGISTRY, REGISTRY_HOST
+from moorage.model.errors import NotFound
+
+Report = Callable[[str], None]
+
+
+def build(context: Context, recipe: Path, report: Report) -> bool:
+    """Build what is not there: the release, the node image, and beside them the recipe's container image.
+
+    False when all of it was there.
+    """
+    from moorage.image import debian_container
+    from moorage.image.node_image import find_image
+
+    cache = context.paths.cache
+    wanted = debian_container.read(recipe)
+    if _is_there(find_image, cache) and debian_container.built(wanted, cache):
+        return False
+    with ThreadPoolExecutor(1) as pool:
+        container = pool.submit(debian_container.build, wanted, cache, report)
+        _build_nodes(context, report)
+        container.result()
+    return True
+
+
+def _build_nodes(context: Context, report: Report) -> None:
+    """The release and the node image; while Go builds, the cloud starts for the first time beside it."""
+    from moorage.image.node_image import build_image, find_image
+    from moorage.image.release import build as build_release
+    from moorage.image.release import find_release
+
+    cache = context.paths.cache
+    if _is_there(find_image, cache):
+        return
+    if not _is_there(find_release, cache):
+        with ThreadPoolExecutor(1) as pool:
+            release = pool.submit(build_release, cache, report=report)
+            local_cloud(context.paths).up(lambda text: None)
+            release.result()
+        local_cloud(context.paths).down(report)  # it has no registry yet
+    build_image(cache, find_release(cache), report)
+
+
+def _is_there(find: Callable[[Path], object], cache: Path) -> bool:
+    try:
+        find(cache)
+    except NotFound:
+        return False
+    return True
+
+
+def push(source: str, image: str) -> None:
+    """Copy an image, named as skopeo does, into the registry; what is there already is not sent again."""
+    from moorage.image.run import run
+
+    target = f"docker://{REGISTRY}/{image.removeprefix(f'{REGISTRY_HOST}/')}"
+    words = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]
+    run([*words, source, target], "moorage cloud logs registry")

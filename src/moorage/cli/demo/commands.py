@@ -1,0 +1,96 @@
+"""What a person types, and the summary they read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, replace
+
+import click
+
+from moorage.cli.cloud import local_cloud
+from moorage.cli.context import Context, pass_context
+from moorage.cli.demo import bring_up, record
+from moorage.cli.demo.names import CLOUD, CLUSTER
+from moorage.cli.demo.record import Demo
+from moorage.cli.output import emit, output_option, progress
+
+
+@click.group()
+def demo() -> None:
+    """The local cloud with a cluster, an application and a database on it.
+
+    `up` does what is not done yet, so it can be stopped and given again at any time.
+    """
+
+
+@demo.command()
+@output_option
+@pass_context
+def up(context: Context, output: str) -> None:
+    """Bring up a real OpenStack here, the cluster `demo` on it, and an application and a database on that."""
+    context = replace(context, cloud_name=CLOUD)
+    with progress() as report:
+        made = bring_up.running(context) or bring_up.bring_up(context, report)
+    if output == "table":
+        _say(made)
+    else:
+        emit(output, asdict(made))
+
+
+@demo.command()
+@pass_context
+def down(context: Context) -> None:
+    """Stop everything; `up` brings back the same cloud, cluster and data."""
+    with progress() as report:
+        local_cloud(context.paths).down(report)
+
+
+@demo.command()
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@pass_context
+def reset(context: Context, yes: bool) -> None:
+    """Stop everything and leave nothing behind but the cache."""
+    if not yes and context.paths.state.exists():
+        click.confirm("Delete the local cloud with every cluster and volume on it?", abort=True, err=True)
+    project = record.project(context.paths.state)
+    with progress() as report:
+        local_cloud(context.paths).reset(report)
+    _forget(context, project)
+
+
+def _forget(context: Context, project: str | None) -> None:
+    """Drop what the demo left in the person's home: the project's keys and the kubeconfig entry."""
+    from moorage.clusters import kubeconfig
+
+    if project:
+        shutil.rmtree(context.paths.data / "clusters" / project, ignore_errors=True)
+    path = kubeconfig.default_path(os.environ)
+    if path.exists():
+        kubeconfig.write(path, kubeconfig.without(kubeconfig.read(path), CLUSTER))
+
+
+def _say(made: Demo) -> None:
+    click.echo()
+    emit("table", summary(made))
+    click.echo(
+        "\nTry next:\n"
+        "  kubectl get pods -o wide\n"
+        f"  curl {made.application}\n"
+        "  kubectl exec -it postgres-0 -- psql\n"
+        f"  moorage --cloud {made.cloud} cluster show {made.cluster}"
+    )
+
+
+def summary(made: Demo) -> dict[str, str]:
+    """What runs, line by line."""
+    rows = made.database.rows
+    return {
+        "cloud": f"a real OpenStack on this machine; --os-cloud {made.cloud} (tenant), moorage-admin",
+        "cluster": f"{made.cluster}, Kubernetes at {made.api}",
+        "application": made.application,
+        "it says": made.answer,
+        "database": f"PostgreSQL at {made.database.host}:{made.database.port}, a row for each start",
+        "it holds": f"{rows} row" if rows == 1 else f"{rows} rows",
+        "took": "\n".join(f"{name}: {seconds:.1f} s" for name, seconds in made.took.items()),
+    }

@@ -1,0 +1,59 @@
+"""The example without state: a page that says which pod on which node answered."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from moorage.cli.demo.build import Report, push
+from moorage.cli.demo.names import EXAMPLES, REGISTRY_HOST
+from moorage.model.errors import TimedOut
+
+MANIFEST = EXAMPLES / "hello" / "hello.yaml"
+IMAGE = f"{REGISTRY_HOST}/hello:1"
+NODE_PORT = 30080
+ANSWER_TIMEOUT = 120.0
+BUSYBOX = Path("/bin/busybox")
+"""Debian's busybox-static: the example's web server."""
+
+
+def url(address: str) -> str:
+    """Where the page is, on a node's floating IP."""
+    return f"http://{address}:{NODE_PORT}/cgi-bin/hello"
+
+
+def push_image() -> None:
+    """Build the container image and push it to the local cloud's registry."""
+    from moorage.image.containers import ContainerImage, File, Link, tree, write_archive
+
+    applets = ("sh", "httpd", "printf")
+    entries = (
+        *tree(EXAMPLES / "hello" / "root"),
+        File("bin/busybox", BUSYBOX),
+        *(Link(f"bin/{name}", "busybox") for name in applets),
+    )
+    command = ("/bin/httpd", "-f", "-p", "8080", "-h", "/www")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "hello.tar"
+        write_archive(ContainerImage(IMAGE, entries, command, user="1000"), archive)
+        push(f"docker-archive:{archive}", IMAGE)
+
+
+def await_answer(page: str, report: Report) -> str:
+    report(f"waiting for the application to answer on {page}")
+    deadline = time.monotonic() + ANSWER_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            return ask(page, 1.0)
+        except OSError:
+            time.sleep(0.2)
+    raise TimedOut(f"{page} did not answer within {ANSWER_TIMEOUT:.0f} s", "kubectl get pods -o wide")
+
+
+def ask(page: str, timeout: float) -> str:
+    # The floating IP is on this machine: whatever proxy the environment names is for others.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(page, timeout=timeout) as answer:
+        return str(answer.read().decode().strip())

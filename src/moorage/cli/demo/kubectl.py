@@ -1,0 +1,42 @@
+"""The release's kubectl, on the demo's cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from moorage.cli.demo.names import CLUSTER
+from moorage.kube.port import KubeAccess
+from moorage.model.errors import Failed
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """One cluster's kubectl, which reads no kubeconfig but its own."""
+
+    program: Path
+    kubeconfig: Path
+
+    def __call__(self, *words: str, given: str = "", hint: str = f"moorage cluster show {CLUSTER}") -> str:
+        """Run to the end and return what it says; `given` is its input. Raises Failed with its last words."""
+        command = [str(self.program), "--kubeconfig", str(self.kubeconfig), *words]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"kubectl {words[0]} failed: {done.stderr.strip()[-500:]}", hint)
+        return done.stdout
+
+
+@contextmanager
+def kubectl(cache: Path, access: KubeAccess) -> Iterator[Kubectl]:
+    """Yield kubectl; the access lies in a file for as long as the block lasts."""
+    from moorage.clusters import kubeconfig
+    from moorage.image.release import find_release
+
+    with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
+        file.write(kubeconfig.text(kubeconfig.alone(CLUSTER, access)))
+        file.flush()
+        yield Kubectl(find_release(cache).program("kubectl"), Path(file.name))

@@ -1,0 +1,278 @@
+"""The demo's parts that need no cloud."""
+
+import base64
+import json
+import os
+import socket
+import stat
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from moorage.cli.demo import bring_up, build, database, hello, record
+from moorage.cli.demo.commands import summary
+from moorage.cli.demo.database import Login
+from moorage.cli.demo.kubectl import Kubectl
+from moorage.cli.demo.record import Database, Demo
+from moorage.config import Paths
+from moorage.image import debian_container
+from moorage.model.errors import BadInput, Failed, TimedOut
+
+pytestmark = pytest.mark.unit
+
+DEMO = Demo(
+    "moorage",
+    "p1",
+    "demo",
+    "https://172.24.4.20:6443",
+    "http://172.24.4.20:30080/cgi-bin/hello",
+    "hello from hello-x on demo-default-worker-0",
+    Database("172.24.4.31", 5432, 1),
+    {"the cloud": 13.0, "the database": 4.25},
+)
+LOGIN = Login("127.0.0.1", "s3cret")
+
+
+def test_the_summary_says_where_the_database_is_and_what_it_holds():
+    shown = summary(DEMO)
+    assert shown["database"] == "PostgreSQL at 172.24.4.31:5432, a row for each start"
+    assert shown["it holds"] == "1 row"
+    assert summary(replace(DEMO, database=Database("a", 1, 2)))["it holds"] == "2 rows"
+    assert shown["took"] == "the cloud: 13.0 s\nthe database: 4.2 s"
+
+
+class TestRecord:
+    def test_what_was_noted_is_found_again_and_only_root_may_read_it(self, tmp_path):
+        record.write(tmp_path, DEMO, "s3cret")
+        assert record.read(tmp_path) == (DEMO, "s3cret")
+        assert record.project(tmp_path) == "p1"
+        (file,) = tmp_path.iterdir()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    def test_nothing_noted_is_nothing_known(self, tmp_path):
+        assert record.read(tmp_path) is None
+        assert record.project(tmp_path) is None
+
+    @pytest.mark.parametrize(
+        "text", ["", "[]", '{"project": "p1", "cloud": "moorage"}', '{"password": "x", "database": {"host": "a"}}']
+    )
+    def test_the_note_of_an_earlier_version_or_of_half_a_disk_is_no_note(self, tmp_path, text):
+        (tmp_path / "demo.json").write_text(text)
+        assert record.read(tmp_path) is None
+
+    def test_an_earlier_versions_note_still_tells_the_project(self, tmp_path):
+        (tmp_path / "demo.json").write_text('{"project": "p1", "cloud": "moorage"}')
+        assert record.project(tmp_path) == "p1"
+
+
+KUBECTL = """#!/bin/sh
+echo "$@" >> "$0.called"
+case "$3" in
+get) case "$4" in secret) cat "$0.secret" 2>/dev/null || :;; *) printf 172.24.4.31;; esac;;
+create) cat > "$0.created";;
+wait) if [ -e "$0.late" ]; then echo "error: timed out waiting" >&2; exit 1; fi;;
+esac
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path):
+    program = tmp_path / "kubectl"
+    program.write_text(KUBECTL)
+    program.chmod(0o755)
+    return Kubectl(program, tmp_path / "kubeconfig")
+
+
+def beside(kubectl, name):
+    return Path(f"{kubectl.program}.{name}")
+
+
+class TestPassword:
+    def test_the_first_time_a_random_one_is_put_into_the_cluster(self, kubectl):
+        made = database.password(kubectl)
+        secret = json.loads(beside(kubectl, "created").read_text())
+        assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "postgres")
+        assert secret["stringData"] == {"password": made}
+        assert len(made) >= 32
+        assert made not in beside(kubectl, "called").read_text()
+
+    def test_the_one_that_is_there_stays(self, kubectl):
+        there = {"data": {"password": base64.b64encode(b"kept").decode()}}
+        beside(kubectl, "secret").write_text(json.dumps(there))
+        assert database.password(kubectl) == "kept"
+        assert not beside(kubectl, "created").exists()
+
+
+class TestAddress:
+    def test_it_is_the_floating_ip_of_the_service(self, kubectl):
+        said = []
+        assert database.await_address(kubectl, said.append) == "172.24.4.31"
+        assert said == ["waiting for the database's load balancer"]
+
+    def test_one_that_does_not_come_is_said_with_what_kubectl_said(self, kubectl):
+        beside(kubectl, "late").touch()
+        with pytest.raises(TimedOut, match=r"no address after 180 s: .*timed out waiting") as raised:
+            database.await_address(kubectl, lambda text: None)
+        assert raised.value.hint == "kubectl describe service postgres"
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(database.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(database.time, "sleep", self.sleep)
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class TestRow:
+    def test_it_is_written_as_soon_as_the_database_takes_it(self, monkeypatch):
+        clock, answers = Clock(monkeypatch), iter([ConnectionError("refused"), ConnectionError("starting up"), 7])
+
+        def add_row(login):
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(database, "add_row", add_row)
+        assert database.await_row(LOGIN, lambda text: None) == 7
+        assert clock.now == pytest.approx(0.4)
+
+    def test_one_that_is_not_taken_in_time_is_said_with_the_last_reason(self, monkeypatch):
+        clock = Clock(monkeypatch)
+
+        def add_row(login):
+            raise ConnectionError("the database system is starting up")
+
+        monkeypatch.setattr(database, "add_row", add_row)
+        with pytest.raises(TimedOut, match="no row within 180 s: the database system is starting up"):
+            database.await_row(LOGIN, lambda text: None)
+        assert clock.now >= 180
+
+    @pytest.mark.parametrize("state", ["57P03", "57P01", "53300", "08006"])
+    def test_what_passes_by_itself_is_tried_again(self, state):
+        assert isinstance(database.refusal({"C": state, "M": "not now"}), ConnectionError)
+
+    @pytest.mark.parametrize("state", ["28P01", "42501", ""])
+    def test_what_does_not_is_said_at_once(self, state):
+        refused = database.refusal({"C": state, "M": "password authentication failed"})
+        assert isinstance(refused, Failed)
+        assert "password authentication failed" in refused.message
+
+    def test_a_port_that_nobody_listens_on_is_a_connection_error(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        with pytest.raises(ConnectionError, match=f"127.0.0.1:{port}"):
+            database.count(replace(LOGIN, port=port), 1.0)
+
+    @pytest.mark.parametrize("said", [b"", b"R\0\0"], ids=["nothing", "half a message"])
+    def test_a_server_that_hangs_up_is_a_connection_error(self, said):
+        def hang_up(server):
+            line, _ = server.accept()
+            with line:
+                line.recv(100)
+                line.sendall(said)
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=hang_up, args=(server,)).start()
+            with pytest.raises(ConnectionError):
+                database.count(replace(LOGIN, port=server.getsockname()[1]), 1.0)
+
+
+class Cloud:
+    """A local cloud of which only this is asked."""
+
+    def __init__(self, running=True, health="ready", seen=None):
+        self.running, self.health, self.seen = running, health, seen
+
+    def status(self):
+        if self.seen:
+            raise self.seen
+        return [SimpleNamespace(health="ready"), SimpleNamespace(health=self.health)]
+
+
+@pytest.fixture
+def already(tmp_path, monkeypatch):
+    """Whether all runs, with answers that can be changed."""
+    paths = Paths(*(tmp_path / name for name in "csrd"))
+    paths.state.mkdir()
+    record.write(paths.state, DEMO, "s3cret")
+    given = SimpleNamespace(cloud=Cloud(), answer="hello", rows=3, asked=[])
+
+    def answer(kind, login):
+        given.asked.append(login)
+        if isinstance(kind, Exception):
+            raise kind
+        return kind
+
+    monkeypatch.setattr(bring_up, "local_cloud", lambda paths: given.cloud)
+    monkeypatch.setattr(hello, "ask", lambda page, timeout: answer(given.answer, page))
+    monkeypatch.setattr(database, "count", lambda login, timeout: answer(given.rows, login))
+    given.look = lambda: bring_up.running(SimpleNamespace(paths=paths))
+    return given
+
+
+class TestRunning:
+    def test_all_that_runs_is_asked_for_what_it_holds_now(self, already):
+        found = already.look()
+        assert (found.answer, found.database) == ("hello", Database("172.24.4.31", 5432, 3))
+        assert list(found.took) == ["everything ran already"]
+        assert Login("172.24.4.31", "s3cret", 5432) in already.asked
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            {"answer": ConnectionRefusedError()},
+            {"rows": ConnectionError("hung up")},
+            {"rows": Failed("no such table")},
+            {"cloud": Cloud(health="does not answer")},
+        ],
+        ids=str,
+    )
+    def test_with_one_thing_amiss_it_does_not(self, already, trouble):
+        vars(already).update(trouble)
+        assert already.look() is None
+
+    def test_of_a_cloud_that_is_down_nothing_is_asked(self, already):
+        already.cloud = Cloud(running=False)
+        assert already.look() is None
+        assert already.asked == []
+
+    def test_a_cloud_that_may_not_be_looked_at_says_so(self, already):
+        already.cloud = Cloud(seen=BadInput("the local cloud is root's"))
+        with pytest.raises(BadInput, match="root's"):
+            already.look()
+
+
+class TestBuild:
+    def test_nothing_is_built_when_all_is_there(self, tmp_path, monkeypatch):
+        made = debian_container.read(database.FOLDER).layout(tmp_path)
+        made.mkdir(parents=True)
+        (made / "index.json").touch()
+        monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
+        context = SimpleNamespace(paths=SimpleNamespace(cache=tmp_path))
+        assert build.build(context, database.FOLDER, lambda text: pytest.fail(text)) is False
+
+    def test_only_the_container_image_is_built_when_only_that_lacks(self, tmp_path, monkeypatch):
+        seen = []
+        monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
+        monkeypatch.setattr(debian_container, "build", lambda recipe, cache, report: seen.append(recipe.name))
+        context = SimpleNamespace(paths=SimpleNamespace(cache=tmp_path))
+        assert build.build(context, database.FOLDER, lambda text: None) is True
+        assert seen == ["registry.local/postgres:15"]
+
+    def test_an_image_is_pushed_by_its_name_in_the_registry(self, tmp_path, monkeypatch):
+        skopeo = tmp_path / "skopeo"
+        skopeo.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+        skopeo.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        build.push("oci:/c/postgres:15", "registry.local/postgres:15")
+        assert (tmp_path / "called").read_text().split()[-2:] == [
+            "oci:/c/postgres:15",
+            "docker://172.24.4.1:5080/postgres:15",
+        ]
