@@ -40,6 +40,8 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         raise
     signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
     say(f"{node.name} is Ready")
+    if data.role == "control-plane":
+        run(control_plane.afterwards(), node)
 
 
 def _run(node: Node) -> dict[str, str]:

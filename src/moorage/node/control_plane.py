@@ -11,11 +11,28 @@ from moorage.node import authority, configuration, objects, store
 from moorage.node.api import Object, Refused, Unreachable
 from moorage.node.files import File, write, write_all
 from moorage.node.node import Node, Step
-from moorage.node.steps import NETWORK_UNITS, answered, become_ready, bless_boot, configure, resolve, start_node
+from moorage.node.steps import (
+    NETWORK_UNITS,
+    answered,
+    become_ready,
+    bless_boot,
+    configure,
+    resolve,
+    start_node,
+    start_volumes,
+)
 from moorage.node.waiting import NotYet
 
 ADMINISTRATORS = "moorage:admins"
 CONTROL_PLANE_UNITS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+VOLUME_UNITS = (
+    "moorage-csi-controller",
+    "csi-provisioner",
+    "csi-attacher",
+    "csi-resizer",
+    "csi-snapshotter",
+    "snapshot-controller",
+)
 CONNECTIONS = 4
 """To the API server at once, for applying objects."""
 
@@ -36,8 +53,14 @@ def steps() -> tuple[Step, ...]:
         Step("starting DNS", start_dns, units),
         Step("waiting for this node to be Ready", become_ready, (*units, "containerd", "kubelet", "flanneld")),
         Step("marking this node as control plane", mark, api),
+        Step("starting volumes", serve_volumes, api),
         Step("ending the boot", bless_boot),
     )
+
+
+def afterwards() -> tuple[Step, ...]:
+    """What nobody waits for, once the stack has been told."""
+    return (Step("letting snapshots be taken", class_snapshots, CONTROL_PLANE_UNITS[:2]),)
 
 
 def start_etcd(node: Node) -> None:
@@ -121,6 +144,24 @@ def start_dns(node: Node) -> None:
 def mark(node: Node) -> None:
     """The role's label is not one that a kubelet may give itself."""
     _apply(node, [objects.control_plane_label(node.name)])
+
+
+def serve_volumes(node: Node) -> None:
+    """The driver and Kubernetes' sidecars for it. They wait for what they need, and for each other."""
+    if not node.data.cluster.cloud_provider:
+        return
+    _apply(node, [*objects.volumes(), *objects.snapshot_definitions(node.layout)])
+    node.machine.start(*VOLUME_UNITS)
+    start_volumes(node)
+
+
+def class_snapshots(node: Node) -> None:
+    """The default class; at the first boot alone: it is the users' from then on."""
+    first = node.layout.state / "snapshots-classed"
+    if not node.data.cluster.cloud_provider or first.exists():
+        return
+    _apply(node, [objects.snapshot_class()])
+    write(first, File(""))
 
 
 def results(node: Node) -> dict[str, str]:

@@ -148,7 +148,7 @@ def test_pods_find_services_by_name(pods: Any) -> None:
 
 
 def test_services_outlive_a_restart_of_kube_proxy(pods: Any) -> None:
-    """Its first round compares what nft tells with what it wants; an hourly one, and one for a new zone, do the same."""
+    """Its first round compares what nft tells with what it wants, as the hourly one and one for a new zone do."""
     before = services_on(pods, WORKER)
     assert any(".80" in entry.replace(" ", "") for entry in before)
     pods.inside(WORKER, "systemctl", "restart", "kube-proxy")
