@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit
 from moorage.cloud.openstack_servers import server_rows
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
 from moorage.cloud.rest import Rest
-from moorage.model.cluster import owned_by
 from moorage.model.errors import BadInput, Conflict, NotFound
+from moorage.model.ownership import owned_by
 
 NETWORK_THINGS = {
     "floatingips": "floating IP",

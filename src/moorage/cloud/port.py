@@ -147,7 +147,7 @@ class Cloud(Protocol):
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
         """What is still there of a cluster, as in "port demo-nodes": its servers, and network things.
 
-        Network things are the cluster's by these ids, or by their description (`model.cluster.owned_by`).
+        Network things are the cluster's by these ids, or by their description (`model.ownership.owned_by`).
         """
         ...
 

@@ -7,11 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-def owned_by(cluster: str) -> str:
-    """What Neutron's objects of a cluster say of themselves in their description; the templates write it."""
-    return f"Moorage cluster {cluster}"
-
-
 @dataclass(frozen=True)
 class ClusterSpec:
     """What was asked for. CIDRs are text as the user gave it; `preflight` says whether they are good.

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from balancing import PREFIX, Killed, World, endpoints, service
-from moorage.ccm.balancers.names import Whose, cluster_tag
+from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.settings import AMPHORA, OVN
 from moorage.ccm.balancers.sweep import Made, made_of, plan_sweep
 from moorage.cloud.balancers import Balancer
 from moorage.cloud.fronts import FloatingIP, Rule
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.errors import CloudUnreachable
+from moorage.model.ownership import cluster_tag
 
 pytestmark = pytest.mark.unit
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from balancing import PREFIX, World, endpoints, service
-from moorage.ccm.balancers.names import Whose, cluster_tag
+from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.settings import AMPHORA
 from moorage.ccm.balancers.views import EXCLUDED, FINALIZER
 from moorage.cloud.balancers import Balancer, Listener
 from moorage.cloud.fronts import FloatingIP
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
+from moorage.model.ownership import cluster_tag, serving_tag
 
 pytestmark = pytest.mark.unit
 
@@ -378,11 +379,22 @@ def test_an_existing_load_balancer_is_used_and_left(world):
     foreign(world, listeners=(Listener("l", "TCP", 22, id="l-1"),))
     world.make(annotations={f"{PREFIX}load-balancer-id": "theirs"})
     assert {held.port for held in world.only.listeners} == {22, 80}
-    assert world.only.tags == (NAME,)
+    assert world.only.tags == (NAME, serving_tag("demo"))
     world.delete()
     assert [held.port for held in world.only.listeners] == [22]
     assert world.only.tags == ()
     assert (world.fronts.floating, world.fronts.let_in) == ({}, {})
+
+
+def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_gone(world):
+    foreign(world)
+    annotations = {f"{PREFIX}load-balancer-id": "theirs"}
+    world.make(annotations=annotations)
+    world.make("other", annotations, ((443, "TCP", 30443),))
+    world.delete()
+    assert set(world.only.tags) == {"kube_service_demo_default_other", serving_tag("demo")}
+    world.delete("other")
+    assert world.only.tags == ()
 
 
 def test_an_existing_load_balancer_that_is_not_there_is_said(world):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from moorage.ccm.balancers.desired import Desired, Front
 from moorage.ccm.balancers.listening import plan_listeners
-from moorage.ccm.balancers.names import Whose, belongs, made_for, service_named, service_of, sharers
+from moorage.ccm.balancers.names import Whose, belongs, made_for, service_of, sharers, without
 from moorage.ccm.balancers.steps import (
     AddRule,
     CreateBalancer,
@@ -25,6 +25,7 @@ from moorage.ccm.balancers.steps import (
 from moorage.cloud.balancers import ACTIVE, ERROR, Balancer, Listener
 from moorage.cloud.fronts import FloatingIP, Rule
 from moorage.model.errors import Conflict, Failed, NotFound
+from moorage.model.ownership import service_named
 
 AT_CREATION = {
     "network": "network-id",
@@ -124,7 +125,8 @@ def _made_anew(whose: Whose, found: Balancer) -> Step:
 
 
 def _inside(desired: Desired, found: Balancer) -> Iterator[Step]:
-    tags = set(desired.balancer.tags if made_for(found, desired.whose.cluster) else [desired.whose.tag])
+    own = made_for(found, desired.whose.cluster)
+    tags = set(desired.balancer.tags if own else desired.whose.guest_tags())
     if not tags <= set(found.tags):
         yield Retag(found.id, tuple(sorted(tags | set(found.tags))))
     yield from plan_listeners(desired, found)
@@ -136,7 +138,7 @@ def leave(whose: Whose, found: Balancer) -> Iterator[Step]:
         if belongs(listener, found, whose):
             yield RemoveListener(found.id, listener.id, listener.pool.id if listener.pool else "")
     if whose.tag in found.tags:
-        yield Retag(found.id, tuple(tag for tag in found.tags if tag != whose.tag))
+        yield Retag(found.id, without(found, whose))
 
 
 def _floating(desired: Desired, found: Balancer, observed: Observed) -> list[Step]:

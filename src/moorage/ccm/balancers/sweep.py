@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from moorage.ccm.balancers.carry import Busy, Hands
-from moorage.ccm.balancers.names import PREFIX, Whose, cluster_tag, service_named, service_of
+from moorage.ccm.balancers.names import Whose, service_of
 from moorage.ccm.balancers.plan import leave
 from moorage.ccm.balancers.reconcile import BalancerReconciler
 from moorage.ccm.balancers.steps import RemoveBalancer, RemoveFloating, RemoveRule, Step
@@ -20,6 +20,7 @@ from moorage.cloud.balancers import ERROR, Balancer, Balancers
 from moorage.cloud.fronts import FloatingIP, Fronts, Rule
 from moorage.kube.objects import SERVICES, Objects, Resource
 from moorage.model.errors import Conflict, NotFound
+from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, service_named
 
 PERIOD = 60.0  # seconds between two looks: three calls
 
@@ -44,10 +45,7 @@ def made_of(cluster: str, balancers: Balancers, fronts: Fronts, group: str) -> M
 
 
 def plan_sweep(made: Made, alive: Alive) -> Iterator[Step]:
-    """Steps that take away what is of no Service; `alive` says whether one is there, by `namespace/name`. Pure.
-
-    For a cluster that is deleted none is: its API need not answer for that.
-    """
+    """Steps that take away what is of no Service; `alive` says whether one is there, by `namespace/name`. Pure."""
     kept = {balancer.port for balancer in made.balancers if _live(balancer, made.cluster, alive)}
     for floating in made.floating:
         if _dead(service_of(floating.description, made.cluster), alive) and floating.port not in kept:
@@ -68,7 +66,7 @@ def _dead(key: str | None, alive: Alive) -> bool:
 
 def _live(balancer: Balancer, cluster: str, alive: Alive) -> bool:
     """Whether it serves somebody: a Service that is there, or one of another cluster, of which we know nothing."""
-    return any(_alive(tag, cluster, alive) for tag in (*balancer.tags, balancer.name) if tag.startswith(PREFIX))
+    return any(_alive(tag, cluster, alive) for tag in (*balancer.tags, balancer.name) if tag.startswith(SERVICE_PREFIX))
 
 
 def _alive(tag: str, cluster: str, alive: Alive) -> bool:
