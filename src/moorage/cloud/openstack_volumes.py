@@ -50,6 +50,9 @@ class OpenStackVolumes:
             raise NotFound(f"Cinder knows no volume type {type!r}")
         self._action(id, {"os-retype": {"new_type": type, "migration_policy": "on-demand"}})
 
+    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._mark(f"/volumes/{id}", metadata)
+
     def why(self, id: str) -> str:
         told = self.rest.get(
             CINDER, "/messages", microversion=MESSAGES_BY_RESOURCE, resource_uuid=id, sort="created_at:desc", limit=1
@@ -71,6 +74,14 @@ class OpenStackVolumes:
     def delete_snapshot(self, id: str) -> None:
         with _status():
             self.rest.delete(CINDER, f"/snapshots/{id}")
+
+    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._mark(f"/snapshots/{id}", metadata)
+
+    def _mark(self, path: str, metadata: Mapping[str, str]) -> None:
+        """POST leaves other keys alone. A key with a slash has no address of its own, so that none is ever deleted."""
+        with _status():
+            self.rest.post(CINDER, f"{path}/metadata", {"metadata": dict(metadata)})
 
     def attached(self, server: str) -> frozenset[str] | None:
         path = f"/servers/{server}/os-volume_attachments"

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from moorage.cloud.balancers import Balancers
+from moorage.cloud.fronts import Fronts
+from moorage.cloud.volumes import Volumes
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -105,6 +109,19 @@ class Cloud(Protocol):
         """Id of the project; the same for everybody who uses it, from any machine."""
         ...
 
+    @property
+    def balancers(self) -> Balancers | None:
+        """The project's load balancers; None where the catalog has no Octavia."""
+        ...
+
+    @property
+    def fronts(self) -> Fronts: ...
+
+    @property
+    def volumes(self) -> Volumes | None:
+        """The project's volumes; None where the catalog has no Cinder."""
+        ...
+
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         """The stack of that name (or id), deleted ones not counted; outputs only on request, they cost time."""
         ...
@@ -142,6 +159,10 @@ class Cloud(Protocol):
 
     def servers(self, cluster: str) -> list[Server]:
         """The servers whose metadata name this cluster, by name."""
+        ...
+
+    def delete_server(self, id: str) -> None:
+        """Ask for a server's end and return at once; nothing happens when it is gone or about to be."""
         ...
 
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
