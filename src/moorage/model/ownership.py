@@ -13,6 +13,7 @@ import re
 SERVICE_PREFIX = "kube_service_"
 LONGEST_TAG = 255  # characters in a name or tag of Octavia
 KEY = "[a-z0-9.-]+/[a-z0-9.-]+"  # namespace and name, by Kubernetes' rule for names
+KEPT = ", kept"
 
 CINDER_DRIVER = "cinder.csi.openstack.org"
 # Cinder's metadata of a volume or snapshot.
@@ -51,15 +52,20 @@ def service_named(tag: str, cluster: str) -> str | None:
     return f"{found[1]}/{found[2]}" if found and tag.startswith(f"{SERVICE_PREFIX}{cluster}_") else None
 
 
-def service_description(cluster: str, key: str) -> str:
-    """Of floating IPs and security group rules of the Service `namespace/name`."""
-    return f"{owned_by(cluster)}, Service {key}"
+def service_description(cluster: str, key: str, *, kept: bool = False) -> str:
+    """Of floating IPs and security group rules of the Service `namespace/name`; what is `kept` outlives it."""
+    return f"{owned_by(cluster)}, Service {key}" + (KEPT if kept else "")
 
 
 def described_service(description: str, cluster: str) -> str | None:
     """`namespace/name` of the Service of this cluster that a description of ours names, None when it names none."""
-    found = re.fullmatch(f"{re.escape(service_description(cluster, ''))}({KEY})", description)
+    found = re.fullmatch(f"{re.escape(service_description(cluster, ''))}({KEY})({KEPT})?", description)
     return found[1] if found else None
+
+
+def described_kept(description: str) -> bool:
+    """Whether a description of ours says that the thing outlives its Service."""
+    return description.endswith(KEPT)
 
 
 def former_description(cluster: str, key: str) -> str:

@@ -342,6 +342,14 @@ def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
     assert world.woken == []
 
 
+def test_the_sweep_leaves_the_project_an_address_that_was_to_be_kept():
+    world = World()
+    whose = Whose("demo", "default", "gone")
+    world.fronts.create_floating("public", "", "", whose.described(keep=True))
+    world.sweeper.reconcile("all")
+    assert (world.floating.port, world.floating.description) == ("", "")
+
+
 @pytest.mark.parametrize("cluster", ["dem", "demo_2", "demo-2", "demo, Service x"])
 def test_the_sweep_leaves_other_clusters_alone(cluster):
     world = World()

@@ -304,6 +304,27 @@ def test_a_floating_ip_is_kept_when_that_is_wished(world):
     assert (world.floating.address, world.floating.port, world.floating.description) == (address, "", "")
 
 
+def test_a_floating_ip_says_whether_it_is_to_be_kept(world):
+    whose = Whose("demo", "default", "web")
+    world.make()
+    assert world.floating.description == whose.description
+    for keep in (True, False):
+        world.annotate(keep_floatingip=str(keep).lower())
+        world.settle()
+        assert world.floating.description == whose.described(keep=keep)
+    world.forget_calls()
+    world.restart()
+    world.settle()
+    assert world.changes() == []
+
+
+def test_a_shared_floating_ip_that_is_to_be_kept_stays_so_with_its_heir(world):
+    world.make(annotations={f"{PREFIX}keep-floatingip": "true"})
+    world.make("other", annotations={f"{PREFIX}load-balancer-id": world.only.id}, ports=((443, "TCP", 30443),))
+    world.delete()
+    assert world.floating.description == Whose("demo", "default", "other").described(keep=True)
+
+
 def test_the_subnet_of_the_floating_ip_is_found_by_name(world):
     world.make(annotations={f"{PREFIX}floating-subnet": "a"})
     assert world.floating

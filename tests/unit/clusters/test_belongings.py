@@ -126,6 +126,14 @@ def test_whose_a_floating_ip_is(held, goes):
     assert (("DeleteFloating", "f") in acts(fronts(balancers=(web(),), floating=(held,)))) == goes
 
 
+def test_a_floating_ip_that_its_service_is_to_keep_is_released():
+    address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
+    clearing = fronts({"s-0": 1}, balancers=(web(),), floating=(address,))
+    assert acts(clearing) == [("ReleaseFloating", "f"), ("DeleteBalancer", "lb")]
+    assert [thing.name for thing in clearing.kept] == ["172.24.4.9"]
+    assert "172.24.4.9" not in {thing.name for thing in clearing.going}
+
+
 def test_a_load_balancer_of_others_is_left_step_by_step():
     steps, found = [], theirs()
     while (act := fronts({"s-0": 1}, served=(found,)).acts)[0].__class__.__name__ != "Retag":

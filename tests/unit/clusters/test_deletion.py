@@ -317,6 +317,15 @@ def test_a_load_balancer_of_others_loses_the_clusters_ports_only(world, cloud):
     assert ([held.port for held in left.listeners], left.tags) == ([22], ("x",))
 
 
+def test_a_floating_ip_that_is_to_be_kept_becomes_nobodys(world, cloud):
+    balance(cloud)
+    (held,) = cloud.fronts.floating.values()
+    cloud.fronts.describe_floating(held.id, service_description("demo", "default/web", kept=True))
+    assert [(kept.kind, kept.name) for kept in world.delete().kept] == [("floating IP", held.address)]
+    (left,) = cloud.fronts.floating.values()
+    assert (left.address, left.port, left.description) == (held.address, "", "")
+
+
 def test_a_load_balancer_that_stays_pending_is_named_in_the_end(world, cloud):
     cloud.balancers.becomes(balance(cloud), "PENDING_UPDATE")
     with pytest.raises(TimedOut, match="kube_service_demo_default_web is PENDING_UPDATE"):

@@ -23,6 +23,9 @@ def test_a_description_names_its_service_to_its_own_cluster_only(cluster):
     said = ownership.service_description(cluster, "ns/web")
     assert [other for other in CLUSTERS if ownership.described_service(said, other)] == [cluster]
     assert ownership.described_service(said, cluster) == "ns/web"
+    kept = ownership.service_description(cluster, "ns/web", kept=True)
+    assert [other for other in CLUSTERS if ownership.described_service(kept, other)] == [cluster]
+    assert (ownership.described_kept(said), ownership.described_kept(kept)) == (False, True)
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)

@@ -42,9 +42,13 @@ class Whose:
         return service_description(self.cluster, self._key)
 
     @property
-    def descriptions(self) -> tuple[str, str]:
-        """Ours, and that of the provider before us."""
-        return self.description, former_description(self.cluster, self._key)
+    def descriptions(self) -> tuple[str, ...]:
+        """Of its floating IPs: ours, that of the provider before us, and ours of one that is to stay."""
+        return self.description, former_description(self.cluster, self._key), self.described(keep=True)
+
+    def described(self, *, keep: bool) -> str:
+        """Of a floating IP, which may be to keep when the Service goes."""
+        return service_description(self.cluster, self._key, kept=keep)
 
     @property
     def _key(self) -> str:

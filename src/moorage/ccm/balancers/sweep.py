@@ -13,14 +13,14 @@ from moorage.ccm.balancers.carry import Busy, Hands
 from moorage.ccm.balancers.names import Whose, service_of
 from moorage.ccm.balancers.plan import leave
 from moorage.ccm.balancers.reconcile import BalancerReconciler
-from moorage.ccm.balancers.steps import RemoveBalancer, RemoveFloating, RemoveRule, Step
+from moorage.ccm.balancers.steps import ReleaseFloating, RemoveBalancer, RemoveFloating, RemoveRule, Step
 from moorage.ccm.balancers.views import Service
 from moorage.ccm.balancers.views import service_of as view_of
 from moorage.cloud.balancers import ERROR, Balancer, Balancers
 from moorage.cloud.fronts import FloatingIP, Fronts, Rule
 from moorage.kube.objects import SERVICES, Objects, Resource
 from moorage.model.errors import Conflict, NotFound
-from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, service_named
+from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named
 
 PERIOD = 60.0  # seconds between two looks: three calls
 
@@ -49,7 +49,7 @@ def plan_sweep(made: Made, alive: Alive) -> Iterator[Step]:
     kept = {balancer.port for balancer in made.balancers if _live(balancer, made.cluster, alive)}
     for floating in made.floating:
         if _dead(service_of(floating.description, made.cluster), alive) and floating.port not in kept:
-            yield RemoveFloating(floating.id)
+            yield (ReleaseFloating if described_kept(floating.description) else RemoveFloating)(floating.id)
     for balancer in made.balancers:
         if balancer.port in kept:
             yield from _partly(balancer, made.cluster, alive)

@@ -6,6 +6,7 @@ Rules of the nodes' security group go with the group, which is the stack's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from moorage.cloud.balancers import ACTIVE, ERROR, Balancer, Listener
 from moorage.cloud.fronts import FloatingIP
@@ -18,12 +19,14 @@ from moorage.clusters.belongings.things import (
     DeletePool,
     DeleteServer,
     Made,
+    ReleaseFloating,
     Retag,
     together,
 )
 from moorage.model.cluster import Belonging
 from moorage.model.ownership import (
     SERVICE_PREFIX,
+    described_kept,
     described_service,
     formerly_described,
     service_named,
@@ -59,6 +62,9 @@ def _floating(held: FloatingIP, made: Made) -> Clearing:
     if claim is None:
         return Clearing()
     thing = Belonging("floating IP", held.id, held.address, claim=claim)
+    if described_kept(held.description):
+        kept = replace(thing, why="its Service is to keep it")
+        return Clearing((ReleaseFloating(held.id, f"releasing {thing}"),), kept=(kept,))
     return Clearing((DeleteFloating(held.id, f"deleting {thing}"),), going=(thing,))
 
 

@@ -26,6 +26,7 @@ from moorage.clusters.belongings.things import (
     DropAttachment,
     KeepSnapshot,
     KeepVolume,
+    ReleaseFloating,
     Retag,
 )
 from moorage.model.cluster import Belonging
@@ -80,6 +81,9 @@ class Remover:
                 self.cloud.delete_server(act.id)
             case DeleteFloating():
                 self.cloud.fronts.delete_floating(act.id)
+            case ReleaseFloating():
+                self.cloud.fronts.map_floating(act.id, "")
+                self.cloud.fronts.describe_floating(act.id, "")
             case DeleteBalancer() | DeletePool() | DeleteListener() | Retag():
                 _balance(_known(self.cloud.balancers), act)
             case _:

@@ -76,6 +76,10 @@ class DeleteFloating(Act):
     pass
 
 
+class ReleaseFloating(Act):
+    """Leave it to the project, as nobody's."""
+
+
 class DeleteSnapshot(Act):
     pass
 
