@@ -168,6 +168,11 @@ def test_what_was_never_there(port, server):
             change()
 
 
+def test_a_volume_is_of_the_default_type_unless_another_is_asked_for(port, volume):
+    assert volume.type == port.default_type() != ""
+    assert port.default_type() in port.types().values()
+
+
 def test_a_volume_of_unknown_type_source_or_zone_is_refused(port, name):
     for wanted in (
         NewVolume(name, 1, type="no-such-type"),

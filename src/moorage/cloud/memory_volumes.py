@@ -180,6 +180,10 @@ class MemoryVolumes:
         self._answer("types")
         return dict(self.type_names)
 
+    def default_type(self) -> str:
+        self._answer("default_type")
+        return next(iter(self.type_names.values()), "")
+
     def zones(self) -> builtins.list[str]:
         self._answer("zones")
         return sorted(self.zone_names)

@@ -105,6 +105,10 @@ class OpenStackVolumes:
     def types(self) -> Mapping[str, str]:
         return {row["id"]: row["name"] for row in self.rest.get(CINDER, "/types")["volume_types"]}
 
+    def default_type(self) -> str:
+        found = _or_none(lambda: self.rest.get(CINDER, "/types/default")["volume_type"])
+        return found["name"] if found else ""
+
     def zones(self) -> builtins.list[str]:
         rows = self.rest.get(CINDER, "/os-availability-zone")["availabilityZoneInfo"]
         return sorted(row["zoneName"] for row in rows if row["zoneState"]["available"])

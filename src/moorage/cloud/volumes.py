@@ -138,6 +138,10 @@ class Volumes(Protocol):
         """Names of the volume types that the project may use, by id."""
         ...
 
+    def default_type(self) -> str:
+        """Name of the type that a volume gets for which none is asked; "" where Cinder names none."""
+        ...
+
     def zones(self) -> builtins.list[str]:
         """Names of the zones in which volumes can be made."""
         ...

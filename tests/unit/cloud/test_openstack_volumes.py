@@ -168,6 +168,14 @@ def test_without_a_quota_there_is_no_limit():
     assert port(Answer(200, {"quota_set": without}))[0].room() is None
 
 
+def test_the_default_type_if_there_is_one():
+    none = fault(404, "itemNotFound", "Volume type default could not be found.")
+    volumes, session = port(Answer(200, {"volume_type": {"id": "t1", "name": "__DEFAULT__"}}), none)
+    assert volumes.default_type() == "__DEFAULT__"
+    assert volumes.default_type() == ""
+    assert session.asked[0][1] == "http://block-storage/v3/types/default"
+
+
 def test_zones_that_are_there():
     zones = [
         {"zoneName": "west", "zoneState": {"available": True}},
