@@ -43,10 +43,14 @@ def connect_project(clouds: Path, name: str) -> Project:
     from moorage.cloud.openstack_balancers import OpenStackBalancers
     from moorage.cloud.openstack_fronts import OpenStackFronts
     from moorage.cloud.openstack_servers import OpenStackInstances
+    from moorage.cloud.openstack_volumes import CINDER, OpenStackVolumes
     from moorage.controller.main import Project
 
     rest = _controllers_rest(clouds, name)
-    return Project(rest.region or "", OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest))
+    volumes = OpenStackVolumes(rest) if rest.offers(CINDER) else None
+    return Project(
+        rest.region or "", OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest), volumes
+    )
 
 
 def connect_volumes(clouds: Path, name: str) -> Volumes:

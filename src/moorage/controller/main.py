@@ -23,9 +23,11 @@ from moorage.ccm.balancers.targets import Targets
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
+from moorage.ccm.volumes.reconcile import ClassReconciler, snapshot_policies, volume_policies
 from moorage.cloud.balancers import Balancers
 from moorage.cloud.fronts import Fronts
 from moorage.cloud.servers import Instances
+from moorage.cloud.volumes import Volumes
 from moorage.controller.health import Answers, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, counted
@@ -33,7 +35,14 @@ from moorage.controller.run import Runner, lead
 from moorage.kube.cache import Cache
 from moorage.kube.events import Recorder
 from moorage.kube.lease import Elector, Terms
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, Objects
+from moorage.kube.objects import (
+    ENDPOINT_SLICES,
+    NODES,
+    PERSISTENT_VOLUMES,
+    SERVICES,
+    SNAPSHOT_CONTENTS,
+    Objects,
+)
 from moorage.model.errors import BadInput
 
 NAME = "moorage-controller"
@@ -45,12 +54,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @dataclass(frozen=True)
 class Project:
-    """One project of a cloud, by its ports; the region may be empty."""
+    """One project of a cloud, by its ports; the region may be empty, and without Cinder there are no volumes."""
 
     region: str
     instances: Instances
     balancers: Balancers
     fronts: Fronts
+    volumes: Volumes | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,7 @@ def compose(
     _add_nodes(runner, api, project, settings, events)
     if balanced:
         _add_balancers(runner, api, project, balanced, events)
+    _add_volumes(runner, api, project.volumes, settings, events)
     elector = Elector(api, LEASE, settings.me, time.monotonic, settings.terms)
     return Controller(runner, elector, metrics, settings)
 
@@ -128,6 +139,16 @@ def _add_balancers(
     reconciler = BalancerReconciler(api, services, targets, slices, balancers, fronts, settings, events, hands)
     runner.add(reconciler)
     runner.add(BalancerSweep(reconciler, api, hands, lambda key: runner.wake(reconciler.name, key)))
+
+
+def _add_volumes(runner: Runner, api: Objects, volumes: Volumes | None, settings: Settings, events: Recorder) -> None:
+    if volumes is None:
+        log.warning("no storage classes, no policies of volumes: this cloud has no Cinder")
+        return
+    cinder, stores = counted(volumes, "volumes", runner.metrics.called), runner.cache.store
+    runner.add(ClassReconciler(api, cinder, events))
+    runner.add(volume_policies(stores(PERSISTENT_VOLUMES), cinder, settings.cluster, events))
+    runner.add(snapshot_policies(stores(SNAPSHOT_CONTENTS), cinder, settings.cluster, events))
 
 
 def balanced(project: Project, cluster: str, provider: str = "") -> balancing.Settings | None:
