@@ -42,11 +42,18 @@ def connect_project(clouds: Path, name: str) -> Project:
     from moorage.cloud.openstack_balancers import OpenStackBalancers
     from moorage.cloud.openstack_fronts import OpenStackFronts
     from moorage.cloud.openstack_servers import OpenStackInstances
+    from moorage.cloud.openstack_volumes import CINDER, OpenStackVolumes
     from moorage.controller.main import Project
 
     rest = _controllers_rest(clouds, name)
     servers, balancers, fronts = OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest)
-    return Project(rest.region or "", servers, balancers, fronts, rest.check)
+    volumes = OpenStackVolumes(rest) if rest.offers(CINDER) else None
+    return Project(rest.region or "", servers, balancers, fronts, volumes)
+
+
+def accepted(clouds: Path, name: str) -> None:
+    """Ask the cloud whether that entry's credentials are good; CloudUnreachable when not."""
+    _controllers_rest(clouds, name).check()
 
 
 def connect_volumes(clouds: Path, name: str) -> Volumes:
@@ -74,7 +81,7 @@ def controller() -> None:
     """Run `moorage-controller`."""
     from moorage.controller.main import Adapters, command
 
-    _run(command, Adapters(connect_objects, connect_project), _tell)
+    _run(command, Adapters(connect_objects, connect_project, accepted), _tell)
 
 
 def csi_controller() -> None:

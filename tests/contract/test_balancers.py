@@ -21,8 +21,8 @@ from moorage.cloud.memory_fronts import MemoryFronts
 from moorage.cloud.openstack_balancers import OpenStackBalancers
 from moorage.cloud.openstack_fronts import OpenStackFronts
 from moorage.cloud.rest import Rest
-from moorage.model.cluster import owned_by
 from moorage.model.errors import BadInput, Conflict, NotFound
+from moorage.model.ownership import owned_by
 
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 

@@ -160,6 +160,13 @@ def test_quotas_are_known_by_our_names(cloud_port):
 def test_nobody_has_no_servers(cloud_port):
     assert cloud_port.servers("nobody") == []
     assert cloud_port.leftovers("nobody", []) == []
+    cloud_port.delete_server(str(uuid.uuid4()))
+
+
+def test_the_other_services_of_the_project_are_at_hand(cloud_port):
+    assert cloud_port.balancers.tagged("no-such-tag") == []
+    assert cloud_port.volumes.list("no-such-volume") == []
+    assert "nothing" not in {found.description for found in cloud_port.fronts.floating_ips()}
 
 
 def test_an_uploaded_image_is_among_the_images(cloud_port, tmp_path):

@@ -22,7 +22,7 @@ from moorage.kube import cache
 from moorage.kube.api import KubeApi
 from moorage.kube.lease import Elector
 from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import EVENTS, LEASES, NODES
+from moorage.kube.objects import EVENTS, LEASES, NODES, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 pytestmark = pytest.mark.contract
@@ -156,6 +156,14 @@ def test_a_watch_tells_at_once(api):
     thread.join(10)
     assert heard[0][0].object["metadata"]["name"] == "a"
     assert heard[0][1] - begun < 1
+
+
+def test_a_resource_that_nobody_defined_cannot_be_listed(api):
+    with pytest.raises(NotFound):
+        api.list(SNAPSHOT_CONTENTS)
+    with pytest.raises(NotFound):
+        next(iter(api.watch(SNAPSHOT_CONTENTS, "1", 1)))
+    assert api.list(STORAGE_CLASSES).items == api.list(PERSISTENT_VOLUMES).items == ()
 
 
 def test_one_of_two_holds_a_lease(api):

@@ -158,12 +158,19 @@ def test_what_was_never_there(port, server):
         lambda: port.retype(nobody, next(iter(port.types().values()))),
         lambda: port.create_snapshot("s", nobody, True, {}),
         lambda: port.delete_snapshot(nobody),
+        lambda: port.mark(nobody, {"a": "b"}),
+        lambda: port.mark_snapshot(nobody, {"a": "b"}),
         lambda: port.attach(server, nobody),
         lambda: port.detach(server, nobody),
         lambda: port.forget(nobody),
     ):
         with pytest.raises(NotFound):
             change()
+
+
+def test_a_volume_is_of_the_default_type_unless_another_is_asked_for(port, volume):
+    assert volume.type == port.default_type() != ""
+    assert port.default_type() in port.types().values()
 
 
 def test_a_volume_of_unknown_type_source_or_zone_is_refused(port, name):
@@ -223,6 +230,17 @@ def test_a_snapshot_keeps_its_volume_from_deletion_and_begins_another(port, volu
     assert (restored.status, restored.snapshot) == ("available", snapshot.id)
     port.delete_snapshot(snapshot.id)
     assert settled_snapshot(port, snapshot.id) is None
+
+
+def test_marks_come_beside_what_is_there_and_change(port, volume, name):
+    snapshot = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
+    for value in ("one", "two"):
+        port.mark(volume.id, {"moorage.io/mark": value})
+        assert port.get(volume.id).metadata == {**volume.metadata, "moorage.io/mark": value}
+        port.mark_snapshot(snapshot.id, {"moorage.io/mark": value})
+        assert settled_snapshot(port, snapshot.id).metadata == {"moorage": "contract", "moorage.io/mark": value}
+    assert [found.metadata["moorage.io/mark"] for found in port.list(name)] == ["two"]
+    assert [found.metadata["moorage.io/mark"] for found in port.snapshots(f"{name}-s")] == ["two"]
 
 
 def test_a_clone_knows_its_source(volume, make, name):

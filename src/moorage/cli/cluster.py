@@ -12,11 +12,12 @@ import click
 from moorage.cli.context import Context, pass_context
 from moorage.cli.output import emit, output_option, progress
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Event
-from moorage.model.errors import NotFound
 
 if TYPE_CHECKING:
+    from moorage.clusters.belongings.things import Clearance
     from moorage.kube.port import KubeAccess
 
+KEPT_COLUMNS = ("kind", "name", "size", "claim", "id", "why")
 LIST_COLUMNS = ("name", "status", "created_at", "reason")
 DEFAULTS = ClusterSpec("defaults")
 
@@ -159,34 +160,48 @@ def renew_credential(context: Context, name: str) -> None:
 @cluster.command()
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--keep-volumes", is_flag=True, help="Keep all volumes and snapshots, and list them.")
 @click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait.")
 @click.option("--wait/--no-wait", default=True, help="Wait until nothing is left.  [default: wait]")
 @output_option
 @pass_context
-def delete(context: Context, name: str, yes: bool, timeout: float, wait: bool, output: str) -> None:
+def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: float, wait: bool, output: str) -> None:
     """Delete a cluster and all that it ever made, half-made or not; proves that nothing is left.
+
+    That is also its load balancers, their floating IPs, and its volumes and snapshots. Those whose reclaim policy is
+    Retain are kept and listed, with --keep-volumes all of them. Its API need not answer; what was not written to a
+    volume yet is lost as by a power cut. It can be stopped at any time and given again.
 
     With --no-wait it only asks for that; given again without, it proves it.
     """
     from moorage.clusters import kubeconfig as config
     from moorage.clusters import reconcile
 
-    cloud = context.cloud()
+    cloud, kube, data = context.cloud(), context.connect_kube, context.paths.data
     if not yes:
-        if cloud.stack(name) is None:
-            raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+        _told(reconcile.doomed(cloud, kube, data, name, keep_volumes=keep_volumes))
         click.confirm(f"Delete the cluster {name} with all its nodes and what runs on them?", abort=True, err=True)
     with progress() as report:
-        events = reconcile.delete(
-            cloud, context.connect_kube, context.paths.data, name, report, wait=wait, timeout=timeout
-        )
+        done = reconcile.delete(cloud, kube, data, name, report, keep_volumes=keep_volumes, wait=wait, timeout=timeout)
     path = config.default_path(os.environ)
     if path.exists():
         there = config.read(path)
         if (rest := config.without(there, name)) != there:
             config.write(path, rest)
+    kept = [asdict(thing) for thing in done.kept]
     if output != "table":
-        emit(output, {"name": name, "status": "deleted" if wait else "deleting", "events": _events(events)})
+        status = "deleted" if wait else "deleting"
+        emit(output, {"name": name, "status": status, "kept": kept, "events": _events(done.events)})
+    elif kept:
+        emit(output, kept, KEPT_COLUMNS)
+
+
+def _told(clearance: Clearance) -> None:
+    """Before it is too late: what else goes, and what stays."""
+    for thing in clearance.going:
+        click.echo(f"goes too: {thing}", err=True)
+    for thing in clearance.kept:
+        click.echo(f"stays: {thing}", err=True)
 
 
 def _mirrors(given: tuple[str, ...]) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Fronts(Protocol):
     """
 
     def home(self, cluster: str) -> Home | None:
-        """Known by names and descriptions (`model.cluster.owned_by`); None where there is no such cluster."""
+        """Known by names and descriptions (`model.ownership.owned_by`); None where there is no such cluster."""
         ...
 
     def subnet(self, id: str) -> Subnet | None: ...

@@ -10,6 +10,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from moorage.cloud.memory_balancers import MemoryBalancers
+from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
 from moorage.model.credential import Credential
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
@@ -46,7 +49,7 @@ class MemoryCloud:
     ("worker_nodes/nodes/0/ready") to the reason for which it fails; `clinging` is how many deletions fail first;
     `lost` is how many answers to `create_stack` get lost on their way back; `strays` are what a cluster's stack
     forgot, `orphans` its servers that Heat does not know; `dead` is whether Heat's engine died: nothing gets on until
-    somebody asks it to.
+    somebody asks it to. A load balancer that is in a stack's subnet keeps the stack from going.
     """
 
     flavor_list: Sequence[Flavor] = FLAVORS
@@ -61,9 +64,13 @@ class MemoryCloud:
     orphans: dict[str, list[str]] = field(default_factory=dict)
     dead: bool = False
     project: str = "project-1"
+    balancers: MemoryBalancers | None = field(default_factory=MemoryBalancers)
+    fronts: MemoryFronts = field(default_factory=MemoryFronts)
+    volumes: MemoryVolumes | None = field(default_factory=MemoryVolumes)
     made: dict[str, _Made] = field(default_factory=dict)
     credentials: list[tuple[str, Credential]] = field(default_factory=list)
     may_make_credentials: bool = True
+    _ended: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def create_credential(self, cluster: str) -> Credential:
@@ -141,7 +148,14 @@ class MemoryCloud:
         self._answer()
         found = self.made.get(cluster)
         begun = [] if found is None else [r for r in found.resources if r.type == "OS::Nova::Server" and _is_there(r)]
-        return sorted((_server(cluster, resource) for resource in begun), key=lambda server: server.name)
+        made = (_server(cluster, resource) for resource in begun if resource.physical_id not in self._ended)
+        return sorted(made, key=lambda server: server.name)
+
+    def delete_server(self, id: str) -> None:
+        self._answer()
+        self._ended.add(id)
+        if self.volumes is not None:
+            self.volumes.lose(id)
 
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
         self._answer()
@@ -213,13 +227,20 @@ class MemoryCloud:
             self._becomes(made, "CREATE_COMPLETE", "Stack CREATE completed successfully")
 
     def _end(self, made: _Made) -> None:
+        """Servers go first, as nothing that they are on can go before them."""
+        for server in self.servers(made.stack.name):
+            self.delete_server(server.id)
         if made.looks <= self.looks:
             return
-        if self.clinging or made.stack.name in self.orphans:
+        if self.clinging or made.stack.name in self.orphans or self._in_use(made):
             self.clinging = max(self.clinging - 1, 0)
             self._becomes(made, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use")
         else:
             del self.made[made.stack.name]
+
+    def _in_use(self, made: _Made) -> bool:
+        held = self.balancers.held.values() if self.balancers else ()
+        return bool({balancer.subnet for balancer in held} & {resource.physical_id for resource in made.resources})
 
     def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
         """The resource in its new state; nodes say that they are ready, or not, at the last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -38,6 +39,13 @@ class Shelf(Generic[T]):
         """Put a thing that stays as it is."""
         self._things[now.id] = now
         self._changes.pop(now.id, None)
+
+    def alter(self, id: str, change: Callable[[T], T]) -> None:
+        """Change a thing as it is and as it will be."""
+        self._things[id] = change(self._things[id])
+        coming = self._changes.get(id)
+        if coming is not None and coming.then is not None:
+            coming.then = change(coming.then)
 
     def peek(self, id: str) -> T | None:
         """A thing as it is, without a look."""

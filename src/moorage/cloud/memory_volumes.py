@@ -96,6 +96,12 @@ class MemoryVolumes:
         _allow(volume, "available", "in-use")
         self._volume_begins("retype", replace(volume, status="retyping"), replace(volume, type=type), volume)
 
+    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._answer("mark")
+        if (status := self._there(id).status) in ("maintenance", "uploading"):
+            raise Conflict(f"Cinder refused: metadata cannot be changed in status {status}")
+        self.shelf.alter(id, lambda volume: replace(volume, metadata={**volume.metadata, **metadata}))
+
     def why(self, id: str) -> str:
         self._answer("why")
         return self._messages.get(id, "")
@@ -121,13 +127,16 @@ class MemoryVolumes:
 
     def delete_snapshot(self, id: str) -> None:
         self._answer("delete_snapshot")
-        snapshot = self.snapshot_shelf.peek(id)
-        if snapshot is None:
-            raise NotFound(f"Cinder knows no snapshot {id}")
+        snapshot = self._snapshot_there(id)
         _allow(snapshot, "available", "error")
         failed = self._fails("delete_snapshot", id)
         begun = replace(snapshot, status="deleting")
         self.snapshot_shelf.begin(begun, replace(snapshot, status="error_deleting") if failed else None, self.looks)
+
+    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._answer("mark_snapshot")
+        self._snapshot_there(id)
+        self.snapshot_shelf.alter(id, lambda found: replace(found, metadata={**found.metadata, **metadata}))
 
     def attached(self, server: str) -> frozenset[str] | None:
         self._answer("attached")
@@ -171,6 +180,10 @@ class MemoryVolumes:
         self._answer("types")
         return dict(self.type_names)
 
+    def default_type(self) -> str:
+        self._answer("default_type")
+        return next(iter(self.type_names.values()), "")
+
     def zones(self) -> builtins.list[str]:
         self._answer("zones")
         return sorted(self.zone_names)
@@ -179,6 +192,14 @@ class MemoryVolumes:
         self._answer("room")
         names = [name for name in ("gigabytes", f"gigabytes_{type}") if name in self.limits]
         return min((self.limits[name] - self._used(name) for name in names), default=None)
+
+    def lose(self, server: str) -> None:
+        """What Nova does when it deletes a server: its volumes are free."""
+        self.servers.discard(server)
+        for id in [id for id, at in self._bringing.items() if at == server]:
+            del self._bringing[id]
+            if (volume := self.shelf.peek(id)) is not None:
+                self.shelf.settle(replace(volume, status="available", attachments=()))
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
@@ -219,6 +240,12 @@ class MemoryVolumes:
         if volume is None:
             raise NotFound(f"Cinder knows no volume {id}")
         return volume
+
+    def _snapshot_there(self, id: str) -> CinderSnapshot:
+        snapshot = self.snapshot_shelf.peek(id)
+        if snapshot is None:
+            raise NotFound(f"Cinder knows no snapshot {id}")
+        return snapshot
 
     def _server(self, id: str) -> None:
         if id not in self.servers:

@@ -9,12 +9,15 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from moorage.cloud import openstack_credentials as credentials
+from moorage.cloud.openstack_balancers import OCTAVIA, OpenStackBalancers
+from moorage.cloud.openstack_fronts import OpenStackFronts
 from moorage.cloud.openstack_servers import server_rows
+from moorage.cloud.openstack_volumes import CINDER, OpenStackVolumes
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
 from moorage.cloud.rest import Rest
-from moorage.model.cluster import owned_by
 from moorage.model.credential import Credential
 from moorage.model.errors import BadInput, Conflict, NotFound
+from moorage.model.ownership import owned_by
 
 NETWORK_THINGS = {
     "floatingips": "floating IP",
@@ -32,7 +35,8 @@ NETWORK_QUOTAS = {
     "security_groups": "security_group",
     "floating_ips": "floatingip",
 }
-LOAD_BALANCERS = "Octavia"  # whose ports are gone when Octavia deletes the load balancer, and are not to go before
+# Owners of ports that go when Octavia deletes the load balancer, and are not to go before: its own, its OVN provider.
+LOAD_BALANCERS = ("Octavia", "ovn-lb")
 DEPTH = 4  # cluster > group > members > node
 
 
@@ -56,6 +60,18 @@ class OpenStackCloud:
 
     def delete_credentials(self, cluster: str, keep: str = "") -> None:
         credentials.delete(self.rest, cluster, keep)
+
+    @property
+    def balancers(self) -> OpenStackBalancers | None:
+        return OpenStackBalancers(self.rest) if self.rest.offers(OCTAVIA) else None
+
+    @property
+    def fronts(self) -> OpenStackFronts:
+        return OpenStackFronts(self.rest)
+
+    @property
+    def volumes(self) -> OpenStackVolumes | None:
+        return OpenStackVolumes(self.rest) if self.rest.offers(CINDER) else None
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         try:
@@ -103,7 +119,7 @@ class OpenStackCloud:
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
         servers = self.servers(cluster)
         for server in servers:
-            self._end(server)
+            self.delete_server(server.id)
         known, fields = set(ids), ["id", "network_id", "device_owner", "device_id"]
         for port in self.rest.get("network", "/ports", fields=fields)["ports"]:
             if port["network_id"] in known:
@@ -116,9 +132,9 @@ class OpenStackCloud:
             if owner.startswith("network:router_interface"):
                 router = f"/routers/{port['device_id']}/remove_router_interface"
                 self.rest.put("network", router, {"port_id": port["id"]})
-            elif not owner.startswith(("compute:", LOAD_BALANCERS)):
+            elif not owner.startswith(("compute:", *LOAD_BALANCERS)):
                 self.rest.delete("network", path)
-            elif owner != LOAD_BALANCERS and not self._is_server(port["device_id"]):
+            elif owner.startswith("compute:") and not self._is_server(port["device_id"]):
                 # Neutron 29 lets a project delete no port that says it is a server's, but lets it say otherwise.
                 self.rest.put("network", path, {"port": {"device_id": "", "device_owner": ""}})
                 self.rest.delete("network", path)
@@ -132,9 +148,9 @@ class OpenStackCloud:
             return False
         return True
 
-    def _end(self, server: Server) -> None:
+    def delete_server(self, id: str) -> None:
         try:
-            self.rest.delete("compute", f"/servers/{server.id}")
+            self.rest.delete("compute", f"/servers/{id}")
         except (NotFound, Conflict):
             return  # gone meanwhile, or about to be
 

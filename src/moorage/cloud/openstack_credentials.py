@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from secrets import token_hex
 
 from moorage.cloud.rest import Rest
-from moorage.model.cluster import owned_by
 from moorage.model.credential import Credential
 from moorage.model.errors import BadInput, NotFound
+from moorage.model.ownership import owned_by
 
 ADMINISTRATIVE = frozenset({"admin", "manager", "service"})
 """Roles of Keystone's defaults that reach beyond one project's servers, networks and volumes."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from moorage.cloud.fronts import FloatingIP, Home, Rule, Subnet
 from moorage.cloud.rest import Rest
-from moorage.model.cluster import owned_by
 from moorage.model.errors import NotFound
+from moorage.model.ownership import owned_by
 
 FIELDS = ["id", "floating_ip_address", "port_id", "description"]
 

@@ -50,6 +50,9 @@ class OpenStackVolumes:
             raise NotFound(f"Cinder knows no volume type {type!r}")
         self._action(id, {"os-retype": {"new_type": type, "migration_policy": "on-demand"}})
 
+    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._mark(f"/volumes/{id}", metadata)
+
     def why(self, id: str) -> str:
         told = self.rest.get(
             CINDER, "/messages", microversion=MESSAGES_BY_RESOURCE, resource_uuid=id, sort="created_at:desc", limit=1
@@ -72,6 +75,14 @@ class OpenStackVolumes:
         with _status():
             self.rest.delete(CINDER, f"/snapshots/{id}")
 
+    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._mark(f"/snapshots/{id}", metadata)
+
+    def _mark(self, path: str, metadata: Mapping[str, str]) -> None:
+        """POST leaves other keys alone. A key with a slash has no address of its own, so that none is ever deleted."""
+        with _status():
+            self.rest.post(CINDER, f"{path}/metadata", {"metadata": dict(metadata)})
+
     def attached(self, server: str) -> frozenset[str] | None:
         path = f"/servers/{server}/os-volume_attachments"
         return _or_none(
@@ -93,6 +104,10 @@ class OpenStackVolumes:
 
     def types(self) -> Mapping[str, str]:
         return {row["id"]: row["name"] for row in self.rest.get(CINDER, "/types")["volume_types"]}
+
+    def default_type(self) -> str:
+        found = _or_none(lambda: self.rest.get(CINDER, "/types/default")["volume_type"])
+        return found["name"] if found else ""
 
     def zones(self) -> builtins.list[str]:
         rows = self.rest.get(CINDER, "/os-availability-zone")["availabilityZoneInfo"]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from moorage.cloud.balancers import Balancers
+from moorage.cloud.fronts import Fronts
+from moorage.cloud.volumes import Volumes
 from moorage.model.credential import Credential
 
 
@@ -117,6 +120,19 @@ class Cloud(Protocol):
         """Revoke what this user has for the cluster, but for the one with the id `keep`; other users' are not seen."""
         ...
 
+    @property
+    def balancers(self) -> Balancers | None:
+        """The project's load balancers; None where the catalog has no Octavia."""
+        ...
+
+    @property
+    def fronts(self) -> Fronts: ...
+
+    @property
+    def volumes(self) -> Volumes | None:
+        """The project's volumes; None where the catalog has no Cinder."""
+        ...
+
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         """The stack of that name (or id), deleted ones not counted; outputs only on request, they cost time."""
         ...
@@ -156,10 +172,14 @@ class Cloud(Protocol):
         """The servers whose metadata name this cluster, by name."""
         ...
 
+    def delete_server(self, id: str) -> None:
+        """Ask for a server's end and return at once; nothing happens when it is gone or about to be."""
+        ...
+
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
         """What is still there of a cluster, as in "port demo-nodes": its servers, and network things.
 
-        Network things are the cluster's by these ids, or by their description (`model.cluster.owned_by`).
+        Network things are the cluster's by these ids, or by their description (`model.ownership.owned_by`).
         """
         ...
 

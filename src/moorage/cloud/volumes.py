@@ -96,6 +96,10 @@ class Volumes(Protocol):
         """Give it another type, moving its bytes where that takes it; NotFound also for the type."""
         ...
 
+    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
+        """Write these of a volume's metadata and leave the others; none is ever taken away."""
+        ...
+
     def why(self, id: str) -> str:
         """Cinder's last message to users about a volume or snapshot; "" when there is none."""
         ...
@@ -111,6 +115,10 @@ class Volumes(Protocol):
         ...
 
     def delete_snapshot(self, id: str) -> None: ...
+
+    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
+        """As `mark`, of a snapshot's."""
+        ...
 
     def attached(self, server: str) -> frozenset[str] | None:
         """Ids of the volumes that Nova has at a server or is bringing to it; None when there is no such server."""
@@ -128,6 +136,10 @@ class Volumes(Protocol):
 
     def types(self) -> Mapping[str, str]:
         """Names of the volume types that the project may use, by id."""
+        ...
+
+    def default_type(self) -> str:
+        """Name of the type that a volume gets for which none is asked; "" where Cinder names none."""
         ...
 
     def zones(self) -> builtins.list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from moorage.cloud.port import Stack, StackResource
 from moorage.clusters import explain
+from moorage.clusters.belongings.things import Act, Clearance, Clearing
 from moorage.clusters.parameters import differences
 from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec
@@ -32,7 +33,8 @@ class Kubernetes:
 class Observed:
     """One look at everything. `key` says whether this machine has the client's key for this very stack;
     `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
-    the same picture, `silent` whether it did not answer meanwhile."""
+    the same picture, `silent` whether it did not answer meanwhile; `clearance` is what the cluster made by itself and
+    what of it is to go, of no matter but to a deletion."""
 
     stack: Stack | None
     resources: Sequence[StackResource] = ()
@@ -40,6 +42,12 @@ class Observed:
     kubernetes: Kubernetes | None = None
     still: float = 0.0
     silent: bool = False
+    clearance: Clearance = field(default_factory=Clearance)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is no trace of the cluster but what it is to leave."""
+        return self.stack is None and not self.key and self.clearance.done
 
     @property
     def stuck(self) -> bool:
@@ -57,6 +65,14 @@ class DeleteStack:
 
     stack: Stack
     why: str
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Take away what the cluster made by itself; with no acts, wait for what was asked for."""
+
+    acts: Sequence[Act]
+    waits: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,7 @@ class Done:
     note: str = ""
 
 
-Step = CreateStack | DeleteStack | ResumeStack | Wait | Refuse | Fail | ForgetKey | Done
+Step = CreateStack | DeleteStack | Clear | ResumeStack | Wait | Refuse | Fail | ForgetKey | Done
 
 
 @dataclass(frozen=True)
@@ -180,17 +196,29 @@ def _settled(spec: ClusterSpec, observed: Observed) -> Step:
 
 
 def to_delete(observed: Observed, tried: Tried) -> Step:
-    """The next step to nothing left."""
-    stack = observed.stack
+    """The next step to nothing left: what stands in the cluster's network, the stack, what its servers had."""
+    stack, storage = observed.stack, observed.clearance.storage
+    for first in (observed.clearance.keeping, observed.clearance.fronts):
+        if first.stuck:
+            return Fail("; ".join(first.stuck))
+        if not first.done:
+            return Clear(first.acts, first.waits)
     if stack is None:
-        return ForgetKey()
+        return _stackless(storage)
     if stack.status == "DELETE_IN_PROGRESS":
         if observed.stuck:
             return DeleteStack(stack, f"Heat has shown no change for {observed.still:.0f} s: asking it again")
-        return Wait(explain.removing(observed.resources))
+        return Clear(storage.acts, ()) if storage.acts else Wait(explain.removing(observed.resources))
     if stack.status == "DELETE_FAILED":
         reason = explain.failure(stack, observed.resources)
         if tried.deletions >= ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
             return Fail(reason)
         return DeleteStack(stack, f"deletion failed ({reason}): asking again")
     return DeleteStack(stack, "deleting servers, addresses and network")
+
+
+def _stackless(storage: Clearing) -> Step:
+    """Heat has nothing left. What cannot be deleted is told once all else is gone."""
+    if storage.acts or storage.waits:
+        return Clear(storage.acts, storage.waits)
+    return Fail("; ".join(storage.stuck)) if storage.stuck else ForgetKey()

@@ -10,14 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moorage.cloud.port import Cloud
+from moorage.cloud.port import Cloud, Stack
 from moorage.clusters import keys, plan, preflight
+from moorage.clusters.belongings.remover import Remover
+from moorage.clusters.belongings.things import Clearance
 from moorage.clusters.describe import brief, described
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import CLUSTER_TAG, stack_request
 from moorage.kube.port import KubeAccess
-from moorage.model.cluster import Cluster, ClusterSpec, Event
+from moorage.model.cluster import Cluster, ClusterSpec, Deletion, Event
 from moorage.model.credential import Credential, clouds_yaml
 from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut
 
@@ -75,19 +77,34 @@ def delete(
     name: str,
     report: Report,
     *,
+    keep_volumes: bool = False,
     wait: bool = True,
     timeout: float = 600,
     pace: Pace = Pace(),
-) -> tuple[Event, ...]:
-    """Delete all that a cluster ever made, half-made or not, and its key here; returns what was done.
+) -> Deletion:
+    """Delete all that a cluster ever made, half-made or not, and its key here; returns what was done and what is kept.
 
+    Its API need not answer. Volumes and snapshots are kept by their reclaim policy; all of them with `keep_volumes`.
     Without `wait` it returns once Heat was asked; a second call, with it, proves that nothing is left and drops the
-    key. Raises NotFound when there is neither stack nor key of that name, Failed when something is left.
+    key. Raises NotFound when there is nothing of that name, Failed when something is left.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     run = _Run(observer, _Diary(report, pace), timeout)
-    run.delete(wait)
-    return tuple(run.diary.events)
+    remover = Remover(cloud, name, keep_volumes)
+    run.delete(remover, wait)
+    return Deletion(tuple(run.diary.events), tuple(remover.kept.values()))
+
+
+def doomed(
+    cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str, *, keep_volumes: bool = False
+) -> Clearance:
+    """What the cluster made by itself, and what `delete` would take and keep of it; NotFound as there."""
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    observed = observer.look(kubernetes=False)
+    clearance = Remover(cloud, name, keep_volumes).look(stackless=observed.stack is None)
+    if replace(observed, clearance=clearance).nothing:
+        raise _no_cluster(name)
+    return clearance
 
 
 def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> Cluster:
@@ -98,7 +115,7 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
     finally:
         observer.close()
     if observed.stack is None:
-        raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+        raise _no_cluster(name)
     full = cloud.stack(observed.stack.id, outputs=True) or observed.stack
     return described(replace(observed, stack=full), cloud.servers(name))
 
@@ -117,7 +134,7 @@ def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     observed = observer.look(kubernetes=False)
     if observed.stack is None:
-        raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+        raise _no_cluster(name)
     if not observed.key:
         raise Conflict(
             f"the private key of cluster {name!r} is not on this machine, and it never leaves the one that made it",
@@ -145,6 +162,10 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
         cloud.delete_credentials(name, keep=made.id)
     finally:
         kube.close()
+
+
+def _no_cluster(name: str) -> NotFound:
+    return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
 def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
@@ -244,15 +265,17 @@ class _Run:
                 self._resume(step)
         return False
 
-    def delete(self, wait: bool) -> None:
+    def delete(self, remover: Remover, wait: bool) -> None:
         name, first = self.observer.name, True
         while True:
-            observed = self._look(kubernetes=False)
+            observed = self._look(kubernetes=False, remover=remover)
             step = plan.to_delete(observed, self.tried) if observed else None
-            if first and observed and observed.stack is None and not observed.key:
-                raise NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
+            if first and observed and observed.nothing:
+                raise _no_cluster(name)
             first = first and observed is None
             match step:
+                case plan.Clear():
+                    self._clear(step, remover)
                 case plan.ForgetKey():
                     if self._proved_gone():
                         self.observer.keys.forget(name)
@@ -266,9 +289,16 @@ class _Run:
                     self._delete(step)
                 case plan.Wait():
                     self.diary.note(step.why)
-            if step and not wait:
+            # Heat is asked once its network is free; what comes after is not waited for.
+            if step and not wait and not (isinstance(step, plan.Clear) and observed and observed.stack):
                 return
             self._pause(f"cluster {name!r} is not deleted", "run the same command again to go on")
+
+    def _clear(self, step: plan.Clear, remover: Remover) -> None:
+        if step.acts:
+            remover.carry_out(step.acts, self.diary.note)
+        else:
+            self.diary.note(step.waits[0] + (f" (and {more} more)" if (more := len(step.waits) - 1) else ""))
 
     def _ask_for(self, spec: ClusterSpec) -> bool:
         """Check, make the key if need be, ask for the stack; False when Heat could not be asked just now."""
@@ -346,10 +376,12 @@ class _Run:
             self.diary.note(f"waiting for what is left: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
         return not left
 
-    def _look(self, *, kubernetes: bool = True) -> plan.Observed | None:
+    def _look(self, *, kubernetes: bool = True, remover: Remover | None = None) -> plan.Observed | None:
         """Look; a cloud that has answered before may be away for a while (None), one that never did may not."""
         try:
             observed = self.observer.look(kubernetes=kubernetes)
+            if remover:
+                observed = replace(observed, clearance=self._belongings(remover, observed.stack))
         except CloudUnreachable as error:
             if self.seen is None or self.diary.pace.now() - self.seen > PATIENCE:
                 raise
@@ -358,6 +390,17 @@ class _Run:
             return None
         self.seen = self.diary.pace.now()
         return self.stillness.of(observed, self.seen)
+
+    def _belongings(self, remover: Remover, stack: Stack | None) -> Clearance:
+        """While Heat deletes, what had nothing to go before is not asked for again: that would only slow Heat down."""
+        if stack and stack.status == "DELETE_IN_PROGRESS" and remover.seen and remover.seen.done:
+            return remover.seen
+        known = set(remover.kept)
+        clearance = remover.look(stackless=stack is None)
+        for thing in clearance.kept:
+            if thing.id not in known:
+                self.diary.note(f"keeping {thing}")
+        return clearance
 
     def _pause(self, late: str, hint: str) -> None:
         if self.diary.seconds > self.timeout:

@@ -23,9 +23,11 @@ from moorage.ccm.balancers.targets import Targets
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
+from moorage.ccm.volumes.reconcile import ClassReconciler, snapshot_policies, volume_policies
 from moorage.cloud.balancers import Balancers
 from moorage.cloud.fronts import Fronts
 from moorage.cloud.servers import Instances
+from moorage.cloud.volumes import Volumes
 from moorage.controller.credential import CredentialWatch, until_accepted
 from moorage.controller.health import Answers, serve
 from moorage.controller.logs import log_json
@@ -34,7 +36,14 @@ from moorage.controller.run import Runner, lead
 from moorage.kube.cache import Cache
 from moorage.kube.events import Recorder
 from moorage.kube.lease import Elector, Terms
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, Objects
+from moorage.kube.objects import (
+    ENDPOINT_SLICES,
+    NODES,
+    PERSISTENT_VOLUMES,
+    SERVICES,
+    SNAPSHOT_CONTENTS,
+    Objects,
+)
 from moorage.model.errors import BadInput
 
 NAME = "moorage-controller"
@@ -46,22 +55,26 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @dataclass(frozen=True)
 class Project:
-    """One project of a cloud, by its ports; the region may be empty. `check` raises CloudUnreachable when the cloud's
-    identity service does not accept us, or does not answer."""
+    """One project of a cloud, by its ports; the region may be empty, and without Cinder there are no volumes."""
 
     region: str
     instances: Instances
     balancers: Balancers
     fronts: Fronts
-    check: Callable[[], None] = lambda: None
+    volumes: Volumes | None = None
 
 
 @dataclass(frozen=True)
 class Adapters:
-    """How to reach both worlds: the API by a kubeconfig, the project by an entry of a clouds.yaml."""
+    """How to reach both worlds: the API by a kubeconfig, the project by an entry of a clouds.yaml.
+
+    `project` asks the cloud what it has, and raises CloudUnreachable. `accepted` raises that when the cloud's identity
+    service does not accept us, or does not answer.
+    """
 
     kube: Callable[[Path], Objects]
     project: Callable[[Path, str], Project]
+    accepted: Callable[[Path, str], None]
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,7 @@ def compose(
         _add_balancers(runner, api, project, balanced, events)
     if watch:
         runner.add(watch)
+    _add_volumes(runner, api, project.volumes, settings, events)
     elector = Elector(api, LEASE, settings.me, time.monotonic, settings.terms)
     return Controller(runner, elector, metrics, settings)
 
@@ -137,6 +151,16 @@ def _add_balancers(
     reconciler = BalancerReconciler(api, services, targets, slices, balancers, fronts, settings, events, hands)
     runner.add(reconciler)
     runner.add(BalancerSweep(reconciler, api, hands, lambda key: runner.wake(reconciler.name, key)))
+
+
+def _add_volumes(runner: Runner, api: Objects, volumes: Volumes | None, settings: Settings, events: Recorder) -> None:
+    if volumes is None:
+        log.warning("no storage classes, no policies of volumes: this cloud has no Cinder")
+        return
+    cinder, stores = counted(volumes, "volumes", runner.metrics.called), runner.cache.store
+    runner.add(ClassReconciler(api, cinder, events))
+    runner.add(volume_policies(stores(PERSISTENT_VOLUMES), cinder, settings.cluster, events))
+    runner.add(snapshot_policies(stores(SNAPSHOT_CONTENTS), cinder, settings.cluster, events))
 
 
 def balanced(project: Project, cluster: str, provider: str = "") -> balancing.Settings | None:
@@ -177,10 +201,15 @@ def command(
     log_json(log_level)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    api, project = adapters.kube(kubeconfig), adapters.project(clouds, cloud)
-    me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
-    settings = Settings(cluster, Place(project.region, regional_ids), me, port)
-    watch = CredentialWatch(api, Recorder(api, NAME, time.monotonic), clouds, project.check)
-    balancing = until_accepted(watch, lambda: balanced(project, cluster, provider), stop)
-    held = compose(api, project, settings, balancing, watch).run(stop)
-    return os.EX_OK if held else os.EX_TEMPFAIL
+    api = adapters.kube(kubeconfig)
+    events = Recorder(api, NAME, time.monotonic)
+    watch = CredentialWatch(api, events, clouds, lambda: adapters.accepted(clouds, cloud))
+
+    def begin() -> Controller:
+        project = adapters.project(clouds, cloud)
+        me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
+        settings = Settings(cluster, Place(project.region, regional_ids), me, port)
+        return compose(api, project, settings, balanced(project, cluster, provider), watch)
+
+    controller = until_accepted(watch, begin, stop)
+    return os.EX_OK if controller is None or controller.run(stop) else os.EX_TEMPFAIL

@@ -111,8 +111,8 @@ class Cache:
         return self.store(resource).get(key)
 
     def ready(self) -> bool:
-        """Whether every store has been listed."""
-        return all(follower.version for follower in self._followers.values())
+        """Whether every store has been listed; one of an optional resource may stay empty for ever."""
+        return all(follower.version for resource, follower in self._followers.items() if not resource.optional)
 
     def start(self, stop: Event) -> None:
         """Follow until `stop`. The threads end with the process: one that waits for news cannot be woken."""

@@ -18,12 +18,14 @@ class MemoryObjects:
     """The port `Objects`; may be used by many threads.
 
     Faults: `away` is why the API does not answer; `cut_watches` breaks those that run; `forget` drops the history,
-    so that an older watch cannot go on. `asked` are the calls so far, as in "patch nodes".
+    so that an older watch cannot go on. `asked` are the calls so far, as in "patch nodes". An optional resource is
+    known once it is in `defined`.
     """
 
     def __init__(self) -> None:
         self.away = ""
         self.asked: list[str] = []
+        self.defined: set[Resource] = set()
         self._held: dict[tuple[str, str], Object] = {}
         self._history: list[tuple[int, str, Change]] = []
         self._version = self._oldest = self._cuts = 0
@@ -109,6 +111,8 @@ class MemoryObjects:
         self.asked.append(f"{call} {resource.plural}")
         if self.away:
             raise CloudUnreachable(self.away)
+        if resource.optional and resource not in self.defined:
+            raise NotFound("the server could not find the requested resource")
         return self._changed
 
     def _found(self, resource: Resource, key: str) -> Object:

@@ -11,12 +11,16 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resource:
-    """A kind of object: `version` is as in apiVersion ("v1", "apps/v1"), `plural` as in the API's paths."""
+    """A kind of object: `version` is as in apiVersion ("v1", "apps/v1"), `plural` as in the API's paths.
+
+    An `optional` one is not Kubernetes' own: the API knows it only once somebody has defined it.
+    """
 
     version: str
     plural: str
     kind: str
     namespaced: bool = True
+    optional: bool = False
 
 
 NODES = Resource("v1", "nodes", "Node", namespaced=False)
@@ -27,6 +31,11 @@ SECRETS = Resource("v1", "secrets", "Secret")
 PODS = Resource("v1", "pods", "Pod")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
+PERSISTENT_VOLUMES = Resource("v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+STORAGE_CLASSES = Resource("storage.k8s.io/v1", "storageclasses", "StorageClass", namespaced=False)
+SNAPSHOT_CONTENTS = Resource(
+    "snapshot.storage.k8s.io/v1", "volumesnapshotcontents", "VolumeSnapshotContent", namespaced=False, optional=True
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Objects(Protocol):
     """
 
     def list(self, resource: Resource) -> Listed:
-        """All objects of the resource in all namespaces."""
+        """All objects of the resource in all namespaces; NotFound when the API does not know the resource."""
         ...
 
     def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:

@@ -7,11 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-def owned_by(cluster: str) -> str:
-    """What Neutron's objects of a cluster say of themselves in their description; the templates write it."""
-    return f"Moorage cluster {cluster}"
-
-
 @dataclass(frozen=True)
 class ClusterSpec:
     """What was asked for. CIDRs are text as the user gave it; `preflight` says whether they are good.
@@ -69,6 +64,36 @@ class Node:
     ready: bool | None = None
     version: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """What a cluster made in its cloud by itself: `kind` is "load balancer", "floating IP", "volume" or "snapshot".
+
+    `size` in GiB; `claim` is `namespace/name` of the Kubernetes object that it was made for, empty where that is not
+    known; `why` says why it stays when its cluster goes, and is empty when it goes too.
+    """
+
+    kind: str
+    id: str
+    name: str
+    size: int | None = None
+    claim: str = ""
+    why: str = ""
+
+    def __str__(self) -> str:
+        about = [f"{self.size} GiB"] if self.size is not None else []
+        about += [f"of {self.claim}"] if self.claim else []
+        told = f"{self.kind} {self.name}" + (f" ({', '.join(about)})" if about else "")
+        return f"{told}: {self.why}" if self.why else told
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What was done to delete a cluster, and what of its own making is kept."""
+
+    events: tuple[Event, ...] = ()
+    kept: tuple[Belonging, ...] = ()
 
 
 @dataclass(frozen=True)

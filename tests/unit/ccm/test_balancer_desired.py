@@ -9,7 +9,7 @@ import pytest
 from balancing import node, service
 from moorage.ccm.balancers.annotations import Wishes
 from moorage.ccm.balancers.desired import choose_subnet, desire
-from moorage.ccm.balancers.names import Whose, belongs, cluster_tag, made_for, service_named, service_of
+from moorage.ccm.balancers.names import Whose, belongs, made_for, service_of
 from moorage.ccm.balancers.plan import Observed, plan, plan_removal
 from moorage.ccm.balancers.settings import AMPHORA, OVN, Settings
 from moorage.ccm.balancers.steps import AddListener, CreateBalancer, SetMembers
@@ -18,6 +18,7 @@ from moorage.ccm.balancers.views import service_of as view_of
 from moorage.cloud.balancers import Balancer, Listener
 from moorage.cloud.fronts import FloatingIP, Subnet
 from moorage.model.errors import BadInput
+from moorage.model.ownership import cluster_tag, service_named
 
 pytestmark = pytest.mark.unit
 

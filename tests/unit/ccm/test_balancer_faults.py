@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from balancing import PREFIX, Killed, World, endpoints, service
-from moorage.ccm.balancers.names import Whose, cluster_tag
+from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.settings import AMPHORA, OVN
 from moorage.ccm.balancers.sweep import Made, made_of, plan_sweep
 from moorage.cloud.balancers import Balancer
 from moorage.cloud.fronts import FloatingIP, Rule
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.errors import CloudUnreachable
+from moorage.model.ownership import cluster_tag
 
 pytestmark = pytest.mark.unit
 
@@ -339,6 +340,14 @@ def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
     assert world.sweeper.reconcile("all") == 60.0
     assert state(world) == kept
     assert world.woken == []
+
+
+def test_the_sweep_leaves_the_project_an_address_that_was_to_be_kept():
+    world = World()
+    whose = Whose("demo", "default", "gone")
+    world.fronts.create_floating("public", "", "", whose.described(keep=True))
+    world.sweeper.reconcile("all")
+    assert (world.floating.port, world.floating.description) == ("", "")
 
 
 @pytest.mark.parametrize("cluster", ["dem", "demo_2", "demo-2", "demo, Service x"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from balancing import PREFIX, World, endpoints, service
-from moorage.ccm.balancers.names import Whose, cluster_tag
+from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.settings import AMPHORA
 from moorage.ccm.balancers.views import EXCLUDED, FINALIZER
 from moorage.cloud.balancers import Balancer, Listener
 from moorage.cloud.fronts import FloatingIP
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
+from moorage.model.ownership import cluster_tag, serving_tag
 
 pytestmark = pytest.mark.unit
 
@@ -303,6 +304,27 @@ def test_a_floating_ip_is_kept_when_that_is_wished(world):
     assert (world.floating.address, world.floating.port, world.floating.description) == (address, "", "")
 
 
+def test_a_floating_ip_says_whether_it_is_to_be_kept(world):
+    whose = Whose("demo", "default", "web")
+    world.make()
+    assert world.floating.description == whose.description
+    for keep in (True, False):
+        world.annotate(keep_floatingip=str(keep).lower())
+        world.settle()
+        assert world.floating.description == whose.described(keep=keep)
+    world.forget_calls()
+    world.restart()
+    world.settle()
+    assert world.changes() == []
+
+
+def test_a_shared_floating_ip_that_is_to_be_kept_stays_so_with_its_heir(world):
+    world.make(annotations={f"{PREFIX}keep-floatingip": "true"})
+    world.make("other", annotations={f"{PREFIX}load-balancer-id": world.only.id}, ports=((443, "TCP", 30443),))
+    world.delete()
+    assert world.floating.description == Whose("demo", "default", "other").described(keep=True)
+
+
 def test_the_subnet_of_the_floating_ip_is_found_by_name(world):
     world.make(annotations={f"{PREFIX}floating-subnet": "a"})
     assert world.floating
@@ -378,11 +400,22 @@ def test_an_existing_load_balancer_is_used_and_left(world):
     foreign(world, listeners=(Listener("l", "TCP", 22, id="l-1"),))
     world.make(annotations={f"{PREFIX}load-balancer-id": "theirs"})
     assert {held.port for held in world.only.listeners} == {22, 80}
-    assert world.only.tags == (NAME,)
+    assert world.only.tags == (NAME, serving_tag("demo"))
     world.delete()
     assert [held.port for held in world.only.listeners] == [22]
     assert world.only.tags == ()
     assert (world.fronts.floating, world.fronts.let_in) == ({}, {})
+
+
+def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_gone(world):
+    foreign(world)
+    annotations = {f"{PREFIX}load-balancer-id": "theirs"}
+    world.make(annotations=annotations)
+    world.make("other", annotations, ((443, "TCP", 30443),))
+    world.delete()
+    assert set(world.only.tags) == {"kube_service_demo_default_other", serving_tag("demo")}
+    world.delete("other")
+    assert world.only.tags == ()
 
 
 def test_an_existing_load_balancer_that_is_not_there_is_said(world):

@@ -117,6 +117,17 @@ def test_a_retype_may_move_the_volume():
     assert session.asked[1][2]["json"] == {"os-retype": {"new_type": "fast", "migration_policy": "on-demand"}}
 
 
+def test_marks_are_posted_so_that_others_stay():
+    volumes, session = port(Answer(200, {"metadata": {}}), Answer(200, {"metadata": {}}))
+    volumes.mark("v1", {"moorage.io/a": "b"})
+    volumes.mark_snapshot("s1", {"moorage.io/a": "b"})
+    assert [asked[:2] for asked in session.asked] == [
+        ("POST", "http://block-storage/v3/volumes/v1/metadata"),
+        ("POST", "http://block-storage/v3/snapshots/s1/metadata"),
+    ]
+    assert session.asked[0][2]["json"] == {"metadata": {"moorage.io/a": "b"}}
+
+
 def test_the_last_message_about_a_volume():
     told = {"messages": [{"user_message": "schedule allocate volume:Could not find any available weighted backend."}]}
     volumes, session = port(Answer(200, told), Answer(200, {"messages": []}))
@@ -157,6 +168,14 @@ def test_without_a_quota_there_is_no_limit():
     assert port(Answer(200, {"quota_set": without}))[0].room() is None
 
 
+def test_the_default_type_if_there_is_one():
+    none = fault(404, "itemNotFound", "Volume type default could not be found.")
+    volumes, session = port(Answer(200, {"volume_type": {"id": "t1", "name": "__DEFAULT__"}}), none)
+    assert volumes.default_type() == "__DEFAULT__"
+    assert volumes.default_type() == ""
+    assert session.asked[0][1] == "http://block-storage/v3/types/default"
+
+
 def test_zones_that_are_there():
     zones = [
         {"zoneName": "west", "zoneState": {"available": True}},
@@ -177,6 +196,8 @@ REFUSALS = [
     ),
     (lambda v: v.create(NewVolume("n", 1)), 400, "badRequest", "Availability zone 'mars' is invalid.", BadInput),
     (lambda v: v.delete("v"), 400, "badRequest", "Invalid volume: Volume status must be available", Conflict),
+    (lambda v: v.mark("v", {"a": "b"}), 400, "badRequest", "metadata is not allowed for volumes in", Conflict),
+    (lambda v: v.mark("v", {"a": "b"}), 404, "itemNotFound", "Volume v could not be found.", NotFound),
     (lambda v: v.extend("v", 9), 413, "overLimit", GB, QuotaExceeded),
     (
         lambda v: v.create_snapshot("s", "v", False, {}),

@@ -183,6 +183,8 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
         {"id": "p-4", "network_id": "ours", "device_owner": "compute:nova", "device_id": "gone"},
         {"id": "p-5", "network_id": "ours", "device_owner": "", "device_id": ""},
         {"id": "p-6", "network_id": "ours", "device_owner": "Octavia", "device_id": "lb-1"},
+        {"id": "p-7", "network_id": "ours", "device_owner": "ovn-lb:vip", "device_id": "lb-2"},
+        {"id": "p-8", "network_id": "ours", "device_owner": "ovn-lb-hm:distributed", "device_id": "ovn-lb-hm-x"},
     ]
     answers = {
         "/servers/detail": {"servers": servers},
@@ -208,3 +210,15 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
         ("DELETE", "/ports/p-4", None),
         ("DELETE", "/ports/p-5", None),
     ]
+
+
+def test_what_the_catalog_lacks_is_none():
+    class Catalog(Session):
+        def get_endpoint(self, service_type, **_):
+            return None if service_type in self.answer else "http://cloud"
+
+    bare = OpenStackCloud(Rest(Catalog(("load-balancer", "block-storage")), "mine", None, "public"))
+    assert (bare.balancers, bare.volumes) == (None, None)
+    full = OpenStackCloud(Rest(Catalog(()), "mine", None, "public"))
+    assert full.balancers is not None
+    assert full.volumes is not None

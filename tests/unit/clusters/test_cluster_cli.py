@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from moorage.cli.context import Context
 from moorage.cli.main import cli
 from moorage.cloud.memory import MemoryCloud
+from moorage.cloud.volumes import NewVolume
 from moorage.config import Paths
 from moorage.kube.memory import MemoryKube
 from moorage.kube.port import KubeNode
 from moorage.model.errors import Conflict, MoorageError, NotFound
+from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
 
@@ -107,6 +109,39 @@ def test_delete_asks_first(moorage):
     assert "demo" in moorage.cloud.made
     assert moorage("cluster delete demo", input="y\n").exit_code == 0
     assert not moorage.cloud.made
+
+
+def store(cloud, name, **marks):
+    claim = {"csi.storage.k8s.io/pvc/namespace": "shop", "csi.storage.k8s.io/pvc/name": name}
+    cloud.volumes.create(NewVolume(f"pvc-{name}", 3, metadata={CLUSTER_MARK: "demo", **claim, **marks}))
+
+
+def test_delete_says_what_else_goes_and_lists_what_it_kept(moorage):
+    moorage("cluster create demo")
+    store(moorage.cloud, "data")
+    store(moorage.cloud, "precious", **{RECLAIM_MARK: "Retain"})
+    asked = moorage("cluster delete demo", input="n\n")
+    assert "goes too: volume pvc-data (3 GiB, of shop/data)\n" in asked.stderr
+    assert "stays: volume pvc-precious (3 GiB, of shop/precious): its policy is Retain\n" in asked.stderr
+    done = moorage("cluster delete demo --yes")
+    header, row = done.stdout.splitlines()
+    assert header.split() == ["KIND", "NAME", "SIZE", "CLAIM", "ID", "WHY"]
+    assert row.split()[:4] == ["volume", "pvc-precious", "3", "shop/precious"]
+    assert "deleting volume pvc-data" in done.stderr
+
+
+def test_delete_can_keep_all_volumes(moorage):
+    moorage("cluster create demo")
+    store(moorage.cloud, "data")
+    told = json.loads(moorage("cluster delete demo --yes --keep-volumes -o json").stdout)
+    assert [(kept["kind"], kept["name"], kept["size"]) for kept in told["kept"]] == [("volume", "pvc-data", 3)]
+    assert told["status"] == "deleted"
+    assert [volume.name for volume in moorage.cloud.volumes.list()] == ["pvc-data"]
+
+
+def test_delete_of_a_cluster_that_made_nothing_prints_nothing(moorage):
+    moorage("cluster create demo")
+    assert moorage("cluster delete demo --yes").stdout == ""
 
 
 @pytest.mark.parametrize("words", ["show", "kubeconfig", "delete", "delete --yes"])

@@ -7,71 +7,16 @@ from itertools import count
 
 import pytest
 
+from clustering import NODES, SPEC, Clock, Dying, Joined, Killed, World
 from moorage.cloud.memory import MemoryCloud
 from moorage.cloud.port import Flavor, StackRequest
 from moorage.clusters import reconcile
-from moorage.clusters.explain import CONDITION
 from moorage.clusters.reconcile import Pace
-from moorage.kube.memory import MemoryKube
 from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec, ClusterStatus
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
 
 pytestmark = pytest.mark.unit
-
-SPEC = ClusterSpec("demo", workers=2)
-NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
-
-
-class Joined(MemoryKube):
-    """A cluster's API that knows the nodes whose first boot has ended well."""
-
-    cloud = None
-
-    def nodes(self):
-        made = self.cloud.made.values() if self.cloud else ()
-        ready = [r.path for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
-        names = {NODES[0] if len(path) == 1 else f"demo-default-worker-{path[2]}" for path in ready}
-        return [node for node in super().nodes() if node.name in names]
-
-
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self):
-        self.time = 0.0
-        self.pace = Pace(1.0, lambda: self.time, self.sleep)
-
-    def sleep(self, seconds):
-        self.time += seconds
-
-
-class Killed(BaseException):
-    """What `kill -9` is to a process."""
-
-
-class Dying:
-    """A cloud whose client is killed at its n-th call: just before the call, or just after it."""
-
-    def __init__(self, cloud, number, after):
-        self.cloud, self.number, self.after = cloud, number, after
-        self.calls = 0
-
-    def __getattr__(self, name):
-        found = getattr(self.cloud, name)
-        if not callable(found):
-            return found
-
-        def call(*args, **words):
-            self.calls += 1
-            if self.calls == self.number and not self.after:
-                raise Killed
-            result = found(*args, **words)
-            if self.calls == self.number:
-                raise Killed
-            return result
-
-        return call
 
 
 @pytest.fixture
@@ -87,32 +32,6 @@ def kube():
 @pytest.fixture
 def world(cloud, kube, tmp_path):
     return World(cloud, kube, tmp_path)
-
-
-class World:
-    def __init__(self, cloud, kube, folder):
-        self.cloud, self.kube, self.folder = cloud, kube, folder
-        kube.cloud = cloud
-        self.said = []
-
-    def create(self, spec=SPEC, cloud=None, **words):
-        return reconcile.create(
-            cloud or self.cloud, self.kube.connect, self.folder, spec, self.said.append, pace=Clock().pace, **words
-        )
-
-    def delete(self, name="demo", cloud=None, **words):
-        return reconcile.delete(
-            cloud or self.cloud, self.kube.connect, self.folder, name, self.said.append, pace=Clock().pace, **words
-        )
-
-    def renew(self, name="demo"):
-        reconcile.renew_credential(self.cloud, self.kube.connect, self.folder, name)
-
-    def observe(self, name="demo"):
-        return reconcile.observe(self.cloud, self.kube.connect, self.folder, name)
-
-    def files(self):
-        return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
 def test_a_cluster_is_made_and_asked_with_the_clients_key(world, cloud, kube):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from moorage.clusters import parameters
-from moorage.model.cluster import owned_by
+from moorage.model.ownership import owned_by
 
 pytestmark = pytest.mark.unit
 
@@ -88,7 +88,7 @@ def test_one_resource_alone_waits_for_nothing(name):
 
 
 def test_what_neutron_has_of_a_cluster_says_whose_it_is():
-    """In the words of `model.cluster.owned_by`; a router's interface and an association have no description."""
+    """In the words of `model.ownership.owned_by`; a router's interface and an association have no description."""
     words = owned_by("").split()
     for body in [*HOT["cluster.yaml"]["resources"].values(), *HOT["node.yaml"]["resources"].values()]:
         if body["type"].startswith("OS::Neutron::") and not body["type"].endswith(("Interface", "Association")):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
@@ -17,14 +18,18 @@ from moorage.cloud.fronts import Home, Subnet
 from moorage.cloud.memory_balancers import MemoryBalancers
 from moorage.cloud.memory_fronts import MemoryFronts
 from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.servers import Address, Instance
+from moorage.cloud.volumes import NewVolume
 from moorage.controller.main import LEASE, Project, Settings, balanced, compose
 from moorage.controller.metrics import Metrics
 from moorage.controller.run import Runner
+from moorage.kube import cache as cache_module
 from moorage.kube.cache import Cache
 from moorage.kube.lease import Terms
 from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import LEASES, NODES, SERVICES
+from moorage.kube.objects import LEASES, NODES, PERSISTENT_VOLUMES, SERVICES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
+from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
 QUICK = Terms(duration=1, give_up=0.6, every=0.05)
@@ -80,15 +85,15 @@ def project(cloud):
         {"outside": [Subnet("pool", "pool", "172.24.4.0/24")], "inner": [INNER]},
         homes={"demo": Home(INNER, "g", "outside")},
     )
-    return Project("R", cloud, MemoryBalancers(gone=fronts.unmap), fronts)
+    return Project("R", cloud, MemoryBalancers(gone=fronts.unmap), fronts, MemoryVolumes())
 
 
 @pytest.fixture
 def start(api, project):
     begun = []
 
-    def start(me="one"):
-        begun.append(Running(api, project, me))
+    def start(me="one", **changes):
+        begun.append(Running(api, replace(project, **changes), me))
         return begun[-1]
 
     yield start
@@ -154,6 +159,30 @@ def test_where_there_can_be_no_load_balancers_nodes_are_joined_all_the_same(api,
     project.fronts.homes.clear()
     assert balanced(project, "demo") is None
     assert "no network of a cluster 'demo'" in caplog.text
+
+
+def test_volumes_get_their_classes_and_say_by_what_policy_they_go(api, project, start, monkeypatch):
+    monkeypatch.setattr(cache_module, "LONGEST_PAUSE", 0.05)  # between two looks for a resource that is not defined
+    kept = project.volumes.create(NewVolume("pvc-1", 1, metadata={CLUSTER_MARK: "demo"}))
+    start()
+    until(lambda: len(api.list(STORAGE_CLASSES).items) == 2)
+    spec = {"csi": {"driver": "cinder.csi.openstack.org", "volumeHandle": kept.id}}
+    spec["persistentVolumeReclaimPolicy"] = "Retain"
+    api.create(PERSISTENT_VOLUMES, {"metadata": {"name": "pvc-1"}, "spec": spec})
+    until(lambda: project.volumes.get(kept.id).metadata.get(RECLAIM_MARK) == "Retain")
+    taken = project.volumes.create_snapshot("s", kept.id, False, {CLUSTER_MARK: "demo"})
+    api.defined.add(SNAPSHOT_CONTENTS)
+    source = {"driver": "cinder.csi.openstack.org", "deletionPolicy": "Retain", "source": {"volumeHandle": kept.id}}
+    body = {"metadata": {"name": "c"}, "spec": source, "status": {"snapshotHandle": taken.id}}
+    api.create(SNAPSHOT_CONTENTS, body)
+    until(lambda: project.volumes.get_snapshot(taken.id).metadata.get(RECLAIM_MARK) == "Retain")
+
+
+def test_a_cloud_without_cinder_has_no_volumes_to_care_for(api, project, start, caplog):
+    running = start(volumes=None)
+    until(running.controller.runner.cache.ready)
+    assert "this cloud has no Cinder" in caplog.text
+    assert api.list(STORAGE_CLASSES).items == ()
 
 
 def test_only_the_holder_of_the_lease_works_and_hands_it_over_at_once(api, start):
@@ -263,14 +292,16 @@ import moorage.controller.main as main
 from moorage.cloud.memory_balancers import MemoryBalancers
 from moorage.cloud.memory_fronts import MemoryFronts
 from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.kube.memory_objects import MemoryObjects
 import sys
 from moorage.cloud.fronts import Home, Subnet
 api = MemoryObjects()
 fronts = MemoryFronts(homes={"demo": Home(Subnet("subnet", "demo", "10.0.0.0/24"), "group", "outside")})
+project = main.Project("", MemoryInstances(), MemoryBalancers(), fronts, MemoryVolumes())
 main.command.main(
     ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
-    obj=main.Adapters(lambda _: api, lambda *_: main.Project("", MemoryInstances(), MemoryBalancers(), fronts)),
+    obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: None),
 )
 print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "nobody", flush=True)
 """.replace("main.LEASES_TEST", "__import__('moorage.kube.objects', fromlist=['LEASES']).LEASES")

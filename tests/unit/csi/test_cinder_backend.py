@@ -39,7 +39,11 @@ def test_a_volume_has_its_type_zone_and_whose_it_is(backend, cinder):
     assert (made.size, made.zone, made.nodes, made.fault) == (2 * GIB, "nova", (), "")
     kept = cinder.get(made.handle)
     assert (kept.name, kept.type, kept.status) == ("pvc-1", "fast", "available")
-    assert kept.metadata == {"csi.storage.k8s.io/pvc/name": "data", "cinder.csi.openstack.org/cluster": "demo"}
+    assert kept.metadata == {
+        "csi.storage.k8s.io/pvc/name": "data",
+        "cinder.csi.openstack.org/cluster": "demo",
+        "moorage.io/cluster": "demo",
+    }
 
 
 def test_the_same_request_gives_the_same_volume(backend, cinder):

@@ -10,7 +10,7 @@ import pytest
 from moorage.kube import cache as module
 from moorage.kube.cache import Cache, Follower, wait_ready
 from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import NODES, SERVICES
+from moorage.kube.objects import NODES, SERVICES, SNAPSHOT_CONTENTS
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
 
@@ -137,3 +137,18 @@ def test_what_nobody_reads_is_not_kept():
     store = Store()
     store.put({"metadata": {"name": "a", "managedFields": [1]}, "status": {"images": [1], "addresses": []}})
     assert store.get("a") == {"metadata": {"name": "a"}, "status": {"addresses": []}}
+
+
+def test_a_resource_that_is_defined_later_keeps_nobody_waiting(api):
+    stop, cache = Event(), Cache(api)
+    cache.store(NODES)
+    contents = cache.store(SNAPSHOT_CONTENTS)
+    cache.start(stop)
+    wait_ready(cache, stop, 5)
+    assert contents.all() == []
+    api.defined.add(SNAPSHOT_CONTENTS)
+    api.create(SNAPSHOT_CONTENTS, {"metadata": {"name": "one"}})
+    until(lambda: len(contents.all()) == 1)
+    assert cache.alive()
+    stop.set()
+    api.cut_watches()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from moorage.ccm.balancers.names import PREFIX, Whose
+from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.plan import Observed
 from moorage.cloud.balancers import Balancer, Balancers
 from moorage.cloud.fronts import FloatingIP, Fronts
+from moorage.model.ownership import SERVICE_PREFIX
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,4 @@ def _first(found: Iterable[FloatingIP]) -> FloatingIP | None:
 
 def _tags(found: Balancer) -> list[str]:
     """Those that say whose it is; the first load balancers of the provider before us had none."""
-    return [tag for tag in found.tags if tag.startswith(PREFIX)]
+    return [tag for tag in found.tags if tag.startswith(SERVICE_PREFIX)]

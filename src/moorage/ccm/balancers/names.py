@@ -1,26 +1,26 @@
 """By which names, tags and descriptions a load balancer's things are known; those of OpenStack's cloud provider.
 
 That provider names a load balancer, and tags it and its listeners, `kube_service_CLUSTER_NAMESPACE_NAME`: its load
-balancers are found by ours. Only the tag of the cluster is our own.
+balancers are found by ours. The words are in `model.ownership`, because who deletes a cluster reads them too.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from moorage.cloud.balancers import Balancer, Listener
-from moorage.model.cluster import owned_by
-
-PREFIX = "kube_service_"
-BEFORE = "Floating IP for Kubernetes external service "  # as the provider before us begins a description
-KEY = "[a-z0-9.-]+/[a-z0-9.-]+"  # namespace and name, by Kubernetes' rule for names
-LONGEST = 255  # characters in a name or tag of Octavia
-
-
-def cluster_tag(cluster: str) -> str:
-    """On every load balancer that was made for the cluster."""
-    return f"moorage_cluster_{cluster}"[:LONGEST]
+from moorage.model.ownership import (
+    LONGEST_TAG,
+    SERVICE_PREFIX,
+    cluster_tag,
+    described_service,
+    former_description,
+    formerly_described,
+    service_description,
+    service_named,
+    service_tag,
+    serving_tag,
+)
 
 
 @dataclass(frozen=True)
@@ -34,32 +34,49 @@ class Whose:
     @property
     def tag(self) -> str:
         """Also the load balancer's name."""
-        return f"{PREFIX}{self.cluster}_{self.namespace}_{self.service}"[:LONGEST]
+        return service_tag(self.cluster, self.namespace, self.service)
 
     @property
     def description(self) -> str:
         """Of floating IPs and security group rules."""
-        return f"{owned_by(self.cluster)}, Service {self.namespace}/{self.service}"
+        return service_description(self.cluster, self._key)
 
     @property
-    def descriptions(self) -> tuple[str, str]:
-        """Ours, and that of the provider before us."""
-        before = (
-            f"Floating IP for Kubernetes external service {self.namespace}/{self.service} from cluster {self.cluster}"
-        )
-        return self.description, before
+    def descriptions(self) -> tuple[str, ...]:
+        """Of its floating IPs: ours, that of the provider before us, and ours of one that is to stay."""
+        return self.description, former_description(self.cluster, self._key), self.described(keep=True)
+
+    def described(self, *, keep: bool) -> str:
+        """Of a floating IP, which may be to keep when the Service goes."""
+        return service_description(self.cluster, self._key, kept=keep)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.namespace}/{self.service}"
 
     def part(self, kind: str, protocol: str, port: int) -> str:
         """The name of a listener or a pool."""
-        return f"{kind}_{protocol.lower()}_{port}_{self.tag}"[:LONGEST]
+        return f"{kind}_{protocol.lower()}_{port}_{self.tag}"[:LONGEST_TAG]
 
     def tags(self) -> tuple[str, ...]:
+        """Of a load balancer that is made for it."""
         return (self.tag, cluster_tag(self.cluster))
+
+    def guest_tags(self) -> tuple[str, ...]:
+        """Of a load balancer that was not made for its cluster, and is used by it."""
+        return (self.tag, serving_tag(self.cluster))
 
 
 def sharers(balancer: Balancer, whose: Whose) -> tuple[str, ...]:
     """Tags of other Services, of whatever cluster, that have ports on the load balancer."""
-    return tuple(tag for tag in balancer.tags if tag.startswith(PREFIX) and tag != whose.tag)
+    return tuple(tag for tag in balancer.tags if tag.startswith(SERVICE_PREFIX) and tag != whose.tag)
+
+
+def without(balancer: Balancer, whose: Whose) -> tuple[str, ...]:
+    """The load balancer's tags once the Service has left it; with the last of its cluster goes that it serves it."""
+    left = tuple(tag for tag in balancer.tags if tag != whose.tag)
+    last = not any(service_named(tag, whose.cluster) for tag in left)
+    return tuple(tag for tag in left if not (last and tag == serving_tag(whose.cluster)))
 
 
 def made_for(balancer: Balancer, cluster: str) -> bool:
@@ -67,25 +84,13 @@ def made_for(balancer: Balancer, cluster: str) -> bool:
     return cluster_tag(cluster) in balancer.tags or service_named(balancer.name, cluster) is not None
 
 
-def service_named(tag: str, cluster: str) -> str | None:
-    """`namespace/name` of the Service of this cluster that has the tag, None when it is of another.
-
-    Neither part can have an underscore, so that the cluster `a` does not take the tags of a cluster `a_b` for its own.
-    """
-    found = re.fullmatch(r"([^_]+)_([^_]+)", tag.removeprefix(f"{PREFIX}{cluster}_"))
-    return f"{found[1]}/{found[2]}" if found and tag.startswith(f"{PREFIX}{cluster}_") else None
-
-
 def belongs(listener: Listener, balancer: Balancer, whose: Whose) -> bool:
     """Whether a listener is this Service's. Early ones of the provider before us have no tags."""
-    if any(tag.startswith(PREFIX) for tag in listener.tags):
+    if any(tag.startswith(SERVICE_PREFIX) for tag in listener.tags):
         return whose.tag in listener.tags
     return balancer.name == whose.tag and made_for(balancer, whose.cluster)
 
 
 def service_of(description: str, cluster: str) -> str | None:
     """`namespace/name` of the Service of this cluster that a description names, None when it names none."""
-    ours = re.fullmatch(f"{re.escape(owned_by(cluster))}, Service ({KEY})", description)
-    theirs = re.fullmatch(f"{BEFORE}({KEY}) from cluster {re.escape(cluster)}", description)
-    found = ours or theirs
-    return found[1] if found else None
+    return described_service(description, cluster) or formerly_described(description, cluster)

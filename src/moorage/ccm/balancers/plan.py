@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from moorage.ccm.balancers.desired import Desired, Front
 from moorage.ccm.balancers.listening import plan_listeners
-from moorage.ccm.balancers.names import Whose, belongs, made_for, service_named, service_of, sharers
+from moorage.ccm.balancers.names import Whose, belongs, made_for, service_of, sharers, without
 from moorage.ccm.balancers.steps import (
     AddRule,
     CreateBalancer,
@@ -25,6 +25,7 @@ from moorage.ccm.balancers.steps import (
 from moorage.cloud.balancers import ACTIVE, ERROR, Balancer, Listener
 from moorage.cloud.fronts import FloatingIP, Rule
 from moorage.model.errors import Conflict, Failed, NotFound
+from moorage.model.ownership import described_kept, service_named
 
 AT_CREATION = {
     "network": "network-id",
@@ -93,10 +94,10 @@ def plan_removal(whose: Whose, observed: Observed, keep: bool) -> list[Step]:
 def _handed(whose: Whose, found: Balancer, observed: Observed, keep: bool) -> Iterator[Step]:
     """The floating IP of a shared load balancer stays, and becomes that of a Service which stays."""
     heirs = [key for tag in sharers(found, whose) if (key := service_named(tag, whose.cluster))]
-    text = Whose(whose.cluster, *heirs[0].split("/")).description if heirs else ""
+    heir = Whose(whose.cluster, *heirs[0].split("/")) if heirs else None
     for held in observed.ours:
         if held.port == found.port:
-            yield HandFloating(held.id, text)
+            yield HandFloating(held.id, heir.described(keep=described_kept(held.description)) if heir else "")
         else:
             yield from _let_go((held,), keep)
 
@@ -124,7 +125,8 @@ def _made_anew(whose: Whose, found: Balancer) -> Step:
 
 
 def _inside(desired: Desired, found: Balancer) -> Iterator[Step]:
-    tags = set(desired.balancer.tags if made_for(found, desired.whose.cluster) else [desired.whose.tag])
+    own = made_for(found, desired.whose.cluster)
+    tags = set(desired.balancer.tags if own else desired.whose.guest_tags())
     if not tags <= set(found.tags):
         yield Retag(found.id, tuple(sorted(tags | set(found.tags))))
     yield from plan_listeners(desired, found)
@@ -136,33 +138,43 @@ def leave(whose: Whose, found: Balancer) -> Iterator[Step]:
         if belongs(listener, found, whose):
             yield RemoveListener(found.id, listener.id, listener.pool.id if listener.pool else "")
     if whose.tag in found.tags:
-        yield Retag(found.id, tuple(tag for tag in found.tags if tag != whose.tag))
+        yield Retag(found.id, without(found, whose))
 
 
 def _floating(desired: Desired, found: Balancer, observed: Observed) -> list[Step]:
     shared = bool(sharers(found, desired.whose)) or not made_for(found, desired.whose.cluster)
     mapped = observed.mapped
     if mapped and shared:
-        return _let_go(tuple(held for held in observed.ours if held.port != found.port), desired.keep)
+        spare = tuple(held for held in observed.ours if held.port != found.port)
+        return [*_described_anew(desired, mapped), *_let_go(spare, desired.keep)]
     if desired.front is None:
         return _let_go(_floating_to_go(desired.whose, observed), desired.keep) + _unmapped(desired.whose, mapped)
     spare = tuple(held for held in observed.ours if held.port != found.port)
     wrong = mapped if mapped and desired.front.address not in ("", mapped.address) else None
     if mapped and not wrong:
-        return _let_go(spare, desired.keep)
+        return [*_described_anew(desired, mapped), *_let_go(spare, desired.keep)]
     before = [*_let_go((wrong,), desired.keep)] if wrong and _described(desired.whose, wrong) else []
     before += _unmapped(desired.whose, wrong)
     if desired.front.address:
         return [*before, _at_address(desired, desired.front, found, observed), *_let_go(spare, desired.keep)]
     if spare:
         return [*before, MapFloating(spare[0].id, found.port), *_let_go(spare[1:], desired.keep)]
-    return [*before, MakeFloating(desired.front.network, desired.front.subnet, found.port, desired.whose.description)]
+    text = desired.whose.described(keep=desired.keep)
+    return [*before, MakeFloating(desired.front.network, desired.front.subnet, found.port, text)]
+
+
+def _described_anew(desired: Desired, mapped: FloatingIP) -> list[Step]:
+    """That it is to be kept is written on it: whoever deletes the cluster cannot ask the Service."""
+    if mapped.description not in desired.whose.descriptions or described_kept(mapped.description) == desired.keep:
+        return []
+    return [HandFloating(mapped.id, desired.whose.described(keep=desired.keep))]
 
 
 def _at_address(desired: Desired, front: Front, found: Balancer, observed: Observed) -> Step:
     asked = observed.asked
     if asked is None:
-        return MakeFloating(front.network, front.subnet, found.port, desired.whose.description, front.address)
+        text = desired.whose.described(keep=desired.keep)
+        return MakeFloating(front.network, front.subnet, found.port, text, front.address)
     if asked.port not in ("", found.port):
         raise Conflict(
             f"the floating IP {front.address} is in use: it is mapped to the port {asked.port}",

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from moorage.ccm.balancers.carry import Busy, Hands
-from moorage.ccm.balancers.names import PREFIX, Whose, cluster_tag, service_named, service_of
+from moorage.ccm.balancers.names import Whose, service_of
 from moorage.ccm.balancers.plan import leave
 from moorage.ccm.balancers.reconcile import BalancerReconciler
-from moorage.ccm.balancers.steps import RemoveBalancer, RemoveFloating, RemoveRule, Step
+from moorage.ccm.balancers.steps import ReleaseFloating, RemoveBalancer, RemoveFloating, RemoveRule, Step
 from moorage.ccm.balancers.views import Service
 from moorage.ccm.balancers.views import service_of as view_of
 from moorage.cloud.balancers import ERROR, Balancer, Balancers
 from moorage.cloud.fronts import FloatingIP, Fronts, Rule
 from moorage.kube.objects import SERVICES, Objects, Resource
 from moorage.model.errors import Conflict, NotFound
+from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named
 
 PERIOD = 60.0  # seconds between two looks: three calls
 
@@ -44,14 +45,11 @@ def made_of(cluster: str, balancers: Balancers, fronts: Fronts, group: str) -> M
 
 
 def plan_sweep(made: Made, alive: Alive) -> Iterator[Step]:
-    """Steps that take away what is of no Service; `alive` says whether one is there, by `namespace/name`. Pure.
-
-    For a cluster that is deleted none is: its API need not answer for that.
-    """
+    """Steps that take away what is of no Service; `alive` says whether one is there, by `namespace/name`. Pure."""
     kept = {balancer.port for balancer in made.balancers if _live(balancer, made.cluster, alive)}
     for floating in made.floating:
         if _dead(service_of(floating.description, made.cluster), alive) and floating.port not in kept:
-            yield RemoveFloating(floating.id)
+            yield (ReleaseFloating if described_kept(floating.description) else RemoveFloating)(floating.id)
     for balancer in made.balancers:
         if balancer.port in kept:
             yield from _partly(balancer, made.cluster, alive)
@@ -68,7 +66,7 @@ def _dead(key: str | None, alive: Alive) -> bool:
 
 def _live(balancer: Balancer, cluster: str, alive: Alive) -> bool:
     """Whether it serves somebody: a Service that is there, or one of another cluster, of which we know nothing."""
-    return any(_alive(tag, cluster, alive) for tag in (*balancer.tags, balancer.name) if tag.startswith(PREFIX))
+    return any(_alive(tag, cluster, alive) for tag in (*balancer.tags, balancer.name) if tag.startswith(SERVICE_PREFIX))
 
 
 def _alive(tag: str, cluster: str, alive: Alive) -> bool:

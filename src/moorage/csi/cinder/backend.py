@@ -15,8 +15,9 @@ from moorage.csi.cinder.snapshots import Snapshots
 from moorage.csi.cinder.types import known
 from moorage.csi.size import GIB
 from moorage.model.errors import Conflict, NotFound
+from moorage.model.ownership import CINDER_DRIVER
 
-NAME = "cinder.csi.openstack.org"
+NAME = CINDER_DRIVER
 TOPOLOGY = "topology.cinder.csi.openstack.org/zone"
 
 

@@ -1,0 +1,161 @@
+"""The reconcilers of volumes: one makes storage classes, the others write policies on volumes and snapshots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Protocol
+
+from moorage.ccm.volumes.classes import NewClass, plan_classes
+from moorage.ccm.volumes.marks import Policy, lacking, of_snapshot, of_volume
+from moorage.cloud.volumes import CinderSnapshot, CinderVolume, Volumes
+from moorage.kube.events import Recorder
+from moorage.kube.objects import (
+    PERSISTENT_VOLUMES,
+    SNAPSHOT_CONTENTS,
+    STORAGE_CLASSES,
+    Object,
+    Objects,
+    Resource,
+)
+from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
+
+PERIOD = 60.0  # seconds between two looks at Cinder's types: three calls
+SOON, LATER = 10.0, 300.0  # seconds until a mark that was refused is tried again
+FRESH = 60.0  # seconds for which the first list of everything answers
+
+Metadata = Mapping[str, str]
+
+
+class Stored(Protocol):
+    """Objects of one resource in the watch cache."""
+
+    def get(self, key: str) -> Object | None: ...
+
+
+@dataclass
+class ClassReconciler:
+    """Looks at Cinder's types once a minute, and makes the classes that are lacking."""
+
+    api: Objects
+    volumes: Volumes
+    events: Recorder
+    name: str = "storage-classes"
+    watches: tuple[Resource, ...] = ()
+    always: tuple[str, ...] = ("all",)
+    _told: set[str] = field(default_factory=set)
+
+    def reconcile(self, key: str) -> float | None:
+        """CloudUnreachable when Cinder or the Kubernetes API cannot be asked."""
+        types = self.volumes.types()
+        plan = plan_classes(types, self.volumes.default_type(), self.api.list(STORAGE_CLASSES).items)
+        for new in plan.make:
+            self._make(new)
+        self._tell(plan.orphans, types)
+        return PERIOD
+
+    def _make(self, new: NewClass) -> None:
+        try:
+            made = self.api.create(STORAGE_CLASSES, new.wanted)
+        except Conflict:
+            return  # somebody was quicker: the next look sees what is there
+        if new.beside:
+            message = f"for the volume type {new.wanted['parameters']['type']!r}: another class is named {new.beside}"
+            self.events.say(made, "NamedOtherwise", message, "Normal")
+
+    def _tell(self, orphans: Sequence[Object], types: Mapping[str, str]) -> None:
+        """Once, as long as the type is gone."""
+        for found in orphans:
+            if found["metadata"]["uid"] not in self._told:
+                type, there = found["parameters"]["type"], ", ".join(sorted(types.values()))
+                message = f"Cinder has no volume type {type!r} for this project any more; there are {there}"
+                hint = "no volume can be made of this class: delete it once no claim names it"
+                self.events.say(found, "TypeGone", f"{message}: {hint}")
+        self._told = {found["metadata"]["uid"] for found in orphans}
+
+
+class Known:
+    """Cinder's metadata by id: one list for all that is there at the start, then a question for each that comes."""
+
+    def __init__(
+        self,
+        everything: Callable[[], Sequence[CinderVolume] | Sequence[CinderSnapshot]],
+        one: Callable[[str], CinderVolume | CinderSnapshot | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._everything, self._one, self._clock = everything, one, clock
+        self._first: dict[str, Metadata] = {}
+        self._ends: float | None = None
+        self._lock = Lock()
+
+    def metadata(self, id: str) -> Metadata | None:
+        """None when it is not there; CloudUnreachable."""
+        with self._lock:
+            if self._ends is None:
+                self._first = {found.id: found.metadata for found in self._everything()}
+                self._ends = self._clock() + FRESH
+            if self._clock() > self._ends:
+                self._first.clear()
+            if id in self._first:
+                return self._first.pop(id)
+        found = self._one(id)
+        return None if found is None else found.metadata
+
+
+@dataclass
+class PolicyReconciler:
+    """Keeps Cinder's metadata in step with one kind of object; the key is the object's name.
+
+    What was written is remembered, so that nothing is asked of Cinder while nothing changes.
+    """
+
+    name: str
+    watches: tuple[Resource, ...]
+    objects: Stored
+    read: Callable[[Object], Policy | None]
+    known: Known
+    write: Callable[[str, Metadata], None]
+    cluster: str
+    events: Recorder
+    _done: dict[str, Policy] = field(default_factory=dict)
+
+    def reconcile(self, key: str) -> float | None:
+        """CloudUnreachable when Cinder cannot be asked."""
+        found = self.objects.get(key)
+        policy = self.read(found) if found else None
+        if found is None or policy is None:
+            self._done.pop(key, None)
+            return None
+        if self._done.get(key) != policy:
+            try:
+                self._bring(policy)
+            except (Conflict, BadInput, QuotaExceeded) as error:
+                self.events.say(found, "NotMarked", f"its policy cannot be written on {policy.id}: {error.message}")
+                return SOON if isinstance(error, Conflict) else LATER
+            self._done[key] = policy
+        return None
+
+    def _bring(self, policy: Policy) -> None:
+        metadata = self.known.metadata(policy.id)
+        marks = {} if metadata is None else lacking(policy, metadata, self.cluster)
+        if marks:
+            try:
+                self.write(policy.id, marks)
+            except NotFound:
+                return  # it went meanwhile
+
+
+def volume_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
+    known = Known(volumes.list, volumes.get)
+    watches = (PERSISTENT_VOLUMES,)
+    return PolicyReconciler("volume-policies", watches, objects, of_volume, known, volumes.mark, cluster, events)
+
+
+def snapshot_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
+    known = Known(volumes.snapshots, volumes.get_snapshot)
+    watches = (SNAPSHOT_CONTENTS,)
+    return PolicyReconciler(
+        "snapshot-policies", watches, objects, of_snapshot, known, volumes.mark_snapshot, cluster, events
+    )

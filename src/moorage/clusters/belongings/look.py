@@ -1,0 +1,76 @@
+"""What the cloud has of a cluster's own making: a handful of questions, all asked at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
+
+from moorage.cloud.balancers import Balancer, Balancers
+from moorage.cloud.port import Cloud
+from moorage.cloud.volumes import CinderVolume, Volumes
+from moorage.clusters.belongings.things import Made, snapshots_of
+from moorage.model.errors import BadInput
+from moorage.model.ownership import CLUSTER_MARK, cluster_tag, serving_tag
+
+T = TypeVar("T")
+
+
+def look(cloud: Cloud, cluster: str, *, stackless: bool) -> Made:
+    """CloudUnreachable when any service cannot be asked; what the cloud does not offer is not asked."""
+    balancers, volumes = cloud.balancers, cloud.volumes
+    with ThreadPoolExecutor(6) as at_once:
+        servers = at_once.submit(cloud.servers, cluster)
+        floating = at_once.submit(cloud.fronts.floating_ips)
+        own = at_once.submit(_own, balancers, cluster) if balancers else None
+        served = at_once.submit(_served, balancers, cluster) if balancers else None
+        stored = at_once.submit(_stored, volumes, cluster) if volumes else None
+        snapshots = at_once.submit(volumes.snapshots) if volumes else None
+        made = Made(
+            cluster,
+            stackless,
+            servers=_answer(servers),
+            balancers=_answer(own),
+            served=_answer(served),
+            floating=_answer(floating),
+            volumes=_answer(stored),
+            snapshots=_answer(snapshots),
+        )
+    return _in_detail(made, volumes) if volumes else made
+
+
+def _answer(asked: Future[list[T]] | None) -> tuple[T, ...]:
+    return tuple(asked.result()) if asked else ()
+
+
+def _own(balancers: Balancers, cluster: str) -> list[Balancer]:
+    """None for who may not see any, as on clouds where load balancers take a role of their own."""
+    with suppress(BadInput):
+        return balancers.tagged(cluster_tag(cluster))
+    return []
+
+
+def _served(balancers: Balancers, cluster: str) -> list[Balancer]:
+    """Those that were not made for the cluster, with what hangs on them."""
+    with suppress(BadInput):
+        found = [held.id for held in balancers.tagged(serving_tag(cluster)) if cluster_tag(cluster) not in held.tags]
+        return [tree for id in found if (tree := balancers.tree(id)) is not None]
+    return []
+
+
+def _stored(volumes: Volumes, cluster: str) -> list[CinderVolume]:
+    return [volume for volume in volumes.list() if volume.metadata.get(CLUSTER_MARK) == cluster]
+
+
+def _in_detail(made: Made, volumes: Volumes) -> Made:
+    """With what must be asked one by one: which servers that hold volumes are gone, and why a thing failed."""
+    here = {server.id for server in made.servers}
+    away = {held.server for volume in made.volumes for held in volume.attachments} - here
+    failed = [thing.id for thing in snapshots_of(made) if thing.status.startswith("error")]
+    failed += [thing.id for thing in made.volumes if thing.status.startswith("error")]
+    return replace(
+        made,
+        lost=frozenset(server for server in sorted(away) if volumes.attached(server) is None),
+        words={id: volumes.why(id) for id in failed},
+    )

@@ -1,0 +1,200 @@
+"""A StorageClass for each of Cinder's types: names, the default one, and what persons made of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from moorage.ccm.volumes.classes import DEFAULT, class_name, plan_classes
+from moorage.ccm.volumes.reconcile import PERIOD, ClassReconciler
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.kube.events import Recorder
+from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.objects import EVENTS, STORAGE_CLASSES
+from moorage.model.errors import CloudUnreachable
+
+pytestmark = pytest.mark.unit
+
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+class World:
+    """A cluster's API and a Cinder with the types `files` (the default) and `fast`."""
+
+    def __init__(self):
+        self.api, self.cinder = MemoryObjects(), MemoryVolumes()
+        self.restart()
+
+    def restart(self):
+        self.reconciler = ClassReconciler(self.api, self.cinder, Recorder(self.api, "test", lambda: 0.0))
+
+    def look(self):
+        assert self.reconciler.reconcile("all") == PERIOD
+
+    def classes(self):
+        return {found["metadata"]["name"]: found for found in self.api.list(STORAGE_CLASSES).items}
+
+    def types(self):
+        return {name: found["parameters"]["type"] for name, found in self.classes().items()}
+
+    def defaults(self):
+        annotations = {name: found["metadata"].get("annotations") or {} for name, found in self.classes().items()}
+        return [name for name, given in annotations.items() if given.get(DEFAULT) == "true"]
+
+    def events(self):
+        return [(e["involvedObject"]["name"], e["reason"]) for e in self.api.list(EVENTS).items]
+
+    def theirs(self, name, type="fast", provisioner="cinder.csi.openstack.org", **metadata):
+        body = {"metadata": {"name": name, **metadata}, "provisioner": provisioner, "parameters": {"type": type}}
+        self.api.create(STORAGE_CLASSES, body)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_every_type_gets_a_class_and_the_default_type_the_default_one(world):
+    world.look()
+    assert world.types() == {"files": "files", "fast": "fast"}
+    assert world.defaults() == ["files"]
+    made = world.classes()["fast"]
+    assert made["provisioner"] == "cinder.csi.openstack.org"
+    assert (made["allowVolumeExpansion"], made["reclaimPolicy"]) == (True, "Delete")
+    assert made["volumeBindingMode"] == "WaitForFirstConsumer"
+    assert made["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "moorage"}
+    assert world.events() == []
+
+
+def test_at_rest_nothing_is_written(world):
+    world.look()
+    world.api.asked.clear()
+    world.cinder.asked.clear()
+    world.look()
+    world.restart()
+    world.look()
+    assert world.api.asked == ["list storageclasses"] * 2
+    assert world.cinder.asked == ["types", "default_type"] * 2
+
+
+def test_a_type_that_comes_gets_its_class_and_one_that_was_deleted_comes_again(world):
+    world.look()
+    world.cinder.type_names["type-3"] = "archive"
+    world.api.delete(STORAGE_CLASSES, "fast")
+    world.look()
+    assert world.types() == {"files": "files", "fast": "fast", "archive": "archive"}
+
+
+def test_a_default_that_somebody_chose_is_respected(world):
+    world.theirs("own", annotations={DEFAULT: "true"})
+    world.look()
+    assert world.defaults() == ["own"]
+
+
+@pytest.mark.parametrize("value", ["false", None])
+def test_what_a_person_says_of_the_default_stays(world, value):
+    world.look()
+    world.api.patch(STORAGE_CLASSES, "files", {"metadata": {"annotations": {DEFAULT: value}}})
+    world.restart()
+    world.look()
+    assert world.defaults() == []
+
+
+def test_a_cinder_without_a_default_type_makes_no_class_the_default():
+    made = plan_classes({"1": "files"}, "", []).make
+    assert [new.wanted["metadata"].get("annotations") for new in made] == [None]
+
+
+@pytest.mark.parametrize(
+    ("type", "name"),
+    [
+        ("__DEFAULT__", "cinder"),
+        ("fast", "fast"),
+        ("Fast SSD", "fast-ssd"),
+        ("ceph_gold", "ceph-gold"),
+        ("v1.2", "v1.2"),
+        ("-a-.-b-", "a.b"),
+        ("тип", ""),
+        ("x" * 300, "x" * 253),
+        ("x" * 252 + "-y", "x" * 252),
+    ],
+)
+def test_a_class_has_its_types_name_as_kubernetes_has_names(type, name):
+    assert class_name(type) == name
+    assert not name or SUBDOMAIN.fullmatch(name)
+
+
+def test_types_whose_names_come_out_the_same_are_told_apart_by_their_id(world):
+    world.cinder.type_names = {"11111111-a": "Fast SSD", "22222222-b": "fast-ssd", "33333333-c": "FAST SSD"}
+    world.look()
+    assert world.types() == {
+        "fast-ssd": "fast-ssd",
+        "fast-ssd-11111111": "Fast SSD",
+        "fast-ssd-33333333": "FAST SSD",
+    }
+    assert sorted(world.events()) == [
+        ("fast-ssd-11111111", "NamedOtherwise"),
+        ("fast-ssd-33333333", "NamedOtherwise"),
+    ]
+    world.look()
+    assert len(world.classes()) == 3
+
+
+def test_a_type_without_a_name_that_kubernetes_can_have_is_named_by_its_id():
+    (new,) = plan_classes({"11111111-a": "тип"}, "тип", []).make
+    assert new.wanted["metadata"]["name"] == "type-11111111"
+
+
+def test_a_name_that_a_person_took_is_left_alone(world):
+    world.theirs("fast", "other", "nfs.csi.k8s.io")
+    world.look()
+    assert world.classes()["fast"]["provisioner"] == "nfs.csi.k8s.io"
+    assert world.types()["fast-type-2"] == "fast"
+    assert world.events() == [("fast-type-2", "NamedOtherwise")]
+
+
+@pytest.mark.parametrize("type", ["fast", "type-2"])
+def test_a_class_that_a_person_made_of_that_very_type_will_do(world, type):
+    world.theirs("fast", type)
+    world.look()
+    assert world.types() == {"files": "files", "fast": type}
+    assert world.events() == []
+
+
+def test_a_class_whose_type_is_gone_stays_and_says_so_once(world):
+    world.look()
+    world.cinder.type_names.pop("type-2")
+    for _ in range(3):
+        world.look()
+    assert "fast" in world.classes()
+    (event,) = world.api.list(EVENTS).items
+    assert (event["reason"], event["count"]) == ("TypeGone", 1)
+    assert "no volume type 'fast'" in event["message"]
+    world.cinder.type_names["type-4"] = "fast"
+    world.look()
+    assert world.types() == {"files": "files", "fast": "fast"}
+    world.cinder.type_names.pop("type-4")
+    world.look()
+    assert world.api.list(EVENTS).items[0]["count"] == 1, "the recorder writes the same words once a minute"
+
+
+def test_a_cinder_that_is_away_is_an_error_for_the_queue(world):
+    world.cinder.away = "Cinder does not answer"
+    with pytest.raises(CloudUnreachable):
+        world.look()
+    assert world.classes() == {}
+
+
+def test_somebody_who_was_quicker_is_no_error(world):
+    listed = world.api.list
+
+    def list_and_lose(resource):
+        found = listed(resource)
+        world.theirs("fast")
+        world.api.list = listed
+        return found
+
+    world.api.list = list_and_lose
+    world.look()
+    assert set(world.types()) == {"files", "fast"}

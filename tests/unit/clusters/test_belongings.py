@@ -1,0 +1,245 @@
+"""What of a cluster's own making goes, what stays and in which order, as tables: the pure half of a deletion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moorage.cloud.balancers import Balancer, Listener, Pool
+from moorage.cloud.fronts import FloatingIP
+from moorage.cloud.port import Server
+from moorage.cloud.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
+from moorage.clusters.belongings.fronts import plan_fronts
+from moorage.clusters.belongings.storage import plan_keeping, plan_storage
+from moorage.clusters.belongings.things import TRIES, Made
+from moorage.model.ownership import (
+    CLUSTER_MARK,
+    RECLAIM_MARK,
+    cluster_tag,
+    former_description,
+    service_description,
+    service_tag,
+    serving_tag,
+)
+
+pytestmark = pytest.mark.unit
+
+MINE = {CLUSTER_MARK: "demo"}
+RETAINED = {**MINE, RECLAIM_MARK: "Retain"}
+CONTROL = Server("s-0", "demo-control-plane-0", "ACTIVE", {"moorage_role": "control-plane"})
+WORKER = Server("s-1", "demo-default-worker-0", "ACTIVE", {"moorage_role": "worker"})
+
+
+def web(**words):
+    tags = (service_tag("demo", "default", "web"), cluster_tag("demo"))
+    usual = {"name": tags[0], "tags": tags, "id": "lb", "port": "vip", "provisioning": "ACTIVE"}
+    return Balancer(**{**usual, **words})
+
+
+def theirs(**words):
+    tags = ("other", service_tag("demo", "default", "web"), serving_tag("demo"))
+    listeners = (
+        Listener("l", "TCP", 22, tags=("other",), id="l-1"),
+        Listener("m", "TCP", 80, Pool("p", "TCP", "SOURCE_IP", id="p-2"), (tags[1],), id="l-2"),
+    )
+    usual = {"name": "theirs", "tags": tags, "id": "lb-2", "listeners": listeners, "provisioning": "ACTIVE"}
+    return Balancer(**{**usual, **words})
+
+
+def volume(id="v", status="available", metadata=MINE, at=(), **words):
+    attachments = tuple(VolumeAttachment(f"a-{server}", server) for server in at)
+    return CinderVolume(id, f"pvc-{id}", 1, status, metadata=metadata, attachments=attachments, **words)
+
+
+def snapshot(id="s", of="v", status="available", metadata=MINE):
+    return CinderSnapshot(id, f"snapshot-{id}", of, 1, status, metadata)
+
+
+def acts(clearing):
+    return [(type(act).__name__, act.id) for act in clearing.acts]
+
+
+def fronts(asked=(), **found):
+    return plan_fronts(Made("demo", servers=(CONTROL, WORKER), **found), dict(asked))
+
+
+def storage(*things, asked=(), keep=False, **words):
+    volumes = tuple(thing for thing in things if isinstance(thing, CinderVolume))
+    snapshots = tuple(thing for thing in things if isinstance(thing, CinderSnapshot))
+    made = Made("demo", **{"servers": (WORKER,), "volumes": volumes, "snapshots": snapshots, **words})
+    return plan_keeping(made, keep, dict(asked)), plan_storage(made, keep, dict(asked))
+
+
+def test_nothing_made_is_nothing_to_do():
+    assert fronts().done
+    assert all(clearing.done for clearing in storage())
+
+
+def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
+    address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web"))
+    clearing = fronts(balancers=(web(),), floating=(address,))
+    assert acts(clearing) == [("DeleteServer", "s-0"), ("DeleteFloating", "f"), ("DeleteBalancer", "lb")]
+    assert [(thing.kind, thing.claim) for thing in clearing.going] == [
+        ("floating IP", "default/web"),
+        ("load balancer", "default/web"),
+    ]
+
+
+def test_what_octavia_is_at_is_waited_for_and_so_is_the_control_plane():
+    clearing = fronts({"s-0": 1, "lb": 1}, balancers=(web(provisioning="PENDING_DELETE"),))
+    assert acts(clearing) == []
+    assert clearing.waits[0] == "waiting for Nova to delete server demo-control-plane-0"
+    assert "waiting for Octavia" in clearing.waits[1]
+    assert fronts({"s-0": 1}).waits, "it could make another one as long as it runs"
+    assert fronts().done, "but it is not stopped where it has made none"
+
+
+def test_a_load_balancer_in_error_is_deleted_until_that_is_hopeless():
+    broken = (web(provisioning="ERROR"),)
+    assert ("DeleteBalancer", "lb") in acts(fronts({"lb": TRIES - 1}, balancers=broken))
+    assert "could not delete load balancer" in fronts({"lb": TRIES}, balancers=broken).stuck[0]
+    assert fronts({"lb": TRIES}, balancers=(web(),)).stuck == (), "OVN may call it ACTIVE once more"
+
+
+def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
+    shared = web(tags=(*web().tags, service_tag("demo_2", "default", "web")))
+    assert "kube_service_demo_2_default_web" in fronts(balancers=(shared,)).stuck[0]
+    among_us = web(tags=(*web().tags, service_tag("demo", "default", "other")))
+    assert fronts(balancers=(among_us,)).stuck == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "goes"),
+    [
+        (FloatingIP("f", "a", "", service_description("demo", "default/gone")), True),
+        (FloatingIP("f", "a", "vip", former_description("demo", "default/web")), True),
+        (FloatingIP("f", "a", "elsewhere", former_description("demo", "default/web")), False),
+        (FloatingIP("f", "a", "", former_description("demo", "default/web")), False),
+        (FloatingIP("f", "a", "vip", service_description("demo-2", "default/web")), False),
+        (FloatingIP("f", "a", "vip", "of a person"), False),
+        (FloatingIP("f", "a", "vip", "Moorage cluster demo"), False),
+    ],
+    ids=["ours", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
+)
+def test_whose_a_floating_ip_is(held, goes):
+    assert (("DeleteFloating", "f") in acts(fronts(balancers=(web(),), floating=(held,)))) == goes
+
+
+def test_a_floating_ip_that_its_service_is_to_keep_is_released():
+    address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
+    clearing = fronts({"s-0": 1}, balancers=(web(),), floating=(address,))
+    assert acts(clearing) == [("ReleaseFloating", "f"), ("DeleteBalancer", "lb")]
+    assert [thing.name for thing in clearing.kept] == ["172.24.4.9"]
+    assert "172.24.4.9" not in {thing.name for thing in clearing.going}
+
+
+def test_a_load_balancer_of_others_is_left_step_by_step():
+    steps, found = [], theirs()
+    while (act := fronts({"s-0": 1}, served=(found,)).acts)[0].__class__.__name__ != "Retag":
+        steps.append(acts(fronts({"s-0": 1}, served=(found,))))
+        own = found.listeners[1]
+        kept = (replace(own, pool=None),) if own.pool else ()
+        found = replace(found, listeners=(found.listeners[0], *kept))
+    assert steps == [[("DeletePool", "p-2")], [("DeleteListener", "l-2")]]
+    assert act[0].tags == ("other",)
+    assert fronts(served=(theirs(provisioning="PENDING_UPDATE"),)).waits
+
+
+def test_a_load_balancer_of_others_in_error_is_no_obstacle():
+    clearing = fronts(served=(theirs(provisioning="ERROR"),))
+    assert clearing.done
+    assert "in ERROR" in clearing.kept[0].why
+
+
+def test_a_volume_goes_after_its_snapshots_and_what_began_with_them():
+    one, two, three = volume("v"), volume("w", snapshot="s"), volume("x", source="v")
+    _, clearing = storage(one, two, three, snapshot("s", "v"))
+    assert acts(clearing) == [("DeleteVolume", "w"), ("DeleteVolume", "x")]
+    assert len(clearing.waits) == 2
+    _, clearing = storage(one, snapshot("s", "v"))
+    assert acts(clearing) == [("DeleteSnapshot", "s")]
+    _, clearing = storage(one, snapshot("s", "v", "deleting"))
+    assert (acts(clearing), len(clearing.waits)) == ([], 2)
+    assert acts(storage(one)[1]) == [("DeleteVolume", "v")]
+
+
+@pytest.mark.parametrize("status", ["creating", "deleting", "detaching", "in-use"])
+def test_what_cinder_is_at_is_waited_for(status):
+    _, clearing = storage(volume(status=status))
+    assert (acts(clearing), clearing.stuck) == ([], ())
+    assert status in clearing.waits[0]
+
+
+def test_a_volume_is_free_once_its_server_is_gone():
+    _, clearing = storage(volume(status="in-use", at=["s-1"]))
+    assert clearing.waits[0] == "waiting for server demo-default-worker-0 to let go of volume pvc-v (1 GiB)"
+    _, clearing = storage(volume(status="in-use", at=["s-9"]), lost=frozenset(["s-9"]))
+    assert acts(clearing) == [("DropAttachment", "a-s-9")]
+    _, clearing = storage(volume(status="attaching", at=["s-9"]), asked={"a-s-9": TRIES}, lost=frozenset(["s-9"]))
+    assert (acts(clearing), len(clearing.waits)) == ([], 1)
+
+
+def test_servers_that_heat_left_hold_volumes_no_longer():
+    held = volume(status="in-use", at=["s-1"])
+    assert acts(storage(held)[1]) == [], "they are Heat's to delete"
+    assert acts(storage(held, stackless=True)[1]) == [("DeleteServer", "s-1")]
+    assert "Nova" in storage(held, stackless=True, asked={"s-1": 1})[1].waits[0]
+
+
+@pytest.mark.parametrize(
+    ("things", "kept", "why"),
+    [
+        ([volume(metadata=RETAINED)], {"v"}, "its policy is Retain"),
+        ([volume(), snapshot(metadata=RETAINED)], {"v", "s"}, "its snapshot snapshot-s stays"),
+        ([volume(metadata=RETAINED), snapshot()], {"v"}, "its policy is Retain"),
+        ([volume(), snapshot(metadata={})], {"v"}, "its snapshot snapshot-s stays"),
+        ([volume(status="in-use", at=["stranger"])], {"v"}, "it is at server stranger, which is not the cluster's"),
+        ([volume(metadata={**MINE, RECLAIM_MARK: "Delete"})], set(), ""),
+    ],
+    ids=["volume", "snapshot", "volume-not-its-snapshot", "a-person's-snapshot", "a-person's-server", "no-more"],
+)
+def test_who_is_kept_and_why(things, kept, why):
+    keeping, clearing = storage(*things)
+    assert {thing.id for thing in keeping.kept} == kept
+    assert {thing.id for thing in clearing.going} == {thing.id for thing in things if thing.metadata} - kept
+    assert why in {thing.why for thing in keeping.kept} | {""}
+    unmarked = {thing.id for thing in things if thing.id in kept and RECLAIM_MARK not in thing.metadata}
+    assert {id for _, id in acts(keeping)} == unmarked, "a later cluster of that name must not delete it"
+
+
+def test_all_is_kept_when_that_is_asked_for():
+    keeping, clearing = storage(volume("v"), volume("w", metadata=RETAINED), snapshot(), keep=True)
+    assert {(thing.id, thing.why) for thing in keeping.kept} == {(id, "as was asked for") for id in "vws"}
+    assert acts(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
+    assert clearing.done
+
+
+def test_what_cannot_be_marked_stops_the_deletion():
+    keeping, _ = storage(volume(status="maintenance"), keep=True, asked={"v": TRIES})
+    assert (acts(keeping), len(keeping.stuck)) == ([], 1)
+
+
+def test_what_cinder_cannot_delete_is_told_in_its_words_and_stops_nothing_else():
+    _, clearing = storage(volume(status="error_deleting"), volume("w"), words={"v": "backend is full"})
+    assert acts(clearing) == [("DeleteVolume", "w")]
+    assert clearing.stuck == ("volume pvc-v (1 GiB) cannot be deleted, it is error_deleting: backend is full",)
+    _, clearing = storage(volume(), asked={"v": TRIES})
+    assert len(clearing.stuck) == 1
+
+
+def test_nothing_waits_for_what_cannot_go():
+    _, clearing = storage(volume(), snapshot(status="error_deleting"))
+    assert acts(clearing) == [("DeleteVolume", "v")]
+    _, clearing = storage(volume(), snapshot(status="error_deleting"), asked={"v": TRIES})
+    assert (acts(clearing), clearing.waits, len(clearing.stuck)) == ([], (), 2)
+
+
+def test_a_volume_is_told_by_its_claim():
+    claim = {"csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "shop"}
+    taken = {"csi.storage.k8s.io/volumesnapshot/name": "daily", "csi.storage.k8s.io/volumesnapshot/namespace": "shop"}
+    keeping, _ = storage(volume(metadata=RETAINED | claim), snapshot(metadata=RETAINED | taken))
+    assert [str(thing) for thing in keeping.kept] == [
+        "snapshot snapshot-s (1 GiB, of shop/daily): its policy is Retain",
+        "volume pvc-v (1 GiB, of shop/data): its policy is Retain",
+    ]

@@ -1,0 +1,418 @@
+"""A cluster goes with all that it made by itself, from whatever was left of it; what is another's or kept stays."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from clustering import Clock, Dying, Joined, Killed, World
+from moorage.cloud.balancers import Balancer, Listener
+from moorage.cloud.fronts import Subnet
+from moorage.cloud.memory import MemoryCloud
+from moorage.cloud.memory_balancers import MemoryBalancers
+from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.volumes import NewVolume
+from moorage.clusters import reconcile
+from moorage.clusters.reconcile import Pace
+from moorage.kube.port import KubeNode
+from moorage.model.errors import BadInput, CloudUnreachable, Failed, NotFound, TimedOut
+from moorage.model.ownership import (
+    CLUSTER_MARK,
+    RECLAIM_MARK,
+    cluster_tag,
+    service_description,
+    service_tag,
+    serving_tag,
+)
+
+pytestmark = pytest.mark.unit
+
+NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
+
+
+def new_cloud(settle=2):
+    fronts = MemoryFronts({"public": [Subnet("p", "p", "172.24.4.0/24")]})
+    return MemoryCloud(balancers=MemoryBalancers(settle, gone=fronts.unmap), fronts=fronts, volumes=MemoryVolumes())
+
+
+def new_world(cloud, folder):
+    kube = Joined([KubeNode(name, True, "v1.37.2") for name in NODES], {("kube-system", "coredns")})
+    return World(cloud, kube, folder)
+
+
+@pytest.fixture
+def cloud():
+    return new_cloud()
+
+
+@pytest.fixture
+def world(cloud, tmp_path):
+    world = new_world(cloud, tmp_path)
+    world.create()
+    return world
+
+
+def subnet(cloud):
+    return next(r.physical_id for r in cloud.made["demo"].resources if r.path == ("subnet",))
+
+
+def balance(cloud, cluster="demo", name="web", within="", **words):
+    """A load balancer as a Service gets it, with its floating IP."""
+    tag = service_tag(cluster, "default", name)
+    wanted = Balancer(tag, "ovn", tags=(tag, cluster_tag(cluster)), subnet=within or subnet(cloud), **words)
+    made = cloud.balancers.create(wanted)
+    while cloud.balancers.status(made.id).startswith("PENDING"):
+        pass
+    cloud.fronts.create_floating("public", "", made.port, service_description(cluster, f"default/{name}"))
+    return made.id
+
+
+def settled(volumes):
+    for _ in range(3):
+        volumes.list(), volumes.snapshots()
+
+
+def store(cloud, name, cluster="demo", at="", **marks):
+    """A volume as a claim gets it, attached to that server."""
+    claim = {"csi.storage.k8s.io/pvc/namespace": "default", "csi.storage.k8s.io/pvc/name": name}
+    metadata = ({CLUSTER_MARK: cluster} if cluster else {}) | claim | marks
+    made = cloud.volumes.create(NewVolume(f"pvc-{name}", 2, metadata=metadata))
+    settled(cloud.volumes)
+    if at:
+        cloud.volumes.servers.add(at)
+        cloud.volumes.attach(at, made.id)
+        settled(cloud.volumes)
+    return made.id
+
+
+def take(cloud, name, volume, cluster="demo", **marks):
+    made = cloud.volumes.create_snapshot(name, volume, True, {CLUSTER_MARK: cluster} | marks)
+    settled(cloud.volumes)
+    return made.id
+
+
+RETAIN = {RECLAIM_MARK: "Retain"}
+
+
+def fill(cloud):
+    """All that may be found, of this cluster and of others."""
+    worker = cloud.servers("demo")[-1].id
+    balance(cloud)
+    balance(cloud, name="other")
+    used = store(cloud, "data", at=worker)
+    store(cloud, "free")
+    store(cloud, "precious", at=worker, **RETAIN)
+    take(cloud, "daily", used)
+    theirs = balance(cloud, "another", within="elsewhere")
+    cloud.fronts.create_floating("public", "", "", "of a person")
+    store(cloud, "data", "another")
+    store(cloud, "mine", cluster="")
+    return theirs
+
+
+def names(cloud):
+    settled(cloud.volumes)
+    return sorted(v.metadata["csi.storage.k8s.io/pvc/name"] for v in cloud.volumes.list())
+
+
+def only_what_stays(cloud, theirs):
+    """What is of others, and the volume that is retained; free to be used again."""
+    assert not cloud.made
+    assert list(cloud.balancers.held) == [theirs]
+    assert {held.description for held in cloud.fronts.floating.values()} == {
+        "of a person",
+        service_description("another", "default/web"),
+    }
+    assert names(cloud) == ["data", "mine", "precious"]
+    assert {volume.status for volume in cloud.volumes.list()} == {"available"}
+    assert cloud.volumes.snapshots() == []
+
+
+def test_a_cluster_goes_with_all_that_it_made_and_nothing_of_others(world, cloud):
+    theirs = fill(cloud)
+    done = world.delete()
+    only_what_stays(cloud, theirs)
+    assert [(kept.name, kept.size, kept.claim) for kept in done.kept] == [("pvc-precious", 2, "default/precious")]
+    assert not world.files()
+
+
+def test_every_step_is_told_in_order(world, cloud):
+    fill(cloud)
+    world.said.clear()
+    world.delete()
+    said = "\n".join(world.said)
+    for earlier, later in [
+        (
+            "keeping volume pvc-precious (2 GiB, of default/precious): its policy is Retain",
+            "stopping the control plane",
+        ),
+        ("stopping the control plane: demo-control-plane-0", "deleting floating IP 172.24.4."),
+        (
+            "deleting load balancer kube_service_demo_default_web",
+            "waiting for Octavia: load balancer kube_service_demo",
+        ),
+        ("waiting for Octavia", "deleting servers, addresses and network"),
+        ("deleting servers, addresses and network", "deleting snapshot daily"),
+        ("deleting snapshot daily", "deleting volume pvc-data (2 GiB, of default/data)"),
+        ("deleting volume pvc-data", "checking that nothing is left"),
+    ]:
+        assert said.index(earlier) < said.index(later), said
+    assert said.count("keeping volume") == 1
+
+
+def test_the_clusters_api_is_not_asked(world, cloud):
+    theirs = fill(cloud)
+    world.kube.connect = lambda _: pytest.fail("it is dead")
+    world.delete()
+    only_what_stays(cloud, theirs)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_every_call_it_goes_on(tmp_path, after):
+    for number in count(1):
+        cloud = new_cloud(settle=1)
+        world = new_world(cloud, tmp_path / str(number))
+        world.create()
+        theirs = fill(cloud)
+        try:
+            world.delete(cloud=Dying(cloud, number, after))
+        except Killed:
+            world.delete()
+        else:
+            assert number > 40
+            return
+        only_what_stays(cloud, theirs)
+        assert not world.files()
+
+
+def test_what_the_control_plane_makes_anew_goes_too(world, cloud):
+    """Its controller sees that a load balancer is gone, and does what it is for."""
+    delete, makers = cloud.balancers.delete, ["demo-control-plane-0"]
+
+    def delete_and_lose(id):
+        delete(id)
+        if makers:
+            balance(cloud, name=f"again-{len(cloud.balancers.held)}")
+            makers.clear()
+
+    balance(cloud)
+    cloud.balancers.delete = delete_and_lose
+    world.delete()
+    assert not cloud.balancers.held
+    assert not cloud.fronts.floating
+
+
+def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, cloud):
+    delete = cloud.delete_stack
+
+    def delete_and_find(stack):
+        delete(stack)
+        if not cloud.balancers.held:
+            balance(cloud)
+
+    cloud.delete_stack = delete_and_find
+    with pytest.raises(Failed, match="port in use"):
+        world.delete()  # something makes one whenever Heat is asked
+    cloud.delete_stack = delete
+    world.delete()
+    assert not cloud.made
+    assert not cloud.balancers.held
+
+
+@pytest.mark.parametrize("key", [True, False], ids=["here", "elsewhere"])
+def test_what_is_left_of_a_cluster_without_a_stack_goes(world, cloud, tmp_path, key):
+    balance(cloud)
+    store(cloud, "data")
+    del cloud.made["demo"]
+    there = world if key else new_world(cloud, tmp_path / "elsewhere")
+    there.delete()
+    assert not cloud.balancers.held
+    assert names(cloud) == []
+    if not key:
+        with pytest.raises(NotFound, match="no cluster 'demo'"):
+            there.delete()
+
+
+def test_a_name_that_only_others_have_is_not_found(world, cloud):
+    theirs = fill(cloud)
+    for name in ("an", "another-", "nobody", "default"):
+        with pytest.raises(NotFound):
+            world.delete(name)
+    world.delete()
+    with pytest.raises(NotFound):
+        world.delete()
+    only_what_stays(cloud, theirs)
+
+
+def test_volumes_of_a_cluster_of_that_name_that_is_not_moorages_are_left(world, cloud):
+    cloud.volumes.create(NewVolume("pvc-x", 1, metadata={"cinder.csi.openstack.org/cluster": "demo"}))
+    world.delete()
+    settled(cloud.volumes)
+    assert [volume.name for volume in cloud.volumes.list()] == ["pvc-x"]
+
+
+def test_a_cloud_without_octavia_and_cinder_has_nothing_to_look_for(world, cloud):
+    cloud.balancers = cloud.volumes = None
+    assert world.delete().kept == ()
+    assert not cloud.made
+
+
+def test_who_may_not_see_load_balancers_can_delete_a_cluster(world, cloud):
+    def refuse(tag):
+        raise BadInput("Octavia refused: Policy does not allow this request to be performed.")
+
+    cloud.balancers.tagged = refuse
+    world.delete()
+    assert not cloud.made
+
+
+def test_a_cluster_that_made_nothing_costs_two_looks(world, cloud):
+    for port in (cloud.balancers, cloud.fronts, cloud.volumes):
+        port.asked.clear()
+    world.delete()
+    assert sorted(cloud.balancers.asked) == ["tagged"] * 4
+    assert cloud.fronts.asked == ["floating_ips"] * 2
+    assert sorted(cloud.volumes.asked) == ["list"] * 2 + ["snapshots"] * 2
+    assert not any("control plane" in line for line in world.said[-4:])
+
+
+def test_octavia_may_be_away_for_a_while(world, cloud):
+    balance(cloud)
+    clock = Clock()
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        cloud.balancers.away = "Octavia does not answer" if 1 < clock.time < 30 else ""
+
+    pace = Pace(1.0, lambda: clock.time, sleep)
+    reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.said.append, pace=pace)
+    assert not cloud.balancers.held
+    assert "waiting for the cloud: Octavia does not answer" in world.said
+
+
+def test_a_service_that_never_answered_is_told_before_anything_goes(world, cloud):
+    cloud.volumes.away = "Cinder does not answer"
+    with pytest.raises(CloudUnreachable, match="Cinder"):
+        world.delete()
+    assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+
+
+def test_a_load_balancer_with_ports_of_another_cluster_is_left_and_told(world, cloud):
+    id = balance(cloud)
+    cloud.balancers.retag(id, (*cloud.balancers.tree(id).tags, service_tag("another", "default", "web")))
+    with pytest.raises(Failed, match="kube_service_another_default_web"):
+        world.delete()
+    assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+    assert id in cloud.balancers.held
+
+
+def test_a_load_balancer_of_others_loses_the_clusters_ports_only(world, cloud):
+    tag = service_tag("demo", "default", "web")
+    listeners = (Listener("l", "TCP", 22), Listener("m", "TCP", 80, tags=(tag,)))
+    made = cloud.balancers.create(Balancer("theirs", "ovn", tags=("x", tag, serving_tag("demo")), listeners=listeners))
+    world.delete()
+    left = cloud.balancers.tree(made.id)
+    assert ([held.port for held in left.listeners], left.tags) == ([22], ("x",))
+
+
+def test_a_floating_ip_that_is_to_be_kept_becomes_nobodys(world, cloud):
+    balance(cloud)
+    (held,) = cloud.fronts.floating.values()
+    cloud.fronts.describe_floating(held.id, service_description("demo", "default/web", kept=True))
+    assert [(kept.kind, kept.name) for kept in world.delete().kept] == [("floating IP", held.address)]
+    (left,) = cloud.fronts.floating.values()
+    assert (left.address, left.port, left.description) == (held.address, "", "")
+
+
+def test_a_load_balancer_that_stays_pending_is_named_in_the_end(world, cloud):
+    cloud.balancers.becomes(balance(cloud), "PENDING_UPDATE")
+    with pytest.raises(TimedOut, match="kube_service_demo_default_web is PENDING_UPDATE"):
+        world.delete(timeout=60)
+
+
+def test_all_volumes_are_kept_and_listed_when_that_is_asked_for(world, cloud):
+    fill(cloud)
+    done = world.delete(keep_volumes=True)
+    assert not cloud.made
+    assert names(cloud) == ["data", "data", "free", "mine", "precious"]
+    assert {(kept.kind, kept.name) for kept in done.kept} == {
+        ("volume", "pvc-data"),
+        ("volume", "pvc-free"),
+        ("volume", "pvc-precious"),
+        ("snapshot", "daily"),
+    }
+    world.create()
+    world.delete()
+    assert names(cloud) == ["data", "data", "free", "mine", "precious"], "a later cluster of that name is not theirs"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_what_was_to_be_kept_is_kept_also_when_it_is_not_said_again(tmp_path, after):
+    """Killed at any call after they were marked, which comes before anything goes."""
+    for number in count(1):
+        cloud = new_cloud(settle=1)
+        world = new_world(cloud, tmp_path / str(number))
+        world.create()
+        store(cloud, "data", at=cloud.servers("demo")[-1].id)
+        begun = len(cloud.volumes.asked)
+        try:
+            world.delete(cloud=Dying(cloud, number, after), keep_volumes=True)
+        except Killed:
+            marked = "mark" in cloud.volumes.asked[begun:]
+            assert marked or cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+            if not marked:
+                continue
+            world.delete()
+            assert names(cloud) == ["data"]
+            continue
+        return
+
+
+def test_a_volume_that_cinder_cannot_delete_is_told_and_can_be_kept(world, cloud):
+    cloud.volumes.failing["delete"] = "the backend is full"
+    store(cloud, "data")
+    with pytest.raises(Failed, match=r"pvc-data .* error_deleting: the backend is full"):
+        world.delete()
+    assert not cloud.made
+    assert world.files(), "it can be repeated"
+    assert [kept.name for kept in world.delete(keep_volumes=True).kept] == ["pvc-data"]
+    assert not world.files()
+
+
+def test_a_volume_at_a_server_of_a_person_is_left_there(world, cloud):
+    id = store(cloud, "data", at="stranger")
+    done = world.delete()
+    assert [kept.why for kept in done.kept] == ["it is at server stranger, which is not the cluster's"]
+    assert cloud.volumes.get(id).status == "in-use"
+
+
+def test_a_volume_whose_server_went_without_a_word_is_freed_and_goes(world, cloud):
+    id = store(cloud, "data", at="lost")
+    cloud.volumes.servers.discard("lost")
+    world.delete()
+    assert cloud.volumes.get(id) is None
+
+
+def test_without_waiting_it_ends_when_heat_was_asked(world, cloud):
+    theirs = fill(cloud)
+    world.delete(wait=False, keep_volumes=False)
+    assert cloud.made["demo"].stack.status == "DELETE_IN_PROGRESS"
+    assert list(cloud.balancers.held) == [theirs], "Heat can be asked once its network is free"
+    world.delete()
+    only_what_stays(cloud, theirs)
+
+
+def test_what_would_go_and_what_would_stay_can_be_asked_before(world, cloud):
+    fill(cloud)
+    clearance = reconcile.doomed(cloud, world.kube.connect, world.folder, "demo")
+    assert sorted(thing.kind for thing in clearance.going) == [
+        *["floating IP"] * 2, *["load balancer"] * 2, "snapshot", *["volume"] * 2,
+    ]  # fmt: skip
+    assert [thing.name for thing in clearance.kept] == ["pvc-precious"]
+    kept = reconcile.doomed(cloud, world.kube.connect, world.folder, "demo", keep_volumes=True).kept
+    assert len(kept) == 4
+    with pytest.raises(NotFound):
+        reconcile.doomed(cloud, world.kube.connect, world.folder, "nobody")
+    assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
