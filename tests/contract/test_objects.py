@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Event, Thread
 
 import pytest
@@ -22,10 +22,20 @@ from moorage.kube import cache
 from moorage.kube.api import KubeApi
 from moorage.kube.lease import Elector
 from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import EVENTS, LEASES, NODES, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
+from moorage.kube.objects import (
+    EVENTS,
+    LEASES,
+    NODES,
+    PERSISTENT_VOLUMES,
+    PODS,
+    SNAPSHOT_CONTENTS,
+    STORAGE_CLASSES,
+    Resource,
+)
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 pytestmark = pytest.mark.contract
+SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 
 
 def kubeconfig(access):
@@ -80,6 +90,26 @@ def test_what_is_made_is_found_by_key_and_in_the_list(api):
     assert api.get(NODES, "b") is None
     with pytest.raises(Conflict):
         api.create(NODES, node())
+
+
+def test_pods_of_a_node_are_listed_and_end_at_once(api):
+    for name, where in (("one", "a"), ("two", "b")):
+        spec = {"nodeName": where, "containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": False}
+        ensure_default_service_account(api)
+        api.create(PODS, {"metadata": {"namespace": "default", "name": name}, "spec": spec})
+    [found] = api.list(PODS, "spec.nodeName=a").items
+    assert found["metadata"]["name"] == "one"
+    api.delete(PODS, "default/one")
+    assert api.get(PODS, "default/one")["metadata"]["deletionTimestamp"], "its kubelet has not said that it ended"
+    for name in ("one", "two"):
+        api.delete(PODS, f"default/{name}", at_once=True)
+    assert api.list(PODS).items == ()
+
+
+def ensure_default_service_account(api):
+    """What the controller manager makes, which does not run here."""
+    with suppress(Conflict):
+        api.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": "default", "name": "default"}})
 
 
 def test_a_patch_merges_and_null_takes_away(api):

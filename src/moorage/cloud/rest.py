@@ -168,7 +168,7 @@ class Rest:
 
         try:
             return call()
-        except identity.Unauthorized as error:
+        except (identity.Unauthorized, identity.NotFound) as error:  # not found: a revoked application credential
             raise CloudUnreachable(
                 f"Keystone refused the credentials of the cloud {self.cloud!r}: {_plain(error)}",
                 "check user name, password and project in clouds.yaml (or OS_* variables)",

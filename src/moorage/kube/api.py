@@ -40,9 +40,9 @@ class KubeApi:
             raise BadInput(f"{kubeconfig} has no current context")
         return cls(Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT), trust_env=False)))
 
-    def list(self, resource: Resource) -> Listed:
+    def list(self, resource: Resource, field: str = "") -> Listed:
         found: list[Object] = []
-        query: dict[str, Any] = {"limit": PAGE}
+        query: dict[str, Any] = {"limit": PAGE} | ({"fieldSelector": field} if field else {})
         while True:
             page = self._ask("GET", path_of(resource), params=query)
             found += [{"apiVersion": resource.version, "kind": resource.kind, **item} for item in page["items"]]
@@ -75,8 +75,9 @@ class KubeApi:
         path = path_of(resource, key) + ("/status" if status else "")
         return self._ask("PATCH", path, content=json.dumps(change), headers=MERGE)
 
-    def delete(self, resource: Resource, key: str, uid: str = "") -> None:
+    def delete(self, resource: Resource, key: str, uid: str = "", *, at_once: bool = False) -> None:
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        options |= {"gracePeriodSeconds": 0} if at_once else {}
         options |= {"preconditions": {"uid": uid}} if uid else {}
         try:
             self._ask("DELETE", path_of(resource, key), json=options)

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from moorage.kube.merge import patched
-from moorage.kube.objects import Change, Listed, Object, Resource, key_of
+from moorage.kube.objects import PODS, Change, Listed, Object, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 
@@ -31,10 +31,10 @@ class MemoryObjects:
         self._version = self._oldest = self._cuts = 0
         self._changed = Condition()
 
-    def list(self, resource: Resource) -> Listed:
+    def list(self, resource: Resource, field: str = "") -> Listed:
         with self._asked("list", resource):
-            found = tuple(deepcopy(o) for (plural, _), o in self._held.items() if plural == resource.plural)
-            return Listed(found, str(self._version))
+            found = [o for (plural, _), o in self._held.items() if plural == resource.plural and _has(o, field)]
+            return Listed(tuple(deepcopy(found)), str(self._version))
 
     def watch(self, resource: Resource, version: str, seconds: float) -> Iterator[Change]:
         with self._asked("watch", resource):
@@ -79,14 +79,15 @@ class MemoryObjects:
             _check_version(old, change, key)
             return self._update(resource, key, old, deepcopy(patched(old, change, status)))
 
-    def delete(self, resource: Resource, key: str, uid: str = "") -> None:
+    def delete(self, resource: Resource, key: str, uid: str = "", *, at_once: bool = False) -> None:
         with self._asked("delete", resource):
             old = self._held.get((resource.plural, key))
             if old is None:
                 return
             if uid and uid != old["metadata"]["uid"]:
                 raise Conflict(f"{resource.plural} {key} is another object now")
-            if old["metadata"].get("finalizers"):
+            # Here no kubelet says that a pod of a node has ended.
+            if old["metadata"].get("finalizers") or (_on_a_node(resource, old) and not at_once):
                 metadata = {**old["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
                 self._update(resource, key, old, {**old, "metadata": metadata})
             else:
@@ -126,7 +127,8 @@ class MemoryObjects:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if new == old:
             return deepcopy(new)
-        over = new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers")
+        metadata = new["metadata"]
+        over = metadata.get("deletionTimestamp") and not metadata.get("finalizers") and not _on_a_node(resource, new)
         return self._keep("DELETED" if over else "MODIFIED", resource, key, new)
 
     def _keep(self, type: Any, resource: Resource, key: str, new: Object) -> Object:
@@ -151,3 +153,16 @@ def _check_version(old: Object, new: Mapping[str, Any], key: str) -> None:
     known = new.get("metadata", {}).get("resourceVersion")
     if known and known != old["metadata"]["resourceVersion"]:
         raise Conflict(f"{key} has changed: version {known} is not the newest")
+
+
+def _has(found: Object, field: str) -> bool:
+    """Whether a field selector, as in "spec.nodeName=a", selects the object; an empty one selects all."""
+    path, _, wanted = field.partition("=")
+    value: Any = found
+    for part in path.split(".") if path else ():
+        value = value.get(part, {})
+    return not field or value == wanted
+
+
+def _on_a_node(resource: Resource, found: Object) -> bool:
+    return resource == PODS and bool(found.get("spec", {}).get("nodeName"))

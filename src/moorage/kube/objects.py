@@ -76,8 +76,11 @@ class Objects(Protocol):
     the request wrong: trying again does not help).
     """
 
-    def list(self, resource: Resource) -> Listed:
-        """All objects of the resource in all namespaces; NotFound when the API does not know the resource."""
+    def list(self, resource: Resource, field: str = "") -> Listed:
+        """All objects of the resource in all namespaces; NotFound when the API does not know the resource.
+
+        `field` is a field selector of one equation, as in "spec.nodeName=a", on a field that the API can select by.
+        """
         ...
 
     def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
@@ -106,8 +109,10 @@ class Objects(Protocol):
         """
         ...
 
-    def delete(self, resource: Resource, key: str, uid: str = "") -> None:
+    def delete(self, resource: Resource, key: str, uid: str = "", *, at_once: bool = False) -> None:
         """Ask for its end; finalizers may keep it. Nothing happens when it is gone.
+
+        A pod ends when its kubelet has said so or, `at_once`, without that word: for a kubelet that is no more.
 
         Conflict when `uid` is given and another object has taken the name.
         """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from moorage.ccm.nodes.identity import Place
-from moorage.ccm.nodes.plan import SHUTDOWN, UNINITIALIZED
+from moorage.ccm.nodes.plan import OUT_OF_SERVICE, SHUTDOWN, UNINITIALIZED
 from moorage.ccm.nodes.reconcile import PERIOD, NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.servers import Address, Instance
 from moorage.kube.events import Recorder
 from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import EVENTS, NODES
+from moorage.kube.objects import EVENTS, NODES, PODS
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
 
@@ -244,3 +244,50 @@ def test_a_node_that_is_going_is_let_go(world):
     assert world.nodes.reconcile("demo-1") is None
     assert world.taints("demo-1") == []
     assert world.nodes.reconcile("nobody") is None
+
+
+def pod(api, name, node):
+    api.create(PODS, {"metadata": {"namespace": "default", "name": name}, "spec": {"nodeName": node}})
+
+
+def test_pods_of_a_gone_server_end_with_their_node_and_others_do_not(world):
+    pod(world.api, "lost", "demo-1")
+    pod(world.api, "well", "demo-2")
+    del world.cloud.servers["id-1"]
+    world.round()
+    assert world.node("demo-1") is None
+    assert [one["metadata"]["name"] for one in world.api.list(PODS).items] == ["well"]
+
+
+def test_pods_of_a_stopped_server_leave_once_its_kubelet_is_silent(world):
+    def heartbeat(status):
+        world.api.patch(NODES, "demo-1", {"status": {"conditions": [{"type": "Ready", "status": status}]}}, status=True)
+
+    heartbeat("True")
+    world.cloud.becomes("id-1", "SHUTOFF")
+    world.round()
+    assert world.taints("demo-1") == [SHUTDOWN], "it may be about to start again"
+    heartbeat("Unknown")
+    world.round()
+    assert world.taints("demo-1") == [SHUTDOWN, OUT_OF_SERVICE["key"]]
+    world.api.asked.clear()
+    world.round()
+    assert {call.split()[0] for call in world.api.asked} == {"list"}, "nothing is written again"
+    world.cloud.becomes("id-1", "ACTIVE")
+    world.round()
+    assert world.taints("demo-1") == []
+
+
+def test_a_silent_node_whose_server_runs_is_left_to_kubernetes(world):
+    world.api.patch(NODES, "demo-1", {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, status=True)
+    pod(world.api, "cut-off", "demo-1")
+    world.round()
+    assert world.taints("demo-1") == []
+    assert world.api.list(PODS).items
+
+
+def test_what_a_person_put_out_of_service_stays_so(world):
+    theirs = {**OUT_OF_SERVICE, "value": "nodeshutdown"}
+    world.api.patch(NODES, "demo-1", {"spec": {"taints": [theirs]}})
+    world.round()
+    assert world.taints("demo-1") == [OUT_OF_SERVICE["key"]]

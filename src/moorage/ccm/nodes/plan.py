@@ -19,6 +19,9 @@ from moorage.kube.objects import Object
 
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
+OUT_OF_SERVICE = {"key": "node.kubernetes.io/out-of-service", "value": "moorage", "effect": "NoExecute"}
+"""Kubernetes' taint by which pods of a machine that surely does not run are taken away, and their volumes with them.
+The value tells ours from one that a person has put there."""
 STOPPED = "SHUTOFF"  # the one status of Nova in which nothing runs and volumes may be taken off at once
 SOON, LATER = 2.0, 10.0  # seconds after which to look again
 
@@ -99,28 +102,44 @@ def _change(node: Object, instance: Instance, place: Place) -> Object:
         lacking[EXTERNAL_IPS] = outside or None
     if lacking:
         change["metadata"] = {"labels": lacking}
-    spec = _spec(node.get("spec", {}), instance, place)
+    spec = _spec(node.get("spec", {}), instance, place, _silent(node))
     if spec:
         change["spec"] = spec
     return change
 
 
-def _spec(spec: Object, instance: Instance, place: Place) -> Object:
+def _spec(spec: Object, instance: Instance, place: Place, silent: bool) -> Object:
     change: Object = {}
     if not spec.get("providerID"):
         change["providerID"] = provider_id(instance, place)
     old = spec.get("taints") or []
-    wanted = _taints(old, instance)
+    wanted = _taints(old, instance, silent)
     if wanted != old:
         change["taints"] = wanted or None
     return change
 
 
-def _taints(old: list[Object], instance: Instance) -> list[Object]:
-    """Without the one of a new node (kept as long as it has no address), and told whether the server is shut down."""
-    done = bool(instance.addresses)
+def _taints(old: list[Object], instance: Instance, silent: bool) -> list[Object]:
+    """Without the one of a new node (kept as long as it has no address), and told whether the server is shut down.
+
+    Kubernetes waits for a kubelet that is silent; once the cloud says that the machine is off, nobody need wait.
+    """
+    done, stopped = bool(instance.addresses), instance.status == STOPPED
     kept = [taint for taint in old if not (done and taint["key"] == UNINITIALIZED)]
-    stopped = instance.status == STOPPED
+    kept = [taint for taint in kept if stopped or (taint["key"] != SHUTDOWN and not _is(taint, OUT_OF_SERVICE))]
     if stopped and not any(taint["key"] == SHUTDOWN for taint in kept):
-        return [*kept, {"key": SHUTDOWN, "effect": "NoSchedule"}]
-    return [taint for taint in kept if stopped or taint["key"] != SHUTDOWN]
+        kept.append({"key": SHUTDOWN, "effect": "NoSchedule"})
+    if stopped and silent and not any(taint["key"] == OUT_OF_SERVICE["key"] for taint in kept):
+        kept.append(OUT_OF_SERVICE)
+    return kept
+
+
+def _is(taint: Object, other: Object) -> bool:
+    """Whether it is that taint; the API may have added when."""
+    return all(taint.get(name) == value for name, value in other.items())
+
+
+def _silent(node: Object) -> bool:
+    """Whether Kubernetes itself has noticed that the node's kubelet says nothing, or nothing good."""
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] != "True" for one in conditions)

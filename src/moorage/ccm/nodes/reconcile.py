@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from moorage.ccm.nodes.plan import NodePlan, Notice, plan_node
 from moorage.ccm.nodes.view import ServerView
 from moorage.kube.events import Recorder
-from moorage.kube.objects import NODES, Object, Objects, Resource
+from moorage.kube.objects import NODES, PODS, Object, Objects, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 PERIOD = 10.0  # seconds between two lists of the servers; a lost server's node goes within this and a moment
@@ -49,12 +50,19 @@ class NodeReconciler:
     def _carry_out(self, key: str, node: Object, plan: NodePlan) -> None:
         if plan.delete:
             self.api.delete(NODES, key, node["metadata"]["uid"])
+            self._end_pods(key)
         if plan.status:
             node = self.api.patch(NODES, key, _guarded(node, plan.status), status=True)
         if plan.change:
             self.api.patch(NODES, key, _guarded(node, plan.change))
         if plan.notice:
             self.events.say(node, plan.notice.reason, plan.notice.message, plan.notice.type)
+
+    def _end_pods(self, name: str) -> None:
+        """Kubernetes would do this itself a minute later. Their machine is gone: nothing of them can be running."""
+        for pod in self.api.list(PODS, f"spec.nodeName={name}").items:
+            with suppress(Conflict):  # one of the same name, meanwhile elsewhere
+                self.api.delete(PODS, key_of(pod), pod["metadata"]["uid"], at_once=True)
 
 
 @dataclass
