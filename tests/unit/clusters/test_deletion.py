@@ -381,6 +381,16 @@ def test_a_volume_that_cinder_cannot_delete_is_told_and_can_be_kept(world, cloud
     assert not world.files()
 
 
+def test_a_failure_is_told_also_by_a_cinder_that_has_no_words(world, cloud):
+    def why(id):
+        raise NotFound("Cinder knows no /messages")
+
+    cloud.volumes.failing["delete"], cloud.volumes.why = "unheard", why
+    store(cloud, "data")
+    with pytest.raises(Failed, match=r"error_deleting$"):
+        world.delete()
+
+
 def test_a_volume_at_a_server_of_a_person_is_left_there(world, cloud):
     id = store(cloud, "data", at="stranger")
     done = world.delete()

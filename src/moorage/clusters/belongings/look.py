@@ -11,7 +11,7 @@ from moorage.cloud.balancers import Balancer, Balancers
 from moorage.cloud.port import Cloud
 from moorage.cloud.volumes import CinderVolume, Volumes
 from moorage.clusters.belongings.things import Made, snapshots_of
-from moorage.model.errors import BadInput
+from moorage.model.errors import BadInput, Failed, NotFound
 from moorage.model.ownership import CLUSTER_MARK, cluster_tag, serving_tag
 
 T = TypeVar("T")
@@ -72,5 +72,12 @@ def _in_detail(made: Made, volumes: Volumes) -> Made:
     return replace(
         made,
         lost=frozenset(server for server in sorted(away) if volumes.attached(server) is None),
-        words={id: volumes.why(id) for id in failed},
+        words={id: _words(volumes, id) for id in failed},
     )
+
+
+def _words(volumes: Volumes, id: str) -> str:
+    """A cloud without messages to users must not hide the failure itself."""
+    with suppress(NotFound, BadInput, Failed):
+        return volumes.why(id)
+    return ""
