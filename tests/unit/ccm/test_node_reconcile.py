@@ -259,6 +259,18 @@ def test_pods_of_a_gone_server_end_with_their_node_and_others_do_not(world):
     assert [one["metadata"]["name"] for one in world.api.list(PODS).items] == ["well"]
 
 
+def test_volumes_of_a_gone_server_are_let_go_before_its_node_is(world):
+    world.api.patch(NODES, "demo-1", {"status": {"volumesInUse": ["kubernetes.io/csi/x"]}}, status=True)
+    del world.cloud.servers["id-1"]
+    world.api.asked.clear()
+    world.round()
+    assert [call for call in world.api.asked if call.split()[0] in ("patch", "delete")] == [
+        "patch nodes",
+        "delete nodes",
+    ]
+    assert world.node("demo-1") is None
+
+
 def test_pods_of_a_stopped_server_leave_once_its_kubelet_is_silent(world):
     def heartbeat(status):
         world.api.patch(NODES, "demo-1", {"status": {"conditions": [{"type": "Ready", "status": status}]}}, status=True)

@@ -76,9 +76,14 @@ def _foreign(node: Object) -> Notice:
 
 
 def _without_server(node: Object, known: str) -> NodePlan:
-    """Only a node that once had a server is deleted for the lack of it."""
+    """Only a node that once had a server is deleted for the lack of it.
+
+    What its kubelet last said of mounted volumes would hold these back for minutes: nothing is mounted there any more.
+    """
     if known:
-        return NodePlan(delete=True, notice=Notice("ServerGone", f"deleted: its server {known} is gone", "Normal"))
+        mounted = node.get("status", {}).get("volumesInUse")
+        notice = Notice("ServerGone", f"deleted: its server {known} is gone", "Normal")
+        return NodePlan(delete=True, status={"status": {"volumesInUse": None}} if mounted else {}, notice=notice)
     name = node["metadata"]["name"]
     message = f"no server of this cluster is named {name}: give the node its server's name, or delete the node"
     return NodePlan(notice=Notice("NoServer", message), again=LATER)

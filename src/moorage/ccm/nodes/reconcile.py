@@ -48,11 +48,11 @@ class NodeReconciler:
         return plan.again
 
     def _carry_out(self, key: str, node: Object, plan: NodePlan) -> None:
+        if plan.status:
+            node = self.api.patch(NODES, key, _guarded(node, plan.status), status=True)
         if plan.delete:
             self.api.delete(NODES, key, node["metadata"]["uid"])
             self._end_pods(key)
-        if plan.status:
-            node = self.api.patch(NODES, key, _guarded(node, plan.status), status=True)
         if plan.change:
             self.api.patch(NODES, key, _guarded(node, plan.change))
         if plan.notice:
