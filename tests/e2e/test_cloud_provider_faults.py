@@ -1,0 +1,175 @@
+"""What a cluster takes from its cloud, while things go wrong: bad input, killed programs, a cloud that is away, nodes
+that stop or are cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from cluster import OUTSIDE, eventually, made
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+NAME = "shaky"
+CONTROL_PLANE = f"{NAME}-control-plane-0"
+UNITS = (
+    "moorage-controller",
+    "moorage-csi-controller",
+    "csi-provisioner",
+    "csi-attacher",
+    "csi-resizer",
+    "csi-snapshotter",
+    "snapshot-controller",
+    "etcd",
+)
+CLASS = """
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: %(name)s}
+provisioner: cinder.csi.openstack.org
+parameters: {%(parameters)s}
+volumeBindingMode: Immediate
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: %(name)s}
+spec: {storageClassName: %(name)s, accessModes: [ReadWriteOnce], resources: {requests: {storage: %(size)s}}}
+"""
+REFUSED = """
+apiVersion: v1
+kind: Service
+metadata:
+  name: refused
+  annotations: {loadbalancer.openstack.org/default-tls-container-ref: "http://key-manager/v1/containers/x"}
+spec: {type: LoadBalancer, selector: {app: x}, ports: [{port: 443}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(cloud, tmp_path_factory):
+    with made(cloud, NAME, tmp_path_factory.mktemp("manifests")) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "size", "said"),
+    [
+        ("parameter", "tipe: files", "1Gi", "tipe"),
+        ("type", "type: golden", "1Gi", "golden"),
+        ("zone", "availability: mars", "1Gi", "mars"),
+        ("quota", "type: files", "9000Gi", "quota"),
+    ],
+)
+def test_a_claim_that_cannot_be_is_told_why(cluster, name, parameters, size, said):
+    cluster.apply(CLASS % {"name": name, "parameters": parameters, "size": size})
+
+    def told():
+        return [
+            event for event in cluster.events() if event.startswith(f"{name}: ProvisioningFailed") and said in event
+        ]
+
+    assert eventually(told, 30)
+    cluster.kubectl("delete", "pvc,storageclass", name)
+
+
+def test_what_cannot_be_holds_nothing_else_up(cluster):
+    cluster.apply(CLASS % {"name": "bad", "parameters": "tipe: files", "size": "1Gi"})
+    cluster.apply(REFUSED)
+    cluster.apply(CLASS % {"name": "good", "parameters": "type: files", "size": "1Gi"})
+    cluster.apply(OUTSIDE)
+    eventually(lambda: cluster.object("pvc", "good")["status"]["phase"] == "Bound", 30)
+    eventually(lambda: cluster.address("outside", "kube-system"), 30)
+    eventually(lambda: any(event.startswith("refused: Refused: ") for event in cluster.events()), 30)
+    cluster.kubectl("delete", "service", "refused")
+    cluster.kubectl("delete", "service", "outside", "-n", "kube-system")
+    cluster.kubectl("delete", "pvc,storageclass", "good", "bad")
+
+
+def test_its_programs_may_be_killed_at_any_time(cluster):
+    """Each once while something is made, and once while it is taken away; at a moment that differs from one to the
+    next. All of it comes and goes, and nothing is left in the cloud."""
+    for number, unit in enumerate(UNITS):
+        claim = f"killed-{number}"
+        cluster.write(claim)
+        cluster.apply(OUTSIDE)
+        time.sleep(0.4 * number)
+        cluster.inside(CONTROL_PLANE, "systemctl", "kill", "--signal=KILL", f"{unit}.service")
+        assert eventually(lambda claim=claim: cluster.pod(claim), 120), unit
+        assert eventually(lambda: cluster.address("outside", "kube-system"), 60), unit
+        cluster.kubectl("delete", "service", "outside", "-n", "kube-system", "--wait=false")
+        cluster.kubectl("delete", f"deployment/{claim}", f"pvc/{claim}", "--wait=false")
+        time.sleep(0.4 * number)
+        cluster.inside(CONTROL_PLANE, "systemctl", "kill", "--signal=KILL", f"{unit}.service")
+        eventually(lambda claim=claim: gone(cluster, claim), 120)
+    eventually(lambda: cluster.listed("volume", "list") == [], 60)
+    assert cluster.listed("loadbalancer", "list") == []
+
+
+def gone(cluster, claim):
+    volumes = cluster.object("pv")
+    services = cluster.kubectl("get", "service", "-n", "kube-system", "-o", "name", check=False)
+    return volumes and not claims(volumes, claim) and "service/kube-dns" in services and "outside" not in services
+
+
+def claims(volumes, name):
+    return [volume for volume in volumes["items"] if volume["spec"].get("claimRef", {}).get("name") == name]
+
+
+def test_a_cloud_that_is_away_for_a_while_is_waited_for(cluster):
+    """Octavia, Cinder, Nova and Keystone do not answer for half a minute, in which things are asked for."""
+    away = [cluster.cloud.programs()[name]["pid"] for name in ("octavia", "cinder", "nova", "keystone")]
+    for pid in away:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        cluster.write("patient")
+        cluster.apply(OUTSIDE)
+        time.sleep(30)
+    finally:
+        for pid in away:
+            if os.path.exists(f"/proc/{pid}"):  # its supervisor may have begun it anew
+                os.kill(pid, signal.SIGCONT)
+    assert eventually(lambda: cluster.pod("patient"), 180)
+    assert eventually(lambda: cluster.address("outside", "kube-system"), 120)
+    nodes = cluster.object("nodes")["items"]
+    assert len(nodes) == 3, "a node is not given up because its cloud is silent"
+    cluster.kubectl("delete", "service", "outside", "-n", "kube-system")
+
+
+def test_a_pod_leaves_a_stopped_node_with_all_that_it_wrote(cluster):
+    pod = eventually(lambda: cluster.pod("patient"))
+    node, before = pod["spec"]["nodeName"], cluster.log("patient")
+    began = time.monotonic()
+    cluster.openstack("server", "stop", node)
+    moved = eventually(lambda: (found := cluster.pod("patient")) and found["spec"]["nodeName"] != node and found, 180)
+    print(f"the pod runs elsewhere {time.monotonic() - began:.0f} s after its node was stopped")
+    assert cluster.log("patient")[: len(before)] == before, "what was acknowledged is there"
+    assert moved["metadata"]["name"] != pod["metadata"]["name"]
+    cluster.openstack("server", "start", node)
+    eventually(lambda: not taints(cluster, node), 120)
+
+
+def taints(cluster, node):
+    return [taint["key"] for taint in cluster.object("node", node)["spec"].get("taints", [])]
+
+
+def test_the_volume_of_a_node_that_is_cut_off_is_not_given_to_another(cluster):
+    """It is silent, but its server runs: its pod may be writing."""
+    pod = eventually(lambda: cluster.pod("patient"))
+    node = pod["spec"]["nodeName"]
+    [port] = [port for port in cluster.listed("port", "list", "--server", node)]
+    cluster.openstack("port", "set", "--disable", port["ID"])
+    try:
+        eventually(lambda: "node.kubernetes.io/unreachable" in taints(cluster, node), 120)
+        time.sleep(20)
+        assert cluster.object("node", node), "a silent node is not a lost one"
+        [attachment] = cluster.object("volumeattachment")["items"]
+        assert attachment["spec"]["nodeName"] == node
+        [volume] = cluster.listed("volume", "list", "--long")
+        assert len(volume["Attached to"]) == 1
+    finally:
+        cluster.openstack("port", "set", "--enable", port["ID"])
+    eventually(lambda: not taints(cluster, node), 120)
+    assert eventually(lambda: cluster.pod("patient"), 120)
