@@ -116,7 +116,7 @@ def test_a_claim_grows(cluster):
     cluster.kubectl("patch", "pvc", "writer", "-p", '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}')
 
     def conditions():
-        return [condition["message"] for condition in cluster.object("pvc", "writer")["status"].get("conditions", ())]
+        return [condition.get("message", "") for condition in cluster.object("pvc", "writer")["status"].get("conditions", ())]
 
     def capacity():
         return cluster.object("pvc", "writer")["status"]["capacity"]["storage"]
@@ -149,7 +149,7 @@ def test_a_revoked_credential_is_told_and_a_new_one_taken_up(cluster):
             cluster.openstack("application", "credential", "delete", credential["ID"])
     shown = eventually(lambda: (seen := cluster.show())["reason"] and "cannot ask its cloud" in seen["reason"] and seen)
     assert "refused the credentials" in shown["reason"]
-    assert any("CloudAway: " in event for event in cluster.events("kube-system"))
+    assert any("CloudAway: " in event for event in cluster.events())
     cluster.cloud.moorage("--cloud", "moorage", "cluster", "renew-credential", NAME)
     eventually(lambda: "cannot ask its cloud" not in (cluster.show()["reason"] or ""))
     cluster.apply(OUTSIDE)
