@@ -101,7 +101,7 @@ class Cluster:
 
     def events(self, namespace="default"):
         items = self.object("events", "-n", namespace)["items"]
-        return [f"{item['involvedObject']['name']}: {item['reason']}: {item['message']}" for item in items]
+        return [f"{one['involvedObject']['name']}: {one.get('reason')}: {one.get('message')}" for one in items]
 
     def show(self):
         return json.loads(self.cloud.moorage("--cloud", "moorage", "cluster", "show", self.name, "-o", "json").stdout)
