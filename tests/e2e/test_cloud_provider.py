@@ -116,7 +116,10 @@ def test_a_claim_grows(cluster):
     cluster.kubectl("patch", "pvc", "writer", "-p", '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}')
 
     def conditions():
-        return [condition.get("message", "") for condition in cluster.object("pvc", "writer")["status"].get("conditions", ())]
+        return [
+            condition.get("message", "")
+            for condition in cluster.object("pvc", "writer")["status"].get("conditions", ())
+        ]
 
     def capacity():
         return cluster.object("pvc", "writer")["status"]["capacity"]["storage"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import pytest
 
 from moorage.ccm.nodes.identity import Place
@@ -303,3 +305,27 @@ def test_what_a_person_put_out_of_service_stays_so(world):
     world.api.patch(NODES, "demo-1", {"spec": {"taints": [theirs]}})
     world.round()
     assert world.taints("demo-1") == [OUT_OF_SERVICE["key"]]
+
+
+def test_who_asks_during_the_first_list_waits_for_it(world):
+    """Else a node would be called unknown, in an Event, only because the controller has just begun."""
+    begun, go_on = Event(), Event()
+
+    class Slow(MemoryInstances):
+        def list(self, cluster):
+            begun.set()
+            assert go_on.wait(5)
+            return super().list(cluster)
+
+    view = ServerView(Slow([server(1), server(2)]), "demo", Place("R"), lambda: 0.0)
+    answers = []
+    threads = [Thread(target=lambda n=n: answers.append(view.ask(world.node(f"demo-{n}")))) for n in (1, 2)]
+    threads[0].start()
+    assert begun.wait(5)
+    threads[1].start()
+    threads[1].join(0.05)
+    assert answers == []
+    go_on.set()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(answer.id for answer in answers) == ["id-1", "id-2"]

@@ -64,12 +64,14 @@ class ServerView:
                 self._refresh()
 
     def _refresh(self) -> None:
-        self._at = self.clock()
+        asked = self.clock()
         try:
             found = self._list()
         except CloudUnreachable as error:
             self.away = error.message
             raise
+        finally:
+            self._at = asked  # not before: whoever asks during the first list waits for it
         by_name: dict[str, list[Instance]] = {}
         for server in found:
             by_name.setdefault(server.name, []).append(server)
