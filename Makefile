@@ -45,7 +45,7 @@ test: lint test-unit build ## Every test; needs root
 	$(PYTEST) -m "contract or functional or e2e"
 
 .PHONY: csi-sanity
-csi-sanity: setup ## The storage drivers' own suite against ours, over volumes in memory and Cinder's; needs root
+csi-sanity: build ## The storage drivers' own suite against ours: all of it on Cinder and in a server, the controller in memory; needs root
 	$(PYTEST) tests/contract/test_csi_sanity.py
 
 .PHONY: bench

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from outside import outside
@@ -40,17 +41,35 @@ def _build(into: Path) -> None:
         Path(folder, "csi-sanity").replace(into)
 
 
-def run(socket: Path, folder: Path, *more: str, timeout: float = 600) -> tuple[bool, str]:
-    """Run the suite against the driver on the socket; whether all passed, and all that it said."""
-    words = [
-        str(program()),
-        f"-csi.endpoint=unix://{socket}",
-        f"-csi.mountdir={folder}/mount",
-        f"-csi.stagingdir={folder}/staging",
-        "-csi.testvolumesize=1073741824",
-        "-csi.testvolumeexpandsize=2147483648",
-        "-ginkgo.no-color",
-        *more,
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
-    return done.returncode == 0, done.stdout + done.stderr
+@dataclass(frozen=True)
+class Suite:
+    """The suite, ready to run.
+
+    `socket` is the driver's, `controller` that of its controller where it is another. `folder` is for the suite alone.
+    `enter` stands before the command where all these are in a machine, the program too.
+    """
+
+    program: Path
+    socket: Path
+    folder: Path
+    controller: Path | None = None
+    flags: tuple[str, ...] = ()
+    enter: tuple[str, ...] = ()
+
+    def run(self, timeout: float = 600) -> tuple[bool, str]:
+        """Whether all passed, and all that it said."""
+        words = [
+            *self.enter,
+            str(self.program),
+            f"-csi.endpoint=unix://{self.socket}",
+            f"-csi.controllerendpoint=unix://{self.controller or self.socket}",
+            f"-csi.mountdir={self.folder}/mount",
+            f"-csi.stagingdir={self.folder}/staging",
+            "-csi.testvolumesize=1073741824",
+            "-csi.testvolumeexpandsize=2147483648",
+            "-ginkgo.no-color",
+            "-ginkgo.v",
+            *self.flags,
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
+        return done.returncode == 0, done.stdout + done.stderr

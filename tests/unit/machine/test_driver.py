@@ -40,6 +40,12 @@ def test_device_names_are_given_in_turn(module: Any) -> None:
     assert module.MachineDriver.get_device_name_for_instance(None, None, taken, None) == "/dev/vdc"
 
 
+def test_a_server_takes_as_many_disks_as_there_are_letters(module: Any) -> None:
+    taken = [SimpleNamespace(device_name=f"/dev/vd{letter}") for letter in "abcdefghijklmnopqrstuvwxyz"]
+    with pytest.raises(module.exception.TooManyDiskDevices, match="26"):
+        module.MachineDriver.get_device_name_for_instance(None, None, taken, None)
+
+
 def test_memory_is_the_hosts(module: Any) -> None:
     total, used = module._memory()
     assert 0 < used < total

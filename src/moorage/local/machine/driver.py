@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +35,7 @@ CONF = nova.conf.CONF
 MIB = 2**20
 GIB = 2**30
 HYPERVISOR = "moorage"
+LETTERS = string.ascii_lowercase  # of disks, the root disk's first
 FAILURES = (OSError, HostError, life.DidNotStart, translate.Unsupported, TimeoutError)
 
 
@@ -293,7 +295,10 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
 
     def get_device_name_for_instance(self, instance: Any, bdms: Any, block_device_obj: Any) -> str:
         taken = {bdm.device_name for bdm in bdms if bdm.device_name}
-        return next(name for letter in "bcdefghijklmnopqrstuvwxyz" if (name := f"/dev/vd{letter}") not in taken)
+        for letter in LETTERS[1:]:
+            if (name := f"/dev/vd{letter}") not in taken:
+                return name
+        raise exception.TooManyDiskDevices(maximum=len(LETTERS))
 
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
         return "/dev/vda"
