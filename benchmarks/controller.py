@@ -20,7 +20,8 @@ from threading import Event, Thread
 from typing import Any
 
 from benchmarks.apart import Apart, RemoteApi, RemotePort
-from benchmarks.population import conditions, endpoint_slice, node, service, volume
+from benchmarks.population import conditions, endpoint_slice, node, service, shown, volume
+from benchmarks.waiting import resident, until
 from moorage.ccm.balancers import settings as balancing
 from moorage.ccm.nodes.identity import Place
 from moorage.controller.credential import CredentialWatch
@@ -29,7 +30,6 @@ from moorage.kube.events import Recorder
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, PERSISTENT_VOLUMES, SERVICES, Object
 
 REST = 60.0  # seconds of doing nothing: each of the periodic looks comes at least once
-PATIENCE = 600.0
 BALANCED = balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
 
 
@@ -121,7 +121,7 @@ def _start(bench: Bench) -> None:
     took = until(lambda: sum(_initialised(found) for found in bench.stored(NODES)) == bench.nodes)
     print(f"all nodes initialised: {took:.1f} s")
     took += until(lambda: bench.all_right(bench.nodes))
-    took += until(lambda: all(_shown(found) for found in bench.stored(SERVICES)))
+    took += until(lambda: all(shown(found) for found in bench.stored(SERVICES)))
     print(f"all Services balanced: {took:.1f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_told(bench.calls())}")
 
 
@@ -153,32 +153,12 @@ def _leaves(bench: Bench, what: str, do: Callable[[], object], gone: int) -> Non
     print(f"{what}: all right in {took:.2f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_told(bench.calls())}")
 
 
-def until(what: Callable[[], bool], seconds: float = PATIENCE) -> float:
-    """Seconds that it took."""
-    begun = time.monotonic()
-    while not what():
-        if time.monotonic() > begun + seconds:
-            raise TimeoutError("it did not happen")
-        time.sleep(0.01)
-    return time.monotonic() - begun
-
-
-def resident() -> float:
-    """This process's own memory in MiB: private and shared pages by their share."""
-    rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith("Pss:")) / 1024
-
-
 def _told(calls: Counter[str]) -> str:
     return f"{calls.total()} calls ({', '.join(f'{name} {count}' for name, count in calls.most_common())})"
 
 
 def _initialised(found: Object) -> bool:
     return "providerID" in found["spec"] and not found["spec"].get("taints")
-
-
-def _shown(found: Object) -> bool:
-    return bool(found.get("status", {}).get("loadBalancer", {}).get("ingress"))
 
 
 def _zone(found: Object) -> str:

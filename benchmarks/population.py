@@ -75,3 +75,8 @@ def volume(number: int, handle: str) -> Object:
     spec = {"csi": csi, "persistentVolumeReclaimPolicy": "Retain", "capacity": {"storage": "1Gi"}}
     annotations = {"pv.kubernetes.io/provisioned-by": CINDER_DRIVER}
     return {"metadata": {"name": f"pvc-{number}", "annotations": annotations}, "spec": spec}
+
+
+def shown(service: Object) -> bool:
+    """Whether a Service has an address."""
+    return bool(service.get("status", {}).get("loadBalancer", {}).get("ingress"))
