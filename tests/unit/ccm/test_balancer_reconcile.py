@@ -51,13 +51,39 @@ def test_it_is_made_in_one_call_of_octavia(world):
 def test_the_address_is_shown_when_the_load_balancer_is_active_and_not_before():
     world = World(settle=25)
     world.api.create(SERVICES, service())
-    assert world.turn() == pytest.approx(0.5)
+    assert world.turn() == pytest.approx(0.3)
     assert world.only.pending
     assert world.fronts.floating == {}, "it may get lost while the provider is at work"
     assert world.shown() == []
     world.settle()
     assert world.floating.port == world.only.port
     assert world.shown()[0]["ip"] == world.floating.address
+
+
+def test_a_load_balancer_that_is_being_made_costs_one_call_a_look():
+    world = World(settle=25)
+    world.api.create(SERVICES, service())
+    world.turn()
+    world.forget_calls()
+    pauses = [world.turn() for _ in range(15)]
+    assert world.calls() == ["status"] * 15
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1] <= 5.0) == (0.3, True)
+
+
+def test_a_service_that_goes_while_its_load_balancer_is_being_made_leaves_nothing():
+    world = World(settle=25)
+    world.api.create(SERVICES, service())
+    world.turn()
+    world.delete()
+    assert world.empty()
+
+
+def test_after_the_floating_ip_only_what_stands_before_the_load_balancer_is_looked_at(world):
+    world.make()
+    made = world.fronts.asked.index("create_floating")
+    assert world.fronts.asked[made + 1 :] == ["floating_ips", "rules"]
+    assert world.balancers.asked == ["tagged", "named", "create", "tagged", "tree"]
 
 
 def test_nothing_is_asked_of_the_cloud_while_nothing_changes(world):

@@ -11,7 +11,7 @@ from typing import Any
 from moorage.ccm.balancers.annotations import BALANCER_ID, KEEP, Reading, read
 from moorage.ccm.balancers.carry import Busy, Hands
 from moorage.ccm.balancers.desired import Desired, choose_subnet
-from moorage.ccm.balancers.look import Eyes
+from moorage.ccm.balancers.look import Eyes, Pending, Turn
 from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.plan import Observed, plan, plan_removal, unmet
 from moorage.ccm.balancers.reached import Reached, Wanted
@@ -19,8 +19,8 @@ from moorage.ccm.balancers.settings import Settings
 from moorage.ccm.balancers.steps import CreateBalancer, MakeFloating, RemoveBalancer, Step
 from moorage.ccm.balancers.targets import Stored, Targets
 from moorage.ccm.balancers.views import FINALIZER, Service, service_of, serving_nodes
-from moorage.cloud.balancers import ACTIVE, Balancers
-from moorage.cloud.fronts import Fronts
+from moorage.cloud.balancers import ACTIVE, Balancer, Balancers
+from moorage.cloud.fronts import FloatingIP, Fronts
 from moorage.kube.events import Recorder
 from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, Object, Objects, Resource, key_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
@@ -87,6 +87,9 @@ class BalancerReconciler:
     _waits: dict[str, int] = field(default_factory=dict)
     _locks: Locks = field(default_factory=Locks)
 
+    def __post_init__(self) -> None:
+        self._pending = Pending(self.balancers)
+
     def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
         return index_slice(found) if resource == ENDPOINT_SLICES else (key_of(found),)
 
@@ -97,6 +100,7 @@ class BalancerReconciler:
     def forget(self, key: str) -> None:
         """Look at the cloud again when the key comes next."""
         self._reached.pop(key, None)
+        self._pending.forget(key)
 
     def reached(self) -> list[str]:
         """Keys of the Services that had all they want at the last look, and a load balancer made for this cluster."""
@@ -188,22 +192,35 @@ class BalancerReconciler:
 
     def _reach(self, key: str, found: Object, wanted: Wanted) -> float | None:
         """Look, plan and act until there is nothing left to do, then show the address."""
+        again = self._pending.still(key)
+        if again:
+            return again
         desired = wanted.whole()
         eyes = Eyes(self.balancers, self.fronts, self.settings.group)
+        turn = Turn(eyes, desired.whose, desired.existing, desired.front.address if desired.front else "")
         for _ in range(ROUNDS):
-            there = eyes.find(desired.whose, desired.existing)
+            there = turn.find()
             with self._locks.hold(there.balancer or desired.whose.tag):
-                observed = eyes.look(desired.whose, there.balancer, desired.front.address if desired.front else "")
+                observed = turn.look()
                 steps = plan(desired, observed)
                 if not steps and not there.strays:
-                    shown = self._show(key, found, desired, observed)
-                    if shown and observed.balancer:
-                        self._reached[key] = wanted.reached(observed.balancer, _shown(shown))
-                    return None if shown else SOON
+                    return self._end(key, found, wanted, observed)
                 self._tell(key, found, desired, steps)
                 self._act(steps)
+            turn.acted(steps)
             self._leave(eyes, desired.whose, there.strays)
         return SOON
+
+    def _end(self, key: str, found: Object, wanted: Wanted, observed: Observed) -> float | None:
+        """There is nothing left to do; but the load balancer may not be ready yet."""
+        balancer = observed.balancer
+        if balancer is None:
+            return SOON
+        if balancer.provisioning != ACTIVE:
+            return self._pending.note(key, balancer.id)
+        found = self._show(key, found, wanted.outline, balancer, observed.mapped)
+        self._reached[key] = wanted.reached(balancer, _shown(found))
+        return None
 
     def _leave(self, eyes: Eyes, whose: Whose, strays: Iterable[str]) -> None:
         """Take the Service off load balancers that it has no business with any more; its floating IP stays."""
@@ -232,14 +249,11 @@ class BalancerReconciler:
                     raise
                 raise Busy(error.message) from error
 
-    def _show(self, key: str, found: Object, desired: Desired, observed: Observed) -> Object | None:
-        """The Service with its address, None while the load balancer is not ready."""
-        balancer = observed.balancer
-        if balancer is None or balancer.provisioning != ACTIVE:
-            return None
+    def _show(self, key: str, found: Object, desired: Desired, balancer: Balancer, mapped: FloatingIP | None) -> Object:
+        """The Service, with its address."""
         for sentence in unmet(desired, balancer, self.settings.subnet):
             self.events.say(found, "OnlyWhenMade", sentence)
-        address = balancer.address if desired.front is None or observed.mapped is None else observed.mapped.address
+        address = balancer.address if desired.front is None or mapped is None else mapped.address
         ports = [
             {"port": listener.port, "protocol": _wire(listener.protocol)} for listener in desired.balancer.listeners
         ]
