@@ -1,7 +1,8 @@
-"""`python -m benchmarks.controller [NODES]`: the controller at a thousand nodes, cloud and API in memory.
+"""`python -m benchmarks.controller [NODES [SERVICES [SECONDS]]]`: the controller in a large cluster, all in memory.
 
-Needs nothing. The API in memory lives in a process of its own, as it does in a cluster, so that the memory printed is
-the controller's alone; what is between both is left out, so times have no network in them.
+Needs nothing. Half of the Services have two ports, and every node is a member of every load balancer. There is a
+PersistentVolume for each Service. A call of the cloud takes SECONDS, and a change of a load balancer six times that:
+0.05 is a quick cloud; with 0, the default, all time is the controller's own.
 """
 
 from __future__ import annotations
@@ -10,154 +11,150 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing.managers import BaseManager
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Event, Thread
 from typing import Any
 
+from benchmarks.apart import Apart, RemoteApi, RemotePort
+from benchmarks.population import conditions, endpoint_slice, node, service, shown, volume
+from benchmarks.waiting import resident, until
+from moorage.ccm.balancers import settings as balancing
 from moorage.ccm.nodes.identity import Place
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.servers import Address, Instance
-from moorage.controller.main import Project, Settings, compose
-from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import NODES, Change, Listed, Object, Resource
-from moorage.model.errors import CloudUnreachable
+from moorage.controller.credential import CredentialWatch
+from moorage.controller.main import Controller, Project, Settings, compose
+from moorage.kube.events import Recorder
+from moorage.kube.objects import ENDPOINT_SLICES, NODES, PERSISTENT_VOLUMES, SERVICES, Object
 
-TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"}
-REST = 20.0  # seconds of doing nothing
+REST = 60.0  # seconds of doing nothing: each of the periodic looks comes at least once
+BALANCED = balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
 
 
-def node(number: int) -> Object:
-    """A node of the size that kubelets report: about 6 KB as JSON, with images and field managers."""
-    conditions = [
-        {
-            "type": kind,
-            "status": "False",
-            "reason": f"Kubelet{kind}",
-            "message": "x" * 60,
-            "lastHeartbeatTime": "t" * 20,
-        }
-        for kind in ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
-    ]
-    images = [{"names": [f"registry.example/{'n' * 60}@{i}"], "sizeBytes": i} for i in range(40)]
-    return {
-        "metadata": {
-            "name": f"demo-{number}",
-            "labels": {"kubernetes.io/hostname": f"demo-{number}", "kubernetes.io/os": "linux"},
-            "managedFields": [{"manager": "kubelet", "fieldsV1": {f"f:{i}": {} for i in range(60)}}],
-        },
-        "spec": {"taints": [TAINT], "podCIDR": "10.244.0.0/24"},
-        "status": {"conditions": conditions, "images": images, "capacity": {"cpu": "2", "memory": "2Gi"}},
-    }
+@dataclass
+class Bench:
+    """One controller, and what it works on."""
 
+    api: RemoteApi
+    cloud: Any
+    controller: Controller
+    nodes: int
+    services: int
+    accepted: Counter[str]
 
-def server(number: int) -> Instance:
-    address = Address("fixed", f"10.0.{number // 250}.{number % 250 + 1}")
-    words: dict[str, Any] = {"addresses": (address,), "metadata": {"moorage_cluster": "demo"}}
-    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
+    def all_right(self, members: int) -> bool:
+        return bool(self.cloud.right(members) == self.services)
 
-
-class Shared(MemoryObjects):
-    """The API with answers that can be sent from process to process."""
-
-    def changes(self, resource: Resource, version: str, seconds: float) -> tuple[list[Change], str]:
-        """The first changes after that version, at once or within `seconds`; and the version after them."""
-        next(self.watch(resource, version, seconds), None)
-        found = list(self.watch(resource, version, 0.0))
-        return found, found[-1].object["metadata"]["resourceVersion"] if found else version
-
-
-class Api(BaseManager):
-    """Starts the process that has the API."""
-
-
-Api.register("Shared", Shared)
-
-
-class Remote:
-    """The port `Objects` on the other process."""
-
-    def __init__(self, shared: Any) -> None:
-        self.shared = shared
-
-    def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            try:
-                found, version = self.shared.changes(resource, version, 5.0)
-            except (EOFError, ConnectionError) as error:
-                raise CloudUnreachable("the API in memory has ended") from error
-            yield from found
-
-    def list(self, resource: Resource) -> Listed:
-        found: Listed = self.shared.list(resource)
+    def calls(self) -> Counter[str]:
+        """Since the last time."""
+        found = self.cloud.called() + self.accepted
+        self.accepted.clear()
         return found
 
-    def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:
-        found: Object = self.shared.patch(resource, key, change, status=status)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.shared, name)
-
-
-def until(what: Callable[[], bool], seconds: float = 60.0) -> float:
-    """Seconds that it took."""
-    begun = time.monotonic()
-    while not what():
-        if time.monotonic() > begun + seconds:
-            raise TimeoutError("it did not happen")
-        time.sleep(0.01)
-    return time.monotonic() - begun
-
-
-def resident() -> float:
-    """This process's own memory in MiB: private and shared pages by their share."""
-    rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith("Pss:")) / 1024
+    def stored(self, resource: Any) -> list[Object]:
+        return self.controller.runner.cache.store(resource).all()
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    nodes, services, seconds = _arguments(*sys.argv[1:])
     multiprocessing.set_start_method("spawn")
-    with Api() as manager:
-        remote = Remote(manager.Shared())  # type: ignore[attr-defined]
-        made = [node(number) for number in range(count)]
-        print(f"{count} nodes of {len(json.dumps(made[0]))} bytes")
-        for one in made:
-            remote.create(NODES, one)
-        del made
-        measure(remote, MemoryInstances(map(server, range(count))), count)
+    with Apart() as api_process, Apart() as cloud_process, NamedTemporaryFile("w") as clouds:
+        api = RemoteApi(api_process.Api())  # type: ignore[attr-defined]
+        cloud = cloud_process.Cloud(nodes, services, seconds, 6 * seconds)  # type: ignore[attr-defined]
+        print(f"{nodes} nodes of {len(json.dumps(node(0)))} bytes, {services} Services, {seconds} s a call")
+        _fill(api, cloud, nodes, services)
+        before = resident()
+        accepted = Counter[str]()
+        controller = _compose(api, cloud, Path(clouds.name), accepted)
+        bench = Bench(api, cloud, controller, nodes, services, accepted)
+        stop = Event()
+        thread = Thread(target=controller.run, args=(stop,))
+        thread.start()
+        try:
+            measure(bench, before)
+        finally:
+            stop.set()
+            thread.join()
 
 
-def measure(api: Remote, cloud: MemoryInstances, count: int) -> None:
-    before = resident()
-    controller = compose(
-        api, Project("R", cloud, MemoryBalancers(), MemoryFronts()), Settings("demo", Place("R"), "bench", 0)
-    )  # type: ignore[arg-type]
-    stop = Event()
-    thread = Thread(target=controller.run, args=(stop,))
-    thread.start()
-    nodes = controller.runner.cache.store(NODES)
-    print(f"all initialised: {until(lambda: sum(_initialised(n) for n in nodes.all()) == count):.1f} s")
+def _arguments(nodes: str = "1000", services: str = "200", seconds: str = "0") -> tuple[int, int, float]:
+    return int(nodes), int(services), float(seconds)
+
+
+def _fill(api: RemoteApi, cloud: Any, nodes: int, services: int) -> None:
+    for number in range(nodes):
+        api.create(NODES, node(number))
+    for number, handle in enumerate(cloud.volume_handles()):
+        api.create(PERSISTENT_VOLUMES, volume(number, handle))
+    for number in range(services):
+        api.create(SERVICES, service(number))
+        api.create(ENDPOINT_SLICES, endpoint_slice(number, nodes))
+
+
+def _compose(api: RemoteApi, cloud: Any, clouds: Path, accepted: Counter[str]) -> Controller:
+    ports: list[Any] = [RemotePort(cloud, name) for name in ("servers", "balancers", "fronts", "volumes")]
+    accept = lambda: accepted.update(["identity.accepted"])  # noqa: E731
+    watch = CredentialWatch(api, Recorder(api, "bench", time.monotonic), clouds, accept)  # type: ignore[arg-type]
+    settings = Settings("demo", Place("R"), "bench", 0)
+    return compose(api, Project("R", *ports), settings, BALANCED, watch)  # type: ignore[arg-type]
+
+
+def measure(bench: Bench, before: float) -> None:
+    _start(bench)
     time.sleep(2)
     print(f"memory: {resident():.0f} MiB ({before:.0f} before it began)")
-    changes = []
+    _changed_nodes(bench)
+    _rest(bench)
+    status = {"status": {"conditions": conditions("False")}}
+    _leaves(bench, "a node is no longer ready", lambda: bench.api.patch(NODES, "demo-9", status, status=True), 1)
+    _leaves(bench, "a server is gone, and its node", lambda: bench.cloud.lose("id-7"), 2)
+    for number in range(20, 40):
+        bench.api.patch(NODES, f"demo-{number}", status, status=True)
+    _leaves(bench, "twenty nodes are no longer ready", lambda: None, 22)
+    print(f"memory at the end: {resident():.0f} MiB")
+
+
+def _start(bench: Bench) -> None:
+    cpu = time.process_time()
+    took = until(lambda: sum(_initialised(found) for found in bench.stored(NODES)) == bench.nodes)
+    print(f"all nodes initialised: {took:.1f} s")
+    took += until(lambda: bench.all_right(bench.nodes))
+    took += until(lambda: all(shown(found) for found in bench.stored(SERVICES)))
+    print(f"all Services balanced: {took:.1f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_told(bench.calls())}")
+
+
+def _changed_nodes(bench: Bench) -> None:
+    """Changes that concern the node alone."""
+    took = []
     for number in range(20):
-        api.patch(NODES, f"demo-{number}", {"metadata": {"labels": {"topology.kubernetes.io/zone": "wrong"}}})
-        changes.append(until(lambda number=number: _zone(api.get(NODES, f"demo-{number}")) == "nova"))  # type: ignore[misc]
-    print(f"a changed node is right again: median {sorted(changes)[10]:.3f} s, worst {max(changes):.3f} s")
-    asked, cpu = len(cloud.asked), time.process_time()
+        key, wrong = f"demo-{number}", {"metadata": {"labels": {"topology.kubernetes.io/zone": "wrong"}}}
+        bench.api.patch(NODES, key, wrong)
+        took.append(until(lambda key=key: _zone(bench.api.get(NODES, key)) == "nova"))  # type: ignore[misc]
+    print(f"a changed node is right again: median {sorted(took)[10]:.3f} s, worst {max(took):.3f} s")
+
+
+def _rest(bench: Bench) -> None:
+    bench.calls()
+    cpu = time.process_time()
     time.sleep(REST)
-    print(f"at rest: {(len(cloud.asked) - asked) / REST:.2f} cloud calls a second", end=", ")
-    print(f"{(time.process_time() - cpu) / REST:.1%} of a core")
-    del cloud.servers["id-7"]
-    print(f"a node whose server is gone is deleted: {until(lambda: nodes.get('demo-7') is None):.1f} s")
-    stop.set()
-    thread.join()
+    calls, busy = bench.calls(), time.process_time() - cpu
+    print(f"at rest: {calls.total() / REST:.2f} calls a second, {busy / REST:.1%} of a core; {_told(calls)}")
+
+
+def _leaves(bench: Bench, what: str, do: Callable[[], object], gone: int) -> None:
+    """Members leave every load balancer: until all are right, and what it took; then what comes after."""
+    bench.calls()
+    cpu = time.process_time()
+    do()
+    took = until(lambda: bench.all_right(bench.nodes - gone))
+    time.sleep(1)
+    print(f"{what}: all right in {took:.2f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_told(bench.calls())}")
+
+
+def _told(calls: Counter[str]) -> str:
+    return f"{calls.total()} calls ({', '.join(f'{name} {count}' for name, count in calls.most_common())})"
 
 
 def _initialised(found: Object) -> bool:

@@ -6,7 +6,7 @@ from moorage.ccm.balancers.carry import Hands
 from moorage.ccm.balancers.reconcile import BY_SERVICE, BalancerReconciler, index_slice
 from moorage.ccm.balancers.settings import OVN, Settings
 from moorage.ccm.balancers.sweep import BalancerSweep
-from moorage.ccm.balancers.targets import Targets
+from moorage.ccm.balancers.targets import NodeNews, Targets
 from moorage.cloud.fronts import Subnet
 from moorage.cloud.memory_balancers import MemoryBalancers
 from moorage.cloud.memory_fronts import MemoryFronts
@@ -92,6 +92,7 @@ class World:
             self.api, self.services, self.targets, self.slices, balancers, fronts, settings, events, self.hands
         )
         self.woken = []
+        self.news = NodeNews(self.targets, self.reconciler.concerned, self.woken.append)
         self.sweeper = BalancerSweep(self.reconciler, self.api, self.hands, self.woken.append)
         self.watch()
 

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
@@ -19,7 +20,7 @@ from moorage.ccm.balancers import settings as balancing
 from moorage.ccm.balancers.carry import Hands
 from moorage.ccm.balancers.reconcile import BY_SERVICE, BalancerReconciler, index_slice
 from moorage.ccm.balancers.sweep import BalancerSweep
-from moorage.ccm.balancers.targets import Targets
+from moorage.ccm.balancers.targets import NodeNews, Targets
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
@@ -149,8 +150,10 @@ def _add_balancers(
     slices.add_index(BY_SERVICE, index_slice)
     hands, targets = Hands(balancers, fronts), Targets(runner.cache.store(NODES))
     reconciler = BalancerReconciler(api, services, targets, slices, balancers, fronts, settings, events, hands)
+    wake = partial(runner.wake, reconciler.name)
     runner.add(reconciler)
-    runner.add(BalancerSweep(reconciler, api, hands, lambda key: runner.wake(reconciler.name, key)))
+    runner.add(NodeNews(targets, reconciler.concerned, wake))
+    runner.add(BalancerSweep(reconciler, api, hands, wake))
 
 
 def _add_volumes(runner: Runner, api: Objects, volumes: Volumes | None, settings: Settings, events: Recorder) -> None:

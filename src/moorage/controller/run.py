@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class Reconciler(Protocol):
     """One concern. `watches` are the resources whose objects' keys are to be reconciled.
 
-    It may have `always`, keys to be reconciled from the start, and `keys_for(resource, object)`, which keys an object
-    concerns (its own, else).
+    It may have `always`, keys to be reconciled from the start; `keys_for(resource, object)`, which keys an object
+    concerns (its own, else); `gather`, seconds in which news of a key become one; and `workers`, how many at once.
     """
 
     @property
@@ -71,7 +71,7 @@ class Runner:
     def start(self) -> None:
         """Begin to work; the queues have been filling since the cache was started."""
         for reconciler in self._reconcilers:
-            for number in range(self.workers):
+            for number in range(getattr(reconciler, "workers", self.workers)):
                 name = f"{reconciler.name}-{number}"
                 self._threads.append(Thread(target=self._work, args=(reconciler,), name=name, daemon=True))
                 self._threads[-1].start()
@@ -148,9 +148,10 @@ def _until(what: Callable[[], bool], stop: Event, every: float) -> bool:
 
 def _listener(reconciler: Reconciler, resource: Resource, queue: WorkQueue) -> Callable[[Object], None]:
     keys_for: Callable[[Resource, Object], Iterable[str]] | None = getattr(reconciler, "keys_for", None)
+    after: float = getattr(reconciler, "gather", 0.0)
 
     def heard(found: Object) -> None:
         for key in keys_for(resource, found) if keys_for else (key_of(found),):
-            queue.add(key)
+            queue.add(key, after)
 
     return heard

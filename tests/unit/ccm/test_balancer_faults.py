@@ -10,6 +10,7 @@ from balancing import PREFIX, Killed, World, endpoints, service
 from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.settings import AMPHORA, OVN
 from moorage.ccm.balancers.sweep import Made, made_of, plan_sweep
+from moorage.ccm.balancers.views import EXCLUDED
 from moorage.cloud.balancers import Balancer
 from moorage.cloud.fronts import FloatingIP, Rule
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
@@ -34,6 +35,13 @@ def update(world):
     world.api.delete(NODES, "node-001")
     world.annotate(health_monitor_delay="8")
     world.spec(sessionAffinity="ClientIP", loadBalancerSourceRanges=["192.0.2.0/24"])
+    world.settle()
+
+
+def shrink(world):
+    """Fewer members of two pools, and nothing else."""
+    create(world)
+    world.api.delete(NODES, "node-001")
     world.settle()
 
 
@@ -106,7 +114,7 @@ def bare(listener):
 
 @pytest.mark.parametrize("provider", [OVN, AMPHORA], ids=["ovn", "amphora"])
 @pytest.mark.parametrize(
-    "scenario", [create, update, unwatch, error, internal, share, delete, delete_kept], ids=lambda f: f.__name__
+    "scenario", [create, update, shrink, unwatch, error, internal, share, delete, delete_kept], ids=lambda f: f.__name__
 )
 def test_killed_between_any_two_calls_it_comes_to_the_same_end(scenario, provider):
     whole = World(provider)
@@ -158,6 +166,56 @@ def test_octavia_may_take_its_time(scenario):
         slow.balancers.becomes(id, "ACTIVE")
     assert state(slow) == state(whole)
     take_all_away(slow)
+
+
+def test_new_members_are_reached_when_the_load_balancer_took_them():
+    world = World(settle=7)
+    create(world)
+    world.api.delete(NODES, "node-001")
+    assert world.turn() == 0.5
+    assert world.only.pending
+    world.forget_calls()
+    world.settle()
+    assert set(world.calls()) == {"status"}
+    assert not world.only.pending
+    world.forget_calls()
+    assert world.settle() == 1
+    assert world.calls() == []
+
+
+def test_a_load_balancer_that_fails_over_new_members_is_made_anew():
+    world = World()
+    create(world)
+    before = world.only.id
+    world.api.delete(NODES, "node-001")
+    assert world.turn() == 0.5
+    world.balancers.becomes(before, "ERROR")
+    world.settle()
+    assert (world.only.id != before, len(world.only.listeners)) == (True, 2)
+    assert "MadeAnew" in world.reasons()
+
+
+def test_a_pool_that_somebody_took_away_is_made_anew_when_members_change():
+    world = World()
+    create(world)
+    before = state(world)
+    world.balancers.delete_pool(world.only.listeners[0].pool.id)
+    world.api.patch(NODES, "node-001", {"metadata": {"labels": {EXCLUDED: ""}}})
+    world.settle()
+    world.api.patch(NODES, "node-001", {"metadata": {"labels": {EXCLUDED: None}}})
+    world.settle()
+    assert state(world) == before
+
+
+def test_new_members_wait_for_a_load_balancer_that_is_busy():
+    world = World()
+    create(world)
+    world.balancers.becomes(world.only.id, "PENDING_UPDATE")
+    world.api.delete(NODES, "node-001")
+    assert world.turn() == 0.5
+    world.balancers.becomes(world.only.id, "ACTIVE")
+    world.settle()
+    assert [len(held.pool.members) for held in world.only.listeners] == [1, 1]
 
 
 def test_a_worker_does_not_wait_for_ever():

@@ -51,13 +51,39 @@ def test_it_is_made_in_one_call_of_octavia(world):
 def test_the_address_is_shown_when_the_load_balancer_is_active_and_not_before():
     world = World(settle=25)
     world.api.create(SERVICES, service())
-    assert world.turn() == pytest.approx(0.5)
+    assert world.turn() == pytest.approx(0.3)
     assert world.only.pending
     assert world.fronts.floating == {}, "it may get lost while the provider is at work"
     assert world.shown() == []
     world.settle()
     assert world.floating.port == world.only.port
     assert world.shown()[0]["ip"] == world.floating.address
+
+
+def test_a_load_balancer_that_is_being_made_costs_one_call_a_look():
+    world = World(settle=25)
+    world.api.create(SERVICES, service())
+    world.turn()
+    world.forget_calls()
+    pauses = [world.turn() for _ in range(15)]
+    assert world.calls() == ["status"] * 15
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1] <= 5.0) == (0.3, True)
+
+
+def test_a_service_that_goes_while_its_load_balancer_is_being_made_leaves_nothing():
+    world = World(settle=25)
+    world.api.create(SERVICES, service())
+    world.turn()
+    world.delete()
+    assert world.empty()
+
+
+def test_after_the_floating_ip_only_what_stands_before_the_load_balancer_is_looked_at(world):
+    world.make()
+    made = world.fronts.asked.index("create_floating")
+    assert world.fronts.asked[made + 1 :] == ["floating_ips", "rules"]
+    assert world.balancers.asked == ["tagged", "named", "create", "tagged", "tree"]
 
 
 def test_nothing_is_asked_of_the_cloud_while_nothing_changes(world):
@@ -124,6 +150,35 @@ def test_the_members_of_160_nodes_are_set_in_one_call():
     assert len(members(world)) == 159
 
 
+def test_one_member_of_160_is_one_call_and_a_look_whether_it_was_taken():
+    world = World(nodes=160)
+    world.make()
+    world.forget_calls()
+    world.api.patch(NODES, "node-007", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, status=True)
+    world.settle()
+    assert world.calls() == ["set_members", "status"]
+    assert len(members(world)) == 159
+
+
+def test_what_of_a_node_makes_no_other_member_asks_nothing_of_the_cloud(world):
+    world.make()
+    world.forget_calls()
+    world.api.patch(NODES, "node-001", {"metadata": {"labels": {"edge": "yes"}}})
+    assert world.settle() == 1
+    assert world.calls() == []
+
+
+def test_the_nodes_are_one_tuple_for_all_services_while_none_changes(world):
+    world.make()
+    before = world.targets.all()
+    world.api.patch(NODES, "node-001", {"metadata": {"annotations": {"beat": "2"}}})
+    world.watch()
+    assert world.targets.all() is before
+    world.api.patch(NODES, "node-001", {"metadata": {"labels": {"edge": "yes"}}})
+    world.watch()
+    assert world.targets.all() != before
+
+
 def test_the_many_members_of_a_new_port_are_set_in_one_call():
     world = World(nodes=160)
     world.make()
@@ -186,14 +241,23 @@ def test_nodes_are_chosen_by_label(world):
 def test_news_of_a_node_wake_services_only_if_they_matter(world):
     world.make()
     old = world.api.get(NODES, "node-000")
-    assert list(world.reconciler.keys_for(NODES, old)) == ["default/web"]
-    assert list(world.reconciler.keys_for(NODES, old)) == []
+    assert list(world.news.keys_for(NODES, old)) == ["all"]
+    assert list(world.news.keys_for(NODES, old)) == []
     beat = world.api.patch(NODES, "node-000", {"metadata": {"annotations": {"beat": "2"}}})
     world.watch()
-    assert list(world.reconciler.keys_for(NODES, beat)) == []
+    assert list(world.news.keys_for(NODES, beat)) == []
     world.api.delete(NODES, "node-000")
     world.watch()
-    assert list(world.reconciler.keys_for(NODES, beat)) == ["default/web"]
+    assert list(world.news.keys_for(NODES, beat)) == ["all"]
+
+
+def test_news_of_nodes_wake_every_service_with_a_load_balancer_and_no_other(world):
+    world.make()
+    world.make("theirs", loadBalancerClass="example.org/other")
+    world.api.create(SERVICES, service("inner", type="ClusterIP"))
+    world.watch()
+    assert world.news.reconcile("all") is None
+    assert world.woken == ["default/web"]
 
 
 def test_an_endpoint_slice_wakes_its_service(world):

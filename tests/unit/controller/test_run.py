@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from threading import Event, Thread
@@ -274,6 +275,43 @@ def test_a_fault_in_one_object_is_counted_and_does_not_stop_others(api):
     runner.stop()
     errors = {"controller": "stumbling", "error": "ValueError"}
     assert metrics.registry.get_sample_value("moorage_reconcile_errors_total", errors) >= 2
+
+
+class Gathering(Stumbling):
+    name, workers, gather = "gathering", 5, 0.3
+
+    def keys_for(self, resource, found):
+        return ["all"]
+
+    def reconcile(self, key):
+        self.seen.append(key)
+
+
+def test_news_that_come_within_a_moment_are_one_by_a_reconciler_s_wish(api):
+    stop, gathering = Event(), Gathering()
+    runner = Runner(Cache(api), Metrics())
+    runner.add(gathering)
+    runner.cache.start(stop)
+    runner.start()
+    for number in range(10):
+        join(api, number)
+    until(lambda: gathering.seen)
+    time.sleep(0.1)
+    assert gathering.seen == ["all"]
+    join(api, 10)
+    until(lambda: gathering.seen == ["all", "all"])
+    stop.set()
+    runner.stop()
+
+
+@pytest.mark.parametrize(("reconciler", "workers"), [(Gathering, 5), (Stumbling, 2)])
+def test_a_reconciler_may_have_more_workers_than_the_rest(api, reconciler, workers):
+    runner = Runner(Cache(api), Metrics())
+    runner.add(reconciler())
+    runner.start()
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{reconciler.name}-")]
+    runner.stop()
+    assert len(names) == workers
 
 
 def test_nothing_is_begun_when_it_is_not_allowed_any_more(api):

@@ -31,7 +31,7 @@ from moorage.ccm.balancers.steps import (
     SetMembers,
     Step,
 )
-from moorage.cloud.balancers import ACTIVE, Balancers, Pool
+from moorage.cloud.balancers import ACTIVE, Balancers, Member, Pool
 from moorage.cloud.fronts import Fronts
 
 PATIENCE = 3.0  # seconds to wait for a load balancer between two changes of it; then others get their turn
@@ -61,6 +61,13 @@ class Hands:
                     self._outside(step)
                 case _:
                     self._inside(step)
+
+    def swap_members(self, balancer: str, wanted: Iterable[tuple[str, Iterable[Member]]]) -> None:
+        """Of pools of a load balancer that was ACTIVE when it was last looked at: the first is not asked about."""
+        for number, (pool, members) in enumerate(wanted):
+            if number:
+                self._settled(balancer)
+            self.balancers.set_members(pool, members)
 
     def _outside(self, step: Outside) -> None:
         match step:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from moorage.ccm.balancers.annotations import PREFIX, Wishes
+from moorage.ccm.balancers.members import chosen, members_at, watched_by_kube_proxy
 from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.settings import Monitoring, Settings
 from moorage.ccm.balancers.views import Node, Port, Service
-from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool
+from moorage.cloud.balancers import Balancer, Listener, Monitor, Pool
 from moorage.cloud.fronts import Rule, Subnet
 from moorage.model.errors import BadInput
 
@@ -56,13 +57,12 @@ class _Ask:
 
     @property
     def watched_by_kube_proxy(self) -> bool:
-        """Local traffic where the provider can ask each node on another port than the one that traffic goes to."""
-        return bool(self.service.local and self.service.health_port and "HTTP" in self.settings.provider.monitors)
+        return watched_by_kube_proxy(self.service, self.settings)
 
 
 def desire(
     service: Service,
-    nodes: Sequence[Node],
+    nodes: Iterable[Node],
     serving: Iterable[str],
     wishes: Wishes,
     settings: Settings,
@@ -71,11 +71,13 @@ def desire(
     """BadInput, in words for who wrote the Service, when it cannot be honoured.
 
     `serving` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet, already looked up.
+    Without nodes all is as with them, but for the members.
     """
     whose = Whose(settings.cluster, service.namespace, service.name)
     ask = _Ask(service, wishes, settings, whose, _ranges(service.ranges))
     _check(ask)
-    listeners = tuple(_listener(ask, port, _members_on(ask, nodes, frozenset(serving))) for port in service.ports)
+    members = chosen(service, wishes, settings, nodes, serving)
+    listeners = tuple(_listener(ask, port, members) for port in service.ports)
     return Desired(
         whose=whose,
         balancer=_balancer(ask, listeners),
@@ -180,18 +182,6 @@ def _front(ask: _Ask, subnet: str) -> Front | None:
     return Front(network, ask.service.address, subnet)
 
 
-def _members_on(ask: _Ask, nodes: Sequence[Node], serving: frozenset[str]) -> list[Node]:
-    """The nodes that traffic goes to.
-
-    Those that are ready; all when none is, for then rather the control plane is in trouble. Local traffic goes to
-    nodes with an endpoint, by their own word where the provider can ask them, else by what Kubernetes says.
-    """
-    selected = [node for node in nodes if all(node.labels.get(k) == v for k, v in ask.wishes.node_selector)]
-    if ask.service.local and not ask.watched_by_kube_proxy:
-        selected = [node for node in selected if node.name in serving]
-    return sorted([node for node in selected if node.ready] or selected, key=lambda node: node.name)
-
-
 def _listener(ask: _Ask, port: Port, nodes: Sequence[Node]) -> Listener:
     wishes = ask.wishes
     protocol = "HTTP" if wishes.forwarded_for and port.protocol == "TCP" else port.protocol
@@ -209,13 +199,11 @@ def _listener(ask: _Ask, port: Port, nodes: Sequence[Node]) -> Listener:
 
 
 def _pool(ask: _Ask, port: Port, protocol: str, nodes: Sequence[Node]) -> Pool:
-    asked = ask.service.health_port if ask.watched_by_kube_proxy else None
-    subnet = ask.wishes.member_subnet or ask.settings.subnet
     return Pool(
         name=ask.whose.part("pool", port.protocol, port.port),
         protocol=ask.wishes.proxy or protocol if port.protocol == "TCP" else protocol,
         algorithm=ask.wishes.algorithm or ask.settings.provider.algorithms[0],
-        members=tuple(Member(node.address, port.node_port, subnet, asked, node.name) for node in nodes),
+        members=members_at(port, ask.service, ask.wishes, ask.settings, nodes),
         monitor=_monitor(ask, port),
         persistence="SOURCE_IP" if ask.service.sticky else "",
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.plan import Observed
-from moorage.cloud.balancers import Balancer, Balancers
+from moorage.ccm.balancers.steps import Outside, Step
+from moorage.cloud.balancers import ACTIVE, Balancer, Balancers
 from moorage.cloud.fronts import FloatingIP, Fronts
 from moorage.model.ownership import SERVICE_PREFIX
+
+GLANCE, LONGEST = 0.3, 5.0  # seconds between two looks at a load balancer that is PENDING
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ class Eyes:
 
     def look(self, whose: Whose, balancer: str, address: str = "") -> Observed:
         """All of it, of the load balancer with that id; `address` is the floating IP that the Service asks for."""
-        found = self.balancers.tree(balancer) if balancer else None
+        return self.look_before(whose, self.balancers.tree(balancer) if balancer else None, address)
+
+    def look_before(self, whose: Whose, found: Balancer | None, address: str = "") -> Observed:
+        """What stands before a load balancer that is as it was: a tree costs more calls than all the rest."""
         floating = self.fronts.floating_ips()
         return Observed(
             balancer=found,
@@ -48,6 +54,61 @@ class Eyes:
             asked=_first(held for held in floating if held.address == address),
             rules=tuple(self.fronts.rules(self.group)),
         )
+
+
+@dataclass
+class Turn:
+    """The looks at one Service in one turn. Steps in Neutron leave the load balancer as it was: it is most to ask."""
+
+    eyes: Eyes
+    whose: Whose
+    existing: str = ""
+    address: str = ""
+    _found: Found = Found()
+    _seen: Observed | None = None
+
+    def find(self) -> Found:
+        if self._seen is None:
+            self._found = self.eyes.find(self.whose, self.existing)
+        return self._found
+
+    def look(self) -> Observed:
+        """At what was found."""
+        if self._seen is None:
+            self._seen = self.eyes.look(self.whose, self._found.balancer, self.address)
+        else:
+            self._seen = self.eyes.look_before(self.whose, self._seen.balancer, self.address)
+        return self._seen
+
+    def acted(self, steps: Iterable[Step]) -> None:
+        """These were done since."""
+        found = self._seen.balancer if self._seen else None
+        still = found and found.provisioning == ACTIVE and all(isinstance(step, Outside) for step in steps)
+        if not still or self._found.strays:
+            self._seen = None
+
+
+@dataclass
+class Pending:
+    """Load balancers that were PENDING at the last look, by Service: one call says whether to look at all of it."""
+
+    balancers: Balancers
+    _seen: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def note(self, key: str, balancer: str, looks: int = 0) -> float:
+        """Seconds until the next look: some providers take one, others minutes."""
+        self._seen[key] = (balancer, looks + 1)
+        return float(min(GLANCE * 1.3 ** max(0, looks - 10), LONGEST))
+
+    def still(self, key: str) -> float | None:
+        """Seconds until the next look while it is PENDING, else None."""
+        balancer, looks = self._seen.pop(key, ("", 0))
+        if balancer and self.balancers.status(balancer).startswith("PENDING"):
+            return self.note(key, balancer, looks)
+        return None
+
+    def forget(self, key: str) -> None:
+        self._seen.pop(key, None)
 
 
 def _first(found: Iterable[FloatingIP]) -> FloatingIP | None:

@@ -10,18 +10,19 @@ from typing import Any
 
 from moorage.ccm.balancers.annotations import BALANCER_ID, KEEP, Reading, read
 from moorage.ccm.balancers.carry import Busy, Hands
-from moorage.ccm.balancers.desired import Desired, choose_subnet, desire
-from moorage.ccm.balancers.look import Eyes
+from moorage.ccm.balancers.desired import Desired, choose_subnet
+from moorage.ccm.balancers.look import Eyes, Pending, Turn
 from moorage.ccm.balancers.names import Whose
 from moorage.ccm.balancers.plan import Observed, plan, plan_removal, unmet
+from moorage.ccm.balancers.reached import Reached, Wanted
 from moorage.ccm.balancers.settings import Settings
 from moorage.ccm.balancers.steps import CreateBalancer, MakeFloating, RemoveBalancer, Step
 from moorage.ccm.balancers.targets import Stored, Targets
 from moorage.ccm.balancers.views import FINALIZER, Service, service_of, serving_nodes
-from moorage.cloud.balancers import ACTIVE, Balancers
-from moorage.cloud.fronts import Fronts
+from moorage.cloud.balancers import ACTIVE, Balancer, Balancers
+from moorage.cloud.fronts import FloatingIP, Fronts
 from moorage.kube.events import Recorder
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, Object, Objects, Resource, key_of
+from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, Object, Objects, Resource, key_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
 
 SERVICE_LABEL = "kubernetes.io/service-name"  # of an EndpointSlice: whose endpoints it has
@@ -66,7 +67,8 @@ class BalancerReconciler:
     """Gives a Service what it wants in the cloud; the key is `namespace/name`.
 
     What was reached is remembered, so that nothing is asked of the cloud while the Service, its nodes and its
-    endpoints want the same; `forget` has it looked at again.
+    endpoints want the same; `forget` has it looked at again. When only the nodes differ, its pools get other members
+    and the rest is not looked at.
     """
 
     api: Objects
@@ -79,28 +81,30 @@ class BalancerReconciler:
     events: Recorder
     hands: Hands
     name: str = "load-balancers"
-    watches: tuple[Resource, ...] = (SERVICES, NODES, ENDPOINT_SLICES)
-    _reached: dict[str, tuple[Desired, str]] = field(default_factory=dict)
+    watches: tuple[Resource, ...] = (SERVICES, ENDPOINT_SLICES)
+    workers: int = 4  # most of their time they wait for the cloud
+    _reached: dict[str, Reached] = field(default_factory=dict)
     _waits: dict[str, int] = field(default_factory=dict)
     _locks: Locks = field(default_factory=Locks)
 
+    def __post_init__(self) -> None:
+        self._pending = Pending(self.balancers)
+
     def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
-        """A node concerns all Services with a load balancer, an EndpointSlice its own."""
-        if resource == SERVICES:
-            return (key_of(found),)
-        if resource == ENDPOINT_SLICES:
-            return index_slice(found)
-        if not self.targets.changed(found):
-            return ()
+        return index_slice(found) if resource == ENDPOINT_SLICES else (key_of(found),)
+
+    def concerned(self) -> list[str]:
+        """Keys of all Services with a load balancer: a node concerns them."""
         return [key_of(service) for service in self.services.all() if self._ours(service_of(service))]
 
     def forget(self, key: str) -> None:
         """Look at the cloud again when the key comes next."""
         self._reached.pop(key, None)
+        self._pending.forget(key)
 
     def reached(self) -> list[str]:
         """Keys of the Services that had all they want at the last look, and a load balancer made for this cluster."""
-        return [key for key, (desired, _) in list(self._reached.items()) if not desired.existing]
+        return [key for key, reached in list(self._reached.items()) if not reached.outline.existing]
 
     def reconcile(self, key: str) -> float | None:
         """Errors of the cloud and of who wrote the Service become Events; those of the Kubernetes API are raised."""
@@ -134,23 +138,50 @@ class BalancerReconciler:
     def _bring(self, key: str, found: Object, service: Service) -> float | None:
         with self._said(found) as trouble:
             reading = read(service.annotations, self.settings.provider)
-            desired = self._desired(key, service, reading)
-            if self._reached.get(key) == (desired, _shown(found)):
-                return None
+            wanted = self._wanted(key, service, reading)
+            reached = self._reached.get(key)
+            if reached and (reached.outline, reached.shown) == (wanted.outline, _shown(found)):
+                return self._follow(key, reached, wanted)
             for sentence in reading.refused:
                 self.events.say(found, "AnnotationRefused", sentence)
             found = self._hold(key, found, service)
-            return self._reach(key, found, desired)
+            return self._reach(key, found, wanted)
         return trouble.again
 
-    def _desired(self, key: str, service: Service, reading: Reading) -> Desired:
+    def _wanted(self, key: str, service: Service, reading: Reading) -> Wanted:
         """Subnets of the floating network are asked for only where a Service names one other than by its id."""
         wishes = reading.wishes
         named = not wishes.internal and (wishes.floating_subnet or wishes.floating_subnet_tags)
         network = wishes.floating_network or self.settings.floating_network
         choices = self.fronts.subnets(network) if named and not wishes.floating_subnet_id else []
+        subnet = choose_subnet(choices, wishes)
         serving = serving_nodes(self.slices.by(BY_SERVICE, key)) if service.local else frozenset[str]()
-        return desire(service, self.targets.all(), serving, wishes, self.settings, choose_subnet(choices, wishes))
+        return Wanted.of(service, self.targets.all(), serving, wishes, self.settings, subnet)
+
+    def _follow(self, key: str, reached: Reached, wanted: Wanted) -> float | None:
+        """Nothing but nodes may have changed. Whatever is not as we left it is looked at whole in the next turn."""
+        if reached.settled and reached.has(wanted.nodes):
+            return None
+        with self._locks.hold(reached.balancer):
+            if not reached.has(wanted.nodes):
+                return self._swap(key, reached, wanted)
+            status = self.balancers.status(reached.balancer)
+        if status.startswith("PENDING"):
+            raise Busy(f"the load balancer {reached.balancer} is {status}")
+        if status != ACTIVE:
+            self.forget(key)
+            return SOON
+        self._reached[key] = replace(reached, settled=True)
+        return None
+
+    def _swap(self, key: str, reached: Reached, wanted: Wanted) -> float:
+        self.forget(key)
+        try:
+            self.hands.swap_members(reached.balancer, zip(reached.pools, wanted.members(), strict=True))
+        except (Conflict, NotFound) as error:
+            raise Busy(error.message) from error
+        self._reached[key] = replace(reached, nodes=wanted.nodes, settled=False)
+        return SOON
 
     def _hold(self, key: str, found: Object, service: Service) -> Object:
         """The finalizer comes before anything in the cloud does."""
@@ -159,20 +190,37 @@ class BalancerReconciler:
         finalizers = [*(found["metadata"].get("finalizers") or ()), FINALIZER]
         return self._patch(key, found, {"metadata": {"finalizers": finalizers}})
 
-    def _reach(self, key: str, found: Object, desired: Desired) -> float | None:
+    def _reach(self, key: str, found: Object, wanted: Wanted) -> float | None:
         """Look, plan and act until there is nothing left to do, then show the address."""
+        again = self._pending.still(key)
+        if again:
+            return again
+        desired = wanted.whole()
         eyes = Eyes(self.balancers, self.fronts, self.settings.group)
+        turn = Turn(eyes, desired.whose, desired.existing, desired.front.address if desired.front else "")
         for _ in range(ROUNDS):
-            there = eyes.find(desired.whose, desired.existing)
+            there = turn.find()
             with self._locks.hold(there.balancer or desired.whose.tag):
-                observed = eyes.look(desired.whose, there.balancer, desired.front.address if desired.front else "")
+                observed = turn.look()
                 steps = plan(desired, observed)
                 if not steps and not there.strays:
-                    return self._show(key, found, desired, observed)
+                    return self._end(key, found, wanted, observed)
                 self._tell(key, found, desired, steps)
                 self._act(steps)
+            turn.acted(steps)
             self._leave(eyes, desired.whose, there.strays)
         return SOON
+
+    def _end(self, key: str, found: Object, wanted: Wanted, observed: Observed) -> float | None:
+        """There is nothing left to do; but the load balancer may not be ready yet."""
+        balancer = observed.balancer
+        if balancer is None:
+            return SOON
+        if balancer.provisioning != ACTIVE:
+            return self._pending.note(key, balancer.id)
+        found = self._show(key, found, wanted.outline, balancer, observed.mapped)
+        self._reached[key] = wanted.reached(balancer, _shown(found))
+        return None
 
     def _leave(self, eyes: Eyes, whose: Whose, strays: Iterable[str]) -> None:
         """Take the Service off load balancers that it has no business with any more; its floating IP stays."""
@@ -201,13 +249,11 @@ class BalancerReconciler:
                     raise
                 raise Busy(error.message) from error
 
-    def _show(self, key: str, found: Object, desired: Desired, observed: Observed) -> float | None:
-        balancer = observed.balancer
-        if balancer is None or balancer.provisioning != ACTIVE:
-            return SOON
+    def _show(self, key: str, found: Object, desired: Desired, balancer: Balancer, mapped: FloatingIP | None) -> Object:
+        """The Service, with its address."""
         for sentence in unmet(desired, balancer, self.settings.subnet):
             self.events.say(found, "OnlyWhenMade", sentence)
-        address = balancer.address if desired.front is None or observed.mapped is None else observed.mapped.address
+        address = balancer.address if desired.front is None or mapped is None else mapped.address
         ports = [
             {"port": listener.port, "protocol": _wire(listener.protocol)} for listener in desired.balancer.listeners
         ]
@@ -218,8 +264,7 @@ class BalancerReconciler:
         if _ingress(found) != ingress:
             found = self._patch(key, found, {"status": {"loadBalancer": {"ingress": ingress}}}, status=True)
             self.events.say(found, "Balanced", f"the load balancer {balancer.id} answers at {address}", "Normal")
-        self._reached[key] = (desired, _shown(found))
-        return None
+        return found
 
     def _take_away(self, key: str, found: Object, service: Service) -> float | None:
         """Until nothing of the Service is left in the cloud; the finalizer goes last."""

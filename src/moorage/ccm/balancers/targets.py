@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from moorage.ccm.balancers.views import Node, node_of
-from moorage.kube.objects import Object
+from moorage.kube.objects import NODES, Object, Resource
 
 
 class Stored(Protocol):
@@ -23,9 +25,15 @@ class Targets:
         self.nodes = nodes
         self._read: dict[str, tuple[str, Node | None]] = {}
         self._told: dict[str, Node | None] = {}
+        self._last: tuple[Node, ...] = ()
 
-    def all(self) -> list[Node]:
-        return [view for found in self.nodes.all() if (view := self._view(found)) is not None]
+    def all(self) -> tuple[Node, ...]:
+        """By name; the same tuple as before when nothing has changed, for every Service remembers one."""
+        views = [view for found in self.nodes.all() if (view := self._view(found)) is not None]
+        fresh, last = tuple(sorted(views, key=lambda view: view.name)), self._last
+        if fresh != last:
+            self._last = last = fresh
+        return last
 
     def changed(self, found: Object) -> bool:
         """Whether the news of a node are any to a load balancer: most are not."""
@@ -44,3 +52,28 @@ class Targets:
         if known is None or known[0] != version:
             known = self._read[name] = (version, node_of(found))
         return known[1]
+
+
+@dataclass
+class NodeNews:
+    """Has the Services of `concerned` looked at when a node changed in what matters to them.
+
+    Once for all news that come within a moment: a rack that fails, or a cluster that starts, is not a look for each
+    node and each Service.
+    """
+
+    targets: Targets
+    concerned: Callable[[], Iterable[str]]
+    wake: Callable[[str], None]
+    name: str = "load-balancer-nodes"
+    watches: tuple[Resource, ...] = (NODES,)
+    gather: float = 0.2
+
+    def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
+        """Nothing for most news of a node."""
+        return ("all",) if self.targets.changed(found) else ()
+
+    def reconcile(self, key: str) -> float | None:
+        for service in self.concerned():
+            self.wake(service)
+        return None

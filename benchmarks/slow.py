@@ -1,0 +1,40 @@
+"""Load balancers in memory that take their time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from moorage.cloud.balancers import ACTIVE, Balancer
+from moorage.cloud.memory_balancers import MemoryBalancers
+
+
+@dataclass
+class SlowBalancers(MemoryBalancers):
+    """After a change a load balancer is PENDING for so many seconds, however often it is looked at."""
+
+    pending: float = 0.0
+    _due: dict[str, float] = field(default_factory=dict)
+
+    def __init__(self, pending: float, gone: object = None) -> None:
+        super().__init__(settle=1, quota=100_000, gone=gone or (lambda port: None))  # type: ignore[arg-type]
+        self.pending, self._due = pending, {}
+
+    def right(self, members: int) -> int:
+        """How many are ACTIVE, and have so many members on every port."""
+        return sum(_right(found, members) for found in self._all())
+
+    def _touch(self, id: str) -> None:
+        self._due[id] = time.monotonic() + self.pending
+        super()._touch(id)
+
+    def _age(self, id: str, look: bool = True) -> None:
+        if id in self._left and time.monotonic() >= self._due.get(id, 0.0):
+            self._left[id] = 0
+            super()._age(id, look=False)
+
+
+def _right(found: Balancer, members: int) -> bool:
+    return found.provisioning == ACTIVE and all(
+        held.pool is not None and len(held.pool.members) == members for held in found.listeners
+    )

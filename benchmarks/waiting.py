@@ -1,0 +1,25 @@
+"""Waiting and measuring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PATIENCE = 600.0
+
+
+def until(what: Callable[[], bool], seconds: float = PATIENCE) -> float:
+    """Seconds that it took."""
+    begun = time.monotonic()
+    while not what():
+        if time.monotonic() > begun + seconds:
+            raise TimeoutError("it did not happen")
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+def resident() -> float:
+    """This process's own memory in MiB: private and shared pages by their share."""
+    rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("Pss:")) / 1024
