@@ -123,7 +123,7 @@ def tag():
 
 @pytest.fixture
 def wanted(place, tag):
-    pool = Pool("pool-80", "TCP", "SOURCE_IP_PORT", tuple(replace(m, subnet=place.subnet) for m in members(1, 2)))
+    pool = Pool("pool-80", "TCP", "SOURCE_IP_PORT", tuple(m._replace(subnet=place.subnet) for m in members(1, 2)))
     return Balancer(
         tag, "ovn", "of a test", (tag, "x"), (Listener("web", "TCP", 80, pool, (tag,)),), subnet=place.subnet
     )
@@ -195,7 +195,7 @@ def test_in_memory_nothing_can_be_changed_while_it_is_pending():
 
 def test_members_are_set_at_once(place, balancer):
     pool = place.balancers.tree(balancer).listeners[0].pool.id
-    wanted = [replace(m, subnet=place.subnet) for m in members(2, 3, 4)]
+    wanted = [m._replace(subnet=place.subnet) for m in members(2, 3, 4)]
     place.change(balancer, lambda: place.balancers.set_members(pool, wanted))
     until(lambda: traffic(place, balancer), lambda found: found == {(f"10.78.0.{n}", 30080) for n in (102, 103, 104)})
     assert place.settled(balancer) == "ACTIVE"
@@ -210,7 +210,7 @@ def test_a_listener_its_pool_and_monitor_come_and_go(place, balancer):
     listener = place.change(balancer, lambda: do.create_listener(balancer, Listener("dns", "UDP", 53, tags=("mine",))))
     pool = place.change(balancer, lambda: do.create_pool(listener, Pool("pool-53", "UDP", "SOURCE_IP_PORT")))
     place.change(
-        balancer, lambda: do.set_members(pool, [replace(m, subnet=place.subnet) for m in members(1, port=30053)])
+        balancer, lambda: do.set_members(pool, [m._replace(subnet=place.subnet) for m in members(1, port=30053)])
     )
     place.change(balancer, lambda: do.create_monitor(pool, watched))
     found = until(held, lambda found: found.pool.monitor is not None)
