@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from contextlib import contextmanager
 
 from images import MIRROR, push_busybox
+from inside import Inside
+from moorage.local.machine.spec import load_all
 
 OUTSIDE = """
 apiVersion: v1
@@ -112,14 +113,10 @@ class Cluster:
     def listed(self, *words):
         return json.loads(self.openstack(*words, "-f", "json"))
 
-    def inside(self, server, *words, check=True):
-        """Run a program in one of its servers, which is a machine container."""
-        files = self.cloud.state.glob("machines/*/machine.json")
-        folder = next(file.parent for file in files if json.loads(file.read_text())["hostname"] == server)
-        pid = json.loads((folder / "process.json").read_text())["pid"]
-        done = subprocess.run(["nsenter", "-t", str(pid), "-a", *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or not check, f"{' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout
+    def inside(self, server, *words):
+        """Run a program in one of its servers, by that one's name."""
+        machines = load_all(self.cloud.state / "machines")
+        return Inside(next(machine for machine in machines if machine.hostname == server)).run(*words)
 
 
 NOT_YET = ({"ready": False},)
