@@ -25,9 +25,10 @@ reset: setup ## Stop everything and leave nothing behind but the cache
 	@moorage demo reset --yes
 
 .PHONY: build
-build: setup ## The Kubernetes programs and the node image (cached)
+build: setup ## The Kubernetes programs, the node image, the examples' images (cached)
 	@moorage release build
 	@moorage image build
+	@moorage demo build
 
 .PHONY: lint
 lint: setup ## Style, types, and the import rule

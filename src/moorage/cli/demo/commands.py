@@ -10,7 +10,8 @@ import click
 
 from moorage.cli.cloud import local_cloud
 from moorage.cli.context import Context, pass_context
-from moorage.cli.demo import bring_up, record
+from moorage.cli.demo import bring_up, database, record
+from moorage.cli.demo.build import build as build_all
 from moorage.cli.demo.names import CLOUD, CLUSTER
 from moorage.cli.demo.record import Demo
 from moorage.cli.output import emit, output_option, progress
@@ -36,6 +37,17 @@ def up(context: Context, output: str) -> None:
         _say(made)
     else:
         emit(output, asdict(made))
+
+
+@demo.command()
+@pass_context
+def build(context: Context) -> None:
+    """Build what `up` needs and is not there: the programs, the node image, the database's image.
+
+    `up` does it, too; after this it needs no network but this machine's own.
+    """
+    with progress() as report:
+        build_all(context, database.FOLDER, report)
 
 
 @demo.command()
