@@ -117,7 +117,12 @@ class Rest:
 
         Other services remember for minutes that a token was good.
         """
-        self.get("identity", "/auth/projects")
+        try:
+            self.get("identity", "/auth/projects")
+        except NotFound as error:  # a token whose application credential is gone
+            raise CloudUnreachable(
+                f"Keystone refused the credentials of the cloud {self.cloud!r}: they were revoked"
+            ) from error
 
     def user(self) -> str:
         """Id of the user whose credentials they are."""

@@ -222,3 +222,18 @@ def test_what_the_catalog_lacks_is_none():
     full = OpenStackCloud(Rest(Catalog(()), "mine", None, "public"))
     assert full.balancers is not None
     assert full.volumes is not None
+
+
+def test_a_token_whose_credential_was_revoked_is_refused():
+    gone = rest(Answer(404, '{"error": {"message": "Could not find Application Credential: 5f."}}'))
+    with pytest.raises(
+        CloudUnreachable, match="Keystone refused the credentials of the cloud 'mine': they were revoked"
+    ):
+        gone.check()
+    rest(Answer(200, '{"projects": []}')).check()
+
+
+def test_an_application_credential_that_is_gone_is_refused():
+    gone = rest(identity.NotFound("Could not find Application Credential: 5f."))
+    with pytest.raises(CloudUnreachable, match="Keystone refused the credentials"):
+        gone.get("compute", "/servers")
