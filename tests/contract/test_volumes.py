@@ -235,12 +235,12 @@ def test_a_snapshot_keeps_its_volume_from_deletion_and_begins_another(port, volu
 def test_marks_come_beside_what_is_there_and_change(port, volume, name):
     snapshot = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
     for value in ("one", "two"):
-        port.mark(volume.id, {"moorage.io/mark": value})
-        assert port.get(volume.id).metadata == {**volume.metadata, "moorage.io/mark": value}
-        port.mark_snapshot(snapshot.id, {"moorage.io/mark": value})
-        assert settled_snapshot(port, snapshot.id).metadata == {"moorage": "contract", "moorage.io/mark": value}
-    assert [found.metadata["moorage.io/mark"] for found in port.list(name)] == ["two"]
-    assert [found.metadata["moorage.io/mark"] for found in port.snapshots(f"{name}-s")] == ["two"]
+        port.mark(volume.id, {"moorage_mark": value})
+        assert port.get(volume.id).metadata == {**volume.metadata, "moorage_mark": value}
+        port.mark_snapshot(snapshot.id, {"moorage_mark": value})
+        assert settled_snapshot(port, snapshot.id).metadata == {"moorage": "contract", "moorage_mark": value}
+    assert [found.metadata["moorage_mark"] for found in port.list(name)] == ["two"]
+    assert [found.metadata["moorage_mark"] for found in port.snapshots(f"{name}-s")] == ["two"]
 
 
 def test_a_clone_knows_its_source(volume, make, name):

@@ -16,10 +16,10 @@ KEY = "[a-z0-9.-]+/[a-z0-9.-]+"  # namespace and name, by Kubernetes' rule for n
 KEPT = ", kept"
 
 CINDER_DRIVER = "cinder.csi.openstack.org"
-# Cinder's metadata of a volume or snapshot.
-CLUSTER_MARK = "moorage.io/cluster"
+# Cinder's metadata of a volume or snapshot. Without a slash: Cinder takes no such key for a snapshot that is there.
+CLUSTER_MARK = "moorage_cluster"
 """The cluster that made it, and with which it goes."""
-RECLAIM_MARK, RETAIN = "moorage.io/reclaim-policy", "Retain"
+RECLAIM_MARK, RETAIN = "moorage_reclaim_policy", "Retain"
 """Kubernetes' word that it is to outlive its object, and so its cluster; any other value means nothing."""
 
 

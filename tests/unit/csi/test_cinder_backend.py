@@ -42,7 +42,7 @@ def test_a_volume_has_its_type_zone_and_whose_it_is(backend, cinder):
     assert kept.metadata == {
         "csi.storage.k8s.io/pvc/name": "data",
         "cinder.csi.openstack.org/cluster": "demo",
-        "moorage.io/cluster": "demo",
+        "moorage_cluster": "demo",
     }
 
 
