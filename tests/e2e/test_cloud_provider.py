@@ -111,8 +111,8 @@ def test_a_snapshot_is_restored_into_another_claim(cluster):
 
 
 def test_a_claim_grows(cluster):
-    """At once where the kernel lets us, else when its pod begins anew; which of both, its conditions say."""
-    pod = eventually(lambda: cluster.pod("writer"))["metadata"]["name"]
+    """At once where the kernel lets us, else when it is mounted next; which of both, its conditions say."""
+    eventually(lambda: cluster.pod("writer"))
     cluster.kubectl("patch", "pvc", "writer", "-p", '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}')
 
     def conditions():
@@ -126,11 +126,19 @@ def test_a_claim_grows(cluster):
 
     eventually(lambda: capacity() == "2Gi" or any("start them again" in message for message in conditions()))
     if capacity() != "2Gi":
-        cluster.kubectl("delete", "pod", pod)
+        # A pod that follows at once on the same node would find it still mounted.
+        cluster.kubectl("scale", "deployment", "writer", "--replicas=0")
+        volume = cluster.object("pvc", "writer")["spec"]["volumeName"]
+        eventually(lambda: volume not in attached(cluster), 60)
+        cluster.kubectl("scale", "deployment", "writer", "--replicas=1")
         eventually(lambda: capacity() == "2Gi")
     name = eventually(lambda: cluster.pod("writer"))["metadata"]["name"]
     size = int(cluster.kubectl("exec", name, "--", "df", "-m", "/data").splitlines()[-1].split()[1])
     assert size > 1500
+
+
+def attached(cluster):
+    return [one["spec"]["source"]["persistentVolumeName"] for one in cluster.object("volumeattachment")["items"]]
 
 
 def test_a_pod_moves_with_its_volume_when_its_node_is_deleted(cluster):
