@@ -51,9 +51,9 @@ def connect_project(clouds: Path, name: str) -> Project:
     return Project(rest.region or "", servers, balancers, fronts, volumes)
 
 
-def accepted(clouds: Path, name: str) -> None:
-    """Ask the cloud whether that entry's credentials are good; CloudUnreachable when not."""
-    _controllers_rest(clouds, name).check()
+def connect_check(clouds: Path, name: str) -> Callable[[], None]:
+    """What asks the cloud whether that entry's credentials are good; CloudUnreachable when not."""
+    return _controllers_rest(clouds, name).check
 
 
 def connect_volumes(clouds: Path, name: str) -> Volumes:
@@ -81,7 +81,7 @@ def controller() -> None:
     """Run `moorage-controller`."""
     from moorage.controller.main import Adapters, command
 
-    _run(command, Adapters(connect_objects, connect_project, accepted), _tell)
+    _run(command, Adapters(connect_objects, connect_project, connect_check), _tell)
 
 
 def csi_controller() -> None:

@@ -69,13 +69,13 @@ class Project:
 class Adapters:
     """How to reach both worlds: the API by a kubeconfig, the project by an entry of a clouds.yaml.
 
-    `project` asks the cloud what it has, and raises CloudUnreachable. `accepted` raises that when the cloud's identity
-    service does not accept us, or does not answer.
+    `project` asks the cloud what it has, and raises CloudUnreachable. What `check` gives raises that when the cloud's
+    identity service does not accept us, or does not answer.
     """
 
     kube: Callable[[Path], Objects]
     project: Callable[[Path, str], Project]
-    accepted: Callable[[Path, str], None]
+    check: Callable[[Path, str], Callable[[], None]]
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def command(
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     api = adapters.kube(kubeconfig)
     events = Recorder(api, NAME, time.monotonic)
-    watch = CredentialWatch(api, events, clouds, lambda: adapters.accepted(clouds, cloud))
+    watch = CredentialWatch(api, events, clouds, adapters.check(clouds, cloud))
 
     def begin() -> Controller:
         project = adapters.project(clouds, cloud)

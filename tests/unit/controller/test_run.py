@@ -339,7 +339,7 @@ fronts = MemoryFronts(homes={"demo": Home(Subnet("subnet", "demo", "10.0.0.0/24"
 project = main.Project("", MemoryInstances(), MemoryBalancers(), fronts, MemoryVolumes())
 main.command.main(
     ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
-    obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: None),
+    obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),
 )
 print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "nobody", flush=True)
 """.replace("main.LEASES_TEST", "__import__('moorage.kube.objects', fromlist=['LEASES']).LEASES")
