@@ -79,7 +79,7 @@ class OpenStackVolumes:
         self._mark(f"/snapshots/{id}", metadata)
 
     def _mark(self, path: str, metadata: Mapping[str, str]) -> None:
-        """POST leaves other keys alone. A key with a slash has no address of its own, so that none is ever deleted."""
+        """POST leaves other keys alone."""
         with _status():
             self.rest.post(CINDER, f"{path}/metadata", {"metadata": dict(metadata)})
 

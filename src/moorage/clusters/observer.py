@@ -71,9 +71,9 @@ class Observer:
                 return Kubernetes(away="the control plane has not handed out its certificates")
             self.close()
             self._kube, self._made_for = self.connect_kube(access), stack.id
+        kube = self._kube
         try:
-            nodes, kube = self._kube.nodes(), self._kube
-            return Kubernetes(nodes, kube.available(*DNS), trouble=kube.trouble())
+            return Kubernetes(kube.nodes(), kube.available(*DNS), trouble=kube.trouble())
         except CloudUnreachable as error:
             return Kubernetes(away=error.message)
 

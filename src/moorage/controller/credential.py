@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,16 @@ from threading import Event
 from typing import TypeVar
 
 from moorage.kube.events import Recorder
-from moorage.kube.objects import CONFIG_MAPS, SECRETS, Object, Objects, Resource
+from moorage.kube.objects import CONFIG_MAPS, SECRETS, SYSTEM, Objects, Resource
 from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
+from moorage.node.files import File, write
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 PERIOD = 20.0  # seconds between two looks: one call of either API
 SOON = 2.0  # while the cloud does not accept us
-SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
 
 
 @dataclass
@@ -62,8 +61,8 @@ class CredentialWatch:
         """Write the file anew when a Secret says otherwise."""
         found = self.api.get(SECRETS, SECRET)
         text = base64.b64decode((found or {}).get("data", {}).get("clouds.yaml", "")).decode()
-        if text and text != self.file.read_text():
-            _write(self.file, text)
+        if text:
+            write(self.file, File(text, 0o600))
 
     def _tell(self, trouble: str) -> None:
         try:
@@ -93,14 +92,3 @@ def _looked(watch: CredentialWatch) -> float:
     except MoorageError as error:
         log.warning("%s", error)
         return SOON
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all, for its owner alone."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.rename(file)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from moorage.kube.port import KubeAccess, KubeNode
 from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable
+from moorage.model.nodes import UNINITIALIZED
 
 if TYPE_CHECKING:
     from lightkube import Client
 
 T = TypeVar("T")
 TIMEOUT = 10.0  # seconds for one answer
-UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"  # Kubernetes' taint of a node that is not known yet
 CONNECT_TIMEOUT = 2.0  # seconds to reach the API: its floating IP may come a moment after the server
 
 

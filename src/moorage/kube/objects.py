@@ -37,6 +37,9 @@ SNAPSHOT_CONTENTS = Resource(
     "snapshot.storage.k8s.io/v1", "volumesnapshotcontents", "VolumeSnapshotContent", namespaced=False, optional=True
 )
 
+SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+"""What Events are about that concern the whole cluster."""
+
 
 @dataclass(frozen=True)
 class Listed:

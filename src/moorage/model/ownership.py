@@ -16,6 +16,8 @@ KEY = "[a-z0-9.-]+/[a-z0-9.-]+"  # namespace and name, by Kubernetes' rule for n
 KEPT = ", kept"
 
 CINDER_DRIVER = "cinder.csi.openstack.org"
+CINDER_ZONE = f"topology.{CINDER_DRIVER}/zone"
+"""The topology key under which the driver's nodes and volumes tell their zone."""
 # Cinder's metadata of a volume or snapshot. Without a slash: Cinder takes no such key for a snapshot that is there.
 CLUSTER_MARK = "moorage_cluster"
 """The cluster that made it, and with which it goes."""

@@ -17,10 +17,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+from moorage.model.nodes import external_ips
 from moorage.node.api import Object
 
-EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
-"""The label in which moorage-controller names a node's floating IPs; a kubelet may not set it (NodeRestriction)."""
 SIGNER = "kubernetes.io/kubelet-serving"
 PREFIX = "system:node:"
 GROUP = "system:nodes"
@@ -131,4 +130,4 @@ def _reported(node: Object, kind: str) -> set[str]:
 
 def _vouched(node: Object) -> set[str]:
     labels = (node.get("metadata") or {}).get("labels") or {}
-    return {one for one in labels.get(EXTERNAL_IPS, "").split("_") if one}
+    return external_ips(labels)

@@ -13,6 +13,7 @@ from string import Template
 
 import yaml
 
+from moorage.model.ownership import CINDER_DRIVER
 from moorage.node.api import Object
 from moorage.node.layout import Layout
 from moorage.node.userdata import Cluster
@@ -61,7 +62,7 @@ def snapshot_class() -> Object:
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshotClass",
         "metadata": {"name": "cinder", "annotations": {"snapshot.storage.kubernetes.io/is-default-class": "true"}},
-        "driver": "cinder.csi.openstack.org",
+        "driver": CINDER_DRIVER,
         "deletionPolicy": "Delete",
         "parameters": {"force-create": "true"},
     }

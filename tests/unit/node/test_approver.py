@@ -11,9 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from moorage.ccm.nodes.identity import EXTERNAL_IPS as SAID_BY_THE_CONTROLLER
+from moorage.ccm.nodes.plan import EXTERNAL_IPS as SAID_BY_THE_CONTROLLER
+from moorage.model.nodes import EXTERNAL_IPS, external_ips, external_ips_label
 from moorage.node.api import Object
-from moorage.node.approver import EXTERNAL_IPS, SIGNER, answer, decide
+from moorage.node.approver import SIGNER, answer, decide
 from moorage.node.pki import Subject
 
 pytestmark = pytest.mark.unit
@@ -132,3 +133,7 @@ def test_a_floating_ip_is_approved_once_the_controller_vouches_for_it() -> None:
 
 def test_controller_and_approver_mean_the_same_label() -> None:
     assert EXTERNAL_IPS == SAID_BY_THE_CONTROLLER
+    assert EXTERNAL_IPS.startswith("node-restriction.kubernetes.io/"), "else a kubelet could set it"
+    told = external_ips_label(["172.24.4.9", "172.24.4.10"])
+    assert external_ips({EXTERNAL_IPS: told}) == {"172.24.4.9", "172.24.4.10"}
+    assert (external_ips_label([]), external_ips({})) == ("", set())

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from moorage.cloud.servers import Instance
 from moorage.kube.objects import Object
+from moorage.model.nodes import external_ips_label
 
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
 """kubelet's annotation: the addresses (comma-separated) that it was told to use, which therefore come first."""
-EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
-"""A label that no kubelet may set (NodeRestriction): by it the approver of serving certificates knows floating IPs."""
 LABEL_LENGTH = 63  # characters, by Kubernetes' rule for label values
 
 
@@ -53,8 +52,8 @@ def labels(instance: Instance, place: Place) -> dict[str, str]:
 
 
 def external_ips(instance: Instance) -> str:
-    """The value of the label EXTERNAL_IPS: the server's floating IPs, joined by underscores; "" when it has none."""
-    return "_".join(sorted(address.ip for address in instance.addresses if address.kind == "floating"))
+    """The value of the label EXTERNAL_IPS; "" when the server has no floating IP."""
+    return external_ips_label(address.ip for address in instance.addresses if address.kind == "floating")
 
 
 def label_value(text: str) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from moorage.ccm.nodes.identity import (
-    EXTERNAL_IPS,
     Place,
     addresses,
     external_ips,
@@ -16,8 +15,8 @@ from moorage.ccm.nodes.identity import (
 )
 from moorage.cloud.servers import Instance
 from moorage.kube.objects import Object
+from moorage.model.nodes import EXTERNAL_IPS, UNINITIALIZED
 
-UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
 OUT_OF_SERVICE = {"key": "node.kubernetes.io/out-of-service", "value": "moorage", "effect": "NoExecute"}
 """Kubernetes' taint by which pods of a machine that surely does not run are taken away, and their volumes with them.

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 from moorage.ccm.nodes.plan import NodePlan, Notice, plan_node
 from moorage.ccm.nodes.view import ServerView
 from moorage.kube.events import Recorder
-from moorage.kube.objects import NODES, PODS, Object, Objects, Resource, key_of
+from moorage.kube.objects import NODES, PODS, SYSTEM, Object, Objects, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 PERIOD = 10.0  # seconds between two lists of the servers; a lost server's node goes within this and a moment
-SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
 
 
 class Nodes(Protocol):

@@ -15,10 +15,10 @@ from moorage.csi.cinder.snapshots import Snapshots
 from moorage.csi.cinder.types import known
 from moorage.csi.size import GIB
 from moorage.model.errors import Conflict, NotFound
-from moorage.model.ownership import CINDER_DRIVER
+from moorage.model.ownership import CINDER_DRIVER, CINDER_ZONE
 
 NAME = CINDER_DRIVER
-TOPOLOGY = "topology.cinder.csi.openstack.org/zone"
+TOPOLOGY = CINDER_ZONE
 
 
 class CinderBackend:

@@ -6,8 +6,9 @@ from typing import Any
 
 from moorage.csi.node.health import Health
 from moorage.csi.spec import csi_pb2 as csi
+from moorage.model.ownership import CINDER_ZONE
 
-ZONE = "topology.cinder.csi.openstack.org/zone"
+ZONE = CINDER_ZONE
 """The topology key of the plugin that carries the driver's name: existing volumes have it in their node affinity."""
 RPC = csi.NodeServiceCapability.RPC
 CAPABILITIES = (

@@ -20,8 +20,9 @@ from moorage.csi.node.service import Node
 from moorage.csi.serve import serve
 from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
 from moorage.host.linux_filesystems import LinuxFilesystems
+from moorage.model.ownership import CINDER_DRIVER
 
-NAME = "cinder.csi.openstack.org"
+NAME = CINDER_DRIVER
 ROOT = Path("/var/lib/kubelet")
 LIMIT = 25
 """Volumes, as many as the names vdb to vdz. A cloud may take fewer: QEMU's q35 by its free PCIe ports."""
