@@ -1,4 +1,4 @@
-"""Nova's cells, which hold the servers; cell0, where those lie that never began, is not counted."""
+"""Nova's cells, which hold the servers; in cell0 lie those that never began."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def inside_each(admin: Any) -> Iterator[Any]:
-    """A context of each cell's database in turn."""
+def each(admin: Any) -> Iterator[tuple[Any, Any]]:
+    """Every cell with a context of its database, in turn."""
     from nova import context
     from nova.objects import CellMappingList
 
     for cell in CellMappingList.get_all(admin):
-        if not cell.is_cell0():
-            with context.target_cell(admin, cell) as inside:
-                yield inside
+        with context.target_cell(admin, cell) as inside:
+            yield cell, inside

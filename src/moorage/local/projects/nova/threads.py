@@ -75,4 +75,4 @@ def _resources_known() -> bool:
     from nova import context
     from nova.objects import ComputeNodeList
 
-    return any(len(ComputeNodeList.get_all(inside)) > 0 for inside in cells.inside_each(context.get_admin_context()))
+    return any(len(ComputeNodeList.get_all(inside)) > 0 for _, inside in cells.each(context.get_admin_context()))
