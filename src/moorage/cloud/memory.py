@@ -41,6 +41,10 @@ class _Made:
     looks: int = 0
 
 
+SERVER = "OS::Nova::Server"
+TRYING = 60  # looks for which Heat tries to delete what something clings to, before it says so
+
+
 @dataclass
 class MemoryCloud:
     """The port `Cloud`. A stack is done after it was looked at `looks` times.
@@ -147,7 +151,7 @@ class MemoryCloud:
     def servers(self, cluster: str) -> list[Server]:
         self._answer()
         found = self.made.get(cluster)
-        begun = [] if found is None else [r for r in found.resources if r.type == "OS::Nova::Server" and _is_there(r)]
+        begun = [] if found is None else [r for r in found.resources if r.type == SERVER and _is_there(r)]
         made = (_server(cluster, resource) for resource in begun if resource.physical_id not in self._ended)
         return sorted(made, key=lambda server: server.name)
 
@@ -230,7 +234,8 @@ class MemoryCloud:
         """Servers go first, as nothing that they are on can go before them."""
         for server in self.servers(made.stack.name):
             self.delete_server(server.id)
-        if made.looks <= self.looks:
+        made.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in made.resources]
+        if made.looks <= (TRYING if made.stack.name in self.orphans else self.looks):
             return
         if self.clinging or made.stack.name in self.orphans or self._in_use(made):
             self.clinging = max(self.clinging - 1, 0)

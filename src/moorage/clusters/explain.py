@@ -53,9 +53,14 @@ def servers_complete(resources: Sequence[StackResource]) -> int:
 
 def removing(resources: Sequence[StackResource]) -> str:
     """What a stack that is being deleted still holds."""
-    left = [resource for resource in resources if resource.physical_id and resource.type in CALLED]
+    left = [resource for resource in held(resources) if resource.type in CALLED]
     servers = sum(resource.type == SERVER for resource in left)
     return f"waiting for Heat to delete {servers} servers and {len(left) - servers} other things"
+
+
+def held(resources: Sequence[StackResource]) -> list[StackResource]:
+    """Those that Heat made and has not deleted; it remembers ids of what is gone."""
+    return [resource for resource in resources if resource.physical_id and resource.status != "DELETE_COMPLETE"]
 
 
 def failure(stack: Stack, resources: Sequence[StackResource]) -> str:

@@ -16,6 +16,8 @@ ATTEMPTS = 3  # how often a stack is made, or its deletion asked for, before we 
 STILL, STILL_AFTER_SILENCE = 300.0, 20.0
 """Seconds without a change after which Heat is asked to go on: always, and when it did not answer in between. An engine
 that died forgets what it was at; one that lives and waits would rather not be disturbed."""
+LOST = 5.0
+"""Seconds that a network without servers may take to go before something must be on it that Heat does not know of."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,14 @@ class Clear:
 
 
 @dataclass(frozen=True)
+class Free:
+    """Take away what Heat has lost and waits for: it would try for a minute, and fail then. The ids are of all that
+    Heat still has, its networks among them."""
+
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True)
 class ResumeStack:
     """Ask Heat to take up again what it has let lie."""
 
@@ -116,7 +126,7 @@ class Done:
     note: str = ""
 
 
-Step = CreateStack | DeleteStack | Clear | ResumeStack | Wait | Refuse | Fail | ForgetKey | Done
+Step = CreateStack | DeleteStack | Clear | Free | ResumeStack | Wait | Refuse | Fail | ForgetKey | Done
 
 
 @dataclass(frozen=True)
@@ -208,13 +218,23 @@ def to_delete(observed: Observed, tried: Tried) -> Step:
     if stack.status == "DELETE_IN_PROGRESS":
         if observed.stuck:
             return DeleteStack(stack, f"Heat has shown no change for {observed.still:.0f} s: asking it again")
-        return Clear(storage.acts, ()) if storage.acts else Wait(explain.removing(observed.resources))
+        if storage.acts:
+            return Clear(storage.acts, ())
+        return _going(observed)
     if stack.status == "DELETE_FAILED":
         reason = explain.failure(stack, observed.resources)
         if tried.deletions >= ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
             return Fail(reason)
         return DeleteStack(stack, f"deletion failed ({reason}): asking again")
     return DeleteStack(stack, "deleting servers, addresses and network")
+
+
+def _going(observed: Observed) -> Step:
+    """Heat is at it, and should not take long once no server is left."""
+    held = explain.held(observed.resources)
+    if observed.still < LOST or any(resource.type == explain.SERVER for resource in held):
+        return Wait(explain.removing(observed.resources))
+    return Free([resource.physical_id for resource in held])
 
 
 def _stackless(storage: Clearing) -> Step:

@@ -273,26 +273,35 @@ class _Run:
             if first and observed and observed.nothing:
                 raise _no_cluster(name)
             first = first and observed is None
-            match step:
-                case plan.Clear():
-                    self._clear(step, remover)
-                case plan.ForgetKey():
-                    if self._proved_gone():
-                        self.observer.keys.forget(name)
-                        return
-                case plan.Fail():
-                    raise Failed(
-                        f"cluster {name!r} could not be deleted: {step.reason}",
-                        "remove what holds it, then delete it again",
-                    )
-                case plan.DeleteStack():
-                    self._delete(step)
-                case plan.Wait():
-                    self.diary.note(step.why)
+            if step and self._towards_gone(step, remover):
+                return
             # Heat is asked once its network is free; what comes after is not waited for.
             if step and not wait and not (isinstance(step, plan.Clear) and observed and observed.stack):
                 return
             self._pause(f"cluster {name!r} is not deleted", "run the same command again to go on")
+
+    def _towards_gone(self, step: plan.Step, remover: Remover) -> bool:
+        """Take one step; True when nothing is left."""
+        match step:
+            case plan.Clear():
+                self._clear(step, remover)
+            case plan.Free():
+                self.ids |= set(step.ids)
+                self._freed()
+            case plan.ForgetKey():
+                if self._proved_gone():
+                    self.observer.keys.forget(self.observer.name)
+                    return True
+            case plan.Fail():
+                raise Failed(
+                    f"cluster {self.observer.name!r} could not be deleted: {step.reason}",
+                    "remove what holds it, then delete it again",
+                )
+            case plan.DeleteStack():
+                self._delete(step)
+            case plan.Wait():
+                self.diary.note(step.why)
+        return False
 
     def _clear(self, step: plan.Clear, remover: Remover) -> None:
         if step.acts:

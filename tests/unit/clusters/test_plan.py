@@ -12,6 +12,7 @@ from moorage.clusters.plan import (
     Done,
     Fail,
     ForgetKey,
+    Free,
     Kubernetes,
     Observed,
     Refuse,
@@ -27,6 +28,8 @@ SPEC = ClusterSpec("demo", workers=1)
 PARAMETERS = {name: str(value) for name, value in parameters.choices(SPEC, "image-1").items()}
 PARAMETERS["registry_mirrors"] = "{}"
 WELL = Kubernetes([KubeNode("demo-control-plane-0", True), KubeNode("demo-default-worker-0", True)], dns=True)
+SUBNET = StackResource(("subnet",), "OS::Neutron::Subnet", "DELETE_IN_PROGRESS", physical_id="a")
+SERVER = StackResource(("control_plane",), "OS::Nova::Server", "DELETE_IN_PROGRESS", physical_id="b")
 NO_DNS = Kubernetes(WELL.nodes, dns=False)
 ONE_NODE = Kubernetes(WELL.nodes[:1], dns=True)
 SICK = Kubernetes([WELL.nodes[0], KubeNode("demo-default-worker-0", False, reason="runtime is down")], dns=True)
@@ -99,6 +102,8 @@ def test_the_step_towards_a_made_cluster(observed, kind, said):
         (Observed(stack("CREATE_FAILED"), [BROKEN]), DeleteStack, "deleting"),
         (Observed(stack("CREATE_COMPLETE")), DeleteStack, "deleting"),
         (Observed(stack("DELETE_IN_PROGRESS")), Wait, "Heat"),
+        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, ""),
+        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET, SERVER], still=plan.LOST), Wait, "1 servers and 1 other"),
         (Observed(stack("DELETE_IN_PROGRESS"), still=plan.STILL), DeleteStack, "again"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
     ],
