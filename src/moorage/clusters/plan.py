@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from moorage.cloud.port import Stack, StackResource
 from moorage.clusters import explain
@@ -13,7 +13,7 @@ from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec
 
 ATTEMPTS = 3  # how often a stack is made, or its deletion asked for, before we give up
-STILL, STILL_AFTER_SILENCE = 300.0, 20.0
+STILL, STILL_AFTER_SILENCE = 300.0, 10.0
 """Seconds without a change after which Heat is asked to go on: always, and when it did not answer in between. An engine
 that died forgets what it was at; one that lives and waits would rather not be disturbed."""
 LOST = 5.0
@@ -159,7 +159,10 @@ def _former(stack: Stack, observed: Observed, tried: Tried) -> Step:
     """The name's former stack is on its way out."""
     if stack.status == "DELETE_FAILED":
         return to_delete(observed, tried)
-    return Wait(f"the former {stack.name} is being deleted: {explain.removing(observed.resources)}")
+    step = _going(observed)
+    return (
+        replace(step, why=f"the former {stack.name} is being deleted: {step.why}") if isinstance(step, Wait) else step
+    )
 
 
 def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
@@ -229,7 +232,7 @@ def to_delete(observed: Observed, tried: Tried) -> Step:
     return DeleteStack(stack, "deleting servers, addresses and network")
 
 
-def _going(observed: Observed) -> Step:
+def _going(observed: Observed) -> Wait | Free:
     """Heat is at it, and should not take long once no server is left."""
     held = explain.held(observed.resources)
     if observed.still < LOST or any(resource.type == explain.SERVER for resource in held):

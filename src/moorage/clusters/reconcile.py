@@ -263,6 +263,8 @@ class _Run:
                 self._delete(step)
             case plan.ResumeStack():
                 self._resume(step)
+            case plan.Free():
+                self._free(step)
         return False
 
     def delete(self, remover: Remover, wait: bool) -> None:
@@ -286,8 +288,7 @@ class _Run:
             case plan.Clear():
                 self._clear(step, remover)
             case plan.Free():
-                self.ids |= set(step.ids)
-                self._freed()
+                self._free(step)
             case plan.ForgetKey():
                 if self._proved_gone():
                     self.observer.keys.forget(self.observer.name)
@@ -362,6 +363,13 @@ class _Run:
             self.observer.cloud.resume_stack(step.stack)
         except CloudUnreachable as error:
             self.diary.note(f"asking Heat again: {error.message}")
+
+    def _free(self, step: plan.Free) -> None:
+        self.ids |= set(step.ids)
+        try:
+            self._freed()
+        except CloudUnreachable as error:
+            self.diary.note(f"waiting for the cloud: {error.message}")
 
     def _freed(self) -> bool:
         """Have removed what Heat does not know of; False while some of it is on its way."""

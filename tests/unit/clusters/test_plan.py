@@ -84,6 +84,7 @@ def stack(status, **changes):
         (Observed(stack("CREATE_COMPLETE"), (), True, WELL), Done, ""),
         (Observed(stack("UPDATE_COMPLETE"), (), True, WELL), Done, ""),
         (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "former"),
+        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, "'a'"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
     ],
 )
@@ -102,7 +103,7 @@ def test_the_step_towards_a_made_cluster(observed, kind, said):
         (Observed(stack("CREATE_FAILED"), [BROKEN]), DeleteStack, "deleting"),
         (Observed(stack("CREATE_COMPLETE")), DeleteStack, "deleting"),
         (Observed(stack("DELETE_IN_PROGRESS")), Wait, "Heat"),
-        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, ""),
+        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, "'a'"),
         (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET, SERVER], still=plan.LOST), Wait, "1 servers and 1 other"),
         (Observed(stack("DELETE_IN_PROGRESS"), still=plan.STILL), DeleteStack, "again"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
