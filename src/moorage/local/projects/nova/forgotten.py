@@ -24,53 +24,57 @@ def give_up(before: datetime.datetime) -> None:
     for request in BuildRequestList.get_all(admin):
         if request.created_at < before:
             _settle(admin, request)
-    for inside, server in _without_host(admin):
+    for cell, inside, server in _without_host(admin):
         if server.created_at < before:
+            _name_cell(admin, server.uuid, cell)
             _fail(inside, server)
 
 
 def _settle(admin: Any, request: Any) -> None:
-    """End a request: its server gets one record, in the cell where it has one already or else in cell0.
-
-    A cell's record stays the server's only one although Nova died before it had named the cell or dropped the
-    request: Nova makes no second record of one ID, and does not find one in a cell that it did not name.
-    """
+    """End a request. Its server may have a record already, and Nova makes no second one of the same ID."""
     from nova.conductor.manager import ComputeTaskManager
-    from nova.objects import InstanceMapping, RequestSpec
+    from nova.objects import RequestSpec
 
-    cell = _cell_of(admin, request.instance_uuid)
-    if cell is None:
-        wanted = RequestSpec.get_by_instance_uuid(admin, request.instance_uuid)
-        ComputeTaskManager()._bury_in_cell0(admin, wanted, _why(request.instance_uuid), build_requests=[request])
+    if _recorded(admin, request.instance_uuid):
+        request.destroy()
         return
-    mapping = InstanceMapping.get_by_instance_uuid(admin, request.instance_uuid)
-    mapping.cell_mapping = cell
-    mapping.save()
-    request.destroy()
+    wanted = RequestSpec.get_by_instance_uuid(admin, request.instance_uuid)
+    ComputeTaskManager()._bury_in_cell0(admin, wanted, _why(request.instance_uuid), build_requests=[request])
 
 
-def _cell_of(admin: Any, server: str) -> Any | None:
+def _recorded(admin: Any, server: str) -> bool:
     from nova.exception import InstanceNotFound
     from nova.objects import Instance
 
-    for cell, inside in cells.each(admin):
+    for _, inside in cells.each(admin):
         try:
             Instance.get_by_uuid(inside, server)
         except InstanceNotFound:
             continue
-        return cell
-    return None
+        return True
+    return False
 
 
-def _without_host(admin: Any) -> Iterator[tuple[Any, Any]]:
+def _without_host(admin: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Servers that have a record in a cell and were never given to a compute service."""
     from nova.compute import vm_states
     from nova.objects import InstanceList
 
-    for _, inside in cells.each(admin):
+    for cell, inside in cells.each(admin):
         for server in InstanceList.get_by_filters(inside, {"vm_state": vm_states.BUILDING, "deleted": False}):
             if server.host is None:
-                yield inside, server
+                yield cell, inside, server
+
+
+def _name_cell(admin: Any, server: str, cell: Any) -> None:
+    """Say in which cell a server's record is, which Nova does after it has made it, and without which it is listed and
+    not found."""
+    from nova.objects import InstanceMapping
+
+    mapping = InstanceMapping.get_by_instance_uuid(admin, server)
+    if mapping.cell_mapping is None:
+        mapping.cell_mapping = cell
+        mapping.save()
 
 
 def _fail(inside: Any, server: Any) -> None:
