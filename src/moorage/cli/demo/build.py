@@ -47,7 +47,8 @@ def _build_nodes(context: Context, report: Report) -> None:
             release = pool.submit(build_release, cache, report=report)
             local_cloud(context.paths).up(lambda text: None)
             release.result()
-        local_cloud(context.paths).down(report)  # it has no registry yet
+        report("stopping the cloud that was started beside the build: it has no registry yet")
+        local_cloud(context.paths).down(lambda text: None)
     build_image(cache, find_release(cache), report)
 
 
