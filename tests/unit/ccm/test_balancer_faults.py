@@ -8,6 +8,7 @@ import pytest
 
 from balancing import PREFIX, Killed, World, endpoints, service
 from moorage.ccm.balancers.names import Whose
+from moorage.ccm.balancers.reconcile import AGAIN
 from moorage.ccm.balancers.settings import AMPHORA, OVN
 from moorage.ccm.balancers.sweep import Made, made_of, plan_sweep
 from moorage.ccm.balancers.views import EXCLUDED
@@ -257,6 +258,20 @@ def test_another_s_change_in_between_is_waited_for():
     assert len(world.only.listeners) == 3
 
 
+def test_what_is_in_the_way_may_go_at_once_or_late():
+    """It is looked for soon, and ever more seldom, but always."""
+    world = World()
+    world.balancers.quota = 0
+    world.api.create(SERVICES, service())
+    assert [world.turn() for _ in range(6)] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert {world.turn() for _ in range(2000)} == {30.0}
+    world.balancers.quota = 100
+    world.settle()
+    world.balancers.away = world.fronts.away = "Octavia does not answer"
+    world.ports((81, "TCP", 30080))
+    assert world.turn() == AGAIN, "what was in the way before is forgotten"
+
+
 @pytest.mark.parametrize("which", ["load balancers", "floating IPs", "rules"])
 def test_a_quota_is_said_and_does_not_hold_up_others(which):
     world = World()
@@ -265,7 +280,7 @@ def test_a_quota_is_said_and_does_not_hold_up_others(which):
     world.fronts.floating_quota = 1 if which == "floating IPs" else 100
     world.fronts.rule_quota = 1 if which == "rules" else 100
     world.api.create(SERVICES, service())
-    assert world.turn() == 30.0
+    assert world.turn() == AGAIN
     reason, message = world.events()[-1]
     assert reason == "QuotaExceeded"
     assert "uota" in message
@@ -284,7 +299,7 @@ def test_an_address_that_something_else_has_is_said():
     world.balancers.taken.add("10.0.0.77")
     annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.api.create(SERVICES, service(annotations=annotations, loadBalancerIP="10.0.0.77"))
-    assert world.turn() == 30.0
+    assert world.turn() == AGAIN
     assert world.events() == [("InUse", "IP address 10.0.0.77 already allocated in subnet subnet")]
     world.spec(loadBalancerIP="10.0.0.78")
     world.settle()
@@ -295,7 +310,7 @@ def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
     world = World()
     world.fronts.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.9"))
-    assert world.turn() == 30.0
+    assert world.turn() == AGAIN
     assert "is in use: it is mapped to the port another-port" in dict(world.events())["InUse"]
     assert world.floating.port == "another-port"
 
@@ -303,7 +318,7 @@ def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
 def test_an_address_that_only_administrators_may_choose_is_said():
     world = World()
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.10"))
-    assert world.turn() == 60.0
+    assert world.turn() == AGAIN
     assert "disallowed by policy" in dict(world.events())["Refused"]
     world.fronts.choosing = True
     world.settle()
@@ -315,7 +330,7 @@ def test_a_cloud_that_is_away_is_said_and_waited_for(port):
     world = World()
     world.api.create(SERVICES, service())
     getattr(world, port).away = "it does not answer"
-    assert world.turn() == 10.0
+    assert world.turn() == AGAIN
     assert world.events() == [("CloudAway", "it does not answer")]
     getattr(world, port).away = ""
     world.settle()
@@ -336,7 +351,7 @@ def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
         raise CloudUnreachable("the answer got lost")
 
     setattr(port, names[number], lost)
-    assert world.turn() == 10.0
+    assert world.turn() == AGAIN
     world.settle()
     assert len(world.balancers.held) == len(world.fronts.floating) == len(world.fronts.let_in) == 1
 
@@ -346,7 +361,7 @@ def test_deletion_waits_for_a_cloud_that_is_away():
     create(world)
     world.balancers.away = "Octavia does not answer"
     world.api.delete(SERVICES, "default/web")
-    assert world.turn() == 10.0
+    assert world.turn() == AGAIN
     assert world.api.get(SERVICES, "default/web") is not None
     world.balancers.away = ""
     world.settle()
@@ -357,7 +372,7 @@ def test_a_service_that_is_refused_leaves_what_is_there_and_can_be_deleted():
     world = World()
     create(world)
     world.annotate(proxy_protocol="true")
-    assert world.turn() == 60.0
+    assert world.turn() == AGAIN
     assert "proxy-protocol cannot be honoured" in dict(world.events())["Refused"]
     assert world.shown()
     world.delete()

@@ -6,6 +6,7 @@ import pytest
 
 from balancing import PREFIX, World, endpoints, service
 from moorage.ccm.balancers.names import Whose
+from moorage.ccm.balancers.reconcile import AGAIN
 from moorage.ccm.balancers.settings import AMPHORA
 from moorage.ccm.balancers.views import EXCLUDED, FINALIZER
 from moorage.cloud.balancers import Balancer, Listener
@@ -122,7 +123,7 @@ def test_all_goes_when_the_service_is_of_another_type(world):
 def test_the_finalizer_is_there_before_anything_in_the_cloud(world):
     world.api.create(SERVICES, service())
     world.balancers.away = "Octavia is away"
-    assert world.turn() == 10.0
+    assert world.turn() == AGAIN
     assert world.api.get(SERVICES, "default/web")["metadata"]["finalizers"] == [FINALIZER]
 
 
@@ -484,7 +485,7 @@ def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_
 
 def test_an_existing_load_balancer_that_is_not_there_is_said(world):
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "nowhere"}))
-    assert world.turn() == 30.0
+    assert world.turn() == AGAIN
     assert world.events()[0][0] == "NotFound"
     assert "load balancer nowhere" in world.events()[0][1]
     world.delete()
@@ -495,7 +496,7 @@ def test_a_foreign_load_balancer_in_error_is_not_touched(world):
     foreign(world)
     world.balancers.becomes("theirs", "ERROR")
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "theirs"}))
-    assert world.turn() == 60.0
+    assert world.turn() == AGAIN
     assert world.only.id == "theirs"
     assert world.reasons() == ["Failed"]
 
@@ -522,7 +523,7 @@ def test_two_services_share_a_load_balancer_and_the_last_takes_it_away(world, fi
 def test_two_services_cannot_have_the_same_port(world):
     world.make()
     world.api.create(SERVICES, service("other", {f"{PREFIX}load-balancer-id": world.only.id}))
-    assert world.turn("other") == 30.0
+    assert world.turn("other") == AGAIN
     assert "port 80 of the load balancer is in use by" in dict(world.events())["InUse"]
     assert len(world.only.listeners) == 1
 

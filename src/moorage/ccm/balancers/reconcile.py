@@ -31,7 +31,10 @@ ROUNDS = 8  # looks at the cloud in one turn: creation takes three
 SOON, RETRY, LATER = 0.5, 10.0, 60.0  # seconds
 PATIENT = 12  # turns in which a load balancer may stay PENDING before that is said: about a minute
 
-# What an Event calls an error, and when to try again.
+ENOUGH = 20  # turns in a row that come to nothing: by then it is asked as seldom as it will be
+
+AGAIN = 2.0  # seconds until the first trouble is tried again; twice as many after each that follows
+# What an Event calls an error, and how many seconds it waits at most.
 TROUBLES: dict[type[MoorageError], tuple[str, float]] = {
     BadInput: ("Refused", LATER),
     QuotaExceeded: ("QuotaExceeded", RETRY * 3),
@@ -111,6 +114,7 @@ class BalancerReconciler:
         found = self.services.get(key)
         if found is None:
             self.forget(key)
+            self._waits.pop(key, None)
             return None
         service = service_of(found)
         if not self._ours(service):
@@ -121,32 +125,45 @@ class BalancerReconciler:
             return self._wait(key, found, str(busy))
         except _Stale:
             return SOON
+        except tuple(TROUBLES) as error:
+            return self._trouble(key, found, error)
         self._waits.pop(key, None)
         return again
 
     def _wait(self, key: str, found: Object, why: str) -> float:
         """Come back soon, and later and later; say so when it takes long."""
-        waits = self._waits[key] = self._waits.get(key, 0) + 1
-        if waits >= PATIENT:
+        waits = self._waited(key)
+        if waits > PATIENT:
             self.events.say(found, "StillBusy", f"{why}, for a while now: ask the cloud's operator if that goes on")
-        return float(min(SOON * 1.5 ** (waits - 1), RETRY))
+        return float(min(SOON * 1.5**waits, RETRY))
+
+    def _trouble(self, key: str, found: Object, error: MoorageError) -> float:
+        """Say what a person must know about the Service, and try again, later and later: it may have been passing."""
+        reason, latest = TROUBLES[type(error)]
+        hint = f": {error.hint}" if error.hint else ""
+        self.events.say(found, reason, f"{error.message}{hint}")
+        return float(min(AGAIN * 2 ** self._waited(key), latest))
+
+    def _waited(self, key: str) -> int:
+        """How many turns in a row have come to nothing before this one, as far as that matters."""
+        before = self._waits.get(key, 0)
+        self._waits[key] = min(before + 1, ENOUGH)
+        return before
 
     def _ours(self, service: Service) -> bool:
         named = service.balancer_class in ("", self.settings.own_class)
         return named and (service.wanted or service.held)
 
     def _bring(self, key: str, found: Object, service: Service) -> float | None:
-        with self._said(found) as trouble:
-            reading = read(service.annotations, self.settings.provider)
-            wanted = self._wanted(key, service, reading)
-            reached = self._reached.get(key)
-            if reached and (reached.outline, reached.shown) == (wanted.outline, _shown(found)):
-                return self._follow(key, reached, wanted)
-            for sentence in reading.refused:
-                self.events.say(found, "AnnotationRefused", sentence)
-            found = self._hold(key, found, service)
-            return self._reach(key, found, wanted)
-        return trouble.again
+        reading = read(service.annotations, self.settings.provider)
+        wanted = self._wanted(key, service, reading)
+        reached = self._reached.get(key)
+        if reached and (reached.outline, reached.shown) == (wanted.outline, _shown(found)):
+            return self._follow(key, reached, wanted)
+        for sentence in reading.refused:
+            self.events.say(found, "AnnotationRefused", sentence)
+        found = self._hold(key, found, service)
+        return self._reach(key, found, wanted)
 
     def _wanted(self, key: str, service: Service, reading: Reading) -> Wanted:
         """Subnets of the floating network are asked for only where a Service names one other than by its id."""
@@ -272,17 +289,15 @@ class BalancerReconciler:
         whose = Whose(self.settings.cluster, service.namespace, service.name)
         keep = service.annotations.get(KEEP, "").strip().lower() == "true"
         eyes = Eyes(self.balancers, self.fronts, self.settings.group)
-        with self._said(found) as trouble:
-            for _ in range(ROUNDS):
-                there = eyes.find(whose, "")
-                with self._locks.hold(there.balancer or whose.tag):
-                    steps = plan_removal(whose, eyes.look(whose, there.balancer), keep)
-                    if not steps:
-                        self._release(key, found)
-                        return None
-                    self._act(steps)
-            return SOON
-        return trouble.again
+        for _ in range(ROUNDS):
+            there = eyes.find(whose, "")
+            with self._locks.hold(there.balancer or whose.tag):
+                steps = plan_removal(whose, eyes.look(whose, there.balancer), keep)
+                if not steps:
+                    self._release(key, found)
+                    return None
+                self._act(steps)
+        return SOON
 
     def _release(self, key: str, found: Object) -> None:
         if _ingress(found):
@@ -299,25 +314,9 @@ class BalancerReconciler:
         except (Conflict, NotFound) as error:
             raise _Stale from error
 
-    @contextmanager
-    def _said(self, found: Object) -> Iterator[_Trouble]:
-        """What a person must know is said about the Service, and the others go on."""
-        trouble = _Trouble()
-        try:
-            yield trouble
-        except (BadInput, QuotaExceeded, Conflict, NotFound, Failed, CloudUnreachable) as error:
-            reason, trouble.again = TROUBLES[type(error)]
-            hint = f": {error.hint}" if error.hint else ""
-            self.events.say(found, reason, f"{error.message}{hint}")
-
 
 class _Stale(Exception):
     """The Service changed or went meanwhile: the watch brings the news."""
-
-
-@dataclass
-class _Trouble:
-    again: float | None = None
 
 
 def _ingress(found: Object) -> list[Any]:
