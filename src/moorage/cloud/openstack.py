@@ -115,6 +115,10 @@ class OpenStackCloud:
             self.rest.patch("orchestration", _path(stack), {"parameters": {}})
         except (NotFound, Conflict):
             return
+        except BadInput:
+            found = self.stack(stack.id)
+            if found and not found.status.startswith("DELETE"):  # Heat calls it a mistake to ask while it deletes
+                raise
 
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
         servers = self.servers(cluster)

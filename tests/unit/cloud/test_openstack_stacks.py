@@ -1,0 +1,54 @@
+"""What is made of Heat's refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from moorage.cloud.openstack import OpenStackCloud
+from moorage.cloud.port import Stack
+from moorage.cloud.rest import Rest
+from moorage.model.errors import BadInput
+
+pytestmark = pytest.mark.unit
+
+STACK = Stack("7", "demo", "CREATE_IN_PROGRESS")
+REFUSED = {"error": {"message": "Updating a stack when it is deleting is not supported.", "type": "NotSupported"}}
+GONE = {"error": {"message": "The Stack (7) could not be found.", "type": "EntityNotFound"}}
+
+
+class Answer:
+    def __init__(self, status, body):
+        self.status_code, self.text = status, json.dumps(body)
+        self.content = self.text.encode()
+
+    def json(self):
+        return json.loads(self.text)
+
+
+class Heat:
+    """A session: refuses every change, and answers to a look as it is told."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def get_endpoint(self, **_):
+        return "http://heat:8004/v1/project"
+
+    def request(self, url, method, **words):
+        return self.seen if method == "GET" else Answer(400, REFUSED)
+
+
+def seen(status):
+    return Answer(200, {"stack": {"id": "7", "stack_name": "demo", "stack_status": status}})
+
+
+@pytest.mark.parametrize("look", [seen("DELETE_IN_PROGRESS"), seen("DELETE_COMPLETE"), Answer(404, GONE)])
+def test_a_stack_on_its_way_out_is_not_taken_up(look):
+    OpenStackCloud(Rest(Heat(look), "mycloud", None, "public")).resume_stack(STACK)
+
+
+def test_any_other_refusal_is_told():
+    with pytest.raises(BadInput, match="not supported"):
+        OpenStackCloud(Rest(Heat(seen("CREATE_COMPLETE")), "mycloud", None, "public")).resume_stack(STACK)
