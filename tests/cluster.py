@@ -118,6 +118,15 @@ class Cluster:
         machines = load_all(self.cloud.state / "machines")
         return Inside(next(machine for machine in machines if machine.hostname == server)).run(*words)
 
+    def told(self):
+        """What there is to read when a test has failed: the cluster is gone before anybody can ask it."""
+        yield "events", self.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", check=False)
+        yield "load balancers", self.openstack("loadbalancer", "list")
+        yield "volumes", self.openstack("volume", "list", "--long")
+        units = ("-u", "moorage-controller", "-u", "moorage-csi-controller")
+        journal = ("journalctl", "--no-pager", "--lines=150", "--output=cat", *units)
+        yield "controllers", self.inside(f"{self.name}-control-plane-0", *journal)
+
 
 NOT_YET = ({"ready": False},)
 
