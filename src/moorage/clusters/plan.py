@@ -13,7 +13,7 @@ from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec
 
 ATTEMPTS = 3  # how often a stack is made, or its deletion asked for, before we give up
-STILL, STILL_AFTER_SILENCE = 300.0, 10.0
+STILL, STILL_AFTER_SILENCE = 300.0, 20.0
 """Seconds without a change after which Heat is asked to go on: always, and when it did not answer in between. An engine
 that died forgets what it was at; one that lives and waits would rather not be disturbed."""
 LOST = 5.0

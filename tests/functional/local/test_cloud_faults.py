@@ -64,13 +64,6 @@ def use_nova(cloud) -> bool:
 
 
 def use_heat(cloud) -> bool:
-    path, status = make_stack(cloud)
-    administrator(cloud).request("DELETE", "orchestration", path)
-    return status == "CREATE_COMPLETE"
-
-
-def make_stack(cloud) -> tuple[str, str]:
-    """Where it is, and what became of it."""
     session = administrator(cloud)
     body = {"stack_name": f"passing-{time.monotonic_ns()}", "template": STACK}
     made = session.request("POST", "orchestration", "/stacks", body)["stack"]
@@ -80,7 +73,8 @@ def make_stack(cloud) -> tuple[str, str]:
         if status != "CREATE_IN_PROGRESS":
             break
         time.sleep(0.2)
-    return path, status
+    session.request("DELETE", "orchestration", path)
+    return status == "CREATE_COMPLETE"
 
 
 def use_octavia(cloud) -> bool:
@@ -157,22 +151,6 @@ def test_a_killed_program_comes_back(cloud, eventually, name):
     if name in {entry.name for entry in SERVICES}:
         eventually(lambda: health.ask(service(name)).ready)
     assert eventually(lambda: USES[name](cloud), timeout=90)
-
-
-def test_what_an_engine_of_heat_held_when_it_died_is_free(cloud, eventually):
-    """Heat itself would wait for that engine, for 20 seconds in each nested stack."""
-    path, _ = make_stack(cloud)
-    sql(cloud, "UPDATE heat.resource SET engine_id = 'dead'")
-    assert sql(cloud, "SELECT COUNT(*) FROM heat.resource WHERE engine_id IS NOT NULL") != "0"
-    os.kill(cloud.supervisor.running()["heat"].pid, signal.SIGKILL)
-    eventually(lambda: sql(cloud, "SELECT COUNT(*) FROM heat.resource WHERE engine_id IS NOT NULL") == "0")
-    eventually(lambda: health.ask(service("heat")).ready)
-    administrator(cloud).request("DELETE", "orchestration", path)
-
-
-def sql(cloud, statement: str) -> str:
-    words = ["mariadb", "--no-defaults", f"--socket={cloud.layout.mysql_socket}", "--user=root", "-N", "-e", statement]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_everything_killed_at_once_comes_back_with_its_data(cloud):

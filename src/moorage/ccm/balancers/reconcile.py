@@ -133,7 +133,7 @@ class BalancerReconciler:
     def _wait(self, key: str, found: Object, why: str) -> float:
         """Come back soon, and later and later; say so when it takes long."""
         waits = self._waited(key)
-        if waits > PATIENT:
+        if waits + 1 >= PATIENT:
             self.events.say(found, "StillBusy", f"{why}, for a while now: ask the cloud's operator if that goes on")
         return float(min(SOON * 1.5**waits, RETRY))
 

@@ -20,21 +20,7 @@ def start(layout: Layout) -> None:
     _poll_faster(scheduler.TaskRunner)
     scheduler.ENABLE_SLEEP = False  # which is left for a second's pause before each resource that waits for nothing
     template._get_template_extension_manager()
-    _release_resources()
     service.EngineService(cfg.CONF.host, api.ENGINE_TOPIC).start()
-
-
-def _release_resources() -> None:
-    """Take from engines that died the resources that they held. No other engine lives here, which Heat cannot know: it
-    would wait for each of them, 20 seconds in every nested stack.
-    """
-    from heat.common import context
-    from heat.db import api, models
-
-    admin = context.get_admin_context()
-    with api.context_manager.writer.using(admin):
-        held = admin.session.query(models.Resource).filter(models.Resource.engine_id.isnot(None))
-        held.update({"engine_id": None}, synchronize_session=False)
 
 
 def _poll_faster(runner: Any) -> None:
