@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from answers import Answer
 from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool, Timeouts
 from moorage.cloud.fronts import FloatingIP, Rule, Subnet
 from moorage.cloud.openstack_balancers import OpenStackBalancers
@@ -86,15 +85,6 @@ ROWS = {
 }
 
 
-class Answer:
-    def __init__(self, body=None, status=200):
-        self.status_code, self.text = status, json.dumps(body) if body is not None else ""
-        self.content = self.text.encode()
-
-    def json(self):
-        return json.loads(self.text)
-
-
 class Session:
     """Answers by path; remembers what was asked."""
 
@@ -110,8 +100,8 @@ class Session:
     def request(self, url, method, json=None, params=None, **_):
         path = url.partition("//")[2].partition("/")[2].removeprefix("v2/lbaas").removeprefix("v2.0")
         self.asked.append((method, path, json if json is not None else params))
-        answer = self.answers.get(path, Answer({}, 404))
-        return answer if isinstance(answer, Answer) else Answer(answer)
+        answer = self.answers.get(path, Answer(404, {}))
+        return answer if isinstance(answer, Answer) else Answer(200, answer)
 
 
 def octavia(answers=ROWS):
@@ -242,7 +232,7 @@ def test_lists_are_of_our_project():
 
 
 def fault(status, said):
-    return Answer({"faultcode": "Client", "faultstring": said, "debuginfo": None}, status)
+    return Answer(status, {"faultcode": "Client", "faultstring": said, "debuginfo": None})
 
 
 @pytest.mark.parametrize(
@@ -264,7 +254,7 @@ def test_neutron_s_quota_is_a_quota_though_it_says_conflict():
     over = {
         "NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources: ['floatingip'].", "detail": ""}
     }
-    port, _ = neutron({"/floatingips": Answer(over, 409)})
+    port, _ = neutron({"/floatingips": Answer(409, over)})
     with pytest.raises(QuotaExceeded, match="Quota exceeded for resources"):
         port.create_floating("net", "", "port", "d")
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from answers import Answer
 from moorage.cloud.openstack_servers import OpenStackInstances
 from moorage.cloud.rest import Rest
 from moorage.cloud.servers import Address
 from moorage.model.errors import CloudUnreachable
 
 pytestmark = pytest.mark.unit
-
-
-class Answer:
-    def __init__(self, status, body):
-        self.status_code, self.text = status, json.dumps(body)
-        self.content = self.text.encode()
-
-    def json(self):
-        return json.loads(self.text)
 
 
 class Nova:

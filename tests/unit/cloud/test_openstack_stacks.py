@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from answers import Answer
 from moorage.cloud.openstack import OpenStackCloud
 from moorage.cloud.port import Stack
 from moorage.cloud.rest import Rest
@@ -16,15 +15,6 @@ pytestmark = pytest.mark.unit
 STACK = Stack("7", "demo", "CREATE_IN_PROGRESS")
 REFUSED = {"error": {"message": "Updating a stack when it is deleting is not supported.", "type": "NotSupported"}}
 GONE = {"error": {"message": "The Stack (7) could not be found.", "type": "EntityNotFound"}}
-
-
-class Answer:
-    def __init__(self, status, body):
-        self.status_code, self.text = status, json.dumps(body)
-        self.content = self.text.encode()
-
-    def json(self):
-        return json.loads(self.text)
 
 
 class Heat:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from answers import Answer
 from moorage.cloud.openstack_volumes import OpenStackVolumes
 from moorage.cloud.rest import Rest
 from moorage.cloud.volumes import NewVolume, VolumeAttachment
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
 pytestmark = pytest.mark.unit
-
-
-class Answer:
-    def __init__(self, status, body=None):
-        self.status_code = status
-        self.text = "" if body is None else json.dumps(body)
-        self.content = self.text.encode()
-
-    def json(self):
-        return json.loads(self.text)
 
 
 class Session:
