@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from lightkube.resources.core_v1 import Namespace
 
 from moorage.clusters import keys
 from moorage.config import Paths
@@ -91,14 +92,17 @@ class RealApi:
         return (self.folder / "apiserver.crt").read_text()
 
     def until_ready(self):
+        """Until it answers and has its namespaces, which it makes by itself a moment later, one by one."""
         ends = time.monotonic() + 60
         while time.monotonic() < ends:
             try:
                 with KubeClient(self.access()) as kube:
                     kube.nodes()
-                    return
+                    if {"kube-system", "default"} <= {found.metadata.name for found in kube._client.list(Namespace)}:
+                        return
             except (CloudUnreachable, FileNotFoundError):
-                time.sleep(0.3)
+                pass  # not yet
+            time.sleep(0.3)
         raise AssertionError((self.folder / "api.log").read_text()[-2000:])
 
 
