@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -20,6 +19,7 @@ from moorage.image.release import find_release
 from moorage.kube.client import KubeClient
 from moorage.kube.port import KubeAccess
 from moorage.model.errors import CloudUnreachable
+from waiting import until
 
 PRIVATE = serialization.PrivateFormat.PKCS8
 PEM, PLAIN = serialization.Encoding.PEM, serialization.NoEncryption()
@@ -93,17 +93,17 @@ class RealApi:
 
     def until_ready(self):
         """Until it answers and has its namespaces, which it makes by itself a moment later, one by one."""
-        ends = time.monotonic() + 60
-        while time.monotonic() < ends:
-            try:
-                with KubeClient(self.access()) as kube:
-                    kube.nodes()
-                    if {"kube-system", "default"} <= {found.metadata.name for found in kube._client.list(Namespace)}:
-                        return
-            except (CloudUnreachable, FileNotFoundError):
-                pass  # not yet
-            time.sleep(0.3)
-        raise AssertionError((self.folder / "api.log").read_text()[-2000:])
+        until(
+            self.namespaces,
+            {"kube-system", "default"}.issubset,
+            yet=(CloudUnreachable, FileNotFoundError),
+            why=lambda: (self.folder / "api.log").read_text()[-2000:],
+        )
+
+    def namespaces(self):
+        with KubeClient(self.access()) as kube:
+            kube.nodes()
+            return {found.metadata.name for found in kube._client.list(Namespace)}
 
 
 def free_port():

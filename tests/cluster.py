@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import contextmanager
 
 from images import MIRROR, push_busybox
 from inside import Inside
 from moorage.local.machine.spec import load_all
+from waiting import until
 
 OUTSIDE = """
 apiVersion: v1
@@ -52,15 +52,6 @@ spec:
 """
 
 
-def eventually(what, timeout=90.0, pause=0.5):
-    """Wait until `what()` is true, and return it; its last answer in the error when it never is."""
-    deadline = time.monotonic() + timeout
-    while not (seen := what()):
-        assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {seen!r}"
-        time.sleep(pause)
-    return seen
-
-
 class Cluster:
     """One cluster of the tests' cloud; its kubeconfig is the home's current one."""
 
@@ -92,7 +83,7 @@ class Cluster:
 
     def log(self, app):
         """Which pods wrote into the volume, a line a second."""
-        pod = eventually(lambda: self.pod(app), 30)
+        pod = until(lambda: self.pod(app), seconds=30)
         return self.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/data/log", check=False).split()
 
     def address(self, service, namespace):

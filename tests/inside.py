@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from moorage.local.machine import life
 from moorage.local.machine.spec import Machine, load
+from waiting import until
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,4 @@ class Inside:
 
     def boot(self) -> None:
         """Wait until systemd has started what it starts by itself."""
-        self.until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) == "active")
-
-    def until(self, happened: Callable[[], Any], why: Callable[[], str] = str, seconds: float = 30) -> None:
-        ends = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < ends, f"it did not happen in time: {why()}"
-            time.sleep(0.1)
+        until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) == "active")

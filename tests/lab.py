@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from moorage.host.port import Port
 from moorage.local.machine import disks, life
 from moorage.local.machine.spec import Machine, Nic
 from moorage.node.pki import Subject, new_request
+from waiting import until
 
 BRIDGE = "nodes0"
 HOST = "10.66.0.1"
@@ -202,17 +202,10 @@ class Lab:
             "lab-control-plane-0", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words, check=check
         )
 
-    def until(self, true: Callable[[], Any], seconds: float, what: Callable[[], str]) -> Any:
-        end = time.monotonic() + seconds
-        while not (found := true()):
-            assert time.monotonic() < end, f"not within {seconds} s: {what()}"
-            time.sleep(0.05)
-        return found
-
     def signal_of(self, name: str, seconds: float = 120) -> dict[str, Any]:
         """What a node signalled."""
-        said: dict[str, Any] = self.until(
-            lambda: self.signals.said.get(name), seconds, lambda: self.console(name)[-3000:]
+        said: dict[str, Any] = until(
+            lambda: self.signals.said.get(name), seconds=seconds, why=lambda: self.console(name)[-3000:]
         )
         return said
 

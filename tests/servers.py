@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 
 from moorage.cloud.rest import Rest
 from moorage.model.errors import NotFound
+from waiting import until
 
 
 def made(rest: Rest) -> str:
@@ -20,22 +20,20 @@ def made(rest: Rest) -> str:
         "networks": "none",  # known from 2.37 on
     }
     id: str = rest.post("compute", "/servers", {"server": wanted}, microversion="2.37")["server"]["id"]
-    ends = time.monotonic() + 60
-    while (status := rest.get("compute", f"/servers/{id}")["server"]["status"]) != "ACTIVE":
-        assert status == "BUILD", status
-        assert time.monotonic() < ends, "the server is still in BUILD"
-        time.sleep(0.3)
+    server = until(lambda: rest.get("compute", f"/servers/{id}")["server"], lambda found: found["status"] != "BUILD")
+    assert server["status"] == "ACTIVE", server
     return id
 
 
 def deleted(rest: Rest, id: str) -> None:
     """Delete a server and wait until it is gone."""
     rest.delete("compute", f"/servers/{id}")
-    ends = time.monotonic() + 60
-    while True:
-        try:
-            rest.get("compute", f"/servers/{id}")
-        except NotFound:
-            return
-        assert time.monotonic() < ends, "the server is still there"
-        time.sleep(0.3)
+    until(lambda: _is_gone(rest, f"/servers/{id}"))
+
+
+def _is_gone(rest: Rest, path: str) -> bool:
+    try:
+        rest.get("compute", path)
+    except NotFound:
+        return True
+    return False

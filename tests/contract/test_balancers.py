@@ -23,6 +23,7 @@ from moorage.cloud.openstack_fronts import OpenStackFronts
 from moorage.cloud.rest import Rest
 from moorage.model.errors import BadInput, Conflict, NotFound
 from moorage.model.ownership import owned_by
+from waiting import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
@@ -57,14 +58,6 @@ class Place:
         """Delete it. OVN works off a queue, and what it did before the deletion may call it ACTIVE once more."""
         self.change(id, lambda: self.balancers.delete(id))
         until(lambda: self.balancers.status(id), lambda status: status == "")
-
-
-def until(look, good, seconds=60):
-    ends = time.monotonic() + seconds
-    while not good(found := look()):
-        assert time.monotonic() < ends, found
-        time.sleep(0.1)
-    return found
 
 
 def in_memory():

@@ -6,7 +6,6 @@ MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud
 from __future__ import annotations
 
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from moorage.cloud.port import StackRequest
 from moorage.cloud.rest import Rest
 from moorage.model.credential import CLOUD, clouds_yaml
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
+from waiting import until
 
 # openstacksdk 4.22 warns of its own InfluxDB support at every connection.
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
@@ -49,17 +49,6 @@ def cloud_port(request):
     if request.param == "memory":
         return MemoryCloud()
     return OpenStackCloud.connect(request.getfixturevalue("cloud_entry"))
-
-
-def until(ask, what, seconds=60):
-    """Ask until the answer is what we wait for; returns it."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        answer = ask()
-        if what(answer):
-            return answer
-        time.sleep(0.3)
-    raise AssertionError(f"still {answer}")
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
 from sanity import Suite, program
 from servers import deleted, made
+from waiting import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
@@ -160,7 +161,7 @@ def node_service(storage: Storage, inside: Inside) -> Path:
     settings.write_text(f"SERVER_ID={storage.server}\nSERVER_ZONE={storage.zone}\n")
     inside.run("systemctl", "start", "moorage-csi-node")
     socket = Sockets.below(ROOT, NAME).driver
-    inside.until(inside.path(socket).exists, lambda: said_by_the_node(inside))
+    until(inside.path(socket).exists, why=lambda: said_by_the_node(inside))
     return socket
 
 

@@ -33,6 +33,7 @@ from moorage.kube.objects import (
     Resource,
 )
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
+from waiting import until
 
 pytestmark = pytest.mark.contract
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
@@ -246,12 +247,3 @@ def test_the_controller_joins_nodes_to_their_servers(api, monkeypatch):
         stop.set()
         thread.join(20)
     assert not controller.elector.held
-
-
-def until(ask, what, seconds=10):
-    """Ask until the answer is what we wait for; returns it."""
-    ends = time.monotonic() + seconds
-    while not what(answer := ask()):
-        assert time.monotonic() < ends, f"still {answer}"
-        time.sleep(0.1)
-    return answer

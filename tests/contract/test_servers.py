@@ -5,7 +5,6 @@ MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud
 
 from __future__ import annotations
 
-import time
 import uuid
 
 import pytest
@@ -14,6 +13,7 @@ from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.openstack_servers import OpenStackInstances
 from moorage.cloud.rest import Rest
 from moorage.cloud.servers import Instance
+from waiting import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
@@ -91,10 +91,7 @@ def test_a_server_is_found_by_cluster_and_by_id(nova, cluster, server):
 
 def test_a_deleted_server_is_gone(nova, cluster, server):
     nova.delete(server)
-    ends = time.monotonic() + 30
-    while nova.port.get(server) is not None:
-        assert time.monotonic() < ends, "still there"
-        time.sleep(0.3)
+    until(lambda: nova.port.get(server) is None)
     assert nova.port.list(cluster) == []
 
 

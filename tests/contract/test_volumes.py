@@ -5,7 +5,6 @@ MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud
 
 from __future__ import annotations
 
-import time
 import uuid
 
 import pytest
@@ -16,6 +15,7 @@ from moorage.cloud.openstack_volumes import OpenStackVolumes
 from moorage.cloud.rest import Rest
 from moorage.cloud.volumes import BUSY, NewVolume
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
+from waiting import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
@@ -55,17 +55,6 @@ def storage(request):
 @pytest.fixture
 def port(storage):
     return storage.port
-
-
-def until(ask, what, seconds=60):
-    """Ask until the answer is what we wait for; returns it."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        answer = ask()
-        if what(answer):
-            return answer
-        time.sleep(0.2)
-    raise AssertionError(f"still {answer}")
 
 
 def settled(port, id):

@@ -8,7 +8,8 @@ import urllib.request
 
 import pytest
 
-from cluster import OUTSIDE, eventually, made
+from cluster import OUTSIDE, made
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -50,15 +51,15 @@ def test_kubelets_serve_with_a_certificate_also_for_the_floating_ip(cluster):
             c["type"] == "Approved" for one in mine for c in one["status"].get("conditions", ({"type": ""},))
         )
 
-    eventually(granted)
+    until(granted)
     assert cluster.kubectl("logs", "-n", "kube-system", "deployment/coredns")
 
 
 def test_a_load_balancer_answers_from_outside_and_goes_with_its_service(cluster):
     cluster.apply(OUTSIDE)
 
-    where = eventually(lambda: cluster.address("outside", "kube-system"), 30)
-    eventually(lambda: "coredns_build_info" in fetched(f"http://{where}/metrics"), 20)
+    where = until(lambda: cluster.address("outside", "kube-system"), seconds=30)
+    until(lambda: "coredns_build_info" in fetched(f"http://{where}/metrics"), seconds=20)
     assert resolved(where, "kubernetes.default.svc.cluster.local")
     cluster.kubectl("delete", "service", "-n", "kube-system", "outside")
     assert cluster.listed("loadbalancer", "list") == []
@@ -91,28 +92,28 @@ def resolved(server, name):
 
 def test_what_a_pod_wrote_outlives_the_pod(cluster):
     cluster.write("writer")
-    first = eventually(lambda: cluster.pod("writer"))["metadata"]["name"]
-    eventually(lambda: first in cluster.log("writer"), 20)
+    first = until(lambda: cluster.pod("writer"))["metadata"]["name"]
+    until(lambda: first in cluster.log("writer"), seconds=20)
     [volume] = cluster.listed("volume", "list")
     assert volume["Status"] == "in-use"
     cluster.kubectl("delete", "pod", first, "--wait=true")
-    second = eventually(lambda: cluster.pod("writer"))["metadata"]["name"]
+    second = until(lambda: cluster.pod("writer"))["metadata"]["name"]
     assert second != first
-    eventually(lambda: {first, second} <= set(cluster.log("writer")), 20)
+    until(lambda: {first, second} <= set(cluster.log("writer")), seconds=20)
 
 
 def test_a_snapshot_is_restored_into_another_claim(cluster):
-    eventually(lambda: cluster.pod("writer"))
+    until(lambda: cluster.pod("writer"))
     cluster.apply(SNAPSHOT)
-    eventually(lambda: cluster.object("volumesnapshot", "kept").get("status", {}).get("readyToUse"), 60)
+    until(lambda: cluster.object("volumesnapshot", "kept").get("status", {}).get("readyToUse"), seconds=60)
     cluster.write("restored", RESTORED)
-    eventually(lambda: cluster.pod("restored"))
+    until(lambda: cluster.pod("restored"))
     assert set(cluster.log("writer")) & set(cluster.log("restored"))
 
 
 def test_a_claim_grows(cluster):
     """At once where the kernel lets us, else when it is mounted next; which of both, its conditions say."""
-    eventually(lambda: cluster.pod("writer"))
+    until(lambda: cluster.pod("writer"))
     cluster.kubectl("patch", "pvc", "writer", "-p", '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}')
 
     def conditions():
@@ -124,15 +125,15 @@ def test_a_claim_grows(cluster):
     def capacity():
         return cluster.object("pvc", "writer")["status"]["capacity"]["storage"]
 
-    eventually(lambda: capacity() == "2Gi" or any("start them again" in message for message in conditions()))
+    until(lambda: capacity() == "2Gi" or any("start them again" in message for message in conditions()))
     if capacity() != "2Gi":
         # A pod that follows at once on the same node would find it still mounted.
         cluster.kubectl("scale", "deployment", "writer", "--replicas=0")
         volume = cluster.object("pvc", "writer")["spec"]["volumeName"]
-        eventually(lambda: volume not in attached(cluster), 60)
+        until(lambda: volume not in attached(cluster), seconds=60)
         cluster.kubectl("scale", "deployment", "writer", "--replicas=1")
-        eventually(lambda: capacity() == "2Gi")
-    name = eventually(lambda: cluster.pod("writer"))["metadata"]["name"]
+        until(lambda: capacity() == "2Gi")
+    name = until(lambda: cluster.pod("writer"))["metadata"]["name"]
     size = int(cluster.kubectl("exec", name, "--", "df", "-m", "/data").splitlines()[-1].split()[1])
     assert size > 1500
 
@@ -142,13 +143,13 @@ def attached(cluster):
 
 
 def test_a_pod_moves_with_its_volume_when_its_node_is_deleted(cluster):
-    pod = eventually(lambda: cluster.pod("writer"))
+    pod = until(lambda: cluster.pod("writer"))
     node = pod["spec"]["nodeName"]
     began = time.monotonic()
     cluster.openstack("server", "delete", node)
-    eventually(lambda: cluster.object("node", node) is None, 30)
+    until(lambda: cluster.object("node", node) is None, seconds=30)
     gone = time.monotonic() - began
-    moved = eventually(lambda: (found := cluster.pod("writer")) and found["spec"]["nodeName"] != node and found)
+    moved = until(lambda: cluster.pod("writer"), lambda pod: pod and pod["spec"]["nodeName"] != node)
     print(f"node gone after {gone:.1f} s, its pod with its volume elsewhere after {time.monotonic() - began:.1f} s")
     assert pod["metadata"]["name"] in cluster.log("writer"), "what it wrote is there"
     assert moved["metadata"]["name"] != pod["metadata"]["name"]
@@ -158,10 +159,10 @@ def test_a_revoked_credential_is_told_and_a_new_one_taken_up(cluster):
     for credential in cluster.listed("application", "credential", "list"):
         if credential["Name"].startswith(f"moorage-{NAME}-"):
             cluster.openstack("application", "credential", "delete", credential["ID"])
-    shown = eventually(lambda: (seen := cluster.show())["reason"] and "cannot ask its cloud" in seen["reason"] and seen)
+    shown = until(cluster.show, lambda seen: "cannot ask its cloud" in (seen["reason"] or ""))
     assert "refused the credentials" in shown["reason"]
     assert any("CloudAway: " in event for event in cluster.events())
     cluster.cloud.moorage("--cloud", "moorage", "cluster", "renew-credential", NAME)
-    eventually(lambda: "cannot ask its cloud" not in (cluster.show()["reason"] or ""))
+    until(lambda: "cannot ask its cloud" not in (cluster.show()["reason"] or ""))
     cluster.apply(OUTSIDE)
-    eventually(lambda: cluster.address("outside", "kube-system"), 60)
+    until(lambda: cluster.address("outside", "kube-system"), seconds=60)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from cluster import OUTSIDE, eventually, made
+from cluster import OUTSIDE, made
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -71,7 +72,7 @@ def test_a_claim_that_cannot_be_is_told_why(cluster, name, parameters, size, sai
             event for event in cluster.events() if event.startswith(f"{name}: ProvisioningFailed") and said in event
         ]
 
-    assert eventually(told, 30)
+    assert until(told, seconds=30)
     cluster.kubectl("delete", "pvc,storageclass", name)
 
 
@@ -80,9 +81,9 @@ def test_what_cannot_be_holds_nothing_else_up(cluster):
     cluster.apply(REFUSED)
     cluster.apply(CLASS % {"name": "good", "parameters": "type: files", "size": "1Gi"})
     cluster.apply(OUTSIDE)
-    eventually(lambda: cluster.object("pvc", "good")["status"]["phase"] == "Bound", 30)
-    eventually(lambda: cluster.address("outside", "kube-system"), 30)
-    eventually(lambda: any(event.startswith("refused: Refused: ") for event in cluster.events()), 30)
+    until(lambda: cluster.object("pvc", "good")["status"]["phase"] == "Bound", seconds=30)
+    until(lambda: cluster.address("outside", "kube-system"), seconds=30)
+    until(lambda: any(event.startswith("refused: Refused: ") for event in cluster.events()), seconds=30)
     cluster.kubectl("delete", "service", "refused")
     cluster.kubectl("delete", "service", "outside", "-n", "kube-system")
     cluster.kubectl("delete", "pvc,storageclass", "good", "bad")
@@ -97,14 +98,14 @@ def test_its_programs_may_be_killed_at_any_time(cluster):
         cluster.apply(OUTSIDE)
         time.sleep(0.4 * number)
         cluster.inside(CONTROL_PLANE, "systemctl", "kill", "--signal=KILL", f"{unit}.service")
-        assert eventually(lambda claim=claim: cluster.pod(claim), 120), unit
-        assert eventually(lambda: cluster.address("outside", "kube-system"), 60), unit
+        assert until(lambda claim=claim: cluster.pod(claim), seconds=120), unit
+        assert until(lambda: cluster.address("outside", "kube-system"), seconds=60), unit
         cluster.kubectl("delete", "service", "outside", "-n", "kube-system", "--wait=false")
         cluster.kubectl("delete", f"deployment/{claim}", f"pvc/{claim}", "--wait=false")
         time.sleep(0.4 * number)
         cluster.inside(CONTROL_PLANE, "systemctl", "kill", "--signal=KILL", f"{unit}.service")
-        eventually(lambda claim=claim: gone(cluster, claim), 120)
-    eventually(lambda: cluster.listed("volume", "list") == [], 60)
+        until(lambda claim=claim: gone(cluster, claim), seconds=120)
+    until(lambda: cluster.listed("volume", "list") == [], seconds=60)
     assert cluster.listed("loadbalancer", "list") == []
 
 
@@ -131,24 +132,24 @@ def test_a_cloud_that_is_away_for_a_while_is_waited_for(cluster):
         for pid in away:
             if os.path.exists(f"/proc/{pid}"):  # its supervisor may have begun it anew
                 os.kill(pid, signal.SIGCONT)
-    assert eventually(lambda: cluster.pod("patient"), 180)
-    assert eventually(lambda: cluster.address("outside", "kube-system"), 120)
+    assert until(lambda: cluster.pod("patient"), seconds=180)
+    assert until(lambda: cluster.address("outside", "kube-system"), seconds=120)
     nodes = cluster.object("nodes")["items"]
     assert len(nodes) == 3, "a node is not given up because its cloud is silent"
     cluster.kubectl("delete", "service", "outside", "-n", "kube-system")
 
 
 def test_a_pod_leaves_a_stopped_node_with_all_that_it_wrote(cluster):
-    pod = eventually(lambda: cluster.pod("patient"))
+    pod = until(lambda: cluster.pod("patient"))
     node, before = pod["spec"]["nodeName"], cluster.log("patient")
     began = time.monotonic()
     cluster.openstack("server", "stop", node)
-    moved = eventually(lambda: (found := cluster.pod("patient")) and found["spec"]["nodeName"] != node and found, 180)
+    moved = until(lambda: cluster.pod("patient"), lambda pod: pod and pod["spec"]["nodeName"] != node, seconds=180)
     print(f"the pod runs elsewhere {time.monotonic() - began:.0f} s after its node was stopped")
     assert cluster.log("patient")[: len(before)] == before, "what was acknowledged is there"
     assert moved["metadata"]["name"] != pod["metadata"]["name"]
     cluster.openstack("server", "start", node)
-    eventually(lambda: not taints(cluster, node), 120)
+    until(lambda: not taints(cluster, node), seconds=120)
 
 
 def taints(cluster, node):
@@ -157,12 +158,12 @@ def taints(cluster, node):
 
 def test_the_volume_of_a_node_that_is_cut_off_is_not_given_to_another(cluster):
     """It is silent, but its server runs: its pod may be writing."""
-    pod = eventually(lambda: cluster.pod("patient"))
+    pod = until(lambda: cluster.pod("patient"))
     node = pod["spec"]["nodeName"]
     [port] = [port for port in cluster.listed("port", "list", "--server", node)]
     cluster.openstack("port", "set", "--disable", port["ID"])
     try:
-        eventually(lambda: "node.kubernetes.io/unreachable" in taints(cluster, node), 120)
+        until(lambda: "node.kubernetes.io/unreachable" in taints(cluster, node), seconds=120)
         time.sleep(20)
         assert cluster.object("node", node), "a silent node is not a lost one"
         [attachment] = cluster.object("volumeattachment")["items"]
@@ -171,5 +172,5 @@ def test_the_volume_of_a_node_that_is_cut_off_is_not_given_to_another(cluster):
         assert len(volume["Attached to"]) == 1
     finally:
         cluster.openstack("port", "set", "--enable", port["ID"])
-    eventually(lambda: not taints(cluster, node), 120)
-    assert eventually(lambda: cluster.pod("patient"), 120)
+    until(lambda: not taints(cluster, node), seconds=120)
+    assert until(lambda: cluster.pod("patient"), seconds=120)

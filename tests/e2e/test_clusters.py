@@ -9,6 +9,8 @@ import uuid
 
 import pytest
 
+from waiting import until
+
 pytestmark = pytest.mark.e2e
 
 NAME = "e2e"
@@ -129,8 +131,8 @@ def test_what_heat_has_lost_goes_with_the_cluster(cloud):
     """A server whose id Heat never noted, and a port that says it is a server's which is gone."""
     cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=60)
     openstack = ("openstack", "--os-cloud", "moorage")
-    network = json.loads(until_there(cloud, "network", "list", "--name", "forgot"))[0]["ID"]
-    until_there(cloud, "subnet", "list", "--network", network)
+    network = until(lambda: listed(cloud, "network", "list", "--name", "forgot"))[0]["ID"]
+    until(lambda: listed(cloud, "subnet", "list", "--network", network))
     image = json.loads(cloud.run(*openstack, "image", "list", "-f", "json").stdout)[0]["ID"]
     server = ["--image", image, "--flavor", "m1.small", "--network", network, "--property", "moorage_cluster=forgot"]
     cloud.run(*openstack, "server", "create", *server, "--wait", "forgot-default-worker-9", timeout=120)
@@ -144,9 +146,5 @@ def test_what_heat_has_lost_goes_with_the_cluster(cloud):
         assert "forgot" not in left
 
 
-def until_there(cloud, *words):
-    deadline = time.monotonic() + 60
-    while not json.loads(found := cloud.run("openstack", "--os-cloud", "moorage", *words, "-f", "json").stdout):
-        assert time.monotonic() < deadline, f"openstack {' '.join(words)} lists nothing"
-        time.sleep(1)
-    return found
+def listed(cloud, *words):
+    return json.loads(cloud.run("openstack", "--os-cloud", "moorage", *words, "-f", "json").stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -17,19 +16,12 @@ from moorage.model.ownership import (
     service_description,
     service_tag,
 )
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
 NAME = "doomed"
 MINE = {CLUSTER_MARK: NAME}
-
-
-def until(ask, good, seconds=60):
-    ends = time.monotonic() + seconds
-    while not good(found := ask()):
-        assert time.monotonic() < ends, found
-        time.sleep(0.3)
-    return found
 
 
 def moorage(cloud, *words, **more):

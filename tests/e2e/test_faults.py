@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
+
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -17,22 +18,13 @@ def kubectl(cloud, *words, timeout=60, check=True):
     return cloud.run("kubectl", *words, timeout=timeout, check=check).stdout
 
 
-def eventually(what, timeout=120.0):
-    """Wait until `what()` is true; its last answer in the error when it never is."""
-    deadline = time.monotonic() + timeout
-    while not (seen := what()):
-        assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {seen!r}"
-        time.sleep(1)
-    return seen
-
-
 @pytest.fixture(scope="module")
 def cluster(cloud):
     """One control-plane node and one worker, with a pod on the worker."""
     cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
     cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
     kubectl(cloud, "create", "deployment", "held", "--image=moorage.local/pause:1")
-    eventually(lambda: pods_run(cloud))
+    until(lambda: pods_run(cloud))
     yield cloud
     cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
 
@@ -69,19 +61,19 @@ def test_a_node_comes_back_with_its_pods(cluster, how):
     before = started(cluster, WORKER)
     assert before
     server(cluster, *how, "--wait", WORKER)
-    eventually(lambda: pods_run(cluster) and started(cluster, WORKER) != before)
+    until(lambda: pods_run(cluster) and started(cluster, WORKER) != before)
     assert ready(cluster, WORKER)
 
 
 def test_a_stopped_node_comes_back_when_it_is_started(cluster):
     server(cluster, "stop", WORKER)
-    eventually(lambda: not ready(cluster, WORKER))
+    until(lambda: not ready(cluster, WORKER))
     server(cluster, "start", WORKER)
-    eventually(lambda: ready(cluster, WORKER) and pods_run(cluster))
+    until(lambda: ready(cluster, WORKER) and pods_run(cluster))
 
 
 def test_the_control_plane_comes_back_with_what_it_knew(cluster):
     kubectl(cluster, "create", "configmap", "kept", "--from-literal=a=b")
     server(cluster, "reboot", "--hard", "--wait", f"{NAME}-control-plane-0")
-    eventually(lambda: "kept" in kubectl(cluster, "get", "configmaps", "-o", "name", check=False))
-    eventually(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))
+    until(lambda: "kept" in kubectl(cluster, "get", "configmaps", "-o", "name", check=False))
+    until(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 
 import pytest
+
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -29,11 +30,8 @@ def kill(cloud, names):
         os.kill(before[name]["pid"], signal.SIGKILL)
 
 
-def wait_for_the_cloud(cloud, timeout=90.0):
-    deadline = time.monotonic() + timeout
-    while ill := [name for name, row in cloud.programs().items() if row["health"] != "ready"]:
-        assert time.monotonic() < deadline, f"not ready within {timeout:.0f} s: {ill}"
-        time.sleep(0.5)
+def ill(cloud):
+    return [name for name, row in cloud.programs().items() if row["health"] != "ready"]
 
 
 def shown(cloud, name):
@@ -52,7 +50,7 @@ def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cluster):
     servers = cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
     for name in cluster.programs():
         kill(cluster, [name])
-        wait_for_the_cloud(cluster)
+        until(lambda: ill(cluster), lambda found: not found)
         assert shown(cluster, NAME)["status"] == "ready", f"after {name} died"
     assert cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout == servers
     cluster.run("kubectl", "run", "after", "--image=moorage.local/pause:1", "--restart=Never")

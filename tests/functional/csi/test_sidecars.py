@@ -4,7 +4,6 @@ more rights than a cluster gives them. What is behind the driver is in memory.""
 import os
 import re
 import shutil
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -22,6 +21,7 @@ from moorage.node import objects
 from moorage.node.api import Api, Credential, Refused
 from moorage.node.kubeconfig import kubeconfig
 from moorage.node.layout import Layout
+from waiting import until
 
 pytestmark = pytest.mark.functional
 
@@ -55,7 +55,7 @@ def api(folder, volumes):
         admin = configure(folder, server, "admin", "system:masters", "admin")
         configure(folder, server, "csi", "moorage", "moorage:csi")
         api = Api("127.0.0.1", server.server_ca(), admin)
-        until(lambda: api.get_text("/healthz"))  # it has its own roles
+        eventually(lambda: api.get_text("/healthz"))  # it has its own roles
         ensure(api, objects.volumes())
         for name in SIDECARS:  # before there is a driver, or the API server knows snapshots
             stack.enter_context(running(folder / f"{name}.log", *command(name, release, folder)))
@@ -92,7 +92,7 @@ def introduce(api, folder, release):
     shutil.copy(release.data("snapshot-crds.yaml"), layout.snapshot_definitions)
     for _ in range(2):  # as at a second boot
         ensure(api, [*objects.volumes(), *objects.snapshot_definitions(layout)])
-        until(lambda: ensure(api, [objects.snapshot_class()]))
+        eventually(lambda: ensure(api, [objects.snapshot_class()]))
     node = {"name": "node-1", "labels": {TOPOLOGY: "nova"}}
     driver = {"name": NAME, "nodeID": "server-1", "topologyKeys": [TOPOLOGY]}
     ensure(api, [make("v1", "Namespace", "default"), make("v1", "Node", "node-1", metadata=node)])
@@ -119,22 +119,14 @@ def claim(api, name, storage_class="files", size="1Gi", **more):
     return api.apply(make("v1", "PersistentVolumeClaim", name, metadata=metadata, spec=spec | more))
 
 
-def until(ask, seconds=60):
-    """The first answer that is something, within so many seconds."""
-    ends = time.monotonic() + seconds
-    while True:
-        try:
-            if answer := ask():
-                return answer
-        except Refused as error:
-            answer = error
-        assert time.monotonic() < ends, answer
-        time.sleep(0.1)
+def eventually(ask):
+    """What is not there yet is refused."""
+    return until(ask, yet=(Refused,))
 
 
 def bound(api, name):
     """The name of the claim's PersistentVolume, once there is one."""
-    until(lambda: api.get(f"{CLAIMS}/{name}")["status"].get("phase") == "Bound")
+    eventually(lambda: api.get(f"{CLAIMS}/{name}")["status"].get("phase") == "Bound")
     return api.get(f"{CLAIMS}/{name}")["spec"]["volumeName"]
 
 
@@ -151,16 +143,16 @@ def test_a_claim_gets_a_volume_that_tells_whose_it_is(api, volumes):
 def test_a_volume_is_brought_to_a_server(api, volumes):
     where = {"attacher": NAME, "nodeName": "node-1", "source": {"persistentVolumeName": bound(api, "one")}}
     api.ensure(make(STORAGE, "VolumeAttachment", "one", spec=where))
-    until(lambda: api.get(ATTACHMENT).get("status", {}).get("attached"))
+    eventually(lambda: api.get(ATTACHMENT).get("status", {}).get("attached"))
     assert [one.server for one in volumes.list()[0].attachments] == ["server-1"]
 
 
 def test_a_volume_in_use_grows_and_changes_its_type(api, volumes):
     claim(api, "one", size="3Gi")
     path = f"/api/v1/persistentvolumes/{bound(api, 'one')}"
-    until(lambda: api.get(path)["spec"]["capacity"]["storage"] == "3Gi")
+    eventually(lambda: api.get(path)["spec"]["capacity"]["storage"] == "3Gi")
     claim(api, "one", size="3Gi", volumeAttributesClassName="fast")
-    until(lambda: api.get(f"{CLAIMS}/one")["status"].get("currentVolumeAttributesClassName") == "fast")
+    eventually(lambda: api.get(f"{CLAIMS}/one")["status"].get("currentVolumeAttributesClassName") == "fast")
     assert [(volume.size, volume.type) for volume in volumes.list()] == [(3, "fast")]
 
 
@@ -168,7 +160,7 @@ def test_a_volume_in_use_is_taken_and_restored_and_cloned(api, volumes):
     wanted = make(SNAPSHOT, "VolumeSnapshot", "s", spec={"source": {"persistentVolumeClaimName": "one"}})
     wanted["metadata"]["namespace"] = "default"
     api.ensure(wanted)
-    until(lambda: api.get(f"{SNAPSHOTS}/s").get("status", {}).get("readyToUse"))
+    eventually(lambda: api.get(f"{SNAPSHOTS}/s").get("status", {}).get("readyToUse"))
     [snapshot] = volumes.snapshots()
     source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
     claim(api, "restored", size="3Gi", dataSource=source)
@@ -186,16 +178,16 @@ def test_what_cannot_be_is_told_by_an_event(api):
         events = api.get("/api/v1/namespaces/default/events")["items"]
         return [one["message"] for one in events if one["involvedObject"]["name"] == "odd" and one["type"] == "Warning"]
 
-    assert "a StorageClass has no parameter 'colour'" in until(said)[0]
+    assert "a StorageClass has no parameter 'colour'" in eventually(said)[0]
 
 
 def test_all_goes_with_its_objects(api, volumes):
     for path in (ATTACHMENT, f"{SNAPSHOTS}/s", *(f"{CLAIMS}/{name}" for name in ("one", "restored", "clone", "odd"))):
         api._ask("DELETE", path)
-    until(lambda: not volumes.list() and not volumes.snapshots())
+    eventually(lambda: not volumes.list() and not volumes.snapshots())
     contents = f"/apis/{SNAPSHOT}/volumesnapshotcontents"
     for path in (CLAIMS, SNAPSHOTS, contents, "/api/v1/persistentvolumes", f"/apis/{STORAGE}/volumeattachments"):
-        until(lambda path=path: not api.get(path)["items"])
+        eventually(lambda path=path: not api.get(path)["items"])
 
 
 def test_no_right_was_missed(api, folder):

@@ -20,6 +20,7 @@ from moorage.config import Paths
 from moorage.image import debian_container
 from moorage.model.errors import Failed
 from outside import outside
+from waiting import until
 
 pytestmark = pytest.mark.functional
 
@@ -82,7 +83,7 @@ class Pod:
         words += [*self.config["Entrypoint"], "-c", f"port={self.port}"]
         with (self.folder / "log").open("a") as log:
             outer = subprocess.Popen(words, env=self.environment, stdout=log, stderr=log)
-        (first,) = until(lambda: children(outer.pid), 10)
+        (first,) = until(lambda: children(outer.pid))
         try:
             yield first
         finally:
@@ -126,14 +127,6 @@ def free_port():
         return server.getsockname()[1]
 
 
-def until(true, seconds):
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-    return found
-
-
 def children(pid):
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -171,7 +164,7 @@ def pod(image, tmp_path):
 
 
 def first_row(pod):
-    return until(lambda: tried(pod.login), 30)
+    return until(lambda: tried(pod.login))
 
 
 def tried(login):
@@ -199,13 +192,13 @@ def test_rows_outlive_the_pod_whatever_ends_it(pod):
     with pod.running() as first:
         assert first_row(pod) == 1
         os.kill(first, signal.SIGKILL)
-        until(lambda: ended(first), 10)
+        until(lambda: ended(first))
     with pod.running() as first:
         assert first_row(pod) == 2
         assert "was not properly shut down" in pod.log
         began = time.monotonic()
         os.kill(first, getattr(signal, pod.config["StopSignal"]))
-        until(lambda: ended(first), 10)
+        until(lambda: ended(first))
         assert time.monotonic() - began < 5
     assert "database system is shut down" in pod.log.splitlines()[-1]
     with pod.running():

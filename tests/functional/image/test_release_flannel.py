@@ -11,6 +11,7 @@ import pytest
 
 from moorage.config import Paths
 from moorage.image.release import find_release
+from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.usefixtures("own_network")]
 
@@ -68,13 +69,6 @@ def running(log, *words, environment=None):
             process.wait()
 
 
-def until(true, seconds, what):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"{what()} after {seconds} s"
-        time.sleep(0.05)
-
-
 @contextmanager
 def api_server(release, folder):
     """etcd and kube-apiserver, until the API is ready."""
@@ -96,8 +90,7 @@ def api_server(release, folder):
     with running(folder / "etcd.log", *etcd), running(folder / "api.log", *api):
         until(
             lambda: kubectl(release, folder, "get", "--raw=/readyz", check=False) == "ok",
-            60,
-            lambda: (folder / "api.log").read_text()[-1000:],
+            why=lambda: (folder / "api.log").read_text()[-1000:],
         )
         yield
 
@@ -157,18 +150,14 @@ def test_it_waits_for_api_node_and_network_then_serves(release, folder):
             assert "masquerade" in rules
             assert "10.244.3.0/24" in rules
             assert "inet 10.244.3.0/32" in run("ip", "address", "show", "flannel.1")
-            until(
-                lambda: "NetworkUnavailable=False" in conditions(release, folder),
-                5,
-                lambda: conditions(release, folder),
-            )
+            until(lambda: conditions(release, folder), lambda found: "NetworkUnavailable=False" in found)
             another_node_is_routed_to(release, folder)
             daemon.terminate()
             assert daemon.wait(10) == 0, log.read_text()
 
 
 def said(log, words):
-    until(lambda: words in log.read_text(), 15, lambda: f"no {words!r} in {log.read_text()!r}")
+    until(lambda: words in log.read_text(), why=lambda: f"no {words!r} in {log.read_text()!r}")
 
 
 def conditions(release, folder):
@@ -187,7 +176,7 @@ def another_node_is_routed_to(release, folder):
         "spec": {"podCIDR": "10.244.4.0/24"},
     }
     kubectl(release, folder, "create", "-f", "-", text=json.dumps(node))
-    until(lambda: "10.244.4.0/24 via 10.244.4.0 dev flannel.1" in run("ip", "route"), 5, lambda: run("ip", "route"))
+    until(lambda: run("ip", "route"), lambda found: "10.244.4.0/24 via 10.244.4.0 dev flannel.1" in found)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -52,23 +51,3 @@ def cloud(local):
     """The cloud, up."""
     local.up(str)
     return local
-
-
-@pytest.fixture(scope="session")
-def eventually():
-    """`eventually(check)`: call it until it returns something true; its last error counts when it never does."""
-
-    def wait(check, timeout=60.0, pause=0.3):
-        deadline = time.monotonic() + timeout
-        while True:
-            error = None
-            try:
-                if result := check():
-                    return result
-            except Exception as raised:
-                error = raised
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not within {timeout:.0f} s") from error
-            time.sleep(pause)
-
-    return wait

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from typing import Any
 
 import pytest
 
 from moorage.local import secrets, seed
+from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
@@ -33,13 +33,11 @@ class Balancers:
 
     def settled(self, balancer: str) -> dict[str, Any]:
         """The load balancer, once Octavia is done with it."""
-        deadline = time.monotonic() + 30
-        while True:
-            found: dict[str, Any] = self.ask("GET", f"/loadbalancers/{balancer}")["loadbalancer"]
-            if not found["provisioning_status"].startswith("PENDING"):
-                return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.1)
+        found: dict[str, Any] = until(
+            lambda: self.ask("GET", f"/loadbalancers/{balancer}")["loadbalancer"],
+            lambda seen: not seen["provisioning_status"].startswith("PENDING"),
+        )
+        return found
 
     def rules(self) -> str:
         """What OVN itself has."""
@@ -72,8 +70,5 @@ def test_a_load_balancer_with_members_is_in_ovn_and_leaves_it(balancers: Balance
     assert f"{front['vip_address']}:80" in rules
     assert "10.77.0.102:30080" in rules
     balancers.ask("DELETE", f"/loadbalancers/{front['id']}?cascade=true")
-    deadline = time.monotonic() + 30
-    while balancers.ask("GET", "/loadbalancers")["loadbalancers"]:
-        assert time.monotonic() < deadline, "it was not deleted"
-        time.sleep(0.1)
+    until(lambda: not balancers.ask("GET", "/loadbalancers")["loadbalancers"])
     assert front["vip_address"] not in balancers.rules()

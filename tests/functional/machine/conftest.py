@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from moorage.host.port import Port
 from moorage.local.machine import disks, life
 from moorage.local.machine.spec import Machine, load_all
 from outside import outside
+from waiting import until
 
 PACKAGES = "systemd,systemd-sysv,iproute2,iputils-ping,e2fsprogs,mount,ethtool,python3,procps"
 LEFT_OUT = ("man", "locale", "doc", "info")
@@ -120,17 +120,11 @@ class World:
         self.wait_until_booted(machine)
 
     def wait_until_booted(self, machine: Machine) -> None:
-        self.until(lambda: life.pid(machine) is not None and self._is_up(machine))
+        until(lambda: life.pid(machine) is not None and self._is_up(machine))
 
     def _is_up(self, machine: Machine) -> bool:
         words = ["nsenter", "-t", str(life.pid(machine)), "--all", "systemctl", "is-active", "multi-user.target"]
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() == "active"
-
-    def until(self, happened: Callable[[], bool], timeout: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout
-        while not happened():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.05)
 
     def remove_all(self) -> None:
         for machine in load_all(self.state):

@@ -16,6 +16,7 @@ from moorage.host import kernel, loops
 from moorage.host.linux import LinuxHost
 from moorage.local.machine import attach, life
 from moorage.local.machine.spec import Machine, Nic, Volume, load
+from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(120)]
 
@@ -180,7 +181,7 @@ def test_a_machine_finds_its_network_as_at_power_on(world: Any, ovs: LinuxHost) 
     world.inside(machine, "ip", "link", "add", "left", "type", "bridge")
     world.inside(machine, "systemctl", "reboot", "--no-block")
     first = life.pid(machine)
-    world.until(lambda: life.pid(machine) not in (first, None))
+    until(lambda: life.pid(machine) not in (first, None))
     world.wait_until_booted(machine)
     assert sorted(world.inside(machine, "ls", "/sys/class/net").split()) == ["eth0", "lo"]
     assert world.inside(machine, "ip", "-4", "-o", "address", "show", "dev", "eth0") == ""

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from moorage.host import loops
 from moorage.local.machine import life
 from moorage.local.machine.spec import Machine, load
+from waiting import until
 
 pytestmark = [
     pytest.mark.functional,
@@ -55,8 +56,8 @@ class Tenant:
         return done.stdout.strip()
 
     def booted(self, server: Any) -> None:
-        self.until(lambda: self.pid(server) is not None)
-        self.until(lambda: self.inside(server, "systemctl is-active multi-user.target || true") == "active")
+        until(lambda: self.pid(server) is not None)
+        until(lambda: self.inside(server, "systemctl is-active multi-user.target || true") == "active")
 
     def status(self, server: Any) -> str:
         return str(self.cloud.compute.get_server(server.id).status)
@@ -68,14 +69,8 @@ class Tenant:
         except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as away:
             return str(away)
 
-    def become(self, server: Any, status: str, timeout: float = 60) -> None:
-        self.until(lambda: self.status(server) == status, timeout)
-
-    def until(self, happened: Callable[[], Any], timeout: float = 30) -> None:
-        deadline = time.monotonic() + timeout
-        while not happened():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.2)
+    def become(self, server: Any, status: str, seconds: float = 90) -> None:
+        until(lambda: self.status(server), lambda found: found == status, seconds)
 
     def server(self, image: Any, network: Any, flavor: str = "m1.small", **more: Any) -> Any:
         found = self.cloud.compute.find_flavor(flavor)
@@ -131,7 +126,7 @@ def test_it_boots_with_what_the_cloud_says_of_it(tenant: Tenant, server: Any) ->
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
     assert port.mac_address in tenant.inside(server, "cat /run/config-drive/openstack/latest/network_data.json")
-    tenant.until(lambda: tenant.cloud.network.get_port(port.id).status == "ACTIVE")
+    until(lambda: tenant.cloud.network.get_port(port.id).status == "ACTIVE")
 
 
 def test_it_has_its_address_from_ovn(tenant: Tenant, server: Any) -> None:
@@ -142,7 +137,7 @@ def test_it_has_its_address_from_ovn(tenant: Tenant, server: Any) -> None:
     tenant.inside(server, f"printf '{unit}' > /run/systemd/network/eth0.network && systemctl start systemd-networkd")
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     address = port.fixed_ips[0]["ip_address"]
-    tenant.until(lambda: address in tenant.inside(server, "ip -4 address show dev eth0"))
+    until(lambda: address in tenant.inside(server, "ip -4 address show dev eth0"))
     assert 1300 < int(tenant.inside(server, "cat /sys/class/net/eth0/mtu")) < 1500
 
 
@@ -167,7 +162,7 @@ def bless(tenant: Tenant, server: Any) -> None:
 def test_reboots(tenant: Tenant, server: Any, kind: str) -> None:
     before = tenant.pid(server)
     tenant.cloud.compute.reboot_server(server, kind)
-    tenant.until(lambda: tenant.pid(server) not in (before, None), 60)
+    until(lambda: tenant.pid(server) not in (before, None))
     tenant.become(server, "ACTIVE")
     tenant.booted(server)
     assert tenant.inside(server, "cat /var/kept") == "kept"
@@ -176,7 +171,7 @@ def test_reboots(tenant: Tenant, server: Any, kind: str) -> None:
 def test_a_reboot_inside_is_no_end(tenant: Tenant, server: Any) -> None:
     before = tenant.pid(server)
     tenant.inside(server, "systemctl reboot --no-block")
-    tenant.until(lambda: tenant.pid(server) not in (before, None))
+    until(lambda: tenant.pid(server) not in (before, None))
     tenant.booted(server)
     time.sleep(3)
     assert tenant.status(server) == "ACTIVE"
@@ -188,7 +183,7 @@ def test_a_dead_machine_shows_within_ten_seconds(tenant: Tenant, server: Any, en
         os.kill(tenant.pid(server) or 0, signal.SIGKILL)
     else:
         tenant.inside(server, "systemctl poweroff --no-block")
-    tenant.become(server, "SHUTOFF", timeout=10)
+    tenant.become(server, "SHUTOFF", seconds=10)
     tenant.cloud.compute.start_server(server)
     tenant.become(server, "ACTIVE")
     tenant.booted(server)
@@ -196,15 +191,15 @@ def test_a_dead_machine_shows_within_ten_seconds(tenant: Tenant, server: Any, en
 
 def test_the_console_log_tells(tenant: Tenant, server: Any) -> None:
     tenant.inside(server, "echo a word to the operator > /dev/console")
-    tenant.until(lambda: "a word to" in tenant.cloud.compute.get_server_console_output(server)["output"])
+    until(lambda: "a word to" in tenant.cloud.compute.get_server_console_output(server)["output"])
 
 
 def test_an_interface_comes_and_goes_while_it_runs(tenant: Tenant, server: Any, network: Any) -> None:
     made = tenant.cloud.compute.create_server_interface(server, net_id=network.id)
-    tenant.until(lambda: "eth1" in tenant.inside(server, "ls /sys/class/net"))
+    until(lambda: "eth1" in tenant.inside(server, "ls /sys/class/net"))
     assert tenant.inside(server, "cat /sys/class/net/eth1/address") == made.mac_addr
     tenant.cloud.compute.delete_server_interface(made.port_id, server=server)
-    tenant.until(lambda: "eth1" not in tenant.inside(server, "ls /sys/class/net"))
+    until(lambda: "eth1" not in tenant.inside(server, "ls /sys/class/net"))
 
 
 def test_a_volume_comes_grows_and_goes_while_it_runs(tenant: Tenant, server: Any) -> None:
@@ -213,17 +208,17 @@ def test_a_volume_comes_grows_and_goes_while_it_runs(tenant: Tenant, server: Any
     storage.wait_for_status(volume, "available", wait=30)
     compute.create_volume_attachment(server, volume_id=volume.id)
     by_id = f"/dev/disk/by-id/virtio-{volume.id[:20]}"
-    tenant.until(lambda: tenant.inside(server, f"ls {by_id} || true"))
+    until(lambda: tenant.inside(server, f"ls {by_id} || true"))
     storage.wait_for_status(volume, "in-use", wait=30)
     tenant.inside(server, f"mkfs.ext4 -q {by_id} && mkdir -p /var/v && mount {by_id} /var/v && echo kept > /var/v/f")
     session = storage.default_microversion, "3.42"
     storage.default_microversion = session[1]
     storage.extend_volume(volume, 2)
-    tenant.until(lambda: tenant.inside(server, f"blockdev --getsize64 {by_id}") == str(2 * 2**30), 60)
+    until(lambda: tenant.inside(server, f"blockdev --getsize64 {by_id}") == str(2 * 2**30))
     tenant.inside(server, "umount /var/v")
     storage.wait_for_status(volume, "in-use", wait=30)
     compute.delete_volume_attachment(server, volume)
-    tenant.until(lambda: storage.get_volume(volume.id).status == "available", 60)
+    until(lambda: storage.get_volume(volume.id).status == "available")
     assert tenant.inside(server, f"ls /dev/vdb {by_id} 2>/dev/null || true") == ""
     assert [path for path in (tenant.home.state / "volumes").iterdir() if loops.devices(path)] == []
     storage.delete_volume(volume)
@@ -236,7 +231,7 @@ def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
     assert tenant.pid(server) == before
     assert tenant.status(server) == "ACTIVE"
     os.kill(before or 0, signal.SIGKILL)
-    tenant.become(server, "SHUTOFF", timeout=10)
+    tenant.become(server, "SHUTOFF", seconds=10)
     tenant.cloud.compute.start_server(server)
     tenant.become(server, "ACTIVE")
     tenant.booted(server)
@@ -245,7 +240,7 @@ def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
 def test_rebuild_begins_anew_under_the_same_name(tenant: Tenant, server: Any, image: Any) -> None:
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     tenant.cloud.compute.rebuild_server(server, image=image.id, name="try-1")
-    tenant.until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None, 60)
+    until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None)
     tenant.booted(server)
     assert tenant.inside(server, "ls /var/kept 2>/dev/null || true") == ""
     assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
@@ -322,7 +317,7 @@ def test_a_build_that_nova_died_in_between_two_writes_ends(
     database.execute("BEGIN")
     database.execute(f"SELECT id FROM nova_api.{held} WHERE instance_uuid = %s FOR UPDATE", [made.id])
     assert database.rowcount == 1
-    tenant.until(lambda: waits_for_a_row(database))
+    until(lambda: waits_for_a_row(database))
     os.kill(nova, signal.SIGKILL)
     database.execute("ROLLBACK")
     ends_and_is_deleted(tenant, made, others)
@@ -343,6 +338,6 @@ def nova_pid(tenant: Tenant) -> int:
 
 
 def ends_and_is_deleted(tenant: Tenant, made: Any, others: list[str]) -> None:
-    tenant.until(lambda: tenant.status_if_up(made) in ("ACTIVE", "ERROR"), timeout=60)
+    until(lambda: tenant.status_if_up(made) in ("ACTIVE", "ERROR"))
     tenant.delete(made)
     assert servers(tenant) == others

@@ -14,6 +14,7 @@ import pytest
 
 from moorage.image.containers import ContainerImage, File, Link, write_archive
 from moorage.local.machine import life
+from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
@@ -152,7 +153,7 @@ def test_services_outlive_a_restart_of_kube_proxy(pods: Any) -> None:
     before = services_on(pods, WORKER)
     assert any(".80" in entry.replace(" ", "") for entry in before)
     pods.inside(WORKER, "systemctl", "restart", "kube-proxy")
-    pods.until(lambda: "Caches are synced" in since_restart(pods), 30, lambda: since_restart(pods))
+    until(lambda: since_restart(pods), lambda said: "Caches are synced" in said)
     time.sleep(2)
     assert services_on(pods, WORKER) == before
 
@@ -218,7 +219,7 @@ def test_a_wrong_token_is_told_in_plain_words(cluster: Any) -> None:
     assert said["status"] == "FAILURE"
     assert "the join token does not prove the CA of the API server at 10.66.0.10" in said["reason"]
     told = "failed: looking for the cluster: the join token does not prove"
-    cluster.until(lambda: told in cluster.console("lab-worker-8"), 5, lambda: cluster.console("lab-worker-8"))
+    until(lambda: cluster.console("lab-worker-8"), lambda said: told in said)
 
 
 def test_an_unreachable_api_is_told_in_plain_words(cluster: Any) -> None:
@@ -245,9 +246,9 @@ def test_a_cluster_survives_the_loss_of_power(pods: Any) -> None:
     for name in (CONTROL_PLANE, WORKER):
         pods.start(name)
     for name in (CONTROL_PLANE, WORKER):
-        pods.until(lambda name=name: _is_up(pods, name), 90, lambda name=name: pods.console(name)[-3000:])
+        until(lambda name=name: _is_up(pods, name), why=lambda name=name: pods.console(name)[-3000:])
     assert pods.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
-    pods.until(lambda: _answers(pods), 90, lambda: pods.kubectl("get", "pods", "-A", "-o", "wide"))
+    until(lambda: _answers(pods), why=lambda: pods.kubectl("get", "pods", "-A", "-o", "wide"))
     assert pods.signals.said == {}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from moorage.local.machine import life
 from moorage.node import control_plane, worker
+from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
@@ -21,7 +22,7 @@ def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
     for doing in steps:
         seen = lab.console(name).count(f"]: {doing}")
         if seen == 0:
-            lab.until(lambda doing=doing: f"]: {doing}" in lab.console(name), 60, lambda: lab.console(name)[-2000:])
+            until(lambda: lab.console(name), lambda said, doing=doing: f"]: {doing}" in said, pause=0.05)
         life.kill(lab.machines[name], lab.host)
         lab.start(name)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from threading import Thread
 
 import pytest
 
 from moorage.controller.queue import Backoff, WorkQueue
+from waiting import until
 
 pytestmark = pytest.mark.unit
 
@@ -88,9 +88,7 @@ def test_who_waits_is_woken_by_news_and_by_the_end():
     thread.start()
     queue.add("a", after=0.05)
     queue.add("b")
-    ends = time.monotonic() + 5
-    while len(taken) < 2 and time.monotonic() < ends:
-        time.sleep(0.01)
+    until(lambda: len(taken) == 2)
     queue.stop()
     thread.join(5)
     assert (taken, thread.is_alive()) == (["b", "a"], False)

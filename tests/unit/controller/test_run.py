@@ -31,18 +31,12 @@ from moorage.kube.lease import Terms
 from moorage.kube.memory_objects import MemoryObjects
 from moorage.kube.objects import LEASES, NODES, PERSISTENT_VOLUMES, SERVICES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
+from waiting import until
 
 pytestmark = pytest.mark.unit
 QUICK = Terms(duration=1, give_up=0.6, every=0.05)
 INNER = Subnet("subnet", "demo", "10.0.0.0/24")
 TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}
-
-
-def until(what, seconds=10):
-    ends = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.01)
 
 
 def server(number):

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import grpc
@@ -20,6 +19,7 @@ from moorage.csi.ready import Ready
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
 from moorage.model.errors import CloudUnreachable
+from waiting import until
 
 pytestmark = pytest.mark.unit
 
@@ -77,7 +77,7 @@ def test_it_serves_says_why_it_cannot_reach_the_cloud_and_ends_at_sigterm(tmp_pa
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=clean) as running:
         try:
-            await_file(socket)
+            until(socket.exists)
             with grpc.insecure_channel(f"unix:{socket}") as channel, pytest.raises(grpc.RpcError) as caught:
                 csi_pb2_grpc.ControllerStub(channel).ListVolumes(csi.ListVolumesRequest(), timeout=20)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -90,10 +90,3 @@ def test_it_serves_says_why_it_cannot_reach_the_cloud_and_ends_at_sigterm(tmp_pa
         said = running.communicate(timeout=20)[1]
         assert running.returncode == 0, said
         assert '"message": "ListVolumes: UNAVAILABLE: ' in said
-
-
-def await_file(path):
-    ends = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < ends, f"{path} did not appear"
-        time.sleep(0.05)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from threading import Event
 
 import pytest
@@ -13,19 +12,13 @@ from moorage.kube.memory_objects import MemoryObjects
 from moorage.kube.objects import NODES, SERVICES, SNAPSHOT_CONTENTS
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
+from waiting import until
 
 pytestmark = pytest.mark.unit
 
 
 def node(name, **labels):
     return {"metadata": {"name": name, "labels": labels}}
-
-
-def until(what, seconds=5):
-    ends = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
