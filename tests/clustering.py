@@ -15,15 +15,20 @@ NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1
 
 
 class Joined(MemoryKube):
-    """A cluster's API that knows the nodes whose first boot has ended well."""
+    """A cluster's API that knows the nodes whose first boot has ended well and that have their server."""
 
     cloud = None
+    removed = ()
 
     def nodes(self):
         made = self.cloud.made.values() if self.cloud else ()
         ready = [r.path for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
         names = {NODES[0] if len(path) == 1 else f"demo-default-worker-{path[2]}" for path in ready}
+        names &= {server.name for server in self.cloud.servers("demo")} if self.cloud else set()
         return [node for node in super().nodes() if node.name in names]
+
+    def remove_node(self, name):
+        self.removed += (name,)
 
 
 class Clock:

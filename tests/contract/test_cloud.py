@@ -124,6 +124,24 @@ def test_a_stack_that_is_asked_to_go_on_keeps_what_it_has(cloud_port, stack):
     assert cloud_port.stack(stack.name) is None
 
 
+def test_what_is_to_be_made_anew_is_with_all_that_is_nested_in_it(cloud_port, stack):
+    def ids():
+        return {"/".join(resource.path): resource.physical_id for resource in cloud_port.resources(stack)}
+
+    before = ids()
+    cloud_port.replace_resources(stack, [("inner",)], {"word": "again"}, "it is lost")
+    seen = until(lambda: cloud_port.stack(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE")
+    assert seen.parameters == {**stack.parameters, "word": "again"}
+    assert seen.outputs == {"word": "again"}
+    after = ids()
+    assert set(after) == set(before)
+    assert {path for path in after if after[path] != before[path]} == {"inner", "inner/value"}
+    cloud_port.delete_stack(stack)
+    until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
+    cloud_port.replace_resources(stack, [("inner",)], {"word": "in vain"}, "it is lost")
+    assert cloud_port.stack(stack.name) is None
+
+
 @pytest.mark.parametrize("parameters", [{}, {"word": "w", "unknown": "u"}], ids=["missing", "unknown"])
 def test_parameters_that_do_not_fit_are_refused(cloud_port, parameters):
     with pytest.raises(BadInput, match="refused"):

@@ -96,6 +96,29 @@ def test_a_credential_is_given_and_given_anew(kube):
         assert kube.given == "clouds: {moorage: {}}"
 
 
+def test_nodes_may_join_by_one_more_token(kube):
+    for _ in range(2):
+        kube.let_join("abcdef.0123456789abcdef")
+    if isinstance(kube, KubeClient):
+        found = kube._client.get(Secret, "bootstrap-token-abcdef", namespace="kube-system")
+        assert found.type == "bootstrap.kubernetes.io/token"
+        assert b64decode(found.data["token-secret"]) == b"0123456789abcdef"
+    else:
+        assert set(kube.tokens) == {"abcdef.0123456789abcdef"}
+
+
+def test_the_node_of_a_server_that_is_gone_is_removed(kube):
+    if isinstance(kube, KubeClient):
+        kube.nodes()
+        kube._client.create(Node(metadata=ObjectMeta(name="gone")))
+    else:
+        kube.node_list.append(KubeNode("gone", False))
+    assert "gone" in {node.name for node in kube.nodes()}
+    for _ in range(2):
+        kube.remove_node("gone")
+    assert "gone" not in {node.name for node in kube.nodes()}
+
+
 def test_the_clouds_trouble_is_what_the_controller_says(kube):
     assert kube.trouble() == ""
     if isinstance(kube, KubeClient):

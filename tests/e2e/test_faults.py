@@ -21,12 +21,16 @@ def kubectl(cloud, *words, timeout=60, check=True):
 @pytest.fixture(scope="module")
 def cluster(cloud):
     """One control-plane node and one worker, with a pod on the worker."""
-    cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
+    create(cloud)
     cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
     kubectl(cloud, "create", "deployment", "held", "--image=moorage.local/pause:1")
     until(lambda: pods_run(cloud))
     yield cloud
     cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
+
+
+def create(cloud):
+    return cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
 
 
 def pods_run(cloud):
@@ -77,3 +81,24 @@ def test_the_control_plane_comes_back_with_what_it_knew(cluster):
     server(cluster, "reboot", "--hard", "--wait", f"{NAME}-control-plane-0")
     until(lambda: "kept" in kubectl(cluster, "get", "configmaps", "-o", "name", check=False))
     until(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))
+
+
+def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster):
+    def shown():
+        return json.loads(cluster.moorage("--cloud", "moorage", "cluster", "show", NAME, "-o", "json").stdout)
+
+    def running():
+        return {node["name"]: node["address"] for node in shown()["nodes"] if node["ready"]}
+
+    before = running()
+    server(cluster, "delete", "--wait", WORKER)
+    until(lambda: kubectl(cluster, "get", "node", WORKER, check=False) == "")
+    seen = shown()
+    assert seen["status"] == "degraded"
+    assert f"server {WORKER} is gone" in seen["reason"]
+    said = create(cluster).stderr
+    assert f"server {WORKER} is gone: having Heat make it anew" in said
+    assert set(running()) == set(before)
+    until(lambda: pods_run(cluster))
+    assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"
+    assert "is gone" not in create(cluster).stderr

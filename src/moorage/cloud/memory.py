@@ -53,7 +53,8 @@ class MemoryCloud:
     ("worker_nodes/nodes/0/ready") to the reason for which it fails; `clinging` is how many deletions fail first;
     `lost` is how many answers to `create_stack` get lost on their way back; `strays` are what a cluster's stack
     forgot, `orphans` its servers that Heat does not know; `dead` is whether Heat's engine died: nothing gets on until
-    somebody asks it to. A load balancer that is in a stack's subnet keeps the stack from going.
+    somebody asks it to. A load balancer that is in a stack's subnet keeps the stack from going. `replaced` are the
+    values that stacks were last updated with.
     """
 
     flavor_list: Sequence[Flavor] = FLAVORS
@@ -74,6 +75,7 @@ class MemoryCloud:
     made: dict[str, _Made] = field(default_factory=dict)
     credentials: list[tuple[str, Credential]] = field(default_factory=list)
     may_make_credentials: bool = True
+    replaced: dict[str, dict[str, Any]] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -141,8 +143,26 @@ class MemoryCloud:
             found.looks = 0
 
     def resume_stack(self, stack: Stack) -> None:
+        self.replace_resources(stack, (), {}, "")
+
+    def replace_resources(
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
+    ) -> None:
         self._answer()
         self.dead = False
+        found, wanted = self._find(stack.id), list(paths)
+        if found is None or found.stack.status.startswith("DELETE") or found.stack.status.endswith("_IN_PROGRESS"):
+            return
+        found.resources = [self._begun_anew(resource, wanted) for resource in found.resources]
+        found.stack = replace(found.stack, parameters={**found.stack.parameters, **_shown(found.template, parameters)})
+        found.looks = 0
+        self.replaced[found.stack.name] = dict(parameters)
+        self._becomes(found, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
+
+    def _begun_anew(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
+        if any(resource.path[: len(path)] == path for path in paths):
+            return replace(resource, status="INIT_COMPLETE", physical_id=f"{resource.physical_id}-{next(self._ids)}")
+        return replace(resource, status="INIT_COMPLETE") if resource.status == "CREATE_FAILED" else resource
 
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
         self._answer()
@@ -225,10 +245,11 @@ class MemoryCloud:
         if not failed:
             made.resources = [self._moved(resource, "CREATE_COMPLETE", last=True) for resource in made.resources]
             failed = [resource for resource in made.resources if resource.status == "CREATE_FAILED"]
+        action = made.stack.status.partition("_")[0]
         if failed:
-            self._becomes(made, "CREATE_FAILED", f"Resource CREATE failed: {failed[0].reason}")
+            self._becomes(made, f"{action}_FAILED", f"Resource CREATE failed: {failed[0].reason}")
         else:
-            self._becomes(made, "CREATE_COMPLETE", "Stack CREATE completed successfully")
+            self._becomes(made, f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
     def _end(self, made: _Made) -> None:
         """Servers go first, as nothing that they are on can go before them."""
@@ -249,6 +270,8 @@ class MemoryCloud:
 
     def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
         """The resource in its new state; nodes say that they are ready, or not, at the last."""
+        if resource.status == "CREATE_COMPLETE":
+            return resource
         reason = self.failing.get("/".join(resource.path))
         if resource.type == "OS::Heat::WaitCondition" and not last:
             return replace(resource, status="CREATE_IN_PROGRESS")
@@ -269,6 +292,12 @@ def _checked_parameters(request: StackRequest) -> dict[str, Any]:
         if name not in request.parameters and "default" not in schema:
             raise BadInput(f"Heat refused: The Parameter ({name}) was not provided.")
     values = {name: request.parameters.get(name, schema.get("default")) for name, schema in declared.items()}
+    return _shown(request.template, values)
+
+
+def _shown(template: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as Heat tells them."""
+    declared = _hot(template).get("parameters", {})
     return {name: "******" if declared[name].get("hidden") else _as_text(value) for name, value in values.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -86,10 +86,14 @@ class OpenStackCloud:
 
     def resources(self, stack: Stack) -> list[StackResource]:
         try:
-            rows = self.rest.get("orchestration", f"{_path(stack)}/resources", nested_depth=DEPTH)["resources"]
+            return [found for _, found in self._resources(stack)]
         except NotFound:
             return []
-        return _resources(rows, stack.id)
+
+    def _resources(self, stack: Stack) -> list[tuple[Mapping[str, Any], StackResource]]:
+        """Heat's rows, with what we make of them."""
+        rows = self.rest.get("orchestration", f"{_path(stack)}/resources", nested_depth=DEPTH)["resources"]
+        return list(zip(rows, _resources(rows, stack.id), strict=True))
 
     def create_stack(self, request: StackRequest) -> None:
         body = {
@@ -111,13 +115,23 @@ class OpenStackCloud:
             return
 
     def resume_stack(self, stack: Stack) -> None:
+        self.replace_resources(stack, (), {}, "")
+
+    def replace_resources(
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
+    ) -> None:
+        wanted = set(paths)
         try:
-            self.rest.patch("orchestration", _path(stack), {"parameters": {}})
+            for row, found in self._resources(stack) if wanted else ():
+                if found.path in wanted:
+                    body = {"mark_unhealthy": True, "resource_status_reason": why}
+                    self.rest.patch("orchestration", _own_path(row), body)
+            self.rest.patch("orchestration", _path(stack), {"parameters": dict(parameters)})
         except (NotFound, Conflict):
             return
         except BadInput:
-            found = self.stack(stack.id)
-            if found and not found.status.startswith("DELETE"):  # Heat calls it a mistake to ask while it deletes
+            left = self.stack(stack.id)
+            if left and not left.status.startswith("DELETE"):  # Heat calls it a mistake to ask while it deletes
                 raise
 
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
@@ -249,9 +263,8 @@ def _stack(row: Mapping[str, Any]) -> Stack:
     )
 
 
-def _resources(rows: Iterable[Mapping[str, Any]], root: str) -> list[StackResource]:
+def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResource]:
     """Resources with their paths: a nested stack's id is the physical id of the resource that stands for it."""
-    rows = list(rows)
     above = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
     return [
         StackResource(
@@ -275,8 +288,16 @@ def _resource_path(row: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]
 
 
 def _stack_of(row: Mapping[str, Any]) -> str:
-    link = next((link["href"] for link in row.get("links", ()) if link["rel"] == "stack"), "")
-    return str(link.rstrip("/").rsplit("/", 1)[-1])
+    return _link(row, "stack").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _own_path(row: Mapping[str, Any]) -> str:
+    """Where a resource is asked for, in whatever stack it is."""
+    return "/stacks/" + _link(row, "self").partition("/stacks/")[2]
+
+
+def _link(row: Mapping[str, Any], rel: str) -> str:
+    return next((str(link["href"]) for link in row.get("links", ()) if link["rel"] == rel), "")
 
 
 def _server(row: Mapping[str, Any]) -> Server:

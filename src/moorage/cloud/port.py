@@ -160,6 +160,15 @@ class Cloud(Protocol):
         """
         ...
 
+    def replace_resources(
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
+    ) -> None:
+        """Have Heat make anew what has these paths, and all that is nested in it, whatever is left of it.
+
+        The stack's parameters get these values; others stay. Nothing happens when the stack is gone or busy.
+        """
+        ...
+
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
         """Remove what Heat has lost of a cluster that is to go; returns what is still on its way, as in "server a-0".
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moorage.cloud.port import Server, Stack
 from moorage.clusters import explain
-from moorage.clusters.parameters import shown
+from moorage.clusters.parameters import nodes_of, shown
 from moorage.clusters.plan import Kubernetes, Observed
 from moorage.model.cluster import Cluster, ClusterStatus, Node
 
@@ -53,9 +53,9 @@ def _status(
         return status, explain.failure(stack, observed.resources)
     if status is ClusterStatus.DELETING:
         return status, explain.removing(observed.resources)
-    well = _unwell(asked, servers, nodes)
+    well = [*_lost(observed, stack), *_unwell(asked, servers, nodes)]
     if status is ClusterStatus.CREATING:
-        wanted = int(stack.parameters.get("workers", 0)) + 1
+        wanted = nodes_of(stack)
         if asked and not well and len(nodes) >= wanted:
             return ClusterStatus.READY, ""
         return status, explain.waiting(observed.resources, wanted)
@@ -64,6 +64,16 @@ def _status(
     if asked is None:
         return ClusterStatus.UNKNOWN, "the cluster's key is not on this machine, so Kubernetes was not asked"
     return ClusterStatus.READY, ""
+
+
+def _lost(observed: Observed, stack: Stack) -> list[str]:
+    """Servers that are gone, and what to do about it."""
+    if not observed.lost:
+        return []
+    gone = explain.gone(observed.lost, stack.name)
+    if any(explain.of_control_plane(server) for server in observed.lost):
+        return [gone]
+    return [f"{gone}: the command that made the cluster makes it anew"]
 
 
 def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:

@@ -108,11 +108,34 @@ def _named(resource: StackResource, cluster: str) -> str:
     """A resource as people call it: "node demo-default-worker-1", "router of demo"."""
     kind = CALLED.get(resource.type, resource.type)
     if resource.type in (SERVER, CONDITION):
-        index = next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
-        return f"{'node' if resource.type == CONDITION else 'server'} " + (
-            f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
-        )
+        return f"{'node' if resource.type == CONDITION else 'server'} {node_name(resource, cluster)}"
     return f"{kind} of {cluster}"
+
+
+def node_name(resource: StackResource, cluster: str) -> str:
+    """The name of a node, and of its server, by a resource that is the node's own."""
+    index = next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
+    return f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
+
+
+def gone(servers: Sequence[StackResource], cluster: str) -> str:
+    """What became of servers that Nova does not know any more."""
+    names = ", ".join(node_name(server, cluster) for server in servers)
+    lost = any(of_control_plane(server) for server in servers)
+    return f"server {names} is gone" + (", and with it all that the cluster's Kubernetes knew" if lost else "")
+
+
+def of_control_plane(resource: StackResource) -> bool:
+    """Whether a server or a first boot is the control plane's: it alone is not in a nested stack."""
+    return len(resource.path) == 1
+
+
+def control_plane_was_ready(resources: Sequence[StackResource]) -> bool:
+    """Whether the control plane has said that it is Ready: its certificates came with that."""
+    return any(
+        resource.type == CONDITION and of_control_plane(resource) and resource.status.endswith("_COMPLETE")
+        for resource in _begun(resources)
+    )
 
 
 def _own_words(reason: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moorage.cloud.port import Cloud, Stack, StackResource
-from moorage.clusters import keys
-from moorage.clusters.explain import CONDITION
+from moorage.clusters import explain, keys
+from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
-from moorage.clusters.parameters import CLUSTER_TAG
+from moorage.clusters.parameters import CLUSTER_TAG, nodes_of
 from moorage.clusters.plan import Kubernetes, Observed
 from moorage.kube.port import Kube, KubeAccess
 from moorage.model.errors import CloudUnreachable, Conflict
@@ -42,7 +42,10 @@ class Observer:
         resources = () if stack.status.endswith("_COMPLETE") else tuple(self.cloud.resources(stack))
         key = self._has_key(stack)
         ask = kubernetes and key and _has_certificates(stack, resources)
-        return Observed(stack, resources, key, self._ask(stack) if ask else None)
+        asked = self._ask(stack) if ask else None
+        whole = not stack.status.endswith("_COMPLETE") or not kubernetes or _well(stack, asked)
+        lost = () if whole else self._lost(stack)
+        return Observed(stack, resources, key, asked, lost=lost)
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
@@ -55,23 +58,37 @@ class Observer:
             str(outputs["api_url"]), str(outputs["ca_certificate"]), str(outputs["client_certificate"]), key
         )
 
+    def kube(self, stack: Stack) -> Kube | None:
+        """The cluster's API, asked with this machine's key; None as `access`."""
+        if self._kube is None or self._made_for != stack.id:
+            access = self.access(stack)
+            if access is None:
+                return None
+            self.close()
+            self._kube, self._made_for = self.connect_kube(access), stack.id
+        return self._kube
+
     def close(self) -> None:
         if self._kube is not None:
             self._kube.close()
             self._kube = None
+
+    def _lost(self, stack: Stack) -> tuple[StackResource, ...]:
+        """The servers of a complete stack which Nova does not know; Heat is asked only when some are missing."""
+        there = {server.id for server in self.cloud.servers(self.name)}
+        if len(there) >= nodes_of(stack):
+            return ()
+        known = (resource for resource in self.cloud.resources(stack) if resource.type == SERVER)
+        return tuple(resource for resource in known if resource.physical_id not in there)
 
     def _has_key(self, stack: Stack) -> bool:
         key, request = self.keys.key(self.name), stack.parameters.get("client_csr")
         return bool(key and request and keys.belongs(key, str(request)))
 
     def _ask(self, stack: Stack) -> Kubernetes:
-        if self._kube is None or self._made_for != stack.id:
-            access = self.access(stack)
-            if access is None:
-                return Kubernetes(away="the control plane has not handed out its certificates")
-            self.close()
-            self._kube, self._made_for = self.connect_kube(access), stack.id
-        kube = self._kube
+        kube = self.kube(stack)
+        if kube is None:
+            return Kubernetes(away="the control plane has not handed out its certificates")
         try:
             return Kubernetes(kube.nodes(), kube.available(*DNS), trouble=kube.trouble())
         except CloudUnreachable as error:
@@ -82,7 +99,8 @@ def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> boo
     """Whether the control plane has said that it is ready: its certificates came with that."""
     if stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_FAILED"):
         return True
-    return stack.status == "CREATE_IN_PROGRESS" and any(
-        resource.type == CONDITION and resource.status == "CREATE_COMPLETE" and len(resource.path) == 1
-        for resource in resources
-    )
+    return stack.status == "CREATE_IN_PROGRESS" and explain.control_plane_was_ready(resources)
+
+
+def _well(stack: Stack, asked: Kubernetes | None) -> bool:
+    return asked is not None and sum(node.ready for node in asked.nodes) >= nodes_of(stack)

@@ -88,6 +88,11 @@ def shown(stack: Stack) -> dict[str, str]:
     return {name: _told(stack.parameters[name]) for name in CHOICES if name in stack.parameters}
 
 
+def nodes_of(stack: Stack) -> int:
+    """How many nodes a cluster is to have."""
+    return 1 + int(stack.parameters.get("workers", 0))
+
+
 def template(name: str) -> str:
     """Text of one of the HOT files."""
     return (files("moorage.clusters") / "templates" / name).read_text()

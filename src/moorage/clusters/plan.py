@@ -36,7 +36,8 @@ class Observed:
     """One look at everything. `key` says whether this machine has the client's key for this very stack;
     `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
     the same picture, `silent` whether it did not answer meanwhile; `clearance` is what the cluster made by itself and
-    what of it is to go, of no matter but to a deletion."""
+    what of it is to go, of no matter but to a deletion; `lost` are servers of a complete stack that Nova does not know
+    any more."""
 
     stack: Stack | None
     resources: Sequence[StackResource] = ()
@@ -45,6 +46,7 @@ class Observed:
     still: float = 0.0
     silent: bool = False
     clearance: Clearance = field(default_factory=Clearance)
+    lost: Sequence[StackResource] = ()
 
     @property
     def nothing(self) -> bool:
@@ -94,6 +96,15 @@ class ResumeStack:
 
 
 @dataclass(frozen=True)
+class Replace:
+    """Have Heat make the nodes anew to which these servers belonged; they join with a token of their own."""
+
+    stack: Stack
+    servers: Sequence[StackResource]
+    why: str
+
+
+@dataclass(frozen=True)
 class Wait:
     """Nothing to do but to look again soon."""
 
@@ -126,7 +137,7 @@ class Done:
     note: str = ""
 
 
-Step = CreateStack | DeleteStack | Clear | Free | ResumeStack | Wait | Refuse | Fail | ForgetKey | Done
+Step = CreateStack | DeleteStack | Clear | Free | ResumeStack | Replace | Wait | Refuse | Fail | ForgetKey | Done
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,7 @@ class Tried:
     creations: int = 0
     deletions: int = 0
     resumptions: int = 0
+    replacements: int = 0
 
 
 def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
@@ -152,6 +164,8 @@ def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
         return _under_way(spec, stack, observed)
     if state == "FAILED":
         return _failed(stack, observed, tried)
+    if observed.key and observed.lost:
+        return _incomplete(spec, stack, observed, tried)
     return _settled(spec, observed)
 
 
@@ -171,6 +185,8 @@ def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
         if observed.still < STILL_AFTER_SILENCE:
             return Wait("Heat broke off; it may go on by itself")
         return ResumeStack(stack, "Heat broke off: asking it to go on")
+    if explain.control_plane_was_ready(observed.resources):
+        return _broken(stack, reason, tried)
     if tried.creations >= ATTEMPTS:
         return Fail(reason)
     if explain.passing(f"{stack.reason} {reason}"):
@@ -178,6 +194,24 @@ def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
     if tried.resumptions:  # Heat stumbled over what it had half done before
         return DeleteStack(stack, f"Heat could not go on ({reason}): making it anew")
     return Fail(reason)
+
+
+def _broken(stack: Stack, reason: str, tried: Tried) -> Step:
+    """People may have put something into this cluster: it is mended or left as it is, and never made anew."""
+    passing = explain.passing(f"{stack.reason} {reason}") and tried.resumptions < ATTEMPTS
+    if passing or (stack.status == "UPDATE_FAILED" and not tried.resumptions):
+        return ResumeStack(stack, f"asking Heat to try again what failed ({reason})")
+    return Fail(reason)
+
+
+def _incomplete(spec: ClusterSpec, stack: Stack, observed: Observed, tried: Tried) -> Step:
+    """Servers are gone that nobody asked Heat to delete."""
+    gone = explain.gone(observed.lost, stack.name)
+    if any(explain.of_control_plane(server) for server in observed.lost) or tried.replacements >= ATTEMPTS:
+        return Fail(gone)
+    if observed.kubernetes is None or observed.kubernetes.away:
+        return _settled(spec, observed)
+    return Replace(stack, observed.lost, f"{gone}: having Heat make it anew")
 
 
 def _under_way(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moorage.cloud.port import Cloud, Stack
-from moorage.clusters import keys, plan, preflight
+from moorage.clusters import explain, keys, plan, preflight
 from moorage.clusters.belongings.remover import Remover
 from moorage.clusters.belongings.things import Clearance
 from moorage.clusters.describe import brief, described
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.parameters import CLUSTER_TAG, stack_request
+from moorage.clusters.parameters import CLUSTER_TAG, bootstrap_token, stack_request
 from moorage.kube.port import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec, Deletion, Event
 from moorage.model.credential import Credential, clouds_yaml
@@ -263,6 +263,8 @@ class _Run:
                 self._delete(step)
             case plan.ResumeStack():
                 self._resume(step)
+            case plan.Replace():
+                self._replace(step)
             case plan.Free():
                 self._free(step)
         return False
@@ -363,6 +365,21 @@ class _Run:
             self.observer.cloud.resume_stack(step.stack)
         except CloudUnreachable as error:
             self.diary.note(f"asking Heat again: {error.message}")
+
+    def _replace(self, step: plan.Replace) -> None:
+        """The nodes' first boots need a token: the one that the stack was made with has had its day."""
+        self.diary.note(step.why)
+        self.tried = replace(self.tried, replacements=self.tried.replacements + 1)
+        name, token = self.observer.name, bootstrap_token()
+        try:
+            if kube := self.observer.kube(step.stack):
+                for server in step.servers:
+                    kube.remove_node(explain.node_name(server, name))
+                kube.let_join(token)
+                nodes = [server.path[:-1] for server in step.servers]
+                self.observer.cloud.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.why)
+        except CloudUnreachable as error:
+            self.diary.note(f"waiting for the cloud: {error.message}")
 
     def _free(self, step: plan.Free) -> None:
         self.ids |= set(step.ids)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from moorage.kube.port import KubeAccess, KubeNode
+from moorage.model import join_token
 from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable
 from moorage.model.nodes import UNINITIALIZED
@@ -52,6 +54,19 @@ class KubeClient:
         namespace, _, name = SECRET.partition("/")
         wanted = Secret(metadata=ObjectMeta(namespace=namespace, name=name), stringData={"clouds.yaml": clouds})
         self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
+
+    def let_join(self, token: str) -> None:
+        from lightkube.models.meta_v1 import ObjectMeta
+        from lightkube.resources.core_v1 import Secret
+
+        body = join_token.secret(token, datetime.now(UTC))
+        wanted = Secret(metadata=ObjectMeta(**body["metadata"]), type=body["type"], stringData=body["stringData"])
+        self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
+
+    def remove_node(self, name: str) -> None:
+        from lightkube.resources.core_v1 import Node
+
+        self._asked(lambda client: client.delete(Node, name))
 
     def close(self) -> None:
         if self._client is not None:

@@ -11,7 +11,7 @@ from moorage.model.errors import CloudUnreachable
 @dataclass
 class MemoryKube:
     """The port `Kube`. `away` is why the API does not answer; deployments are (namespace, name) of available ones;
-    `given` is the clouds.yaml that was given last."""
+    `given` is the clouds.yaml that was given last, `tokens` are those by which nodes may join later."""
 
     node_list: list[KubeNode] = field(default_factory=list)
     deployments: set[tuple[str, str]] = field(default_factory=set)
@@ -19,6 +19,7 @@ class MemoryKube:
     asked_with: KubeAccess | None = None
     cloud_trouble: str = ""
     given: str = ""
+    tokens: list[str] = field(default_factory=list)
 
     def connect(self, access: KubeAccess) -> MemoryKube:
         """What bootstrap's `connect_kube` does: this very API, asked with that access."""
@@ -40,6 +41,14 @@ class MemoryKube:
     def give_credential(self, clouds: str) -> None:
         self._answer()
         self.given = clouds
+
+    def let_join(self, token: str) -> None:
+        self._answer()
+        self.tokens.append(token)
+
+    def remove_node(self, name: str) -> None:
+        self._answer()
+        self.node_list = [node for node in self.node_list if node.name != name]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -48,6 +48,14 @@ class Kube(Protocol):
         """Hand the cluster a new clouds.yaml, in the place of the one that it was given before."""
         ...
 
+    def let_join(self, token: str) -> None:
+        """Let nodes join by this bootstrap token, too, for a day from now."""
+        ...
+
+    def remove_node(self, name: str) -> None:
+        """Delete the Node of a server that is gone; nothing happens when there is none."""
+        ...
+
     def close(self) -> None:
         """Let go of the connection; the next call makes a new one."""
         ...

@@ -64,6 +64,12 @@ class LocalCloud:
     def running(self) -> bool:
         return self.supervisor.alive
 
+    def machines(self) -> list[str]:
+        """Host names of the servers that run here."""
+        from moorage.local.machine import running
+
+        return running(self.layout.machines)
+
     def up(self, report: Report) -> None:
         """Start what does not run; return when every service is ready and the cloud can be used."""
         if not self.running:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from moorage.model import join_token
 from moorage.node import authority, configuration, objects, store
 from moorage.node.api import Object, Refused, Unreachable
 from moorage.node.files import File, write, write_all
@@ -103,8 +104,8 @@ def grant_access(node: Node) -> None:
     first = node.layout.state / "token-given"
     if first.exists():
         return
-    now = datetime.datetime.now(datetime.UTC)
-    _apply(node, [objects.join_token(node.data.cluster, now), objects.cluster_info(node.data.cluster, ca)])
+    cluster, now = node.data.cluster, datetime.datetime.now(datetime.UTC)
+    _apply(node, [join_token.secret(cluster.bootstrap_token, now), objects.cluster_info(cluster, ca)])
     write(first, File(f"{now:%Y-%m-%dT%H:%M:%SZ}\n"))
 
 

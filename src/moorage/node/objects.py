@@ -1,9 +1,8 @@
-"""What moorage-node puts into a new cluster, as pure functions: access rules, the join token, DNS, volumes."""
+"""What moorage-node puts into a new cluster, as pure functions: access rules, cluster-info, DNS, volumes."""
 
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import hmac
 import json
@@ -19,8 +18,6 @@ from moorage.node.layout import Layout
 from moorage.node.userdata import Cluster
 
 MANIFESTS = Path(__file__).parent / "manifests"
-TOKEN_LIFE = datetime.timedelta(hours=24)
-BOOTSTRAPPERS = "system:bootstrappers:moorage"
 
 
 def namespaces() -> list[Object]:
@@ -72,24 +69,6 @@ def control_plane_label(node: str) -> Object:
     """The part of a Node object that says what role it has."""
     labels = {"node-role.kubernetes.io/control-plane": ""}
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}
-
-
-def join_token(cluster: Cluster, now: datetime.datetime) -> Object:
-    """The secret by which nodes join; the token cleaner takes it away when its time is over."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "bootstrap.kubernetes.io/token",
-        "metadata": {"name": f"bootstrap-token-{cluster.token_id}", "namespace": "kube-system"},
-        "stringData": {
-            "token-id": cluster.token_id,
-            "token-secret": cluster.token_secret,
-            "expiration": (now + TOKEN_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "usage-bootstrap-authentication": "true",
-            "usage-bootstrap-signing": "true",
-            "auth-extra-groups": BOOTSTRAPPERS,
-        },
-    }
 
 
 def cluster_info(cluster: Cluster, ca: str, signed: bool = True) -> Object:

@@ -187,8 +187,11 @@ class TestRow:
 class Cloud:
     """A local cloud of which only this is asked."""
 
-    def __init__(self, running=True, health="ready", seen=None):
-        self.running, self.health, self.seen = running, health, seen
+    def __init__(self, running=True, health="ready", seen=None, nodes=3):
+        self.running, self.health, self.seen, self.nodes = running, health, seen, nodes
+
+    def machines(self):
+        return ["other-control-plane-0", *(f"demo-{number}" for number in range(self.nodes))]
 
     def status(self):
         if self.seen:
@@ -231,6 +234,7 @@ class TestRunning:
             {"rows": ConnectionError("hung up")},
             {"rows": Failed("no such table")},
             {"cloud": Cloud(health="does not answer")},
+            {"cloud": Cloud(nodes=2)},
         ],
         ids=str,
     )

@@ -16,6 +16,7 @@ from moorage.clusters.plan import (
     Kubernetes,
     Observed,
     Refuse,
+    Replace,
     ResumeStack,
     Wait,
 )
@@ -40,6 +41,9 @@ DIED = StackResource(("network",), "OS::Neutron::Net", "CREATE_FAILED", "Unable 
 CANCELLED = StackResource(
     ("worker_nodes",), "node-group.yaml", "UPDATE_FAILED", "resources.nodes: Stack UPDATE cancelled"
 )
+READY = StackResource(("control_plane_ready",), "OS::Heat::WaitCondition", "CREATE_COMPLETE")
+HELD = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="c")
+WORKER = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="w")
 BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
 BOOTED = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE")
 
@@ -83,6 +87,17 @@ def stack(status, **changes):
         (Observed(stack("CREATE_COMPLETE"), (), True, NO_DNS), Wait, "CoreDNS"),
         (Observed(stack("CREATE_COMPLETE"), (), True, WELL), Done, ""),
         (Observed(stack("UPDATE_COMPLETE"), (), True, WELL), Done, ""),
+        (Observed(stack("CREATE_FAILED"), [DIED, READY]), ResumeStack, "try again"),
+        (Observed(stack("CREATE_FAILED"), [BROKEN, READY]), Fail, "No valid host"),
+        (Observed(stack("UPDATE_FAILED"), [BROKEN, READY]), ResumeStack, "No valid host"),
+        (
+            Observed(stack("CREATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER]),
+            Replace,
+            "demo-default-worker-0 is gone",
+        ),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, lost=[WORKER]), Wait, "does not answer"),
+        (Observed(stack("CREATE_COMPLETE"), (), False, None, lost=[WORKER]), Done, "another machine"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, lost=[HELD, WORKER]), Fail, "all that the cluster's"),
         (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "former"),
         (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, "'a'"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
@@ -124,6 +139,21 @@ def test_what_heat_cannot_take_up_again_is_made_anew():
     observed = Observed(stack("UPDATE_FAILED"), [BROKEN])
     assert isinstance(plan.to_create(SPEC, observed, plan.Tried(resumptions=1)), DeleteStack)
     assert isinstance(plan.to_create(SPEC, observed, plan.Tried(plan.ATTEMPTS, resumptions=1)), Fail)
+
+
+def test_what_people_may_have_used_is_never_made_anew():
+    """Kubernetes was well before Heat was done: what Heat says of a cluster since does not end it."""
+    for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
+        observed = Observed(stack(status), [resource, READY], True, WELL)
+        for resumptions in range(plan.ATTEMPTS + 1):
+            step = plan.to_create(SPEC, observed, plan.Tried(resumptions=resumptions))
+            assert isinstance(step, ResumeStack | Fail)
+        assert isinstance(step, Fail)
+
+
+def test_a_server_that_is_gone_is_made_anew_only_so_often():
+    observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER])
+    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(replacements=plan.ATTEMPTS)), Fail)
 
 
 def test_a_deletion_that_keeps_failing_is_given_up_with_its_reason():

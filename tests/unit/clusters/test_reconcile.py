@@ -146,6 +146,59 @@ def test_a_service_that_died_meanwhile_is_survived_by_making_it_anew(world, clou
     assert made.status is ClusterStatus.READY
 
 
+def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(world, cloud, kube):
+    world.create()
+    (lost,) = (server.id for server in cloud.servers("demo") if server.name == NODES[1])
+    cloud.delete_server(lost)
+    shown = world.observe()
+    assert shown.status is ClusterStatus.DEGRADED
+    assert shown.reason == f"server {NODES[1]} is gone: the command that made the cluster makes it anew"
+    made = world.create()
+    assert made.status is ClusterStatus.READY
+    assert [node.name for node in made.nodes] == NODES
+    assert lost not in {server.id for server in cloud.servers("demo")}
+    assert kube.removed == (NODES[1],)
+    (token,) = kube.tokens
+    assert cloud.replaced["demo"] == {"bootstrap_token": token}
+    assert cloud.made["demo"].stack.status == "UPDATE_COMPLETE"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
+    for number in count(1):
+        fresh = MemoryCloud()
+        world, dying = World(fresh, kube, tmp_path / str(number)), Dying(fresh, number, after)
+        world.create()
+        fresh.delete_server(next(server.id for server in fresh.servers("demo") if server.name == NODES[2]))
+        try:
+            world.create(cloud=dying)
+        except Killed:
+            assert world.create().status is ClusterStatus.READY
+            continue
+        assert number > 8
+        return
+
+
+def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
+    world.create()
+    cloud.delete_server(next(server.id for server in cloud.servers("demo") if server.name == NODES[0]))
+    world.kube.away = "the Kubernetes API does not answer"
+    with pytest.raises(Failed, match=f"server {NODES[0]} is gone, and with it all that the cluster's Kubernetes knew"):
+        world.create()
+    assert world.observe().reason.startswith(f"server {NODES[0]} is gone, and with it")
+
+
+def test_a_node_that_cannot_be_made_anew_leaves_the_cluster_as_it_is(world, cloud):
+    world.create()
+    cloud.delete_server(next(server.id for server in cloud.servers("demo") if server.name == NODES[1]))
+    cloud.failing["worker_nodes/nodes/0/server"] = "No valid host was found."
+    with pytest.raises(Failed, match="server demo-default-worker-0: No valid host"):
+        world.create()
+    cloud.failing.clear()
+    assert world.create().status is ClusterStatus.READY
+    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was made anew"
+
+
 def test_an_answer_that_got_lost_makes_no_second_stack(world, cloud):
     cloud.lost = 1
     assert world.create().status is ClusterStatus.READY

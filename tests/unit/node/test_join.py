@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from moorage.model import join_token
 from moorage.model.errors import Failed
 from moorage.node import join, objects
 from moorage.node.api import path_of
@@ -87,7 +88,7 @@ def test_a_request_is_waited_for_until_it_is_answered() -> None:
 
 
 def test_the_objects_of_a_new_cluster() -> None:
-    token = objects.join_token(CLUSTER, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+    token = join_token.secret(CLUSTER.bootstrap_token, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     assert token["metadata"]["name"] == "bootstrap-token-abcdef"
     assert token["stringData"]["expiration"] == "2026-01-02T00:00:00Z"
     assert path_of(token) == "/api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef"

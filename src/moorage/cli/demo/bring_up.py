@@ -42,13 +42,16 @@ def running(context: Context) -> Demo | None:
 
 
 def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
-    """Ask everything at once; None when a service is not ready. Raises OSError and Failed as what was asked does."""
+    """Ask everything at once; None when a service or a node is not there. Raises OSError and Failed as what was asked
+    does."""
     where = known.database
     with ThreadPoolExecutor(2) as pool:
         services = pool.submit(cloud.status)
         answer = pool.submit(hello.ask, known.application, PATIENCE)
         rows = database.count(database.Login(where.host, password, where.port), PATIENCE)
     if any(service.health != "ready" for service in services.result()):
+        return None
+    if sum(name.startswith(f"{CLUSTER}-") for name in cloud.machines()) <= WORKERS:
         return None
     return replace(known, answer=answer.result(), database=replace(where, rows=rows))
 

@@ -25,3 +25,11 @@ def stop_all(state: Path) -> None:
     from moorage.local.machine import life
 
     life.stop_all(state, LinuxHost())
+
+
+def running(state: Path) -> list[str]:
+    """Host names of the machines below `state` that run."""
+    from moorage.local.machine import life
+    from moorage.local.machine.spec import load_all
+
+    return [machine.hostname for machine in load_all(state) if life.pid(machine)]
