@@ -188,11 +188,12 @@ def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
     assert world.observe().reason.startswith(f"server {NODES[0]} is gone, and with it")
 
 
-def test_a_node_that_cannot_be_made_anew_leaves_the_cluster_as_it_is(world, cloud):
+@pytest.mark.parametrize("reason", ["No valid host was found.", "Unable to establish connection to http://nova"])
+def test_a_node_that_cannot_be_made_anew_leaves_the_cluster_as_it_is(world, cloud, reason):
     world.create()
     cloud.delete_server(next(server.id for server in cloud.servers("demo") if server.name == NODES[1]))
-    cloud.failing["worker_nodes/nodes/0/server"] = "No valid host was found."
-    with pytest.raises(Failed, match="server demo-default-worker-0: No valid host"):
+    cloud.failing["worker_nodes/nodes/0/server"] = reason
+    with pytest.raises(Failed, match=f"server demo-default-worker-0: {reason}"):
         world.create()
     cloud.failing.clear()
     assert world.create().status is ClusterStatus.READY
