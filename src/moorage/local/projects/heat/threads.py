@@ -9,18 +9,42 @@ from moorage.local.layout import Layout
 
 # Most resources are there at once; a server takes seconds, and asking Nova is not free.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.15, 1.5, 0.6
+CANCELLED_WITHIN = 15.0  # seconds; Heat's own
 
 
 def start(layout: Layout) -> None:
     """Start the engine; return when it listens."""
-    from heat.engine import scheduler, service, template
+    from heat.engine import scheduler, service, template, worker
     from heat.rpc import api
     from oslo_config import cfg
 
     _poll_faster(scheduler.TaskRunner)
     scheduler.ENABLE_SLEEP = False  # which is left for a second's pause before each resource that waits for nothing
     template._get_template_extension_manager()
+    worker._cancel_workers = _cancel_workers
     service.EngineService(cfg.CONF.host, api.ENGINE_TOPIC).start()
+
+
+def _cancel_workers(stack: Any, threads: Any, engine: str, _rpc: Any) -> bool:
+    """End what works on a stack that is to be deleted; False when something goes on.
+
+    Heat looks every five seconds, and waits for engines that have died, for fifteen. No engine but this one lives here;
+    what a dead one holds is taken from it when its turn comes.
+    """
+    from heat.db import api
+    from heat.engine import worker
+
+    def at_it() -> bool:
+        return engine in api.engine_get_all_locked_by_stack(stack.context, stack.id)
+
+    if at_it():
+        worker._cancel_check_resource(stack.id, engine, threads)
+    ends = time.monotonic() + CANCELLED_WITHIN
+    while at_it():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(FIRST_PAUSE)
+    return True
 
 
 def _poll_faster(runner: Any) -> None:
