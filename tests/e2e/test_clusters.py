@@ -128,7 +128,8 @@ def test_a_half_made_cluster_can_be_deleted(cloud):
 
 
 def test_what_heat_has_lost_goes_with_the_cluster(cloud):
-    """A server whose id Heat never noted, and a port that says it is a server's which is gone."""
+    """What Heat never noted: a server, a floating IP, a network with its subnet on a router; and a port that says it is
+    a server's which is gone."""
     cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=60)
     openstack = ("openstack", "--os-cloud", "moorage")
     network = until(lambda: listed(cloud, "network", "list", "--name", "forgot"))[0]["ID"]
@@ -138,11 +139,17 @@ def test_what_heat_has_lost_goes_with_the_cluster(cloud):
     cloud.run(*openstack, "server", "create", *server, "--wait", "forgot-default-worker-9", timeout=120)
     owned = ["--network", network, "--device-owner", "compute:nova", "--device", str(uuid.uuid4())]
     cloud.run(*openstack, "port", "create", *owned, "dangling")
+    mine = ("--description", "Moorage cluster forgot")
+    cloud.run(*openstack, "floating", "ip", "create", *mine, "public")
+    cloud.run(*openstack, "network", "create", *mine, "forgotten")
+    cloud.run(*openstack, "subnet", "create", "--network", "forgotten", "--subnet-range", "10.9.0.0/24", "forgotten")
+    cloud.run(*openstack, "router", "create", *mine, "forgotten")
+    cloud.run(*openstack, "router", "add", "subnet", "forgotten", "forgotten")
     said = cloud.moorage("--cloud", "moorage", "cluster", "delete", "forgot", "--yes", timeout=240)
     assert "forgot-default-worker-9" in said.stderr
     assert "deletion failed" not in said.stderr, "it is freed before Heat gives up"
-    for kind in ("server", "port", "network"):
-        assert network not in (left := cloud.run(*openstack, kind, "list", "--long", "-f", "value").stdout), left
+    for kind in (["server"], ["port"], ["network"], ["router"], ["floating", "ip"]):
+        assert network not in (left := cloud.run(*openstack, *kind, "list", "--long", "-f", "value").stdout), left
         assert "forgot" not in left
 
 

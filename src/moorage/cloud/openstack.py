@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -27,6 +27,8 @@ NETWORK_THINGS = {
     "ports": "port",
     "security_groups": "security group",
 }
+# What goes by itself, in this order; subnets and ports go with their network.
+LOSABLE = ("floatingips", "routers", "networks", "security_groups")
 # Our name of a quota, and Neutron's.
 NETWORK_QUOTAS = {
     "networks": "network",
@@ -139,9 +141,16 @@ class OpenStackCloud:
         for server in servers:
             self.delete_server(server.id)
         known, fields = set(ids), ["id", "network_id", "device_owner", "device_id"]
+        lost = [(c, row["id"]) for c, row in self._network_things(cluster, LOSABLE) if row["id"] not in known]
+        known |= {id for _, id in lost}
         for port in self.rest.get("network", "/ports", fields=fields)["ports"]:
             if port["network_id"] in known:
                 self._free(port)
+        for collection, id in lost:
+            try:
+                self.rest.delete("network", f"/{collection}/{id}")
+            except (NotFound, Conflict):
+                continue  # gone meanwhile, or still in use
         return [f"server {server.name}" for server in servers]
 
     def _free(self, port: Mapping[str, Any]) -> None:
@@ -176,16 +185,23 @@ class OpenStackCloud:
         return sorted((_server(row) for row in server_rows(self.rest, cluster)), key=lambda server: server.name)
 
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        known, owned = set(ids), owned_by(cluster)
-        left = [f"server {server.name}" for server in self.servers(cluster)]
-        fields = ["id", "name", "floating_ip_address", "description"]
-        for collection, called in NETWORK_THINGS.items():
-            left += [
-                f"{called} {row.get('name') or row.get('floating_ip_address') or row['id']}"
-                for row in self.rest.get("network", f"/{collection}", fields=fields)[collection]
-                if row["id"] in known or row.get("description") == owned
-            ]
-        return left
+        return [
+            *(f"server {server.name}" for server in self.servers(cluster)),
+            *(
+                f"{NETWORK_THINGS[collection]} {row.get('name') or row.get('floating_ip_address') or row['id']}"
+                for collection, row in self._network_things(cluster, NETWORK_THINGS, ids)
+            ),
+        ]
+
+    def _network_things(
+        self, cluster: str, collections: Iterable[str], ids: Iterable[str] = ()
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What Neutron has of a cluster, by these ids or by its own word, with the collection that it is in."""
+        known, owned, fields = set(ids), owned_by(cluster), ["id", "name", "floating_ip_address", "description"]
+        for collection in collections:
+            for row in self.rest.get("network", f"/{collection}", fields=fields)[collection]:
+                if row["id"] in known or row.get("description") == owned:
+                    yield collection, row
 
     def addresses(self) -> list[str]:
         host = urlsplit(self.rest.endpoint("orchestration")).hostname or ""

@@ -172,8 +172,9 @@ class Cloud(Protocol):
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
         """Remove what Heat has lost of a cluster that is to go; returns what is still on its way, as in "server a-0".
 
-        A service that died in the middle leaves servers that only their metadata tell, and ports that cling to
-        networks of these ids: those of routers, of nobody, and of servers that are gone. Ask until nothing is named.
+        A service that died in the middle leaves servers that only their metadata tell, network things that only their
+        description tells and that are not among these ids, and ports that cling to networks of either kind: those of
+        routers, of nobody, and of servers that are gone. Ask until nothing is named, and `leftovers` names nothing.
         """
         ...
 

@@ -185,11 +185,22 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
         {"id": "p-6", "network_id": "ours", "device_owner": "Octavia", "device_id": "lb-1"},
         {"id": "p-7", "network_id": "ours", "device_owner": "ovn-lb:vip", "device_id": "lb-2"},
         {"id": "p-8", "network_id": "ours", "device_owner": "ovn-lb-hm:distributed", "device_id": "ovn-lb-hm-x"},
+        {"id": "p-9", "network_id": "lost", "device_owner": "", "device_id": ""},
     ]
+    things = {
+        "floatingips": [{"id": "lost-fip", "description": "Moorage cluster a"}],
+        "routers": [{"id": "r-1", "description": "Moorage cluster a"}, {"id": "r-2", "description": ""}],
+        "networks": [
+            {"id": "ours", "description": "Moorage cluster a"},
+            {"id": "lost", "description": "Moorage cluster a"},
+        ],
+        "security_groups": [{"id": "g", "description": "Moorage cluster ab"}],
+    }
     answers = {
         "/servers/detail": {"servers": servers},
         "/servers/s-1": {"server": servers[0]},
         "/ports": {"ports": ports},
+        **{f"/{collection}": {collection: rows} for collection, rows in things.items()},
     }
 
     class Cloud(Session):
@@ -201,7 +212,7 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
             return Answer(200, json.dumps(answers[path])) if path in answers else Answer(404)
 
     session = Cloud(None, "http://cloud")
-    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).free("a", ["ours", "another"])
+    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).free("a", ["ours", "another", "r-1"])
     assert waiting == ["server a-0"]
     assert [asked for asked in session.asked if asked[0] != "GET"] == [
         ("DELETE", "/servers/s-1", None),
@@ -209,6 +220,9 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
         ("PUT", "/ports/p-4", {"port": {"device_id": "", "device_owner": ""}}),
         ("DELETE", "/ports/p-4", None),
         ("DELETE", "/ports/p-5", None),
+        ("DELETE", "/ports/p-9", None),
+        ("DELETE", "/floatingips/lost-fip", None),
+        ("DELETE", "/networks/lost", None),
     ]
 
 
