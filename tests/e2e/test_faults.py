@@ -97,7 +97,7 @@ def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster):
     assert seen["status"] == "degraded"
     assert f"server {WORKER} is gone" in seen["reason"]
     said = create(cluster).stderr
-    assert f"server {WORKER} is gone: having Heat make it anew" in said
+    assert f"server {WORKER} is gone: having Heat make that anew" in said
     assert set(running()) == set(before)
     until(lambda: pods_run(cluster))
     assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"

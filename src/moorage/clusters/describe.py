@@ -53,14 +53,14 @@ def _status(
         return status, explain.failure(stack, observed.resources)
     if status is ClusterStatus.DELETING:
         return status, explain.removing(observed.resources)
-    well = [*_lost(observed, stack), *_unwell(asked, servers, nodes)]
+    unwell = [*_lost(observed, stack), *_unwell(asked, servers, nodes)]
     if status is ClusterStatus.CREATING:
         wanted = nodes_of(stack)
-        if asked and not well and len(nodes) >= wanted:
+        if asked and not unwell and len(nodes) >= wanted:
             return ClusterStatus.READY, ""
         return status, explain.waiting(observed.resources, wanted)
-    if well:
-        return ClusterStatus.DEGRADED, "; ".join(well)
+    if unwell:
+        return ClusterStatus.DEGRADED, "; ".join(unwell)
     if asked is None:
         return ClusterStatus.UNKNOWN, "the cluster's key is not on this machine, so Kubernetes was not asked"
     return ClusterStatus.READY, ""
@@ -73,7 +73,7 @@ def _lost(observed: Observed, stack: Stack) -> list[str]:
     gone = explain.gone(observed.lost, stack.name)
     if any(explain.of_control_plane(server) for server in observed.lost):
         return [gone]
-    return [f"{gone}: the command that made the cluster makes it anew"]
+    return [f"{gone}: the command that made the cluster makes that anew"]
 
 
 def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:

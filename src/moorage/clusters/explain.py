@@ -120,9 +120,10 @@ def node_name(resource: StackResource, cluster: str) -> str:
 
 def gone(servers: Sequence[StackResource], cluster: str) -> str:
     """What became of servers that Nova does not know any more."""
-    names = ", ".join(node_name(server, cluster) for server in servers)
+    names = [node_name(server, cluster) for server in servers]
+    told = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
     lost = any(of_control_plane(server) for server in servers)
-    return f"server {names} is gone" + (", and with it all that the cluster's Kubernetes knew" if lost else "")
+    return told + (", and all that the cluster's Kubernetes knew" if lost else "")
 
 
 def of_control_plane(resource: StackResource) -> bool:

@@ -78,8 +78,8 @@ class Observer:
         there = {server.id for server in self.cloud.servers(self.name)}
         if len(there) >= nodes_of(stack):
             return ()
-        known = (resource for resource in self.cloud.resources(stack) if resource.type == SERVER)
-        return tuple(resource for resource in known if resource.physical_id not in there)
+        held = explain.held(self.cloud.resources(stack))
+        return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
 
     def _has_key(self, stack: Stack) -> bool:
         key, request = self.keys.key(self.name), stack.parameters.get("client_csr")

@@ -120,9 +120,10 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Fail:
-    """It did not work, and trying again would not help."""
+    """It did not work, and trying again would not help; `used` is whether the cluster was well before."""
 
     reason: str
+    used: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,17 +202,19 @@ def _broken(stack: Stack, reason: str, tried: Tried) -> Step:
     passing = explain.passing(f"{stack.reason} {reason}") and tried.resumptions < ATTEMPTS
     if passing or (stack.status == "UPDATE_FAILED" and not tried.resumptions):
         return ResumeStack(stack, f"asking Heat to try again what failed ({reason})")
-    return Fail(reason)
+    return Fail(reason, used=stack.status == "UPDATE_FAILED")
 
 
 def _incomplete(spec: ClusterSpec, stack: Stack, observed: Observed, tried: Tried) -> Step:
     """Servers are gone that nobody asked Heat to delete."""
     gone = explain.gone(observed.lost, stack.name)
-    if any(explain.of_control_plane(server) for server in observed.lost) or tried.replacements >= ATTEMPTS:
+    if any(explain.of_control_plane(server) for server in observed.lost):
         return Fail(gone)
+    if tried.replacements >= ATTEMPTS:
+        return Fail(gone, used=True)
     if observed.kubernetes is None or observed.kubernetes.away:
         return _settled(spec, observed)
-    return Replace(stack, observed.lost, f"{gone}: having Heat make it anew")
+    return Replace(stack, observed.lost, f"{gone}: having Heat make that anew")
 
 
 def _under_way(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:

@@ -246,6 +246,11 @@ class _Run:
                     f"a cluster {spec.name!r} is there, made differently: {'; '.join(step.differences)}",
                     f"choose another name, or moorage cluster delete {spec.name}",
                 )
+            case plan.Fail(used=True):
+                raise Failed(
+                    f"cluster {spec.name!r} is there, but could not be mended: {step.reason}",
+                    "mend the cause, then give this command again; what runs in the cluster goes on",
+                )
             case plan.Fail():
                 raise Failed(
                     f"cluster {spec.name!r} could not be made: {step.reason}",

@@ -152,8 +152,9 @@ def test_what_people_may_have_used_is_never_made_anew():
 
 
 def test_a_server_that_is_gone_is_made_anew_only_so_often():
-    observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER])
-    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(replacements=plan.ATTEMPTS)), Fail)
+    observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER, WORKER])
+    step = plan.to_create(SPEC, observed, plan.Tried(replacements=plan.ATTEMPTS))
+    assert step == Fail("servers demo-default-worker-0, demo-default-worker-0 are gone", used=True)
 
 
 def test_a_deletion_that_keeps_failing_is_given_up_with_its_reason():
