@@ -168,6 +168,18 @@ def _no_cluster(name: str) -> NotFound:
     return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
+def _given_up(name: str, step: plan.Fail) -> Failed:
+    if step.used:
+        return Failed(
+            f"cluster {name!r} is there, but could not be mended: {step.reason}",
+            "mend the cause, then give this command again; what runs in the cluster goes on",
+        )
+    return Failed(
+        f"cluster {name!r} could not be made: {step.reason}",
+        f"moorage cluster delete {name}, mend the cause, then create it again",
+    )
+
+
 def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     """An image that was named, by its id as the stack has it; one that is not there is left for preflight to refuse."""
     if spec.image is None:
@@ -246,16 +258,8 @@ class _Run:
                     f"a cluster {spec.name!r} is there, made differently: {'; '.join(step.differences)}",
                     f"choose another name, or moorage cluster delete {spec.name}",
                 )
-            case plan.Fail(used=True):
-                raise Failed(
-                    f"cluster {spec.name!r} is there, but could not be mended: {step.reason}",
-                    "mend the cause, then give this command again; what runs in the cluster goes on",
-                )
             case plan.Fail():
-                raise Failed(
-                    f"cluster {spec.name!r} could not be made: {step.reason}",
-                    f"moorage cluster delete {spec.name}, mend the cause, then create it again",
-                )
+                raise _given_up(spec.name, step)
             case plan.Done():
                 self.diary.note(f"cluster {spec.name} is made" + (f": {step.note}" if step.note else ""))
                 return True
