@@ -45,4 +45,4 @@ class Inside:
 
     def boot(self) -> None:
         """Wait until systemd has started what it starts by itself."""
-        until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) == "active")
+        until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) == "active", seconds=30)

@@ -10,7 +10,7 @@ from typing import Any
 def until(
     ask: Callable[[], Any],
     good: Callable[[Any], Any] = bool,
-    seconds: float = 90,
+    seconds: float = 60,
     *,
     pause: float = 0.5,
     yet: tuple[type[Exception], ...] = (),

@@ -161,7 +161,7 @@ def node_service(storage: Storage, inside: Inside) -> Path:
     settings.write_text(f"SERVER_ID={storage.server}\nSERVER_ZONE={storage.zone}\n")
     inside.run("systemctl", "start", "moorage-csi-node")
     socket = Sockets.below(ROOT, NAME).driver
-    until(inside.path(socket).exists, why=lambda: said_by_the_node(inside))
+    until(inside.path(socket).exists, seconds=30, why=lambda: said_by_the_node(inside))
     return socket
 
 

@@ -125,7 +125,7 @@ def test_cables_go_with_their_namespace(host: Host) -> None:
     host.add_pair(PAIR, NAME)
     host.plug(Port(PAIR.name, {"iface-id": "one"}))
     host.remove_namespace(NAME)
-    until(lambda: PAIR.name not in host.links())
+    until(lambda: PAIR.name not in host.links(), seconds=10)
     assert PAIR.name in host.ports(), "a plug stays until it is pulled"
     host.unplug(PAIR.name)
 

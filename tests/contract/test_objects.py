@@ -234,7 +234,7 @@ def test_the_controller_joins_nodes_to_their_servers(api, monkeypatch):
     try:
         taint = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
         api.create(NODES, node("demo-1", taints=[taint]))
-        done = until(lambda: api.get(NODES, "demo-1"), lambda found: found["spec"].get("providerID"))
+        done = until(lambda: api.get(NODES, "demo-1"), lambda found: found["spec"].get("providerID"), seconds=10)
         assert done["spec"]["providerID"] == "openstack:///5f0c-1"
         assert UNINITIALIZED not in [taint["key"] for taint in done["spec"].get("taints", [])]
         assert done["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.0.0.5"}

@@ -91,7 +91,7 @@ def test_a_server_is_found_by_cluster_and_by_id(nova, cluster, server):
 
 def test_a_deleted_server_is_gone(nova, cluster, server):
     nova.delete(server)
-    until(lambda: nova.port.get(server) is None)
+    until(lambda: nova.port.get(server) is None, seconds=30)
     assert nova.port.list(cluster) == []
 
 

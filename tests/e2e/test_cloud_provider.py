@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import time
 import urllib.request
+from functools import partial
 
 import pytest
 
+import waiting
 from cluster import OUTSIDE, made
-from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+until = partial(waiting.until, seconds=90)
 
 NAME = "taker"
 CONTROL_PLANE = f"{NAME}-control-plane-0"

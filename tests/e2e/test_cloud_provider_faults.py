@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 
+import waiting
 from cluster import OUTSIDE, made
-from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+until = partial(waiting.until, seconds=90)
 
 NAME = "shaky"
 CONTROL_PLANE = f"{NAME}-control-plane-0"

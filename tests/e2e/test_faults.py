@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
-from waiting import until
+import waiting
 
 pytestmark = pytest.mark.e2e
+until = partial(waiting.until, seconds=120)
 
 NAME = "faults"
 WORKER = f"{NAME}-default-worker-0"

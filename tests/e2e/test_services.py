@@ -50,7 +50,7 @@ def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cluster):
     servers = cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
     for name in cluster.programs():
         kill(cluster, [name])
-        until(lambda: ill(cluster), lambda found: not found)
+        until(lambda: ill(cluster), lambda found: not found, seconds=90)
         assert shown(cluster, NAME)["status"] == "ready", f"after {name} died"
     assert cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout == servers
     cluster.run("kubectl", "run", "after", "--image=moorage.local/pause:1", "--restart=Never")

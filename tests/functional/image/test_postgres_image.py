@@ -83,7 +83,7 @@ class Pod:
         words += [*self.config["Entrypoint"], "-c", f"port={self.port}"]
         with (self.folder / "log").open("a") as log:
             outer = subprocess.Popen(words, env=self.environment, stdout=log, stderr=log)
-        (first,) = until(lambda: children(outer.pid))
+        (first,) = until(lambda: children(outer.pid), seconds=10)
         try:
             yield first
         finally:
@@ -164,7 +164,7 @@ def pod(image, tmp_path):
 
 
 def first_row(pod):
-    return until(lambda: tried(pod.login))
+    return until(lambda: tried(pod.login), seconds=30)
 
 
 def tried(login):
@@ -192,13 +192,13 @@ def test_rows_outlive_the_pod_whatever_ends_it(pod):
     with pod.running() as first:
         assert first_row(pod) == 1
         os.kill(first, signal.SIGKILL)
-        until(lambda: ended(first))
+        until(lambda: ended(first), seconds=10)
     with pod.running() as first:
         assert first_row(pod) == 2
         assert "was not properly shut down" in pod.log
         began = time.monotonic()
         os.kill(first, getattr(signal, pod.config["StopSignal"]))
-        until(lambda: ended(first))
+        until(lambda: ended(first), seconds=10)
         assert time.monotonic() - began < 5
     assert "database system is shut down" in pod.log.splitlines()[-1]
     with pod.running():

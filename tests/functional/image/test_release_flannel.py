@@ -150,14 +150,14 @@ def test_it_waits_for_api_node_and_network_then_serves(release, folder):
             assert "masquerade" in rules
             assert "10.244.3.0/24" in rules
             assert "inet 10.244.3.0/32" in run("ip", "address", "show", "flannel.1")
-            until(lambda: conditions(release, folder), lambda found: "NetworkUnavailable=False" in found)
+            until(lambda: conditions(release, folder), lambda found: "NetworkUnavailable=False" in found, seconds=5)
             another_node_is_routed_to(release, folder)
             daemon.terminate()
             assert daemon.wait(10) == 0, log.read_text()
 
 
 def said(log, words):
-    until(lambda: words in log.read_text(), why=lambda: f"no {words!r} in {log.read_text()!r}")
+    until(lambda: words in log.read_text(), seconds=15, why=lambda: f"no {words!r} in {log.read_text()!r}")
 
 
 def conditions(release, folder):
@@ -176,7 +176,7 @@ def another_node_is_routed_to(release, folder):
         "spec": {"podCIDR": "10.244.4.0/24"},
     }
     kubectl(release, folder, "create", "-f", "-", text=json.dumps(node))
-    until(lambda: run("ip", "route"), lambda found: "10.244.4.0/24 via 10.244.4.0 dev flannel.1" in found)
+    until(lambda: run("ip", "route"), lambda found: "10.244.4.0/24 via 10.244.4.0 dev flannel.1" in found, seconds=5)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class Balancers:
         found: dict[str, Any] = until(
             lambda: self.ask("GET", f"/loadbalancers/{balancer}")["loadbalancer"],
             lambda seen: not seen["provisioning_status"].startswith("PENDING"),
+            seconds=30,
         )
         return found
 
@@ -70,5 +71,5 @@ def test_a_load_balancer_with_members_is_in_ovn_and_leaves_it(balancers: Balance
     assert f"{front['vip_address']}:80" in rules
     assert "10.77.0.102:30080" in rules
     balancers.ask("DELETE", f"/loadbalancers/{front['id']}?cascade=true")
-    until(lambda: not balancers.ask("GET", "/loadbalancers")["loadbalancers"])
+    until(lambda: not balancers.ask("GET", "/loadbalancers")["loadbalancers"], seconds=30)
     assert front["vip_address"] not in balancers.rules()

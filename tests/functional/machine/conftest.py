@@ -120,7 +120,7 @@ class World:
         self.wait_until_booted(machine)
 
     def wait_until_booted(self, machine: Machine) -> None:
-        until(lambda: life.pid(machine) is not None and self._is_up(machine))
+        until(lambda: life.pid(machine) is not None and self._is_up(machine), seconds=20)
 
     def _is_up(self, machine: Machine) -> bool:
         words = ["nsenter", "-t", str(life.pid(machine)), "--all", "systemctl", "is-active", "multi-user.target"]

@@ -181,7 +181,7 @@ def test_a_machine_finds_its_network_as_at_power_on(world: Any, ovs: LinuxHost) 
     world.inside(machine, "ip", "link", "add", "left", "type", "bridge")
     world.inside(machine, "systemctl", "reboot", "--no-block")
     first = life.pid(machine)
-    until(lambda: life.pid(machine) not in (first, None))
+    until(lambda: life.pid(machine) not in (first, None), seconds=20)
     world.wait_until_booted(machine)
     assert sorted(world.inside(machine, "ls", "/sys/class/net").split()) == ["eth0", "lo"]
     assert world.inside(machine, "ip", "-4", "-o", "address", "show", "dev", "eth0") == ""

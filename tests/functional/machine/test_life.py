@@ -95,7 +95,7 @@ def test_a_reboot_inside_brings_it_back(world: Any, machine: Machine) -> None:
     first = life.pid(machine)
     world.inside(machine, "touch", "/run/before")
     world.inside(machine, "systemctl", "reboot", "--no-block")
-    until(lambda: life.pid(machine) not in (first, None))
+    until(lambda: life.pid(machine) not in (first, None), seconds=20)
     world.wait_until_booted(machine)
     assert world.inside(machine, "sh", "-c", "ls /run/before 2>&1 || true").endswith("No such file or directory")
     assert world.inside(machine, "cat", "/run/moorage/boot-entry") == "moorage-test-1+1-2.conf"
@@ -103,14 +103,14 @@ def test_a_reboot_inside_brings_it_back(world: Any, machine: Machine) -> None:
 
 def test_poweroff_inside_ends_it(world: Any, machine: Machine) -> None:
     world.inside(machine, "systemctl", "poweroff", "--no-block")
-    until(lambda: life.pid(machine) is None)
+    until(lambda: life.pid(machine) is None, seconds=20)
     time.sleep(0.5)
     assert life.pid(machine) is None
 
 
 def test_the_console_is_kept(world: Any, machine: Machine) -> None:
     world.inside(machine, "sh", "-c", "echo a word to the operator > /dev/console")
-    until(lambda: b"a word to the operator" in machine.console.read_bytes())
+    until(lambda: b"a word to the operator" in machine.console.read_bytes(), seconds=20)
 
 
 def test_it_outlives_the_process_that_started_it(world: Any) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import MySQLdb
 import openstack
 import pytest
 
+import waiting
 from moorage.host import loops
 from moorage.local.machine import life
 from moorage.local.machine.spec import Machine, load
-from waiting import until
 
 pytestmark = [
     pytest.mark.functional,
@@ -31,6 +32,7 @@ pytestmark = [
         "ignore:.*/noise:pytest.PytestUnraisableExceptionWarning",
     ),
 ]
+until = partial(waiting.until, seconds=30)
 
 
 class Tenant:
@@ -69,7 +71,7 @@ class Tenant:
         except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as away:
             return str(away)
 
-    def become(self, server: Any, status: str, seconds: float = 90) -> None:
+    def become(self, server: Any, status: str, seconds: float = 60) -> None:
         until(lambda: self.status(server), lambda found: found == status, seconds)
 
     def server(self, image: Any, network: Any, flavor: str = "m1.small", **more: Any) -> Any:
@@ -162,7 +164,7 @@ def bless(tenant: Tenant, server: Any) -> None:
 def test_reboots(tenant: Tenant, server: Any, kind: str) -> None:
     before = tenant.pid(server)
     tenant.cloud.compute.reboot_server(server, kind)
-    until(lambda: tenant.pid(server) not in (before, None))
+    until(lambda: tenant.pid(server) not in (before, None), seconds=60)
     tenant.become(server, "ACTIVE")
     tenant.booted(server)
     assert tenant.inside(server, "cat /var/kept") == "kept"
@@ -214,11 +216,11 @@ def test_a_volume_comes_grows_and_goes_while_it_runs(tenant: Tenant, server: Any
     session = storage.default_microversion, "3.42"
     storage.default_microversion = session[1]
     storage.extend_volume(volume, 2)
-    until(lambda: tenant.inside(server, f"blockdev --getsize64 {by_id}") == str(2 * 2**30))
+    until(lambda: tenant.inside(server, f"blockdev --getsize64 {by_id}") == str(2 * 2**30), seconds=60)
     tenant.inside(server, "umount /var/v")
     storage.wait_for_status(volume, "in-use", wait=30)
     compute.delete_volume_attachment(server, volume)
-    until(lambda: storage.get_volume(volume.id).status == "available")
+    until(lambda: storage.get_volume(volume.id).status == "available", seconds=60)
     assert tenant.inside(server, f"ls /dev/vdb {by_id} 2>/dev/null || true") == ""
     assert [path for path in (tenant.home.state / "volumes").iterdir() if loops.devices(path)] == []
     storage.delete_volume(volume)
@@ -240,7 +242,7 @@ def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
 def test_rebuild_begins_anew_under_the_same_name(tenant: Tenant, server: Any, image: Any) -> None:
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     tenant.cloud.compute.rebuild_server(server, image=image.id, name="try-1")
-    until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None)
+    until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None, seconds=60)
     tenant.booted(server)
     assert tenant.inside(server, "ls /var/kept 2>/dev/null || true") == ""
     assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
@@ -338,6 +340,6 @@ def nova_pid(tenant: Tenant) -> int:
 
 
 def ends_and_is_deleted(tenant: Tenant, made: Any, others: list[str]) -> None:
-    until(lambda: tenant.status_if_up(made) in ("ACTIVE", "ERROR"))
+    until(lambda: tenant.status_if_up(made) in ("ACTIVE", "ERROR"), seconds=60)
     tenant.delete(made)
     assert servers(tenant) == others

@@ -153,7 +153,7 @@ def test_services_outlive_a_restart_of_kube_proxy(pods: Any) -> None:
     before = services_on(pods, WORKER)
     assert any(".80" in entry.replace(" ", "") for entry in before)
     pods.inside(WORKER, "systemctl", "restart", "kube-proxy")
-    until(lambda: since_restart(pods), lambda said: "Caches are synced" in said)
+    until(lambda: since_restart(pods), lambda said: "Caches are synced" in said, seconds=30)
     time.sleep(2)
     assert services_on(pods, WORKER) == before
 
@@ -219,7 +219,7 @@ def test_a_wrong_token_is_told_in_plain_words(cluster: Any) -> None:
     assert said["status"] == "FAILURE"
     assert "the join token does not prove the CA of the API server at 10.66.0.10" in said["reason"]
     told = "failed: looking for the cluster: the join token does not prove"
-    until(lambda: cluster.console("lab-worker-8"), lambda said: told in said)
+    until(lambda: cluster.console("lab-worker-8"), lambda said: told in said, seconds=5)
 
 
 def test_an_unreachable_api_is_told_in_plain_words(cluster: Any) -> None:
@@ -246,9 +246,9 @@ def test_a_cluster_survives_the_loss_of_power(pods: Any) -> None:
     for name in (CONTROL_PLANE, WORKER):
         pods.start(name)
     for name in (CONTROL_PLANE, WORKER):
-        until(lambda name=name: _is_up(pods, name), why=lambda name=name: pods.console(name)[-3000:])
+        until(lambda name=name: _is_up(pods, name), seconds=90, why=lambda name=name: pods.console(name)[-3000:])
     assert pods.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
-    until(lambda: _answers(pods), why=lambda: pods.kubectl("get", "pods", "-A", "-o", "wide"))
+    until(lambda: _answers(pods), seconds=90, why=lambda: pods.kubectl("get", "pods", "-A", "-o", "wide"))
     assert pods.signals.said == {}
 
 

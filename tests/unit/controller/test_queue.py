@@ -88,7 +88,7 @@ def test_who_waits_is_woken_by_news_and_by_the_end():
     thread.start()
     queue.add("a", after=0.05)
     queue.add("b")
-    until(lambda: len(taken) == 2)
+    until(lambda: len(taken) == 2, seconds=5)
     queue.stop()
     thread.join(5)
     assert (taken, thread.is_alive()) == (["b", "a"], False)

@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from threading import Event, Thread
 
 import pytest
 
+import waiting
 from moorage.ccm.nodes import reconcile as nodes_module
 from moorage.ccm.nodes.identity import Place
 from moorage.cloud.fronts import Home, Subnet
@@ -31,9 +33,9 @@ from moorage.kube.lease import Terms
 from moorage.kube.memory_objects import MemoryObjects
 from moorage.kube.objects import LEASES, NODES, PERSISTENT_VOLUMES, SERVICES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
-from waiting import until
 
 pytestmark = pytest.mark.unit
+until = partial(waiting.until, seconds=10, pause=0.01)
 QUICK = Terms(duration=1, give_up=0.6, every=0.05)
 INNER = Subnet("subnet", "demo", "10.0.0.0/24")
 TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}

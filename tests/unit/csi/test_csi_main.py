@@ -77,7 +77,7 @@ def test_it_serves_says_why_it_cannot_reach_the_cloud_and_ends_at_sigterm(tmp_pa
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=clean) as running:
         try:
-            until(socket.exists)
+            until(socket.exists, seconds=30)
             with grpc.insecure_channel(f"unix:{socket}") as channel, pytest.raises(grpc.RpcError) as caught:
                 csi_pb2_grpc.ControllerStub(channel).ListVolumes(csi.ListVolumesRequest(), timeout=20)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

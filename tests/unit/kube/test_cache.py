@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Event
 
 import pytest
 
+import waiting
 from moorage.kube import cache as module
 from moorage.kube.cache import Cache, Follower, wait_ready
 from moorage.kube.memory_objects import MemoryObjects
 from moorage.kube.objects import NODES, SERVICES, SNAPSHOT_CONTENTS
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
-from waiting import until
 
 pytestmark = pytest.mark.unit
+until = partial(waiting.until, seconds=5, pause=0.01)
 
 
 def node(name, **labels):
