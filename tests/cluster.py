@@ -52,6 +52,11 @@ spec:
 """
 
 
+def shown(cloud, name):
+    """What `moorage cluster show` says of a cluster."""
+    return json.loads(cloud.moorage("--cloud", "moorage", "cluster", "show", name, "-o", "json").stdout)
+
+
 class Cluster:
     """One cluster of the tests' cloud; its kubeconfig is the home's current one."""
 
@@ -96,7 +101,7 @@ class Cluster:
         return [f"{one['involvedObject']['name']}: {one.get('reason')}: {one.get('message')}" for one in items]
 
     def show(self):
-        return json.loads(self.cloud.moorage("--cloud", "moorage", "cluster", "show", self.name, "-o", "json").stdout)
+        return shown(self.cloud, self.name)
 
     def openstack(self, *words):
         return self.cloud.run("openstack", "--os-cloud", "moorage", *words, timeout=120).stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 
 from moorage.clusters import reconcile
-from moorage.clusters.explain import CONDITION
+from moorage.clusters.explain import CONDITION, node_name
 from moorage.clusters.reconcile import Pace
 from moorage.kube.memory import MemoryKube
 from moorage.model.cluster import ClusterSpec
@@ -22,8 +22,8 @@ class Joined(MemoryKube):
 
     def nodes(self):
         made = self.cloud.made.values() if self.cloud else ()
-        ready = [r.path for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
-        names = {NODES[0] if len(path) == 1 else f"demo-default-worker-{path[2]}" for path in ready}
+        ready = [r for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
+        names = {node_name(resource, "demo") for resource in ready}
         names &= {server.name for server in self.cloud.servers("demo")} if self.cloud else set()
         return [node for node in super().nodes() if node.name in names]
 

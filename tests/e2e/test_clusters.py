@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 
+from cluster import shown
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -55,8 +56,7 @@ def test_dns_answers_in_a_pod(cloud, cluster):
 
 
 def test_show_says_every_node(cloud, cluster):
-    shown = json.loads(cloud.moorage("--cloud", "moorage", "cluster", "show", NAME, "-o", "json").stdout)
-    assert shown["name"] == NAME
+    assert shown(cloud, NAME)["name"] == NAME
     nodes = json.loads(cloud.moorage("--cloud", "moorage", "node", "list", NAME, "-o", "json").stdout)
     assert len(nodes) == 3
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
 import pytest
 
+from cluster import shown
 from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -32,10 +32,6 @@ def kill(cloud, names):
 
 def ill(cloud):
     return [name for name, row in cloud.programs().items() if row["health"] != "ready"]
-
-
-def shown(cloud, name):
-    return json.loads(cloud.moorage("--cloud", "moorage", "cluster", "show", name, "-o", "json").stdout)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def _lost(observed: Observed, stack: Stack) -> list[str]:
     if not observed.lost:
         return []
     gone = explain.gone(observed.lost, stack.name)
-    if any(explain.of_control_plane(server) for server in observed.lost):
+    if explain.with_control_plane(observed.lost):
         return [gone]
     return [f"{gone}: the command that made the cluster makes that anew"]
 

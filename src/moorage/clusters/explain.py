@@ -122,11 +122,15 @@ def gone(servers: Sequence[StackResource], cluster: str) -> str:
     """What became of servers that Nova does not know any more."""
     names = [node_name(server, cluster) for server in servers]
     told = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
-    lost = any(of_control_plane(server) for server in servers)
-    return told + (", and all that the cluster's Kubernetes knew" if lost else "")
+    return told + (", and all that the cluster's Kubernetes knew" if with_control_plane(servers) else "")
 
 
-def of_control_plane(resource: StackResource) -> bool:
+def with_control_plane(servers: Sequence[StackResource]) -> bool:
+    """Whether the control plane's is among them."""
+    return any(_of_control_plane(server) for server in servers)
+
+
+def _of_control_plane(resource: StackResource) -> bool:
     """Whether a server or a first boot is the control plane's: it alone is not in a nested stack."""
     return len(resource.path) == 1
 
@@ -134,7 +138,7 @@ def of_control_plane(resource: StackResource) -> bool:
 def control_plane_was_ready(resources: Sequence[StackResource]) -> bool:
     """Whether the control plane has said that it is Ready: its certificates came with that."""
     return any(
-        resource.type == CONDITION and of_control_plane(resource) and resource.status.endswith("_COMPLETE")
+        resource.type == CONDITION and _of_control_plane(resource) and resource.status.endswith("_COMPLETE")
         for resource in _begun(resources)
     )
 

@@ -39,12 +39,12 @@ class Observer:
                 f"the Heat stack {self.name!r} is not a cluster of Moorage (it lacks the tag {CLUSTER_TAG})",
                 "choose another name; we leave that stack alone",
             )
-        resources = () if stack.status.endswith("_COMPLETE") else tuple(self.cloud.resources(stack))
+        complete = stack.status.endswith("_COMPLETE")
+        resources = () if complete else tuple(self.cloud.resources(stack))
         key = self._has_key(stack)
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
-        whole = not stack.status.endswith("_COMPLETE") or not kubernetes or _well(stack, asked)
-        lost = () if whole else self._lost(stack)
+        lost = self._lost(stack) if complete and kubernetes and not _well(stack, asked) else ()
         return Observed(stack, resources, key, asked, lost=lost)
 
     def access(self, stack: Stack) -> KubeAccess | None:

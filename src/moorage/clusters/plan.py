@@ -208,7 +208,7 @@ def _broken(stack: Stack, reason: str, tried: Tried) -> Step:
 def _incomplete(spec: ClusterSpec, stack: Stack, observed: Observed, tried: Tried) -> Step:
     """Servers are gone that nobody asked Heat to delete."""
     gone = explain.gone(observed.lost, stack.name)
-    if any(explain.of_control_plane(server) for server in observed.lost):
+    if explain.with_control_plane(observed.lost):
         return Fail(gone)
     if tried.replacements >= ATTEMPTS:
         return Fail(gone, used=True)

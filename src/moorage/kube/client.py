@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,20 +48,11 @@ class KubeClient:
         return (found.data or {}).get("trouble", "") if found else ""
 
     def give_credential(self, clouds: str) -> None:
-        from lightkube.models.meta_v1 import ObjectMeta
-        from lightkube.resources.core_v1 import Secret
-
         namespace, _, name = SECRET.partition("/")
-        wanted = Secret(metadata=ObjectMeta(namespace=namespace, name=name), stringData={"clouds.yaml": clouds})
-        self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
+        self._give({"metadata": {"namespace": namespace, "name": name}, "stringData": {"clouds.yaml": clouds}})
 
     def let_join(self, token: str) -> None:
-        from lightkube.models.meta_v1 import ObjectMeta
-        from lightkube.resources.core_v1 import Secret
-
-        body = join_token.secret(token, datetime.now(UTC))
-        wanted = Secret(metadata=ObjectMeta(**body["metadata"]), type=body["type"], stringData=body["stringData"])
-        self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
+        self._give(join_token.secret(token, datetime.now(UTC)))
 
     def remove_node(self, name: str) -> None:
         from lightkube.resources.core_v1 import Node
@@ -78,6 +69,15 @@ class KubeClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _give(self, secret: Mapping[str, Any]) -> None:
+        """Put a Secret there, in the place of what was there before."""
+        from lightkube.models.meta_v1 import ObjectMeta
+        from lightkube.resources.core_v1 import Secret
+
+        metadata, kind = ObjectMeta(**secret["metadata"]), secret.get("type")
+        wanted = Secret(metadata=metadata, type=kind, stringData=secret["stringData"])
+        self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
 
     def _asked(self, call: Callable[[Client], T]) -> T | None:
         """The answer, or None when what was asked for does not exist."""

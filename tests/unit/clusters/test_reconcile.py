@@ -34,6 +34,20 @@ def world(cloud, kube, tmp_path):
     return World(cloud, kube, tmp_path)
 
 
+def lives(kube, folder, after):
+    """Worlds without end, each with a cloud whose client is killed one call later than in the world before."""
+    for number in count(1):
+        cloud = MemoryCloud()
+        yield number, World(cloud, kube, folder / str(number)), Dying(cloud, number, after)
+
+
+def lose(cloud, name):
+    """Delete a server behind Heat's back; returns its id."""
+    (id,) = (server.id for server in cloud.servers("demo") if server.name == name)
+    cloud.delete_server(id)
+    return id
+
+
 def test_a_cluster_is_made_and_asked_with_the_clients_key(world, cloud, kube):
     made = world.create()
     assert made.status is ClusterStatus.READY
@@ -61,16 +75,13 @@ def test_without_waiting_it_ends_when_heat_has_the_stack(world, cloud):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_create_killed_at_every_call_goes_on(cloud, kube, tmp_path, after):
-    for number in count(1):
-        folder = tmp_path / str(number)
-        fresh = MemoryCloud()
-        world, dying = World(fresh, kube, folder), Dying(fresh, number, after)
+def test_create_killed_at_every_call_goes_on(kube, tmp_path, after):
+    for number, world, dying in lives(kube, tmp_path, after):
         try:
             world.create(cloud=dying)
         except Killed:
             assert world.create().status is ClusterStatus.READY
-            assert list(fresh.made) == ["demo"]
+            assert list(world.cloud.made) == ["demo"]
             continue
         assert number > 8
         return
@@ -78,17 +89,15 @@ def test_create_killed_at_every_call_goes_on(cloud, kube, tmp_path, after):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_create_killed_at_every_call_can_be_deleted(kube, tmp_path, after):
-    for number in count(1):
-        fresh = MemoryCloud()
-        world, dying = World(fresh, kube, tmp_path / str(number)), Dying(fresh, number, after)
+    for _, world, dying in lives(kube, tmp_path, after):
         try:
             world.create(cloud=dying)
         except Killed:
             try:
                 world.delete()
             except NotFound:
-                assert not fresh.made
-            assert not fresh.made
+                assert not world.cloud.made
+            assert not world.cloud.made
             assert not world.files()
             continue
         return
@@ -96,15 +105,13 @@ def test_create_killed_at_every_call_can_be_deleted(kube, tmp_path, after):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_delete_killed_at_every_call_goes_on(kube, tmp_path, after):
-    for number in count(1):
-        fresh = MemoryCloud()
-        world, dying = World(fresh, kube, tmp_path / str(number)), Dying(fresh, number, after)
+    for number, world, dying in lives(kube, tmp_path, after):
         world.create()
         try:
             world.delete(cloud=dying)
         except Killed:
             world.delete()
-            assert not fresh.made
+            assert not world.cloud.made
             assert not world.files()
             continue
         assert number > 4
@@ -148,8 +155,7 @@ def test_a_service_that_died_meanwhile_is_survived_by_making_it_anew(world, clou
 
 def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(world, cloud, kube):
     world.create()
-    (lost,) = (server.id for server in cloud.servers("demo") if server.name == NODES[1])
-    cloud.delete_server(lost)
+    lost = lose(cloud, NODES[1])
     shown = world.observe()
     assert shown.status is ClusterStatus.DEGRADED
     assert shown.reason == f"server {NODES[1]} is gone: the command that made the cluster makes that anew"
@@ -165,11 +171,9 @@ def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(world, cloud, k
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
-    for number in count(1):
-        fresh = MemoryCloud()
-        world, dying = World(fresh, kube, tmp_path / str(number)), Dying(fresh, number, after)
+    for number, world, dying in lives(kube, tmp_path, after):
         world.create()
-        fresh.delete_server(next(server.id for server in fresh.servers("demo") if server.name == NODES[2]))
+        lose(world.cloud, NODES[2])
         try:
             world.create(cloud=dying)
         except Killed:
@@ -181,7 +185,7 @@ def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
 
 def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
     world.create()
-    cloud.delete_server(next(server.id for server in cloud.servers("demo") if server.name == NODES[0]))
+    lose(cloud, NODES[0])
     world.kube.away = "the Kubernetes API does not answer"
     with pytest.raises(Failed, match=f"server {NODES[0]} is gone, and all that the cluster's Kubernetes knew"):
         world.create()
@@ -191,7 +195,7 @@ def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
 @pytest.mark.parametrize("reason", ["No valid host was found.", "Unable to establish connection to http://nova"])
 def test_a_node_that_cannot_be_made_anew_leaves_the_cluster_as_it_is(world, cloud, reason):
     world.create()
-    cloud.delete_server(next(server.id for server in cloud.servers("demo") if server.name == NODES[1]))
+    lose(cloud, NODES[1])
     cloud.failing["worker_nodes/nodes/0/server"] = reason
     with pytest.raises(Failed, match=f"could not be mended: server demo-default-worker-0: {reason}") as raised:
         world.create()
