@@ -10,8 +10,8 @@ from typing import Any
 def until(
     ask: Callable[[], Any],
     good: Callable[[Any], Any] = bool,
-    seconds: float = 60,
     *,
+    seconds: float = 60,
     pause: float = 0.5,
     yet: tuple[type[Exception], ...] = (),
     why: Callable[[], Any] | None = None,

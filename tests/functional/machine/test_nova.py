@@ -72,7 +72,7 @@ class Tenant:
             return str(away)
 
     def become(self, server: Any, status: str, seconds: float = 60) -> None:
-        until(lambda: self.status(server), lambda found: found == status, seconds)
+        until(lambda: self.status(server), lambda found: found == status, seconds=seconds)
 
     def server(self, image: Any, network: Any, flavor: str = "m1.small", **more: Any) -> Any:
         found = self.cloud.compute.find_flavor(flavor)
