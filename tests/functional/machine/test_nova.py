@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import keystoneauth1.exceptions
-import MySQLdb
 import openstack
 import pytest
 
+import rows
 import waiting
 from moorage.host import loops
 from moorage.local.machine import life
@@ -297,9 +297,8 @@ def impossible(tenant: Tenant) -> Iterator[str]:
 
 @pytest.fixture
 def database(tenant: Tenant) -> Iterator[Any]:
-    connection = MySQLdb.connect(unix_socket=str(tenant.home.run_folder / "mysql.sock"), user="root")
-    yield connection.cursor()
-    connection.close()
+    with rows.asked(tenant.home) as cursor:
+        yield cursor
 
 
 @pytest.mark.parametrize(
@@ -316,22 +315,13 @@ def test_a_build_that_nova_died_in_between_two_writes_ends(
     """Nova is held where it writes to that table, and killed there."""
     nova, others = nova_pid(tenant), servers(tenant)
     made = tenant.server(image, network, flavor)
-    database.execute("BEGIN")
-    database.execute(f"SELECT id FROM nova_api.{held} WHERE instance_uuid = %s FOR UPDATE", [made.id])
-    assert database.rowcount == 1
-    until(lambda: waits_for_a_row(database))
-    os.kill(nova, signal.SIGKILL)
-    database.execute("ROLLBACK")
+    row = f"SELECT id FROM nova_api.{held} WHERE instance_uuid = %s"
+    rows.kill_where_it_writes(database, row, [made.id], nova)
     ends_and_is_deleted(tenant, made, others)
 
 
 def servers(tenant: Tenant) -> list[str]:
     return [server.id for server in tenant.cloud.compute.servers()]
-
-
-def waits_for_a_row(database: Any) -> bool:
-    database.execute("SELECT COUNT(*) FROM information_schema.INNODB_LOCK_WAITS")
-    return bool(database.fetchone()[0])
 
 
 def nova_pid(tenant: Tenant) -> int:
