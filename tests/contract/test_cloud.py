@@ -168,6 +168,7 @@ def test_nobody_has_no_servers(cloud_port):
     assert cloud_port.servers("nobody") == []
     assert cloud_port.leftovers("nobody", []) == []
     cloud_port.delete_server(str(uuid.uuid4()))
+    cloud_port.detach_subnet(str(uuid.uuid4()), str(uuid.uuid4()))
 
 
 def test_the_other_services_of_the_project_are_at_hand(cloud_port):

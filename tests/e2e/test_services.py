@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
 import pytest
 
+import rows
 from cluster import shown
 from waiting import until
 
@@ -73,6 +75,34 @@ def make(cloud, names=()):
             left.clear()
 
     return cloud.progress(look, "--cloud", "moorage", "cluster", "create", "shaken", "--workers", "1")
+
+
+@pytest.mark.usefixtures("gone_afterwards")
+@pytest.mark.parametrize("name", ["router_interface", "server"])
+def test_what_heat_made_and_had_not_noted_when_it_died_goes_and_is_made(cloud, name):
+    """It is there, and Heat does not know: a router has its subnet, a port its server; "server" is the worker's."""
+    with rows.asked(cloud) as database:
+        heat, begun = cloud.programs()["heat"]["pid"], []
+
+        def look(_, line):
+            if "asking Heat for" in line and not begun:
+                begun.append(until(lambda: under_way(database, name), seconds=60, pause=0.02))
+                rows.kill_where_it_writes(database, "SELECT id FROM heat.resource WHERE id = %s", begun, heat)
+
+        code, said = cloud.progress(look, "--cloud", "moorage", "cluster", "create", "shaken", "--workers", "1")
+    assert code == 0, said
+    assert "does not know that it" in said
+    assert "anew" not in said
+    found = shown(cloud, "shaken")
+    assert found["status"] == "ready", found["reason"]
+    servers = cloud.run("openstack", "--os-cloud", "moorage", "server", "list", "--name", "^shaken-", "-f", "json")
+    assert sorted(server["Name"] for server in json.loads(servers.stdout)) == [node["name"] for node in found["nodes"]]
+
+
+def under_way(database, name):
+    """The row of a resource that Heat has asked for, and of which it has no id yet."""
+    database.execute("SELECT id, status, nova_instance FROM heat.resource WHERE name = %s", [name])
+    return next((id for id, status, known in database.fetchall() if status == "IN_PROGRESS" and not known), None)
 
 
 @pytest.mark.usefixtures("gone_afterwards")

@@ -41,7 +41,11 @@ class _Made:
     looks: int = 0
 
 
-SERVER = "OS::Nova::Server"
+SERVER, ROUTER_INTERFACE = "OS::Nova::Server", "OS::Neutron::RouterInterface"
+ALREADY = {
+    SERVER: "Conflict: resources.server: Port p-1 is still in use.",
+    ROUTER_INTERFACE: "BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet s-1.",
+}
 TRYING = 60  # looks for which Heat tries to delete what something clings to, before it says so
 
 
@@ -50,7 +54,9 @@ class MemoryCloud:
     """The port `Cloud`. A stack is done after it was looked at `looks` times.
 
     Faults: `away` is why no service answers, its name first; `failing` maps a resource's path
-    ("worker_nodes/nodes/0/ready") to the reason for which it fails; `clinging` is how many deletions fail first;
+    ("worker_nodes/nodes/0/ready") to the reason for which it fails; `doubled` maps the path of a server or a router's
+    interface to the id of what is there without Heat's knowing, so that Heat cannot make it (an interface has none);
+    `clinging` is how many deletions fail first;
     `lost` is how many answers to `create_stack` get lost on their way back; `strays` are what a cluster's stack
     forgot, `orphans` its servers that Heat does not know; `dead` is whether Heat's engine died: nothing gets on until
     somebody asks it to. A load balancer that is in a stack's subnet keeps the stack from going. `replaced` are the
@@ -63,6 +69,7 @@ class MemoryCloud:
     looks: int = 2
     away: str = ""
     failing: dict[str, str] = field(default_factory=dict)
+    doubled: dict[str, str] = field(default_factory=dict)
     clinging: int = 0
     lost: int = 0
     strays: dict[str, list[str]] = field(default_factory=dict)
@@ -162,7 +169,9 @@ class MemoryCloud:
     def _begun_anew(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
         if any(resource.path[: len(path)] == path for path in paths):
             return replace(resource, status="INIT_COMPLETE", physical_id=f"{resource.physical_id}-{next(self._ids)}")
-        return replace(resource, status="INIT_COMPLETE") if resource.status == "CREATE_FAILED" else resource
+        if resource.status != "CREATE_FAILED":
+            return resource
+        return replace(resource, status="INIT_COMPLETE", physical_id=resource.physical_id or f"again-{next(self._ids)}")
 
     def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
         self._answer()
@@ -171,13 +180,23 @@ class MemoryCloud:
     def servers(self, cluster: str) -> list[Server]:
         self._answer()
         found = self.made.get(cluster)
-        begun = [] if found is None else [r for r in found.resources if r.type == SERVER and _is_there(r)]
+        servers = [] if found is None else [r for r in found.resources if r.type == SERVER]
+        begun = [r for r in servers if _is_there(r) and r.physical_id]
+        begun += [replace(r, physical_id=id) for r in servers if (id := self.doubled.get("/".join(r.path)))]
         made = (_server(cluster, resource) for resource in begun if resource.physical_id not in self._ended)
         return sorted(made, key=lambda server: server.name)
+
+    def detach_subnet(self, router: str, subnet: str) -> None:
+        self._answer()
+        stack = next((m.resources for m in self.made.values() if router in {r.physical_id for r in m.resources}), [])
+        if subnet in {resource.physical_id for resource in stack}:
+            for interface in (resource for resource in stack if resource.type == ROUTER_INTERFACE):
+                self.doubled.pop("/".join(interface.path), None)
 
     def delete_server(self, id: str) -> None:
         self._answer()
         self._ended.add(id)
+        self.doubled = {path: other for path, other in self.doubled.items() if other != id}
         if self.volumes is not None:
             self.volumes.lose(id)
 
@@ -275,6 +294,8 @@ class MemoryCloud:
         reason = self.failing.get("/".join(resource.path))
         if resource.type == "OS::Heat::WaitCondition" and not last:
             return replace(resource, status="CREATE_IN_PROGRESS")
+        if "/".join(resource.path) in self.doubled:
+            return replace(resource, status="CREATE_FAILED", reason=ALREADY[resource.type], physical_id="")
         if reason is not None:
             return replace(resource, status="CREATE_FAILED", reason=reason)
         return replace(resource, status=status)

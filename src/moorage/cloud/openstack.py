@@ -175,6 +175,12 @@ class OpenStackCloud:
             return False
         return True
 
+    def detach_subnet(self, router: str, subnet: str) -> None:
+        try:
+            self.rest.put("network", f"/routers/{router}/remove_router_interface", {"subnet_id": subnet})
+        except NotFound:
+            return
+
     def delete_server(self, id: str) -> None:
         try:
             self.rest.delete("compute", f"/servers/{id}")

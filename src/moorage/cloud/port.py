@@ -178,6 +178,10 @@ class Cloud(Protocol):
         """
         ...
 
+    def detach_subnet(self, router: str, subnet: str) -> None:
+        """Take a subnet off a router, both by id; nothing happens when it is not on it."""
+        ...
+
     def servers(self, cluster: str) -> list[Server]:
         """The servers whose metadata name this cluster, by name."""
         ...

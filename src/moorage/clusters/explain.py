@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from moorage.cloud.port import Server, Stack, StackResource
 
 SERVER, CONDITION = "OS::Nova::Server", "OS::Heat::WaitCondition"
+ROUTER, SUBNET, INTERFACE = "OS::Neutron::Router", "OS::Neutron::Subnet", "OS::Neutron::RouterInterface"
 CALLED = {
     "OS::Neutron::Net": "network",
-    "OS::Neutron::Subnet": "subnet",
-    "OS::Neutron::Router": "router",
-    "OS::Neutron::RouterInterface": "router's interface",
+    SUBNET: "subnet",
+    ROUTER: "router",
+    INTERFACE: "router's interface",
     "OS::Neutron::SecurityGroup": "security group",
     "OS::Neutron::Port": "port",
     "OS::Neutron::FloatingIP": "floating IP",
@@ -21,6 +22,7 @@ CALLED = {
     CONDITION: "first boot",
     "OS::Heat::WaitConditionHandle": "credential for signalling",
 }
+IN_USE = "is still in use"
 # What a service that dies while Heat talks to it leaves in a stack; asking again helps.
 PASSING = re.compile(
     r"went down|unable to establish connection|connectfailure|connection refused|connection aborted|remotedisconnected"
@@ -28,10 +30,11 @@ PASSING = re.compile(
     r"|serviceunavailable|lost connection|gone away|was started anew|can't connect|dbconnectionerror|message: unknown"
     # Nova, asked to delete a server that it had begun before it died, takes the server's port along.
     r"|port id \S+ could not be found"
-    # Heat, asking again what a Neutron that died had done already.
-    r"|of subnet (\S+) overlaps with cidr \S+ of subnet \1\b",
+    # Nova, of a server that Heat had made and did not know: once it is deleted, its port is free.
+    rf"|port \S+ {IN_USE}",
     re.IGNORECASE,
 )
+ATTACHED = re.compile(r"of subnet (\S+) overlaps with cidr \S+ of subnet \1\b")  # Neutron, of a subnet already there
 
 
 def waiting(resources: Sequence[StackResource], nodes: int) -> str:
@@ -78,6 +81,27 @@ def passing(reason: str) -> bool:
     return bool(PASSING.search(reason))
 
 
+def attached(resources: Sequence[StackResource]) -> tuple[str, str] | None:
+    """Router and subnet, by id, that Heat cannot join because they are: who joined them died before Heat noted it."""
+    failed = [resource for resource in resources if resource.type == INTERFACE and resource.status.endswith("_FAILED")]
+    if not any(ATTACHED.search(resource.reason) for resource in failed):
+        return None
+    ids = {resource.type: resource.physical_id for resource in resources}
+    return ids[ROUTER], ids[SUBNET]
+
+
+def unmade(resources: Sequence[StackResource]) -> list[StackResource]:
+    """Servers that Heat could not make, as their port is in use, or is between two tries to make."""
+    between = [resource for resource in resources if resource.type == SERVER and resource.status == "DELETE_COMPLETE"]
+    return between + refused(resources)
+
+
+def refused(resources: Sequence[StackResource]) -> list[StackResource]:
+    """Servers that Nova refused because their port is in use."""
+    failed = [resource for resource in resources if resource.type == SERVER and resource.status == "CREATE_FAILED"]
+    return [resource for resource in failed if IN_USE in resource.reason]
+
+
 def interrupted(reason: str) -> bool:
     """Whether nothing failed, but one update of the stack made way for another."""
     return reason.endswith("cancelled")
@@ -97,7 +121,8 @@ def _complete(resources: Sequence[StackResource], kind: str) -> int:
 
 
 def _begun(resources: Sequence[StackResource]) -> list[StackResource]:
-    return [resource for resource in resources if not resource.status.startswith("INIT")]
+    """Those that are made or being made; between two tries Heat deletes what it could not make."""
+    return [resource for resource in resources if not resource.status.startswith(("INIT", "DELETE"))]
 
 
 def _cancelled(reason: str) -> bool:

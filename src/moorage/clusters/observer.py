@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from moorage.cloud.port import Cloud, Stack, StackResource
+from moorage.cloud.port import Cloud, Server, Stack, StackResource
 from moorage.clusters import explain, keys
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
@@ -45,7 +45,8 @@ class Observer:
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
         lost = self._lost(stack) if complete and kubernetes and not _well(stack, asked) else ()
-        return Observed(stack, resources, key, asked, lost=lost)
+        made = not complete and kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
+        return Observed(stack, resources, key, asked, lost=lost, unknown=self._unknown(stack) if made else ())
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
@@ -80,6 +81,16 @@ class Observer:
             return ()
         held = explain.held(self.cloud.resources(stack))
         return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
+
+    def _unknown(self, stack: Stack) -> tuple[Server, ...]:
+        """The servers in the place of those that Heat could not make.
+
+        Nova is asked before Heat: what Heat makes between the two answers is in none, or is being made in both.
+        """
+        servers, resources = self.cloud.servers(self.name), self.cloud.resources(stack)
+        names = {explain.node_name(resource, self.name) for resource in explain.unmade(resources)}
+        known = {resource.physical_id for resource in explain.held(resources)}
+        return tuple(server for server in servers if server.name in names and server.id not in known)
 
     def _has_key(self, stack: Stack) -> bool:
         key, request = self.keys.key(self.name), stack.parameters.get("client_csr")

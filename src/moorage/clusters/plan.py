@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from moorage.cloud.port import Stack, StackResource
+from moorage.cloud.port import Server, Stack, StackResource
 from moorage.clusters import explain
 from moorage.clusters.belongings.things import Act, Clearance, Clearing
 from moorage.clusters.parameters import differences
@@ -37,7 +37,7 @@ class Observed:
     `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
     the same picture, `silent` whether it did not answer meanwhile; `clearance` is what the cluster made by itself and
     what of it is to go, of no matter but to a deletion; `lost` are servers of a complete stack that Nova does not know
-    any more."""
+    any more, `unknown` those of Nova that Heat does not know, in the place of such as it could not make."""
 
     stack: Stack | None
     resources: Sequence[StackResource] = ()
@@ -47,6 +47,7 @@ class Observed:
     silent: bool = False
     clearance: Clearance = field(default_factory=Clearance)
     lost: Sequence[StackResource] = ()
+    unknown: Sequence[Server] = ()
 
     @property
     def nothing(self) -> bool:
@@ -89,9 +90,21 @@ class Free:
 
 @dataclass(frozen=True)
 class ResumeStack:
-    """Ask Heat to take up again what it has let lie."""
+    """Ask Heat to take up again what it has let lie; `attached` are a router and a subnet that it is to join itself."""
 
     stack: Stack
+    why: str
+    attached: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """Delete servers that Heat made and does not know of, with the Nodes that Kubernetes has of them: Heat goes on to
+    make them, by itself or when it is asked."""
+
+    stack: Stack
+    servers: Sequence[Server]
+    nodes: Sequence[str]
     why: str
 
 
@@ -138,7 +151,20 @@ class Done:
     note: str = ""
 
 
-Step = CreateStack | DeleteStack | Clear | Free | ResumeStack | Replace | Wait | Refuse | Fail | ForgetKey | Done
+Step = (
+    CreateStack
+    | DeleteStack
+    | Clear
+    | Free
+    | ResumeStack
+    | TakeBack
+    | Replace
+    | Wait
+    | Refuse
+    | Fail
+    | ForgetKey
+    | Done
+)
 
 
 @dataclass(frozen=True)
@@ -161,6 +187,8 @@ def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
         return _former(stack, observed, tried)
     if different := differences(spec, stack):
         return Refuse(different)
+    if unknown := _unknown(stack, observed, tried):
+        return _without(unknown, stack, observed, tried)
     if state == "IN_PROGRESS":
         return _under_way(spec, stack, observed)
     if state == "FAILED":
@@ -180,8 +208,34 @@ def _former(stack: Stack, observed: Observed, tried: Tried) -> Step:
     )
 
 
+def _unknown(stack: Stack, observed: Observed, tried: Tried) -> list[Server]:
+    """Servers that Heat made and does not know of: all of them while the stack is of this run's making.
+
+    Later Heat may be at replacing one that people use: Nova's word that its port is in use has to tell that it is not.
+    """
+    refused = {explain.node_name(resource, stack.name) for resource in explain.refused(observed.resources)}
+    return [server for server in observed.unknown if tried.creations or server.name in refused]
+
+
+def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried: Tried) -> Step:
+    """Heat died before it had noted what it made, and cannot make it once more as long as that is there.
+
+    A control plane may have signalled its certificates, and another would have others: the stack is made anew.
+    """
+    names = [server.name for server in unknown]
+    told = f"Heat does not know that it made {', '.join(names)}"
+    if any(server.metadata.get("moorage_role") == "control-plane" for server in unknown):
+        if explain.control_plane_was_ready(observed.resources):
+            return Fail(told, used=True)
+        return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew")
+    nodes = [node.name for node in observed.kubernetes.nodes if node.name in names] if observed.kubernetes else []
+    return TakeBack(stack, unknown, nodes, f"{told}: deleting that, so that it can make it")
+
+
 def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
     reason = explain.failure(stack, observed.resources)
+    if tried.resumptions < ATTEMPTS and (attached := explain.attached(observed.resources)):
+        return ResumeStack(stack, f"detaching what Heat does not know that it attached ({reason})", attached)
     if tried.resumptions < ATTEMPTS and explain.interrupted(reason):
         if observed.still < STILL_AFTER_SILENCE:
             return Wait("Heat broke off; it may go on by itself")

@@ -172,7 +172,8 @@ def _given_up(name: str, step: plan.Fail) -> Failed:
     if step.used:
         return Failed(
             f"cluster {name!r} is there, but could not be mended: {step.reason}",
-            "mend the cause, then give this command again; what runs in the cluster goes on",
+            "mend the cause, then give this command again; what runs in the cluster goes on."
+            f" If it may all go: moorage cluster delete {name}, then create it again",
         )
     return Failed(
         f"cluster {name!r} could not be made: {step.reason}",
@@ -268,15 +269,22 @@ class _Run:
             case plan.Wait():
                 self.diary.note(step.why)
                 return not wait
+            case _:
+                self._mend(step)
+        return False
+
+    def _mend(self, step: plan.Step) -> None:
+        match step:
             case plan.DeleteStack():
                 self._delete(step)
             case plan.ResumeStack():
                 self._resume(step)
+            case plan.TakeBack():
+                self._take_back(step)
             case plan.Replace():
                 self._replace(step)
             case plan.Free():
                 self._free(step)
-        return False
 
     def delete(self, remover: Remover, wait: bool) -> None:
         name, first = self.observer.name, True
@@ -371,9 +379,22 @@ class _Run:
         self.diary.note(step.why)
         self.tried = replace(self.tried, resumptions=self.tried.resumptions + 1)
         try:
+            if step.attached:
+                self.observer.cloud.detach_subnet(*step.attached)
             self.observer.cloud.resume_stack(step.stack)
-        except CloudUnreachable as error:
+        except (CloudUnreachable, Conflict) as error:
             self.diary.note(f"asking Heat again: {error.message}")
+
+    def _take_back(self, step: plan.TakeBack) -> None:
+        self.diary.note(step.why)
+        try:
+            for server in step.servers:
+                self.observer.cloud.delete_server(server.id)
+            if step.nodes and (kube := self.observer.kube(step.stack)):
+                for node in step.nodes:
+                    kube.remove_node(node)
+        except CloudUnreachable as error:
+            self.diary.note(f"waiting for the cloud: {error.message}")
 
     def _replace(self, step: plan.Replace) -> None:
         """The nodes' first boots need a token: the one that the stack was made with has had its day."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from moorage.cloud.port import Server, Stack, StackResource
@@ -69,14 +71,35 @@ def test_the_deepest_reason_is_told(resources, said):
         ("(2013, 'Lost connection to server during query')", True),
         ('Went to status ERROR due to "Message: Unknown, Code: Unknown"', True),
         ("Port id 16c9f38e-b436-471d-8bc1-93095a386bf5 could not be found. (HTTP 400)", True),
-        ("Cidr 10.0.0.0/24 of subnet c87c-1 overlaps with cidr 10.0.0.0/24 of subnet c87c-1. Neutron", True),
-        ("Cidr 10.0.0.0/24 of subnet c87c-1 overlaps with cidr 10.0.0.0/24 of subnet c87c-2. Neutron", False),
+        ("Port 16c9f38e-b436-471d-8bc1-93095a386bf5 is still in use. (HTTP 409)", True),
         ("No valid host was found.", False),
         ("containerd.service failed: no space left on device", False),
     ],
 )
 def test_what_passes_by_itself(reason, passing):
     assert explain.passing(reason) is passing
+
+
+@pytest.mark.parametrize(("other", "found"), [("s-1", ("r", "s-1")), ("s-2", None)])
+def test_what_heat_attached_without_noting_it(other, found):
+    reason = f"BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet {other}. Neutron"
+    interface = failed("router_interface", "OS::Neutron::RouterInterface", reason)
+    router = StackResource(("router",), "OS::Neutron::Router", "CREATE_COMPLETE", physical_id="r")
+    subnet = StackResource(("subnet",), "OS::Neutron::Subnet", "CREATE_COMPLETE", physical_id="s-1")
+    assert explain.attached([router, subnet, interface]) == found
+    assert explain.attached([router, subnet, replace(interface, status="UPDATE_IN_PROGRESS")]) is None
+
+
+def test_servers_that_heat_could_not_make():
+    in_use = failed(
+        "nodes/0/server", "OS::Nova::Server", "Conflict: resources.server: Port p is still in use. (HTTP 409)"
+    )
+    full = failed("nodes/1/server", "OS::Nova::Server", "No valid host was found.")
+    between = replace(full, status="DELETE_COMPLETE")
+    port = failed("nodes/0/port", "OS::Neutron::Port", "Port p is still in use.")
+    assert explain.refused([in_use, full, between, port]) == [in_use]
+    assert explain.unmade([in_use, full, between, port]) == [between, in_use]
+    assert explain.servers_complete([between]) == 0
 
 
 def test_servers_that_do_not_run_are_named_with_novas_word():

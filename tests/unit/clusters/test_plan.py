@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from moorage.cloud.port import Stack, StackResource
+from moorage.cloud.port import Server, Stack, StackResource
 from moorage.clusters import parameters, plan
 from moorage.clusters.plan import (
     CreateStack,
@@ -18,6 +20,7 @@ from moorage.clusters.plan import (
     Refuse,
     Replace,
     ResumeStack,
+    TakeBack,
     Wait,
 )
 from moorage.kube.port import KubeNode
@@ -44,6 +47,12 @@ CANCELLED = StackResource(
 READY = StackResource(("control_plane_ready",), "OS::Heat::WaitCondition", "CREATE_COMPLETE")
 HELD = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="c")
 WORKER = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="w")
+OVERLAP = "Cidr 10.0.0.0/24 of subnet s overlaps with cidr 10.0.0.0/24 of subnet s."
+INTERFACE = StackResource(("router_interface",), "OS::Neutron::RouterInterface", "CREATE_FAILED", OVERLAP)
+JOINED = ("Router", "Subnet")
+BETWEEN = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "DELETE_COMPLETE")
+REFUSED_BY_NOVA = replace(BETWEEN, status="CREATE_FAILED", reason="Port p is still in use.")
+UNKNOWN = Server("x", "demo-default-worker-0", "ACTIVE", {"moorage_role": "worker"})
 BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
 BOOTED = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE")
 
@@ -149,6 +158,51 @@ def test_what_people_may_have_used_is_never_made_anew():
             step = plan.to_create(SPEC, observed, plan.Tried(resumptions=resumptions))
             assert isinstance(step, ResumeStack | Fail)
         assert isinstance(step, Fail)
+
+
+@pytest.mark.parametrize("ready", [[], [READY]], ids=["before", "after"])
+def test_what_heat_attached_without_noting_it_is_detached(ready):
+    """Whether the control plane was Ready or not."""
+    made = [StackResource((kind.lower(),), f"OS::Neutron::{kind}", "CREATE_COMPLETE", "", kind) for kind in JOINED]
+    observed = Observed(stack("UPDATE_FAILED"), [INTERFACE, CANCELLED, *made, *ready], True, WELL)
+    step = plan.to_create(SPEC, observed, plan.Tried(resumptions=plan.ATTEMPTS - 1))
+    assert isinstance(step, ResumeStack)
+    assert step.attached == JOINED
+    assert not isinstance(plan.to_create(SPEC, observed, plan.Tried(resumptions=plan.ATTEMPTS)), ResumeStack)
+
+
+@pytest.mark.parametrize(
+    ("status", "server", "creations", "taken"),
+    [
+        ("UPDATE_IN_PROGRESS", BETWEEN, 1, True),
+        ("UPDATE_FAILED", REFUSED_BY_NOVA, 1, True),
+        ("UPDATE_FAILED", REFUSED_BY_NOVA, 0, True),
+        ("UPDATE_IN_PROGRESS", BETWEEN, 0, False),  # Heat may be at replacing what people use
+    ],
+)
+def test_a_server_that_heat_made_without_noting_it_is_deleted(status, server, creations, taken):
+    observed = Observed(stack(status), [server, READY], True, WELL, unknown=[UNKNOWN])
+    step = plan.to_create(SPEC, observed, plan.Tried(creations))
+    assert isinstance(step, TakeBack) is taken
+    if taken:
+        assert (step.servers, step.nodes) == ([UNKNOWN], [UNKNOWN.name])
+        silent = plan.to_create(SPEC, replace(observed, kubernetes=None), plan.Tried(creations))
+        assert (silent.servers, silent.nodes) == ([UNKNOWN], [])
+
+
+@pytest.mark.parametrize(
+    ("resources", "creations", "step"),
+    [
+        ([], 1, DeleteStack),
+        ([], plan.ATTEMPTS, Fail),
+        ([READY], 1, Fail),
+    ],
+)
+def test_a_control_plane_that_heat_does_not_know_of_is_made_anew_with_the_stack(resources, creations, step):
+    """Another would have other certificates; where these were signalled, the cluster may be in use."""
+    first = Server("u", "demo-control-plane-0", "ACTIVE", {"moorage_role": "control-plane"})
+    observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, *resources], True, unknown=[UNKNOWN, first])
+    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(creations)), step)
 
 
 def test_a_server_that_is_gone_is_made_anew_only_so_often():
