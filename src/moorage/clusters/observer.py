@@ -45,8 +45,9 @@ class Observer:
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
         lost = self._lost(stack) if complete and kubernetes and not _well(stack, asked) else ()
-        made = not complete and kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
-        return Observed(stack, resources, key, asked, lost=lost, unknown=self._unknown(stack) if made else ())
+        short = explain.unmade(resources) and not stack.status.startswith("DELETE")
+        unknown = self._unknown(stack) if short else ()
+        return Observed(stack, resources, key, asked, lost=lost, unknown=unknown)
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
