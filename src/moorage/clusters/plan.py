@@ -66,10 +66,12 @@ class CreateStack:
 
 @dataclass(frozen=True)
 class DeleteStack:
-    """Ask Heat to delete the stack; `why` is for the person who watches."""
+    """Ask Heat to delete the stack; `why` is for the person who watches. What Heat does not know of goes first where
+    there may be such things: `free`, and what has failed."""
 
     stack: Stack
     why: str
+    free: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried:
     if any(server.metadata.get("moorage_role") == "control-plane" for server in unknown):
         if explain.control_plane_was_ready(observed.resources):
             return Fail(told, used=True)
-        return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew")
+        return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew", free=True)
     nodes = [node.name for node in observed.kubernetes.nodes if node.name in names] if observed.kubernetes else []
     return TakeBack(stack, unknown, nodes, f"{told}: deleting that, so that it can make it")
 
@@ -235,7 +237,7 @@ def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried:
 def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
     reason = explain.failure(stack, observed.resources)
     if tried.resumptions < ATTEMPTS and (attached := explain.attached(observed.resources)):
-        return ResumeStack(stack, f"detaching what Heat does not know that it attached ({reason})", attached)
+        return ResumeStack(stack, "detaching a subnet that Heat does not know that it attached to its router", attached)
     if tried.resumptions < ATTEMPTS and explain.interrupted(reason):
         if observed.still < STILL_AFTER_SILENCE:
             return Wait("Heat broke off; it may go on by itself")

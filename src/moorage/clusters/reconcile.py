@@ -366,8 +366,8 @@ class _Run:
         cloud = self.observer.cloud
         try:
             self.ids |= {resource.physical_id for resource in cloud.resources(step.stack) if resource.physical_id}
-            # What failed may have left things that Heat does not know: it would try for a minute before it says so.
-            free = not step.stack.status.endswith("_FAILED") or self._freed()
+            # Heat would try for a minute before it says that something clings to what it is to delete.
+            free = not (step.free or step.stack.status.endswith("_FAILED")) or self._freed()
             if not free and step.stack.status == "DELETE_FAILED":
                 return
             cloud.delete_stack(step.stack)
