@@ -189,8 +189,8 @@ def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
         return _former(stack, observed, tried)
     if different := differences(spec, stack):
         return Refuse(different)
-    if unknown := _unknown(stack, observed, tried):
-        return _without(unknown, stack, observed, tried)
+    if (unknown := _unknown(stack, observed, tried)) and (step := _without(unknown, stack, observed, tried)):
+        return step
     if state == "IN_PROGRESS":
         return _under_way(spec, stack, observed)
     if state == "FAILED":
@@ -219,10 +219,12 @@ def _unknown(stack: Stack, observed: Observed, tried: Tried) -> list[Server]:
     return [server for server in observed.unknown if tried.creations or server.name in refused]
 
 
-def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried: Tried) -> Step:
+def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried: Tried) -> Step | None:
     """Heat died before it had noted what it made, and cannot make it once more as long as that is there.
 
-    A control plane may have signalled its certificates, and another would have others: the stack is made anew.
+    A control plane may have signalled its certificates, and another would have others: the stack is made anew. A worker
+    may have joined: as long as its Node cannot be removed it stays, for its successor would take that Node over, and
+    lose it once the cluster sees that the server of that Node is gone.
     """
     names = [server.name for server in unknown]
     told = f"Heat does not know that it made {', '.join(names)}"
@@ -230,7 +232,9 @@ def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried:
         if explain.control_plane_was_ready(observed.resources):
             return Fail(told, used=True)
         return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew", free=True)
-    nodes = [node.name for node in observed.kubernetes.nodes if node.name in names] if observed.kubernetes else []
+    if observed.kubernetes is None or observed.kubernetes.away:
+        return None
+    nodes = [node.name for node in observed.kubernetes.nodes if node.name in names]
     return TakeBack(stack, unknown, nodes, f"{told}: deleting that, so that it can make it")
 
 

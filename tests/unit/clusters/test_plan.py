@@ -186,8 +186,9 @@ def test_a_server_that_heat_made_without_noting_it_is_deleted(status, server, cr
     assert isinstance(step, TakeBack) is taken
     if taken:
         assert (step.servers, step.nodes) == ([UNKNOWN], [UNKNOWN.name])
-        silent = plan.to_create(SPEC, replace(observed, kubernetes=None), plan.Tried(creations))
-        assert (silent.servers, silent.nodes) == ([UNKNOWN], [])
+        for silent in (None, SILENT):  # its Node would stay, and be taken over
+            step = plan.to_create(SPEC, replace(observed, kubernetes=silent), plan.Tried(creations))
+            assert not isinstance(step, TakeBack)
 
 
 @pytest.mark.parametrize(
