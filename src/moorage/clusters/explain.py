@@ -92,14 +92,12 @@ def attached(resources: Sequence[StackResource]) -> tuple[str, str] | None:
 
 def unmade(resources: Sequence[StackResource]) -> list[StackResource]:
     """Servers that Heat could not make, as their port is in use, or is between two tries to make."""
-    between = [resource for resource in resources if resource.type == SERVER and resource.status == "DELETE_COMPLETE"]
-    return between + refused(resources)
-
-
-def refused(resources: Sequence[StackResource]) -> list[StackResource]:
-    """Servers that Nova refused because their port is in use."""
-    failed = [resource for resource in resources if resource.type == SERVER and resource.status == "CREATE_FAILED"]
-    return [resource for resource in failed if IN_USE in resource.reason]
+    return [
+        resource
+        for resource in resources
+        if resource.type == SERVER
+        and (resource.status == "DELETE_COMPLETE" or (resource.status == "CREATE_FAILED" and IN_USE in resource.reason))
+    ]
 
 
 def interrupted(reason: str) -> bool:

@@ -100,17 +100,6 @@ class ResumeStack:
 
 
 @dataclass(frozen=True)
-class TakeBack:
-    """Delete servers that Heat made and does not know of, with the Nodes that Kubernetes has of them: Heat goes on to
-    make them, by itself or when it is asked."""
-
-    stack: Stack
-    servers: Sequence[Server]
-    nodes: Sequence[str]
-    why: str
-
-
-@dataclass(frozen=True)
 class Replace:
     """Have Heat make the nodes anew to which these servers belonged; they join with a token of their own."""
 
@@ -153,20 +142,7 @@ class Done:
     note: str = ""
 
 
-Step = (
-    CreateStack
-    | DeleteStack
-    | Clear
-    | Free
-    | ResumeStack
-    | TakeBack
-    | Replace
-    | Wait
-    | Refuse
-    | Fail
-    | ForgetKey
-    | Done
-)
+Step = CreateStack | DeleteStack | Clear | Free | ResumeStack | Replace | Wait | Refuse | Fail | ForgetKey | Done
 
 
 @dataclass(frozen=True)
@@ -189,8 +165,8 @@ def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
         return _former(stack, observed, tried)
     if different := differences(spec, stack):
         return Refuse(different)
-    if (unknown := _unknown(stack, observed, tried)) and (step := _without(unknown, stack, observed, tried)):
-        return step
+    if observed.unknown and tried.creations:
+        return _without_unknown(stack, observed, tried)
     if state == "IN_PROGRESS":
         return _under_way(spec, stack, observed)
     if state == "FAILED":
@@ -210,32 +186,13 @@ def _former(stack: Stack, observed: Observed, tried: Tried) -> Step:
     )
 
 
-def _unknown(stack: Stack, observed: Observed, tried: Tried) -> list[Server]:
-    """Servers that Heat made and does not know of: all of them while the stack is of this run's making.
-
-    Later Heat may be at replacing one that people use: Nova's word that its port is in use has to tell that it is not.
-    """
-    refused = {explain.node_name(resource, stack.name) for resource in explain.refused(observed.resources)}
-    return [server for server in observed.unknown if tried.creations or server.name in refused]
-
-
-def _without(unknown: Sequence[Server], stack: Stack, observed: Observed, tried: Tried) -> Step | None:
+def _without_unknown(stack: Stack, observed: Observed, tried: Tried) -> Step:
     """Heat died before it had noted what it made, and cannot make it once more as long as that is there.
 
-    A control plane may have signalled its certificates, and another would have others: the stack is made anew. A worker
-    may have joined: as long as its Node cannot be removed it stays, for its successor would take that Node over, and
-    lose it once the cluster sees that the server of that Node is gone.
+    What this very run asked for, and has not called made, nobody uses. Elsewhere Heat may be at replacing such servers.
     """
-    names = [server.name for server in unknown]
-    told = f"Heat does not know that it made {', '.join(names)}"
-    if any(server.metadata.get("moorage_role") == "control-plane" for server in unknown):
-        if explain.control_plane_was_ready(observed.resources):
-            return Fail(told, used=True)
-        return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew", free=True)
-    if observed.kubernetes is None or observed.kubernetes.away:
-        return None
-    nodes = [node.name for node in observed.kubernetes.nodes if node.name in names]
-    return TakeBack(stack, unknown, nodes, f"{told}: deleting that, so that it can make it")
+    told = f"Heat does not know that it made {', '.join(server.name for server in observed.unknown)}"
+    return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew", free=True)
 
 
 def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:

@@ -279,8 +279,6 @@ class _Run:
                 self._delete(step)
             case plan.ResumeStack():
                 self._resume(step)
-            case plan.TakeBack():
-                self._take_back(step)
             case plan.Replace():
                 self._replace(step)
             case plan.Free():
@@ -384,17 +382,6 @@ class _Run:
             self.observer.cloud.resume_stack(step.stack)
         except (CloudUnreachable, Conflict) as error:
             self.diary.note(f"asking Heat again: {error.message}")
-
-    def _take_back(self, step: plan.TakeBack) -> None:
-        self.diary.note(step.why)
-        try:
-            for server in step.servers:
-                self.observer.cloud.delete_server(server.id)
-            if step.nodes and (kube := self.observer.kube(step.stack)):
-                for node in step.nodes:
-                    kube.remove_node(node)
-        except CloudUnreachable as error:
-            self.diary.note(f"waiting for the cloud: {error.message}")
 
     def _replace(self, step: plan.Replace) -> None:
         """The nodes' first boots need a token: the one that the stack was made with has had its day."""

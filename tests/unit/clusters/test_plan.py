@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from moorage.cloud.port import Server, Stack, StackResource
@@ -20,7 +18,6 @@ from moorage.clusters.plan import (
     Refuse,
     Replace,
     ResumeStack,
-    TakeBack,
     Wait,
 )
 from moorage.kube.port import KubeNode
@@ -51,7 +48,6 @@ OVERLAP = "Cidr 10.0.0.0/24 of subnet s overlaps with cidr 10.0.0.0/24 of subnet
 INTERFACE = StackResource(("router_interface",), "OS::Neutron::RouterInterface", "CREATE_FAILED", OVERLAP)
 JOINED = ("Router", "Subnet")
 BETWEEN = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "DELETE_COMPLETE")
-REFUSED_BY_NOVA = replace(BETWEEN, status="CREATE_FAILED", reason="Port p is still in use.")
 UNKNOWN = Server("x", "demo-default-worker-0", "ACTIVE", {"moorage_role": "worker"})
 BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
 BOOTED = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE")
@@ -172,37 +168,11 @@ def test_what_heat_attached_without_noting_it_is_detached(ready):
 
 
 @pytest.mark.parametrize(
-    ("status", "server", "creations", "taken"),
-    [
-        ("UPDATE_IN_PROGRESS", BETWEEN, 1, True),
-        ("UPDATE_FAILED", REFUSED_BY_NOVA, 1, True),
-        ("UPDATE_FAILED", REFUSED_BY_NOVA, 0, True),
-        ("UPDATE_IN_PROGRESS", BETWEEN, 0, False),  # Heat may be at replacing what people use
-    ],
+    ("creations", "step"),
+    [(1, DeleteStack), (plan.ATTEMPTS, Fail), (0, Wait)],  # of another run: Heat may be at replacing what people use
 )
-def test_a_server_that_heat_made_without_noting_it_is_deleted(status, server, creations, taken):
-    observed = Observed(stack(status), [server, READY], True, WELL, unknown=[UNKNOWN])
-    step = plan.to_create(SPEC, observed, plan.Tried(creations))
-    assert isinstance(step, TakeBack) is taken
-    if taken:
-        assert (step.servers, step.nodes) == ([UNKNOWN], [UNKNOWN.name])
-        for silent in (None, SILENT):  # its Node would stay, and be taken over
-            step = plan.to_create(SPEC, replace(observed, kubernetes=silent), plan.Tried(creations))
-            assert not isinstance(step, TakeBack)
-
-
-@pytest.mark.parametrize(
-    ("resources", "creations", "step"),
-    [
-        ([], 1, DeleteStack),
-        ([], plan.ATTEMPTS, Fail),
-        ([READY], 1, Fail),
-    ],
-)
-def test_a_control_plane_that_heat_does_not_know_of_is_made_anew_with_the_stack(resources, creations, step):
-    """Another would have other certificates; where these were signalled, the cluster may be in use."""
-    first = Server("u", "demo-control-plane-0", "ACTIVE", {"moorage_role": "control-plane"})
-    observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, *resources], True, unknown=[UNKNOWN, first])
+def test_a_server_that_heat_made_without_noting_it_has_the_stack_made_anew(creations, step):
+    observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, READY], True, WELL, unknown=[UNKNOWN])
     found = plan.to_create(SPEC, observed, plan.Tried(creations))
     assert isinstance(found, step)
     assert not isinstance(found, DeleteStack) or found.free, "Heat cannot delete the port that it is on"
