@@ -74,6 +74,11 @@ def make(cloud, names=()):
             kill(cloud, left)
             left.clear()
 
+    return watched(cloud, look)
+
+
+def watched(cloud, look):
+    """Make the cluster, each line of its progress shown; the exit code and what was said."""
     return cloud.progress(look, "--cloud", "moorage", "cluster", "create", "shaken", "--workers", "1")
 
 
@@ -89,7 +94,7 @@ def test_what_heat_made_and_had_not_noted_when_it_died_goes_and_is_made(cloud, n
                 begun.append(until(lambda: under_way(database, name), seconds=60, pause=0.02))
                 rows.kill_where_it_writes(database, "SELECT id FROM heat.resource WHERE id = %s", begun, heat)
 
-        code, said = cloud.progress(look, "--cloud", "moorage", "cluster", "create", "shaken", "--workers", "1")
+        code, said = watched(cloud, look)
     assert code == 0, said
     assert "does not know that it" in said
     found = shown(cloud, "shaken")

@@ -291,10 +291,11 @@ class MemoryCloud:
         """The resource in its new state; nodes say that they are ready, or not, at the last."""
         if resource.status == "CREATE_COMPLETE":
             return resource
-        reason = self.failing.get("/".join(resource.path))
+        path = "/".join(resource.path)
+        reason = self.failing.get(path)
         if resource.type == "OS::Heat::WaitCondition" and not last:
             return replace(resource, status="CREATE_IN_PROGRESS")
-        if "/".join(resource.path) in self.doubled:
+        if path in self.doubled:
             return replace(resource, status="CREATE_FAILED", reason=ALREADY[resource.type], physical_id="")
         if reason is not None:
             return replace(resource, status="CREATE_FAILED", reason=reason)

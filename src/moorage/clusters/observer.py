@@ -45,7 +45,7 @@ class Observer:
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
         lost = self._lost(stack) if complete and kubernetes and not _well(stack, asked) else ()
-        short = explain.unmade(resources) and not stack.status.startswith("DELETE")
+        short = kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
         unknown = self._unknown(stack) if short else ()
         return Observed(stack, resources, key, asked, lost=lost, unknown=unknown)
 
