@@ -33,5 +33,8 @@ def kill_where_it_writes(database: Any, row: str, values: Sequence[Any], pid: in
 
 
 def _is_waited_for(database: Any) -> bool:
-    database.execute("SELECT COUNT(*) FROM information_schema.INNODB_LOCK_WAITS")
+    database.execute(
+        "SELECT COUNT(*) FROM information_schema.INNODB_LOCK_WAITS"
+        " JOIN information_schema.INNODB_TRX ON trx_id = blocking_trx_id WHERE trx_mysql_thread_id = CONNECTION_ID()"
+    )
     return bool(database.fetchone()[0])

@@ -16,9 +16,9 @@ class Service:
 
     `distribution` is the package whose version is the service's. `application` is `module:attribute` of the
     WSGI application; `prepare` a function to call before it is imported, `threads` one to call once the API
-    listens and the catalog is complete (both get the Layout); when it returns, the service is ready. `rules`
-    is a function that loads the policy: projects whose first request does it, unguarded, refuse what other
-    threads ask meanwhile.
+    listens and the catalog is complete (both get the Layout); when it returns, the service is ready. `unasked`
+    is a function to call before the API listens: to load the policy (projects whose first request does it,
+    unguarded, refuse what other threads ask meanwhile), or to mend what an earlier process left.
     `migrations` are programs beside the interpreter that bring the databases to the installed version, safe
     to repeat, in this order. `environment`, `migrations` and `arguments` (the command line that the project
     sees) may hold `{etc}`, the folder of its rendered configuration.
@@ -34,7 +34,7 @@ class Service:
     migrations: tuple[tuple[str, ...], ...]
     prepare: str | None = None
     threads: str | None = None
-    rules: str | None = None
+    unasked: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("admin", "service")
@@ -59,7 +59,7 @@ KEYSTONE = Service(
     path="/v3",
     application="keystone.wsgi.api:application",
     prepare="moorage.local.projects.keystone.bootstrap:prepare",
-    rules="moorage.local.projects.keystone.bootstrap:load_rules",
+    unasked="moorage.local.projects.keystone.bootstrap:load_rules",
     databases=("keystone",),
     migrations=(_manage("keystone-manage", "keystone.conf", "db_sync"),),
     environment={"OS_KEYSTONE_CONFIG_DIR": "{etc}"},
@@ -94,6 +94,7 @@ NOVA = Service(
     path="/v2.1",
     application="nova.wsgi.osapi_compute:application",
     prepare="moorage.local.projects.nova.threads:prepare",
+    unasked="moorage.local.projects.nova.threads:take_over",
     threads="moorage.local.projects.nova.threads:start",
     databases=("nova_api", "nova_cell0", "nova_cell1"),
     migrations=(
@@ -131,7 +132,7 @@ NEUTRON = Service(
     application="neutron.wsgi.api:application",
     prepare="moorage.local.projects.neutron.threads:prepare",
     threads="moorage.local.projects.neutron.threads:start",
-    rules="neutron.policy:init",
+    unasked="neutron.policy:init",
     databases=("neutron",),
     migrations=(
         (
@@ -157,7 +158,7 @@ CINDER = Service(
     application="cinder.wsgi.api:application",
     prepare="moorage.local.projects.cinder.threads:prepare",
     threads="moorage.local.projects.cinder.threads:start",
-    rules="cinder.policy:init",
+    unasked="cinder.policy:init",
     databases=("cinder",),
     migrations=(_manage("cinder-manage", "cinder.conf", "db", "sync"),),
     environment={"OS_CINDER_DISABLE_EVENTLET_PATCHING": "1"},

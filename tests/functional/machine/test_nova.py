@@ -33,6 +33,7 @@ pytestmark = [
     ),
 ]
 until = partial(waiting.until, seconds=30)
+AWAY = (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException)
 
 
 class Tenant:
@@ -68,7 +69,7 @@ class Tenant:
         """The server's status, or why Nova does not say it just now."""
         try:
             return self.status(server)
-        except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as away:
+        except AWAY as away:
             return str(away)
 
     def become(self, server: Any, status: str, seconds: float = 60) -> None:
@@ -318,6 +319,33 @@ def test_a_build_that_nova_died_in_between_two_writes_ends(
     row = f"SELECT id FROM nova_api.{held} WHERE instance_uuid = %s"
     rows.kill_where_it_writes(database, row, [made.id], nova)
     ends_and_is_deleted(tenant, made, others)
+
+
+def test_a_server_that_nova_is_asked_for_as_it_comes_back_is_made(
+    tenant: Tenant, image: Any, network: Any, database: Any
+) -> None:
+    come_back_after_long(tenant, database)
+    made = until(lambda: tenant.server(image, network), yet=AWAY, pause=0.02)
+    tenant.become(made, "ACTIVE")
+    tenant.delete(made)
+
+
+def test_a_server_that_is_deleted_as_nova_comes_back_leaves_nothing(
+    tenant: Tenant, image: Any, network: Any, database: Any
+) -> None:
+    made = tenant.server(image, network)
+    tenant.become(made, "ACTIVE")
+    machine, pid = tenant.machine(made), tenant.pid(made)
+    come_back_after_long(tenant, database)
+    until(lambda: tenant.delete(made) is None, yet=AWAY, pause=0.02)
+    assert not machine.path.exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def come_back_after_long(tenant: Tenant, database: Any) -> None:
+    """Kill Nova. The one that starts finds a compute service that has not reported for an hour."""
+    os.kill(nova_pid(tenant), signal.SIGKILL)
+    assert database.execute("UPDATE nova_cell1.services SET last_seen_up = created_at - INTERVAL 1 HOUR") > 0
 
 
 def servers(tenant: Tenant) -> list[str]:

@@ -49,8 +49,8 @@ def _run(entry: Service, layout: Layout) -> None:
     privileged.run_in_process()
     messaging.wake_listeners()
     application = _attribute(entry.application)
-    if entry.rules:
-        _attribute(entry.rules)()
+    if entry.unasked:
+        _attribute(entry.unasked)()
     _keep_signals()
     state = listen(application, entry, (LOOPBACK, GATEWAY))
     _note(f"{entry.name} listens on port {entry.port}")

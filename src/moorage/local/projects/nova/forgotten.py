@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,23 +10,22 @@ from moorage.local.projects.nova import cells
 REASON = "Nova was started anew before it got to this server; ask for it again"
 
 
-def give_up(before: datetime.datetime) -> None:
-    """Put what was asked for before that time, and was never begun, into ERROR, as any build that fails.
+def give_up() -> None:
+    """Put what was asked for, and never begun, into ERROR, as any build that fails.
 
     Otherwise it would stay in BUILD for ever: a message queue of its own would have kept the request.
     May itself be cut off anywhere: what it finds is brought one step further, whoever left it there.
+    It is for before the API listens: whoever deletes such a server meanwhile would get in its way.
     """
     from nova import context
     from nova.objects import BuildRequestList
 
     admin = context.get_admin_context()
     for request in BuildRequestList.get_all(admin):
-        if request.created_at < before:
-            _settle(admin, request)
+        _settle(admin, request)
     for cell, inside, server in _without_host(admin):
-        if server.created_at < before:
-            _name_cell(admin, server.uuid, cell)
-            _fail(inside, server)
+        _name_cell(admin, server.uuid, cell)
+        _fail(inside, server)
 
 
 def _settle(admin: Any, request: Any) -> None:
