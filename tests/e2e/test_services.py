@@ -49,7 +49,8 @@ def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cluster):
     for name in cluster.programs():
         kill(cluster, [name])
         until(lambda: ill(cluster), lambda found: not found, seconds=90)
-        assert shown(cluster, NAME)["status"] == "ready", f"after {name} died"
+        found = shown(cluster, NAME)
+        assert found["status"] == "ready", f"after {name} died: {found['reason']}"
     assert cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout == servers
     cluster.run("kubectl", "run", "after", "--image=moorage.local/pause:1", "--restart=Never")
     cluster.run("kubectl", "wait", "pod/after", "--for=condition=Ready", "--timeout=60s", timeout=70)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,15 +161,16 @@ class Rest:
 
     def _send(self, method: str, service: str, path: str, **words: Any) -> Any:
         url = self.endpoint(service) + path
-        answer = self._guarded(
-            service,
-            lambda: self.session.request(url, method, raise_exc=False, authenticated=True, **words),
-        )
+
+        def ask() -> Any:
+            return self.session.request(url, method, raise_exc=False, authenticated=True, **words)
+
+        answer = self._guarded(service, partial(_twice, ask) if method == "GET" else ask)
         if answer.status_code >= 400:
             raise _refusal(service, url, answer.status_code, answer.text)
         return answer
 
-    def _guarded(self, service: str, call: Any) -> Any:
+    def _guarded(self, service: str, call: Callable[[], Any]) -> Any:
         from keystoneauth1 import exceptions as identity
 
         try:
@@ -184,6 +186,19 @@ class Rest:
             raise CloudUnreachable(
                 f"Keystone of the cloud {self.cloud!r} did not let us in: {_plain(error)}"
             ) from error
+
+
+def _twice(ask: Callable[[], Any]) -> Any:
+    """Ask once more, at once, where there was no connection: it may have been a kept one, broken long before.
+
+    That is for what changes nothing. An answer that does not come in time is not asked for twice.
+    """
+    from keystoneauth1.exceptions import ConnectFailure
+
+    try:
+        return ask()
+    except ConnectFailure:
+        return ask()
 
 
 def _entry(clouds: Path, name: str) -> Mapping[str, Any]:

@@ -84,6 +84,47 @@ def test_a_failure_says_which_service_where_and_why(answer, kind, said):
     assert said in raised.value.message
 
 
+RESET = identity.ConnectFailure("Unable to establish connection to http://heat:8004: Connection reset by peer")
+LATE = identity.ConnectTimeout("Request to http://heat:8004 timed out")
+
+
+class Kept(Session):
+    """A session whose first request fails so, on a connection that it had kept."""
+
+    def request(self, url, method, **words):
+        self.asked.append((method, url, words))
+        if len(self.asked) == 1:
+            raise self.answer
+        return Answer(200, '{"stacks": []}')
+
+
+def kept(error):
+    session = Kept(error)
+    return Rest(session, "mine", "RegionOne", "public"), session
+
+
+def test_what_is_read_is_asked_for_once_more_on_a_new_connection():
+    cloud, session = kept(RESET)
+    assert cloud.get("orchestration", "/stacks") == {"stacks": []}
+    assert len(session.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("ask", "error"),
+    [
+        (lambda cloud: cloud.post("orchestration", "/stacks", {}), RESET),
+        (lambda cloud: cloud.delete("orchestration", "/stacks/a"), RESET),
+        (lambda cloud: cloud.get("orchestration", "/stacks"), LATE),
+    ],
+    ids=["made", "deleted", "read, and late"],
+)
+def test_what_may_have_been_done_or_takes_long_is_not_asked_for_twice(ask, error):
+    cloud, session = kept(error)
+    with pytest.raises(CloudUnreachable, match="Heat of the cloud 'mine' does not answer"):
+        ask(cloud)
+    assert len(session.asked) == 1
+
+
 def test_a_service_that_the_catalog_lacks():
     with pytest.raises(CloudUnreachable, match="has no Heat"):
         rest(Answer(200), endpoint=None).get("orchestration", "/stacks")
