@@ -27,6 +27,7 @@ def steps() -> tuple[Step, ...]:
         Step("looking for the cluster", discover),
         Step("asking for a certificate", ask_certificate),
         Step("waiting for the API server", wait_for_api),
+        Step("waiting for its name to be free", wait_for_name),
         Step("starting the node", start_node),
         Step("waiting for this node to be Ready", become_ready, NODE_UNITS),
         Step("ending the boot", end),
@@ -77,6 +78,24 @@ def wait_for_api(node: Node) -> None:
     """A kubelet that finds no API server tries again ever more seldom: better to start it once there is one."""
     api = node.api()
     answered(node, lambda: api.get_text("/healthz"))
+    api.close()
+
+
+def wait_for_name(node: Node) -> None:
+    """Wait until the node of a former server of this name is gone, which is for the controller to delete.
+
+    A kubelet takes over a node of its name that it finds, and makes none once that is deleted under it.
+    """
+    if not node.data.cluster.cloud_provider:
+        return
+    api = node.api()
+
+    def look() -> None:
+        given = (api.find(f"/api/v1/nodes/{node.name}") or {}).get("spec", {}).get("providerID", "")
+        if given and not given.endswith(f"/{node.server.id}"):
+            raise NotYet(f"the cluster still has the node of a former server of this name: {given}")
+
+    answered(node, look)
     api.close()
 
 

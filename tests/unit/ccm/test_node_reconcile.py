@@ -100,6 +100,18 @@ def test_a_node_that_joins_between_two_lists_is_not_kept_waiting(world):
     assert world.node("demo-3")["spec"]["providerID"] == "openstack:///id-3"
 
 
+def test_a_node_of_a_server_made_anew_is_not_taken_for_the_former_one(world):
+    """The last list is some seconds old: it has the former one, under the same name."""
+    world.now -= PERIOD / 2
+    world.api.delete(NODES, "demo-1")
+    del world.cloud.servers["id-1"]
+    world.cloud.servers["id-3"] = server(3, "demo-1")
+    world.join("demo-1")
+    world.watch()
+    world.nodes.reconcile("demo-1")
+    assert world.node("demo-1")["spec"]["providerID"] == "openstack:///id-3"
+
+
 def test_a_crowd_that_joins_makes_one_list(world):
     for number in range(3, 30):
         world.cloud.servers[f"id-{number}"] = server(number)

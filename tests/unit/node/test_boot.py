@@ -6,7 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from moorage.node.layout import Layout
 from moorage.node.machine import clear_groups, cpu_quota, memory_limit, memory_shown
 from moorage.node.node import Node, Step
 from moorage.node.signalling import Report
+from moorage.node.source import Server
 from moorage.node.userdata import Signal, parse
 from moorage.node.waiting import Clock, Deadline, NotYet
 
@@ -193,6 +194,59 @@ def test_an_api_that_is_not_there_is_signalled_once(tmp_path: Path, heat: Heat) 
     assert len(heat.said) == 1
     assert machine.hostname == "demo-worker-0"
     assert machine.started == []
+
+
+@dataclass
+class PaperApi:
+    """An API server that tells one thing after the other of any object, and then the last again."""
+
+    told: list[Any]
+    closed: bool = False
+
+    def find(self, path: str) -> Any:
+        assert path == "/api/v1/nodes/demo-worker-0"
+        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def of(server: str) -> dict[str, Any]:
+    return {"spec": {"providerID": server}}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [None],
+        [of("openstack:///mine")],
+        [of("openstack://Region/mine")],
+        [{"spec": {}}],
+        [of("openstack:///old"), None],
+    ],
+    ids=["none", "its own", "its own, regional", "new", "a former one's, deleted"],
+)
+def test_a_worker_waits_until_its_name_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    api = PaperApi(told)
+    monkeypatch.setattr(Node, "api", lambda node: api)
+    worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
+    assert len(api.told) == 1, "it did not wait for the former node to go"
+    assert api.closed
+
+
+def test_a_name_that_does_not_get_free_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
+    with pytest.raises(TimedOut, match="the node of a former server of this name: openstack:///old"):
+        worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
+
+
+def of_cloud(tmp_path: Path, paper: PaperClock) -> Node:
+    """A worker of a cluster that is joined to its cloud."""
+    made = node(tmp_path, PaperMachine(), paper)
+    data = parse(user_data(made.data.signal, cloud_provider="external"))
+    return replace(made, data=data, server=Server("mine"))
 
 
 def test_without_a_network_the_reason_is_the_network(tmp_path: Path, heat: Heat) -> None:

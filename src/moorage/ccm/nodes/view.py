@@ -43,20 +43,19 @@ class ServerView:
         return named[0] if named else None
 
     def ask(self, node: Object) -> Instance | Unknown | None:
-        """The node's server: by the list, else by a question of its own. None is the cloud's word that it is gone."""
+        """The node's server: by the list, else by a question of its own. None is the cloud's word that it is gone.
+
+        A new node is given its server for good, by its name. That is looked up in a new list: the last one may still
+        have the server whose place this one took.
+        """
+        known = server_id(node, self.place)
         try:
-            if self._at is None:
+            if self._at is None or not known:
                 self._refresh_if_stale()
             found = self.listed(node)
-            if found is not None:
-                return found
-            known = server_id(node, self.place)
-            if known:
-                return self.instances.get(known)
-            self._refresh_if_stale()
+            return self.instances.get(known) if found is None and known else found
         except CloudUnreachable as error:
             return Unknown(error.message)
-        return self.listed(node)
 
     def _refresh_if_stale(self) -> None:
         with self._lock:
