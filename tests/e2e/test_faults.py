@@ -9,6 +9,7 @@ import pytest
 
 import waiting
 from cluster import shown
+from inside import Inside
 
 pytestmark = pytest.mark.e2e
 until = partial(waiting.until, seconds=120)
@@ -50,8 +51,22 @@ def ready(cloud, node):
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
+def openstack(cloud, *words):
+    return cloud.run("openstack", "--os-cloud", "moorage", *words, timeout=120).stdout.strip()
+
+
 def server(cloud, *words):
-    cloud.run("openstack", "--os-cloud", "moorage", "server", *words, timeout=120)
+    return openstack(cloud, "server", *words)
+
+
+def stack(cloud, *words):
+    return openstack(cloud, "stack", *words)
+
+
+def inside(cloud, name):
+    """A look into a server, once there is one of that name."""
+    listed = ("list", "--name", f"^{name}$", "-f", "value", "-c", "ID")
+    return until(lambda: Inside.of(cloud.state, server(cloud, *listed)))
 
 
 def started(cloud, node):
@@ -102,3 +117,20 @@ def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster):
     until(lambda: pods_run(cluster))
     assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"
     assert "is gone" not in create(cluster).stderr
+
+
+def test_a_worker_that_heat_replaces_waits_for_the_former_ones_node_to_go(cluster):
+    """Which goes late, because the controller was away; a kubelet that took it over would lose it then, for good."""
+    control_plane = inside(cluster, f"{NAME}-control-plane-0")
+    control_plane.run("systemctl", "stop", "moorage-controller")
+    nested = json.loads(stack(cluster, "resource", "list", NAME, "-n", "3", "-f", "json", "--filter", "name=0"))
+    (workers,) = {row["stack_name"] for row in nested}
+    server(cluster, "delete", "--wait", WORKER)
+    stack(cluster, "resource", "mark", "unhealthy", workers, "0")
+    stack(cluster, "update", "--existing", NAME)
+    machine = inside(cluster, WORKER).machine
+    until(lambda: "waiting for its name to be free" in machine.console.read_text(errors="replace"))
+    control_plane.run("systemctl", "start", "moorage-controller")
+    wanted = ("get", "node", WORKER, "-o", "jsonpath={.spec.providerID}")
+    until(lambda: kubectl(cluster, *wanted, check=False), lambda found: found == f"openstack:///{machine.id}")
+    until(lambda: ready(cluster, WORKER) and pods_run(cluster))

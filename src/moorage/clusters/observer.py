@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from moorage.cloud.port import Cloud, Server, Stack, StackResource
@@ -44,10 +44,11 @@ class Observer:
         key = self._has_key(stack)
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
-        lost = self._lost(stack) if complete and kubernetes and not _well(stack, asked) else ()
+        servers = tuple(self.cloud.servers(self.name)) if complete and kubernetes else ()
+        lost = self._lost(stack, servers) if complete and kubernetes else ()
         short = kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
         unknown = self._unknown(stack) if short else ()
-        return Observed(stack, resources, key, asked, lost=lost, unknown=unknown)
+        return Observed(stack, resources, key, asked, servers=servers, lost=lost, unknown=unknown)
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
@@ -75,9 +76,12 @@ class Observer:
             self._kube.close()
             self._kube = None
 
-    def _lost(self, stack: Stack) -> tuple[StackResource, ...]:
-        """The servers of a complete stack which Nova does not know; Heat is asked only when some are missing."""
-        there = {server.id for server in self.cloud.servers(self.name)}
+    def _lost(self, stack: Stack, servers: Sequence[Server]) -> tuple[StackResource, ...]:
+        """The servers of a complete stack which Nova does not know; Heat is asked only when some are missing.
+
+        Kubernetes may call a node Ready for most of a minute after its server has gone.
+        """
+        there = {server.id for server in servers}
         if len(there) >= nodes_of(stack):
             return ()
         held = explain.held(self.cloud.resources(stack))
@@ -112,7 +116,3 @@ def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> boo
     if stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_FAILED"):
         return True
     return stack.status == "CREATE_IN_PROGRESS" and explain.control_plane_was_ready(resources)
-
-
-def _well(stack: Stack, asked: Kubernetes | None) -> bool:
-    return asked is not None and sum(node.ready for node in asked.nodes) >= nodes_of(stack)

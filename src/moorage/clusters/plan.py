@@ -36,8 +36,9 @@ class Observed:
     """One look at everything. `key` says whether this machine has the client's key for this very stack;
     `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
     the same picture, `silent` whether it did not answer meanwhile; `clearance` is what the cluster made by itself and
-    what of it is to go, of no matter but to a deletion; `lost` are servers of a complete stack that Nova does not know
-    any more, `unknown` those of Nova that Heat does not know, in the place of such as it could not make."""
+    what of it is to go, of no matter but to a deletion; `servers` are Nova's of a complete stack, `lost` those of it
+    that Nova does not know any more, `unknown` those of Nova that Heat does not know, in the place of such as it could
+    not make."""
 
     stack: Stack | None
     resources: Sequence[StackResource] = ()
@@ -46,6 +47,7 @@ class Observed:
     still: float = 0.0
     silent: bool = False
     clearance: Clearance = field(default_factory=Clearance)
+    servers: Sequence[Server] = ()
     lost: Sequence[StackResource] = ()
     unknown: Sequence[Server] = ()
 

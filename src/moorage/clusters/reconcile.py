@@ -117,7 +117,7 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
     if observed.stack is None:
         raise _no_cluster(name)
     full = cloud.stack(observed.stack.id, outputs=True) or observed.stack
-    return described(replace(observed, stack=full), cloud.servers(name))
+    return described(replace(observed, stack=full), observed.servers or cloud.servers(name))
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:

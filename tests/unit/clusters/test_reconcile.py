@@ -191,6 +191,15 @@ def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(world, cloud, k
     assert cloud.made["demo"].stack.status == "UPDATE_COMPLETE"
 
 
+def test_a_worker_is_lost_although_kubernetes_has_not_noticed(world, cloud, kube):
+    world.create()
+    kube.slow = True
+    lose(cloud, NODES[1])
+    assert world.observe().status is ClusterStatus.DEGRADED
+    world.create()
+    assert kube.removed == (NODES[1],)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
     for number, world, dying in lives(kube, tmp_path, after):
