@@ -44,8 +44,9 @@ class Observer:
         key = self._has_key(stack)
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
-        servers = tuple(self.cloud.servers(self.name)) if complete and kubernetes else ()
-        lost = self._lost(stack, servers) if complete and kubernetes else ()
+        made = complete and kubernetes
+        servers = tuple(self.cloud.servers(self.name)) if made else ()
+        lost = self._lost(stack, servers) if made else ()
         short = kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
         unknown = self._unknown(stack) if short else ()
         return Observed(stack, resources, key, asked, servers=servers, lost=lost, unknown=unknown)

@@ -86,7 +86,7 @@ def wait_for_name(node: Node) -> None:
 
     A kubelet takes over a node of its name that it finds, and makes none once that is deleted under it.
     """
-    if not node.data.cluster.cloud_provider:
+    if not (node.data.cluster.cloud_provider and node.server.id):
         return
     api = node.api()
 

@@ -211,6 +211,9 @@ class PaperApi:
         self.closed = True
 
 
+MINE = Server("mine")
+
+
 def of(server: str) -> dict[str, Any]:
     return {"spec": {"providerID": server}}
 
@@ -242,11 +245,18 @@ def test_a_name_that_does_not_get_free_is_told(tmp_path: Path, monkeypatch: pyte
         worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
 
 
-def of_cloud(tmp_path: Path, paper: PaperClock) -> Node:
+@pytest.mark.parametrize(("joined", "server"), [("external", Server()), ("", MINE)])
+def test_who_cannot_tell_its_own_node_or_has_no_controller_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: str, server: Server
+) -> None:
+    monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
+    worker.wait_for_name(of_cloud(tmp_path, PaperClock(), joined, server))
+
+
+def of_cloud(tmp_path: Path, paper: PaperClock, joined: str = "external", server: Server = MINE) -> Node:
     """A worker of a cluster that is joined to its cloud."""
     made = node(tmp_path, PaperMachine(), paper)
-    data = parse(user_data(made.data.signal, cloud_provider="external"))
-    return replace(made, data=data, server=Server("mine"))
+    return replace(made, data=parse(user_data(made.data.signal, cloud_provider=joined)), server=server)
 
 
 def test_without_a_network_the_reason_is_the_network(tmp_path: Path, heat: Heat) -> None:
