@@ -99,7 +99,9 @@ def test_without_a_password_nothing_is_started_and_nothing_kept(pod):
 
 def test_postgres_takes_the_scripts_place_so_that_signals_reach_it(pod):
     (pod.log / "stay").touch()
-    with subprocess.Popen([SCRIPT, "-c", "port=5433"], env=pod.environment) as running:
+    # Where the tests run in the background, SIGINT is ignored, and a shell cannot take that back.
+    command = ["env", "--default-signal=INT", SCRIPT, "-c", "port=5433"]
+    with subprocess.Popen(command, env=pod.environment) as running:
         while not pod.said("postgres"):
             assert running.poll() is None
         (called,) = pod.said("postgres")
