@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keystoneauth1.exceptions
 import openstack
 import pytest
 
-import rows
 from waiting import until
 
 pytestmark = [
@@ -132,13 +129,3 @@ def test_from_an_image(user: Any, storage: Any, files: Path, tmp_path: Path) -> 
 def test_a_volume_larger_than_the_quota_is_refused(storage: Any) -> None:
     with pytest.raises(openstack.exceptions.HttpException, match="quota"):
         storage.create_volume(name="too-large", size=100_000)
-
-
-def test_a_volume_that_cinder_is_asked_for_as_it_comes_back_is_made(cloud: Any, storage: Any) -> None:
-    """The one that starts finds a volume service that has not reported for long."""
-    away = (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException)
-    with rows.asked(cloud) as database:
-        os.kill(cloud.programs()["cinder"]["pid"], signal.SIGKILL)
-        rows.age_reports(database, "cinder.services", "updated_at")
-    made = until(lambda: storage.create_volume(name="early", size=1), yet=away, pause=0.02)
-    gone(storage, ready(storage, made))

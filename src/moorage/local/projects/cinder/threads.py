@@ -14,22 +14,6 @@ def prepare(layout: Layout) -> None:
     import cinder.cmd.volume  # noqa: F401
 
 
-def take_over() -> None:
-    """Load the policy, and count the volume services as up from now on: what they are asked waits for them in a queue.
-
-    Their own first reports come seconds after their start. After a longer stop they count as down until then, and no
-    volume would find a back end.
-    """
-    from cinder import context, policy
-    from cinder.common import constants
-    from cinder.objects import ServiceList
-
-    policy.init()
-    for volume in ServiceList.get_all_by_binary(context.get_admin_context(), constants.VOLUME_BINARY):
-        volume.report_count += 1
-        volume.save()
-
-
 def start(layout: Layout) -> None:
     """Start the services; return when every back end has initialised."""
     import os_brick
