@@ -32,11 +32,6 @@ def kill_where_it_writes(database: Any, row: str, values: Sequence[Any], pid: in
     database.execute("ROLLBACK")
 
 
-def age_reports(database: Any, services: str, seen: str) -> None:
-    """Have every row of that table of services say that it reported an hour before it was there."""
-    assert database.execute(f"UPDATE {services} SET {seen} = created_at - INTERVAL 1 HOUR") > 0
-
-
 def _is_waited_for(database: Any) -> bool:
     database.execute(
         "SELECT COUNT(*) FROM information_schema.INNODB_LOCK_WAITS"
