@@ -1,8 +1,11 @@
 # Everything a person does with this checkout. `make help` tells.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PATH := $(CURDIR)/.venv/bin:$(PATH):$(or $(MOORAGE_CACHE),$(HOME)/.cache/moorage)/tools/bin
+CACHE := $(or $(MOORAGE_CACHE),$(HOME)/.cache/moorage)
+export PATH := $(CURDIR)/.venv/bin:$(PATH):$(CACHE)/tools/bin
 PYTEST := .venv/bin/python -m pytest
+# The times of all tests are kept in the cache.
+pytest = $(PYTEST) --durations=20 --durations-min=5 --junitxml=$(CACHE)/tests/$(1).xml
 
 .PHONY: help
 help: ## Show this
@@ -39,11 +42,33 @@ lint: setup ## Style, types, and the import rule
 
 .PHONY: test-unit
 test-unit: setup ## The tests that need nothing: no root, no network, seconds
-	$(PYTEST) -m unit -q
+	$(call pytest,unit) -m unit -q -n 2 --dist loadfile
 
+# Two lanes at once, each in a network namespace of its own: one has the cloud and its clusters, the other machines,
+# images, file systems and programs.
 .PHONY: test
-test: lint test-unit build ## Every test; needs root
-	$(PYTEST) -m "contract or functional or e2e"
+test: build-and-check ## Every test but the fault campaigns; needs root
+	@$(MAKE) --no-print-directory -j2 test-cloud test-machines
+
+.PHONY: build-and-check
+build-and-check: setup
+	@$(MAKE) --no-print-directory -j2 build lint-and-unit
+
+.PHONY: lint-and-unit
+lint-and-unit: lint
+	@$(MAKE) --no-print-directory test-unit
+
+.PHONY: test-cloud
+test-cloud: setup
+	$(call pytest,cloud) -m "(e2e or cloud) and not faults"
+
+.PHONY: test-machines
+test-machines: setup
+	$(call pytest,machines) -m "(contract or functional) and not (cloud or faults)"
+
+.PHONY: test-faults
+test-faults: build ## The long fault campaigns, a line for each fault; needs root
+	$(call pytest,faults) -v -m faults
 
 .PHONY: csi-sanity
 csi-sanity: build ## The storage drivers' own suite against ours: all of it on Cinder and in a server, the controller in memory; needs root

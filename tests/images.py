@@ -11,7 +11,7 @@ from moorage.image.containers import ContainerImage, File, Link, write_archive
 REGISTRY = "172.24.4.1:5080"
 MIRROR = f"tests.local=http://{REGISTRY}"
 BUSYBOX = "tests.local/busybox:1"
-APPLETS = ("sh", "cat", "dd", "df", "echo", "httpd", "ls", "mkdir", "sleep", "stat", "sync", "touch")
+APPLETS = ("sh", "cat", "dd", "df", "echo", "httpd", "ls", "mkdir", "nslookup", "sleep", "stat", "sync", "touch")
 
 
 def push_busybox() -> str:

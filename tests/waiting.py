@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+SLOWEST = 3
+"""How many times as long as a test names it may take: a machine may be much slower than where the test was written, and
+a longer limit costs nothing where the answer is good."""
+
 
 def until(
     ask: Callable[[], Any],
@@ -18,11 +22,10 @@ def until(
 ) -> Any:
     """Ask until the answer is good, and return it.
 
-    After so many seconds an AssertionError says why, or what came last. An error of the kinds `yet` is an answer that
-    is not good. The default is for what must come some time; a promise names its seconds. It asks less and less often,
-    but at least once in `pause` seconds.
+    After so many seconds, times SLOWEST, an AssertionError says why, or what came last. An error of the kinds `yet` is
+    an answer that is not good. It asks less and less often, but at least once in `pause` seconds.
     """
-    ends, nap = time.monotonic() + seconds, min(0.02, pause)
+    ends, nap = time.monotonic() + SLOWEST * seconds, min(0.02, pause)
     while True:
         error = None
         try:
@@ -31,6 +34,6 @@ def until(
         except yet as raised:
             answer = error = raised
         if time.monotonic() > ends:
-            raise AssertionError(f"not within {seconds:.0f} s: {why() if why else repr(answer)}") from error
+            raise AssertionError(f"not within {SLOWEST * seconds:.0f} s: {why() if why else repr(answer)}") from error
         time.sleep(nap)
         nap = min(1.5 * nap, pause)

@@ -25,7 +25,7 @@ from moorage.model.errors import BadInput, Conflict, NotFound
 from moorage.model.ownership import owned_by
 from waiting import until
 
-pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
 
 @dataclass

@@ -20,7 +20,7 @@ from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 from waiting import until
 
 # openstacksdk 4.22 warns of its own InfluxDB support at every connection.
-pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
 OUTER = """
 heat_template_version: 2021-04-16

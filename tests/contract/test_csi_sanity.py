@@ -38,7 +38,7 @@ from sanity import Suite, program
 from servers import deleted, made
 from waiting import until
 
-pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
 CLUSTER = "csi-sanity"
 FOLDER = Path("/var/lib/csi-sanity")  # in a server

@@ -15,7 +15,7 @@ from moorage.cloud.rest import Rest
 from moorage.cloud.servers import Instance
 from waiting import until
 
-pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
 
 class InMemory:

@@ -17,7 +17,7 @@ from moorage.cloud.volumes import BUSY, NewVolume
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 from waiting import until
 
-pytestmark = [pytest.mark.contract, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
 
 
 class InMemory:

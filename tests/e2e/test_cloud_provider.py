@@ -104,6 +104,13 @@ def test_what_a_pod_wrote_outlives_the_pod(cluster):
     until(lambda: {first, second} <= set(cluster.log("writer")), seconds=20)
 
 
+def test_dns_answers_in_a_pod(cluster):
+    pod = until(lambda: cluster.pod("writer"))["metadata"]["name"]
+    lookup = ("nslookup", "kubernetes.default.svc.cluster.local")
+    address = cluster.object("service", "kubernetes")["spec"]["clusterIP"]
+    until(lambda: address in cluster.kubectl("exec", pod, "--", *lookup, check=False), seconds=30)
+
+
 def test_a_snapshot_is_restored_into_another_claim(cluster):
     until(lambda: cluster.pod("writer"))
     cluster.apply(SNAPSHOT)

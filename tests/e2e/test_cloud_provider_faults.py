@@ -91,6 +91,7 @@ def test_what_cannot_be_holds_nothing_else_up(cluster):
     cluster.kubectl("delete", "pvc,storageclass", "good", "bad")
 
 
+@pytest.mark.faults
 def test_its_programs_may_be_killed_at_any_time(cluster):
     """Each once while something is made, and once while it is taken away; at a moment that differs from one to the
     next. All of it comes and goes, and nothing is left in the cloud."""
@@ -107,6 +108,22 @@ def test_its_programs_may_be_killed_at_any_time(cluster):
         time.sleep(0.4 * number)
         cluster.inside(CONTROL_PLANE, "systemctl", "kill", "--signal=KILL", f"{unit}.service")
         until(lambda claim=claim: gone(cluster, claim), seconds=120)
+    until(lambda: cluster.listed("volume", "list") == [], seconds=60)
+    assert cluster.listed("loadbalancer", "list") == []
+
+
+def test_all_its_programs_killed_at_once_make_what_was_asked_for(cluster):
+    """While something is made, and while it is deleted; `test-faults` kills them one after the other."""
+    kill = ("systemctl", "kill", "--signal=KILL", *(f"{unit}.service" for unit in UNITS))
+    cluster.write("killed")
+    cluster.apply(OUTSIDE)
+    cluster.inside(CONTROL_PLANE, *kill)
+    until(lambda: cluster.pod("killed"), seconds=180)
+    until(lambda: cluster.address("outside", "kube-system"), seconds=60)
+    cluster.kubectl("delete", "service", "outside", "-n", "kube-system", "--wait=false")
+    cluster.kubectl("delete", "deployment/killed", "pvc/killed", "--wait=false")
+    cluster.inside(CONTROL_PLANE, *kill)
+    until(lambda: gone(cluster, "killed"), seconds=180)
     until(lambda: cluster.listed("volume", "list") == [], seconds=60)
     assert cluster.listed("loadbalancer", "list") == []
 
@@ -158,6 +175,7 @@ def taints(cluster, node):
     return [taint["key"] for taint in cluster.object("node", node)["spec"].get("taints", [])]
 
 
+@pytest.mark.faults
 def test_the_volume_of_a_node_that_is_cut_off_is_not_given_to_another(cluster):
     """It is silent, but its server runs: its pod may be writing."""
     pod = until(lambda: cluster.pod("patient"))

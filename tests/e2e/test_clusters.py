@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 import uuid
 
 import pytest
@@ -48,11 +47,6 @@ def test_a_created_cluster_is_ready_and_listed(cloud, cluster):
     }
     assert len(ready) == 3
     assert set(ready.values()) == {"True"}
-
-
-def test_dns_answers_in_a_pod(cloud, cluster):
-    deployed = json.loads(kubectl(cloud, "-n", "kube-system", "get", "deployment", "coredns", "-o", "json"))
-    assert deployed["status"]["availableReplicas"] >= 1
 
 
 def test_show_says_every_node(cloud, cluster):
@@ -121,7 +115,7 @@ def test_create_goes_on_after_kill_9_at_every_step_and_delete_leaves_nothing(clo
 def test_a_half_made_cluster_can_be_deleted(cloud):
     words = ["--cloud", "moorage", "cluster", "create", "half", "--workers", "1", "--no-wait"]
     cloud.moorage(*words, timeout=60)
-    time.sleep(3)
+    until(lambda: listed(cloud, "network", "list", "--name", "half"))
     cloud.moorage("--cloud", "moorage", "cluster", "delete", "half", "--yes", timeout=180)
     left = cloud.run("openstack", "--os-cloud", "moorage", "network", "list", "-f", "value", "-c", "Name").stdout
     assert "half" not in left.split()

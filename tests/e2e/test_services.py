@@ -44,6 +44,7 @@ def cluster(cloud):
     cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
 
 
+@pytest.mark.faults
 def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cluster):
     servers = cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
     for name in cluster.programs():
@@ -84,7 +85,7 @@ def watched(cloud, look):
 
 
 @pytest.mark.usefixtures("gone_afterwards")
-@pytest.mark.parametrize("name", ["router_interface", "server"])
+@pytest.mark.parametrize("name", [pytest.param("router_interface", marks=pytest.mark.faults), "server"])
 def test_what_heat_made_and_had_not_noted_when_it_died_goes_and_is_made(cloud, name):
     """It is there, and Heat does not know: a router has its subnet, a port its server; "server" is the worker's."""
     with rows.asked(cloud) as database:
@@ -110,6 +111,7 @@ def under_way(database, name):
     return next((id for id, status, known in database.fetchall() if status == "IN_PROGRESS" and not known), None)
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("gone_afterwards")
 @pytest.mark.parametrize("names", GROUPS.values(), ids=GROUPS)
 def test_a_cluster_is_made_although_programs_of_its_cloud_die(cloud, names):

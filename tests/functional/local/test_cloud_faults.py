@@ -13,7 +13,7 @@ from moorage.local.services import SERVICES, service
 from moorage.local.supervisor import left
 from waiting import until
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.functional, pytest.mark.cloud, pytest.mark.timeout(900)]
 
 STACK = {"heat_template_version": "2021-04-16", "resources": {"word": {"type": "OS::Heat::RandomString"}}}
 
@@ -124,11 +124,9 @@ def test_every_program_is_ready(cloud):
     assert all(row.version for row in rows)
 
 
-def test_up_again_does_nothing_and_is_quick(cloud):
+def test_up_again_does_nothing(cloud):
     before = {row.name: row.pid for row in cloud.status()}
-    started = time.monotonic()
     cloud.up(lambda text: None)
-    assert time.monotonic() - started < 1
     assert {row.name: row.pid for row in cloud.status()} == before
 
 
@@ -149,6 +147,7 @@ def eventually(happened, seconds=60):
     return until(happened, seconds=seconds, yet=(Exception,))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("name", USES)
 def test_a_killed_program_comes_back(cloud, name):
     before = cloud.supervisor.running()[name].pid

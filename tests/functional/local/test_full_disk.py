@@ -9,7 +9,7 @@ from moorage.local.cloud import LocalCloud
 from moorage.local.supervisor import left
 from moorage.model.errors import BadInput, Failed
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.functional, pytest.mark.cloud, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,7 @@ def test_too_small_a_disk_is_refused_before_anything_is_touched(cloud):
     assert not cloud.layout.run.exists()
 
 
+@pytest.mark.faults
 def test_a_disk_that_fills_up_is_named_and_the_rerun_works(cloud, small, monkeypatch):
     _, resize = small
     monkeypatch.setattr(doctor, "DISK_NEEDED", 0)

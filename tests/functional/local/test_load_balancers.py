@@ -10,7 +10,7 @@ import pytest
 from moorage.local import secrets, seed
 from waiting import until
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.functional, pytest.mark.cloud, pytest.mark.timeout(300)]
 
 ROOT = "/v2.0/lbaas"
 

@@ -28,7 +28,7 @@ MASKED = ("systemd-udevd", "systemd-udev-trigger", "systemd-firstboot", "systemd
 def root_image() -> Path:
     """A Debian root with systemd as a squashfs, made once and kept in the cache."""
     if os.geteuid() != 0:
-        pytest.skip("machine containers need root")
+        pytest.fail("these tests start machine containers: run them as root")
     cache = Path(os.environ.get("MOORAGE_CACHE", "~/.cache/moorage")).expanduser() / "test-root"
     file = cache / "debian-2.squashfs"
     if not file.exists():

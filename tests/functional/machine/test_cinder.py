@@ -14,6 +14,7 @@ from waiting import until
 
 pytestmark = [
     pytest.mark.functional,
+    pytest.mark.cloud,
     pytest.mark.timeout(300),
     # The SDK warns of its own settings, which we do not touch, and leaves the file open that it uploads.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),

@@ -24,6 +24,7 @@ from moorage.local.machine.spec import Machine, load
 
 pytestmark = [
     pytest.mark.functional,
+    pytest.mark.cloud,
     pytest.mark.timeout(300),
     # The SDK warns of its own settings, which we do not touch, and leaves the file open that it uploads.
     pytest.mark.filterwarnings(
@@ -181,12 +182,12 @@ def test_a_reboot_inside_is_no_end(tenant: Tenant, server: Any) -> None:
 
 
 @pytest.mark.parametrize("end", ["killed", "powered off inside"])
-def test_a_dead_machine_shows_within_ten_seconds(tenant: Tenant, server: Any, end: str) -> None:
+def test_a_dead_machine_shows(tenant: Tenant, server: Any, end: str) -> None:
     if end == "killed":
         os.kill(tenant.pid(server) or 0, signal.SIGKILL)
     else:
         tenant.inside(server, "systemctl poweroff --no-block")
-    tenant.become(server, "SHUTOFF", seconds=10)
+    tenant.become(server, "SHUTOFF")
     tenant.cloud.compute.start_server(server)
     tenant.become(server, "ACTIVE")
     tenant.booted(server)
@@ -234,7 +235,7 @@ def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
     assert tenant.pid(server) == before
     assert tenant.status(server) == "ACTIVE"
     os.kill(before or 0, signal.SIGKILL)
-    tenant.become(server, "SHUTOFF", seconds=10)
+    tenant.become(server, "SHUTOFF")
     tenant.cloud.compute.start_server(server)
     tenant.become(server, "ACTIVE")
     tenant.booted(server)
@@ -276,6 +277,7 @@ def test_what_is_deleted_leaves_nothing(tenant: Tenant, image: Any, network: Any
     assert subprocess.run(["ip", "link", "show", machine.nics[0].tap], check=False, capture_output=True).returncode == 1
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("pause", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
 def test_a_build_that_nova_died_in_ends(tenant: Tenant, image: Any, network: Any, pause: float) -> None:
     """Well or in an error, but not never: who asked can ask again. One server, not one in each of two cells."""

@@ -27,6 +27,7 @@ def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
         lab.start(name)
 
 
+@pytest.mark.faults
 def test_a_first_boot_survives_the_loss_of_power_at_any_step(lab: Any) -> None:
     lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
     lose_power_at(lab, CONTROL_PLANE, CONTROL_PLANE_STEPS[:-2])

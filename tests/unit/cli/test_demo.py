@@ -236,7 +236,7 @@ class TestRunning:
             {"cloud": Cloud(health="does not answer")},
             {"cloud": Cloud(nodes=2)},
         ],
-        ids=str,
+        ids=["application", "database", "table", "health", "nodes"],
     )
     def test_with_one_thing_amiss_it_does_not(self, already, trouble):
         vars(already).update(trouble)
