@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from functools import cached_property
+
+import openstack
 
 from images import MIRROR, push_busybox
 from inside import Inside
@@ -60,8 +62,8 @@ def shown(cloud, name):
 class Cluster:
     """One cluster of the tests' cloud; its kubeconfig is the home's current one."""
 
-    def __init__(self, cloud, name, image, folder):
-        self.cloud, self.name, self.image, self.folder = cloud, name, image, folder
+    def __init__(self, cloud, name, image, folder, sdk):
+        self.cloud, self.name, self.image, self.folder, self.sdk = cloud, name, image, folder, sdk
 
     def kubectl(self, *words, check=True, timeout=90):
         return self.cloud.run("kubectl", *words, check=check, timeout=timeout).stdout
@@ -103,22 +105,33 @@ class Cluster:
     def show(self):
         return shown(self.cloud, self.name)
 
-    def openstack(self, *words):
-        return self.cloud.run("openstack", "--os-cloud", "moorage", *words, timeout=120).stdout
+    def volumes(self):
+        return list(self.sdk.block_storage.volumes())
 
-    def listed(self, *words):
-        return json.loads(self.openstack(*words, "-f", "json"))
+    def load_balancers(self):
+        return list(self.sdk.load_balancer.load_balancers())
+
+    def floating_ips(self):
+        return [found.floating_ip_address for found in self.sdk.network.ips()]
+
+    def server(self, name):
+        return self.sdk.compute.find_server(name, ignore_missing=False)
 
     def inside(self, server, *words):
         """Run a program in one of its servers, by that one's name."""
         machines = load_all(self.cloud.state / "machines")
         return Inside(next(machine for machine in machines if machine.hostname == server)).run(*words)
 
+    def empty(self):
+        """Delete what tests made in it."""
+        self.kubectl("delete", "service", "outside", "-n", "kube-system", "--ignore-not-found")
+        self.kubectl("delete", "deployment,pod,volumesnapshot,pvc,configmap", "--all", timeout=180)
+
     def told(self):
         """What there is to read when a test has failed: the cluster is gone before anybody can ask it."""
         yield "events", self.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", check=False)
-        yield "load balancers", self.openstack("loadbalancer", "list")
-        yield "volumes", self.openstack("volume", "list", "--long")
+        yield "load balancers", "\n".join(str(found.to_dict()) for found in self.load_balancers())
+        yield "volumes", "\n".join(str(found.to_dict()) for found in self.volumes())
         units = ("-u", "moorage-controller", "-u", "moorage-csi-controller")
         journal = ("journalctl", "--no-pager", "--lines=150", "--output=cat", *units)
         yield "controllers", self.inside(f"{self.name}-control-plane-0", *journal)
@@ -127,17 +140,55 @@ class Cluster:
 NOT_YET = ({"ready": False},)
 
 
-@contextmanager
-def made(cloud, name, folder, workers=2):
-    """The cluster, until the end of the block; then it is deleted, and nothing that it made is left."""
-    image = push_busybox()
-    words = ["--workers", str(workers), "--registry-mirror", MIRROR]
-    cloud.moorage("--cloud", "moorage", "cluster", "create", name, *words, timeout=300)
-    cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", name)
-    cluster = Cluster(cloud, name, image, folder)
-    try:
-        yield cluster
-    finally:
-        cloud.moorage("--cloud", "moorage", "cluster", "delete", name, "--yes", timeout=240)
-    for kind in (["volume"], ["volume", "snapshot"], ["loadbalancer"], ["floating", "ip"], ["server"]):
-        assert cluster.listed(*kind, "list") == [], " ".join(kind)
+class RunCluster:
+    """The one cluster of a run of the tests: created when it is first asked for, repaired when a test broke it."""
+
+    NAME = "e2e"
+    WORKERS = 2
+
+    def __init__(self, cloud, folder):
+        self.cloud, self.folder = cloud, folder
+        self.cluster = None
+
+    @cached_property
+    def sdk(self):
+        """The tenant's connection to the cloud: an `openstack` program takes seconds for each call."""
+        config = openstack.config.OpenStackConfig(config_files=[str(self.cloud.clouds)], load_envvars=False)
+        return openstack.connection.Connection(config=config.get_one("moorage"))
+
+    def get(self):
+        if self.cluster is None:
+            image = push_busybox()
+            self.create()
+            self.cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", self.NAME)
+            self.cluster = Cluster(self.cloud, self.NAME, image, self.folder, self.sdk)
+        elif not self._is_whole():
+            self.create()
+            until(self._is_whole, seconds=120)
+        return self.cluster
+
+    def create(self):
+        """What a person runs for the first time, and again for a cluster that lacks nodes."""
+        words = ["--workers", str(self.WORKERS), "--registry-mirror", MIRROR]
+        return self.cloud.moorage("--cloud", "moorage", "cluster", "create", self.NAME, *words, timeout=600)
+
+    def _is_whole(self):
+        found = self.cluster.object("nodes")
+        return bool(found) and len([node for node in found["items"] if _is_ready(node)]) == 1 + self.WORKERS
+
+    def delete(self):
+        """Nothing that it made is left."""
+        if self.cluster is None:
+            return
+        cluster, self.cluster = self.cluster, None
+        self.cloud.moorage("--cloud", "moorage", "cluster", "delete", self.NAME, "--yes", timeout=480)
+        assert cluster.volumes() == []
+        assert list(self.sdk.block_storage.snapshots()) == []
+        assert cluster.load_balancers() == []
+        assert cluster.floating_ips() == []
+        assert list(self.sdk.compute.servers()) == []
+
+
+def _is_ready(node):
+    conditions = {one["type"]: one["status"] for one in node["status"]["conditions"]}
+    return conditions["Ready"] == "True" and not node["spec"].get("unschedulable")

@@ -1,20 +1,54 @@
-"""A test that fails tells what its cluster said."""
+"""One cluster for all end-to-end tests; a test that fails tells what it said."""
 
 from __future__ import annotations
 
 import subprocess
 
 import pytest
+from keystoneauth1.exceptions import ClientException
+from openstack.exceptions import SDKException
 
-from cluster import Cluster
+from cluster import RunCluster
+
+# The SDK's, of its own settings and of its dependencies.
+SDK_WARNINGS = ("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning", "ignore:Support for InfluxDB")
+
+
+UNREACHABLE = (AssertionError, subprocess.TimeoutExpired, SDKException, ClientException)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.filterwarnings(*SDK_WARNINGS))
+
+
+@pytest.fixture(scope="session")
+def run_cluster(cloud, tmp_path_factory):
+    made = RunCluster(cloud, tmp_path_factory.mktemp("manifests"))
+    yield made
+    made.delete()
+
+
+@pytest.fixture
+def cluster(run_cluster):
+    """One control-plane node and two workers, all Ready; what a module makes in it stays until the module's end."""
+    return run_cluster.get()
+
+
+@pytest.fixture(scope="module")
+def emptied(run_cluster):
+    yield
+    if run_cluster.cluster is not None:
+        run_cluster.get().empty()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    cluster = item.funcargs.get("cluster")
-    if call.when == "call" and report.failed and isinstance(cluster, Cluster):
-        report.sections += told(cluster)
+    run = item.funcargs.get("run_cluster")
+    if call.when == "call" and report.failed and run and run.cluster:
+        report.sections += told(run.cluster)
     return report
 
 
@@ -23,6 +57,6 @@ def told(cluster):
     try:
         for name, text in cluster.told():
             found.append((f"{name} of the cluster {cluster.name}", text[-8000:]))
-    except (AssertionError, subprocess.TimeoutExpired) as silent:  # of what cannot be asked any more
-        found.append((f"the cluster {cluster.name} says no more", str(silent)))
+    except UNREACHABLE as error:
+        found.append((f"the cluster {cluster.name} or its cloud cannot be asked", str(error)))
     return found

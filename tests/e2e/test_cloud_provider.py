@@ -10,12 +10,12 @@ from functools import partial
 import pytest
 
 import waiting
-from cluster import OUTSIDE, made
+from cluster import OUTSIDE, RunCluster
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("emptied")]
 until = partial(waiting.until, seconds=90)
 
-NAME = "taker"
+NAME = RunCluster.NAME
 CONTROL_PLANE = f"{NAME}-control-plane-0"
 SNAPSHOT = """
 apiVersion: snapshot.storage.k8s.io/v1
@@ -26,14 +26,8 @@ spec: {source: {persistentVolumeClaimName: writer}}
 RESTORED = "dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: kept}"
 
 
-@pytest.fixture(scope="module")
-def cluster(cloud, tmp_path_factory):
-    with made(cloud, NAME, tmp_path_factory.mktemp("manifests")) as cluster:
-        yield cluster
-
-
 def test_nodes_are_their_servers(cluster):
-    servers = {server["Name"]: server["ID"] for server in cluster.listed("server", "list")}
+    servers = {server.name: server.id for server in cluster.sdk.compute.servers()}
     for node in cluster.object("nodes")["items"]:
         name, labels = node["metadata"]["name"], node["metadata"]["labels"]
         assert node["spec"]["providerID"] == f"openstack:///{servers[name]}"
@@ -64,8 +58,8 @@ def test_a_load_balancer_answers_from_outside_and_goes_with_its_service(cluster)
     until(lambda: "coredns_build_info" in fetched(f"http://{where}/metrics"), seconds=20)
     assert resolved(where, "kubernetes.default.svc.cluster.local")
     cluster.kubectl("delete", "service", "-n", "kube-system", "outside")
-    assert cluster.listed("loadbalancer", "list") == []
-    assert where not in cluster.openstack("floating", "ip", "list")
+    assert cluster.load_balancers() == []
+    assert where not in cluster.floating_ips()
 
 
 def fetched(url):
@@ -96,8 +90,8 @@ def test_what_a_pod_wrote_outlives_the_pod(cluster):
     cluster.write("writer")
     first = until(lambda: cluster.pod("writer"))["metadata"]["name"]
     until(lambda: first in cluster.log("writer"), seconds=20)
-    [volume] = cluster.listed("volume", "list")
-    assert volume["Status"] == "in-use"
+    [volume] = cluster.volumes()
+    assert volume.status == "in-use"
     cluster.kubectl("delete", "pod", first, "--wait=true")
     second = until(lambda: cluster.pod("writer"))["metadata"]["name"]
     assert second != first
@@ -155,7 +149,7 @@ def test_a_pod_moves_with_its_volume_when_its_node_is_deleted(cluster):
     pod = until(lambda: cluster.pod("writer"))
     node = pod["spec"]["nodeName"]
     began = time.monotonic()
-    cluster.openstack("server", "delete", node)
+    cluster.sdk.compute.delete_server(cluster.server(node))
     until(lambda: cluster.object("node", node) is None, seconds=30)
     gone = time.monotonic() - began
     moved = until(lambda: cluster.pod("writer"), lambda pod: pod and pod["spec"]["nodeName"] != node)
@@ -165,9 +159,10 @@ def test_a_pod_moves_with_its_volume_when_its_node_is_deleted(cluster):
 
 
 def test_a_revoked_credential_is_told_and_a_new_one_taken_up(cluster):
-    for credential in cluster.listed("application", "credential", "list"):
-        if credential["Name"].startswith(f"moorage-{NAME}-"):
-            cluster.openstack("application", "credential", "delete", credential["ID"])
+    identity, user = cluster.sdk.identity, cluster.sdk.current_user_id
+    for credential in list(identity.application_credentials(user)):
+        if credential.name.startswith(f"moorage-{NAME}-"):
+            identity.delete_application_credential(user, credential)
     shown = until(cluster.show, lambda seen: "cannot ask its cloud" in (seen["reason"] or ""))
     assert "refused the credentials" in shown["reason"]
     assert any("CloudAway: " in event for event in cluster.events())

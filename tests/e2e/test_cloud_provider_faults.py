@@ -11,12 +11,12 @@ from functools import partial
 import pytest
 
 import waiting
-from cluster import OUTSIDE, made
+from cluster import OUTSIDE, RunCluster
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("emptied")]
 until = partial(waiting.until, seconds=90)
 
-NAME = "shaky"
+NAME = RunCluster.NAME
 CONTROL_PLANE = f"{NAME}-control-plane-0"
 UNITS = (
     "moorage-controller",
@@ -49,12 +49,6 @@ metadata:
   annotations: {loadbalancer.openstack.org/default-tls-container-ref: "http://key-manager/v1/containers/x"}
 spec: {type: LoadBalancer, selector: {app: x}, ports: [{port: 443}]}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(cloud, tmp_path_factory):
-    with made(cloud, NAME, tmp_path_factory.mktemp("manifests")) as cluster:
-        yield cluster
 
 
 @pytest.mark.parametrize(
@@ -108,8 +102,8 @@ def test_its_programs_may_be_killed_at_any_time(cluster):
         time.sleep(0.4 * number)
         cluster.inside(CONTROL_PLANE, "systemctl", "kill", "--signal=KILL", f"{unit}.service")
         until(lambda claim=claim: gone(cluster, claim), seconds=120)
-    until(lambda: cluster.listed("volume", "list") == [], seconds=60)
-    assert cluster.listed("loadbalancer", "list") == []
+    until(lambda: cluster.volumes() == [], seconds=60)
+    assert cluster.load_balancers() == []
 
 
 def test_all_its_programs_killed_at_once_make_what_was_asked_for(cluster):
@@ -124,8 +118,8 @@ def test_all_its_programs_killed_at_once_make_what_was_asked_for(cluster):
     cluster.kubectl("delete", "deployment/killed", "pvc/killed", "--wait=false")
     cluster.inside(CONTROL_PLANE, *kill)
     until(lambda: gone(cluster, "killed"), seconds=180)
-    until(lambda: cluster.listed("volume", "list") == [], seconds=60)
-    assert cluster.listed("loadbalancer", "list") == []
+    until(lambda: cluster.volumes() == [], seconds=60)
+    assert cluster.load_balancers() == []
 
 
 def gone(cluster, claim):
@@ -162,12 +156,12 @@ def test_a_pod_leaves_a_stopped_node_with_all_that_it_wrote(cluster):
     pod = until(lambda: cluster.pod("patient"))
     node, before = pod["spec"]["nodeName"], cluster.log("patient")
     began = time.monotonic()
-    cluster.openstack("server", "stop", node)
+    cluster.sdk.compute.stop_server(cluster.server(node))
     moved = until(lambda: cluster.pod("patient"), lambda pod: pod and pod["spec"]["nodeName"] != node, seconds=180)
     print(f"the pod runs elsewhere {time.monotonic() - began:.0f} s after its node was stopped")
     assert cluster.log("patient")[: len(before)] == before, "what was acknowledged is there"
     assert moved["metadata"]["name"] != pod["metadata"]["name"]
-    cluster.openstack("server", "start", node)
+    cluster.sdk.compute.start_server(cluster.server(node))
     until(lambda: not taints(cluster, node), seconds=120)
 
 
@@ -180,17 +174,17 @@ def test_the_volume_of_a_node_that_is_cut_off_is_not_given_to_another(cluster):
     """It is silent, but its server runs: its pod may be writing."""
     pod = until(lambda: cluster.pod("patient"))
     node = pod["spec"]["nodeName"]
-    [port] = [port for port in cluster.listed("port", "list", "--server", node)]
-    cluster.openstack("port", "set", "--disable", port["ID"])
+    [port] = cluster.sdk.network.ports(device_id=cluster.server(node).id)
+    cluster.sdk.network.update_port(port, is_admin_state_up=False)
     try:
         until(lambda: "node.kubernetes.io/unreachable" in taints(cluster, node), seconds=120)
         time.sleep(20)
         assert cluster.object("node", node), "a silent node is not a lost one"
         [attachment] = cluster.object("volumeattachment")["items"]
         assert attachment["spec"]["nodeName"] == node
-        [volume] = cluster.listed("volume", "list", "--long")
-        assert len(volume["Attached to"]) == 1
+        [volume] = cluster.volumes()
+        assert len(volume.attachments) == 1
     finally:
-        cluster.openstack("port", "set", "--enable", port["ID"])
+        cluster.sdk.network.update_port(port, is_admin_state_up=True)
     until(lambda: not taints(cluster, node), seconds=120)
     assert until(lambda: cluster.pod("patient"), seconds=120)

@@ -8,12 +8,13 @@ import uuid
 
 import pytest
 
-from cluster import shown
+from cluster import RunCluster, shown
+from images import MIRROR
 from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-NAME = "e2e"
+NAME = RunCluster.NAME
 
 
 def clusters(cloud):
@@ -24,18 +25,10 @@ def kubectl(cloud, *words, timeout=60):
     return cloud.run("kubectl", *words, timeout=timeout).stdout
 
 
-@pytest.fixture(scope="module")
-def cluster(cloud):
-    """One control-plane node and two workers, deleted at the end by the command that people use."""
-    created = cloud.moorage(
-        "--cloud", "moorage", "cluster", "create", NAME, "--workers", "2", "--output", "json", timeout=300
-    )
-    yield json.loads(created.stdout)
-    cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
-
-
 def test_a_created_cluster_is_ready_and_listed(cloud, cluster):
-    assert cluster["name"] == NAME
+    words = ["--workers", str(RunCluster.WORKERS), "--registry-mirror", MIRROR, "--output", "json"]
+    created = cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, *words)
+    assert json.loads(created.stdout)["name"] == NAME
     assert [entry["name"] for entry in clusters(cloud)] == [NAME]
     cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
     nodes = json.loads(kubectl(cloud, "get", "nodes", "-o", "json"))["items"]
@@ -112,40 +105,44 @@ def test_create_goes_on_after_kill_9_at_every_step_and_delete_leaves_nothing(clo
     assert "phoenix" not in [entry["name"] for entry in clusters(cloud)]
 
 
-def test_a_half_made_cluster_can_be_deleted(cloud):
+def test_a_half_made_cluster_can_be_deleted(cloud, run_cluster):
     words = ["--cloud", "moorage", "cluster", "create", "half", "--workers", "1", "--no-wait"]
     cloud.moorage(*words, timeout=60)
-    until(lambda: listed(cloud, "network", "list", "--name", "half"))
+    network = run_cluster.sdk.network
+    until(lambda: list(network.networks(name="half")))
     cloud.moorage("--cloud", "moorage", "cluster", "delete", "half", "--yes", timeout=180)
-    left = cloud.run("openstack", "--os-cloud", "moorage", "network", "list", "-f", "value", "-c", "Name").stdout
-    assert "half" not in left.split()
+    assert list(network.networks(name="half")) == []
 
 
-def test_what_heat_has_lost_goes_with_the_cluster(cloud):
+def test_what_heat_has_lost_goes_with_the_cluster(cloud, run_cluster):
     """What Heat never noted: a server, a floating IP, a network with its subnet on a router; and a port that says it is
     a server's which is gone."""
     cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=60)
-    openstack = ("openstack", "--os-cloud", "moorage")
-    network = until(lambda: listed(cloud, "network", "list", "--name", "forgot"))[0]["ID"]
-    until(lambda: listed(cloud, "subnet", "list", "--network", network))
-    image = json.loads(cloud.run(*openstack, "image", "list", "-f", "json").stdout)[0]["ID"]
-    server = ["--image", image, "--flavor", "m1.small", "--network", network, "--property", "moorage_cluster=forgot"]
-    cloud.run(*openstack, "server", "create", *server, "--wait", "forgot-default-worker-9", timeout=120)
-    owned = ["--network", network, "--device-owner", "compute:nova", "--device", str(uuid.uuid4())]
-    cloud.run(*openstack, "port", "create", *owned, "dangling")
-    mine = ("--description", "Moorage cluster forgot")
-    cloud.run(*openstack, "floating", "ip", "create", *mine, "public")
-    cloud.run(*openstack, "network", "create", *mine, "forgotten")
-    cloud.run(*openstack, "subnet", "create", "--network", "forgotten", "--subnet-range", "10.9.0.0/24", "forgotten")
-    cloud.run(*openstack, "router", "create", *mine, "forgotten")
-    cloud.run(*openstack, "router", "add", "subnet", "forgotten", "forgotten")
+    sdk = run_cluster.sdk
+    network = until(lambda: list(sdk.network.networks(name="forgot")))[0].id
+    until(lambda: list(sdk.network.subnets(network_id=network)))
+    server = sdk.compute.create_server(
+        name="forgot-default-worker-9",
+        image_id=next(sdk.image.images()).id,
+        flavor_id=sdk.compute.find_flavor("m1.small").id,
+        networks=[{"uuid": network}],
+        metadata={"moorage_cluster": "forgot"},
+    )
+    sdk.compute.wait_for_server(server, wait=300)
+    owned = {"device_owner": "compute:nova", "device_id": str(uuid.uuid4())}
+    sdk.network.create_port(network_id=network, name="dangling", **owned)
+    mine = {"description": "Moorage cluster forgot"}
+    sdk.network.create_ip(floating_network_id=sdk.network.find_network("public").id, **mine)
+    forgotten = sdk.network.create_network(name="forgotten", **mine)
+    subnet = {"network_id": forgotten.id, "ip_version": 4, "cidr": "10.9.0.0/24"}
+    subnet = sdk.network.create_subnet(name="forgotten", **subnet)
+    router = sdk.network.create_router(name="forgotten", **mine)
+    sdk.network.add_interface_to_router(router, subnet_id=subnet.id)
     said = cloud.moorage("--cloud", "moorage", "cluster", "delete", "forgot", "--yes", timeout=240)
     assert "forgot-default-worker-9" in said.stderr
     assert "deletion failed" not in said.stderr, "it is freed before Heat gives up"
-    for kind in (["server"], ["port"], ["network"], ["router"], ["floating", "ip"]):
-        assert network not in (left := cloud.run(*openstack, *kind, "list", "--long", "-f", "value").stdout), left
+    listed = sdk.compute.servers, sdk.network.ports, sdk.network.networks, sdk.network.routers, sdk.network.ips
+    for kind in listed:
+        left = str([found.to_dict() for found in kind()])
+        assert network not in left
         assert "forgot" not in left
-
-
-def listed(cloud, *words):
-    return json.loads(cloud.run("openstack", "--os-cloud", "moorage", *words, "-f", "json").stdout)

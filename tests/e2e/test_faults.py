@@ -8,33 +8,38 @@ from functools import partial
 import pytest
 
 import waiting
-from cluster import shown
+from cluster import RunCluster, shown
 from inside import Inside
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("emptied")]
 until = partial(waiting.until, seconds=120)
 
-NAME = "faults"
+NAME = RunCluster.NAME
 WORKER = f"{NAME}-default-worker-0"
+HELD = f"""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: held}}
+spec:
+  selector: {{matchLabels: {{app: held}}}}
+  template:
+    metadata: {{labels: {{app: held}}}}
+    spec:
+      nodeSelector: {{kubernetes.io/hostname: {WORKER}}}
+      containers: [{{name: held, image: "moorage.local/pause:1"}}]
+"""
 
 
 def kubectl(cloud, *words, timeout=60, check=True):
     return cloud.run("kubectl", *words, timeout=timeout, check=check).stdout
 
 
-@pytest.fixture(scope="module")
-def cluster(cloud):
-    """One control-plane node and one worker, with a pod on the worker."""
-    create(cloud)
-    cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
-    kubectl(cloud, "create", "deployment", "held", "--image=moorage.local/pause:1")
+@pytest.fixture
+def cluster(cloud, run_cluster):
+    """The run's cluster, with a pod on the worker."""
+    run_cluster.get().apply(HELD)
     until(lambda: pods_run(cloud))
-    yield cloud
-    cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
-
-
-def create(cloud):
-    return cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
+    return cloud
 
 
 def pods_run(cloud):
@@ -51,22 +56,31 @@ def ready(cloud, node):
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def openstack(cloud, *words):
-    return cloud.run("openstack", "--os-cloud", "moorage", *words, timeout=120).stdout.strip()
-
-
-def server(cloud, *words):
-    return openstack(cloud, "server", *words)
-
-
 def stack(cloud, *words):
-    return openstack(cloud, "stack", *words)
+    """By the `openstack` program, as a person would."""
+    return cloud.run("openstack", "--os-cloud", "moorage", "stack", *words, timeout=120).stdout.strip()
 
 
-def inside(cloud, name):
+@pytest.fixture
+def compute(run_cluster):
+    return run_cluster.sdk.compute
+
+
+def reboot(compute, name, how):
+    server = compute.find_server(name)
+    compute.reboot_server(server, how)
+    compute.wait_for_server(server, wait=300)
+
+
+def delete(compute, name):
+    server = compute.find_server(name)
+    compute.delete_server(server)
+    compute.wait_for_delete(server, wait=300)
+
+
+def inside(cloud, compute, name):
     """A look into a server, once there is one of that name."""
-    listed = ("list", "--name", f"^{name}$", "-f", "value", "-c", "ID")
-    return until(lambda: Inside.of(cloud.state, server(cloud, *listed)))
+    return until(lambda: (found := compute.find_server(name)) and Inside.of(cloud.state, found.id))
 
 
 def started(cloud, node):
@@ -78,57 +92,50 @@ def started(cloud, node):
     return [state["state"].get("running", {}).get("startedAt") for state in states]
 
 
-@pytest.mark.parametrize("how", [("reboot",), ("reboot", "--hard")])
-def test_a_node_comes_back_with_its_pods(cluster, how):
+@pytest.mark.parametrize("how", ["SOFT", "HARD"])
+def test_a_node_comes_back_with_its_pods(cluster, compute, how):
     before = started(cluster, WORKER)
     assert before
-    server(cluster, *how, "--wait", WORKER)
+    reboot(compute, WORKER, how)
     until(lambda: pods_run(cluster) and started(cluster, WORKER) != before)
     assert ready(cluster, WORKER)
 
 
-def test_a_stopped_node_comes_back_when_it_is_started(cluster):
-    server(cluster, "stop", WORKER)
-    until(lambda: not ready(cluster, WORKER))
-    server(cluster, "start", WORKER)
-    until(lambda: ready(cluster, WORKER) and pods_run(cluster))
-
-
-def test_the_control_plane_comes_back_with_what_it_knew(cluster):
+def test_the_control_plane_comes_back_with_what_it_knew(cluster, compute):
     kubectl(cluster, "create", "configmap", "kept", "--from-literal=a=b")
-    server(cluster, "reboot", "--hard", "--wait", f"{NAME}-control-plane-0")
+    reboot(compute, f"{NAME}-control-plane-0", "HARD")
     until(lambda: "kept" in kubectl(cluster, "get", "configmaps", "-o", "name", check=False))
     until(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))
 
 
-def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster):
+def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster, compute, run_cluster):
     def running():
         return {node["name"] for node in shown(cluster, NAME)["nodes"] if node["ready"]}
 
     before = running()
-    server(cluster, "delete", "--wait", WORKER)
+    delete(compute, WORKER)
     until(lambda: kubectl(cluster, "get", "node", WORKER, check=False) == "")
     seen = shown(cluster, NAME)
     assert seen["status"] == "degraded"
     assert f"server {WORKER} is gone" in seen["reason"]
-    said = create(cluster).stderr
+    said = run_cluster.create().stderr
     assert f"server {WORKER} is gone: having Heat make that anew" in said
     assert running() == before
     until(lambda: pods_run(cluster))
     assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"
-    assert "is gone" not in create(cluster).stderr
+    assert "is gone" not in run_cluster.create().stderr
 
 
-def test_a_worker_that_heat_replaces_waits_for_the_former_ones_node_to_go(cluster):
+def test_a_worker_that_heat_replaces_waits_for_the_former_ones_node_to_go(cluster, compute):
     """Which goes late, because the controller was away; a kubelet that took it over would lose it then, for good."""
-    control_plane = inside(cluster, f"{NAME}-control-plane-0")
+    control_plane = inside(cluster, compute, f"{NAME}-control-plane-0")
     control_plane.run("systemctl", "stop", "moorage-controller")
     nested = json.loads(stack(cluster, "resource", "list", NAME, "-n", "3", "-f", "json", "--filter", "name=0"))
     (workers,) = {row["stack_name"] for row in nested}
-    server(cluster, "delete", "--wait", WORKER)
+    delete(compute, WORKER)
     stack(cluster, "resource", "mark", "unhealthy", workers, "0")
     stack(cluster, "update", "--existing", NAME)
-    machine = inside(cluster, WORKER).machine
+    machine = inside(cluster, compute, WORKER).machine
     until(lambda: "waiting for its name to be free" in machine.console.read_text(errors="replace"))
     control_plane.run("systemctl", "start", "moorage-controller")
     wanted = ("get", "node", WORKER, "-o", "jsonpath={.spec.providerID}")

@@ -9,12 +9,12 @@ import signal
 import pytest
 
 import rows
-from cluster import shown
+from cluster import RunCluster, shown
 from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-NAME = "served"
+NAME = RunCluster.NAME
 GROUPS = {
     "the databases": ["mariadb"],
     "what is asked in passing": ["keystone", "placement", "glance"],
@@ -36,25 +36,18 @@ def ill(cloud):
     return [name for name, row in cloud.programs().items() if row["health"] != "ready"]
 
 
-@pytest.fixture(scope="module")
-def cluster(cloud):
-    cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", timeout=300)
-    cloud.moorage("--cloud", "moorage", "cluster", "kubeconfig", NAME)
-    yield cloud
-    cloud.moorage("--cloud", "moorage", "cluster", "delete", NAME, "--yes", timeout=180)
-
-
 @pytest.mark.faults
-def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cluster):
-    servers = cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
-    for name in cluster.programs():
-        kill(cluster, [name])
-        until(lambda: ill(cluster), lambda found: not found, seconds=90)
-        found = shown(cluster, NAME)
+@pytest.mark.usefixtures("cluster")
+def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cloud):
+    servers = cloud.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
+    for name in cloud.programs():
+        kill(cloud, [name])
+        until(lambda: ill(cloud), lambda found: not found, seconds=90)
+        found = shown(cloud, NAME)
         assert found["status"] == "ready", f"after {name} died: {found['reason']}"
-    assert cluster.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout == servers
-    cluster.run("kubectl", "run", "after", "--image=moorage.local/pause:1", "--restart=Never")
-    cluster.run("kubectl", "wait", "pod/after", "--for=condition=Ready", "--timeout=60s", timeout=70)
+    assert cloud.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout == servers
+    cloud.run("kubectl", "run", "after", "--image=moorage.local/pause:1", "--restart=Never")
+    cloud.run("kubectl", "wait", "pod/after", "--for=condition=Ready", "--timeout=60s", timeout=70)
 
 
 @pytest.fixture

@@ -48,9 +48,10 @@ def end_everything_at_once(cloud):
         os.kill(process, signal.SIGKILL)
 
 
-def test_up_down_up_reset(cloud):
+def test_up_down_up_reset(cloud, run_cluster):
     """One test, for each step needs the one before: up, up again, down, up with the same data, the same after all
     processes are gone at once, reset. Each `up` that starts something adds a row to the database."""
+    run_cluster.delete()  # of three machines, and the only cluster of the cloud
     first = up(cloud)
     assert answer(first["application"]).startswith("hello from hello-")
     nodes = {answer(first["application"]).split()[-1] for _ in range(40)}
