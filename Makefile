@@ -49,6 +49,7 @@ test-unit: setup ## The tests that need nothing: no root, no network, seconds
 .PHONY: test
 test: build-and-check ## Every test but the fault campaigns; needs root
 	@$(MAKE) --no-print-directory -j2 test-cloud test-machines
+	@.venv/bin/python -m benchmarks.slowest_tests
 
 .PHONY: build-and-check
 build-and-check: setup
