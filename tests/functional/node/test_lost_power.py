@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from lab import Lab
 from moorage.local.machine import life
 from moorage.node import control_plane, worker
 from waiting import until
@@ -13,8 +15,22 @@ from waiting import until
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
 CONTROL_PLANE, WORKER = "lab-control-plane-0", "lab-worker-0"
-CONTROL_PLANE_STEPS = tuple(step.doing for step in control_plane.steps())
-WORKER_STEPS = tuple(step.doing for step in worker.steps())
+CONTROL_PLANE_STEPS = tuple(step.doing for step in control_plane.steps())[:-2]
+WORKER_STEPS = tuple(step.doing for step in worker.steps())[:-1]
+
+
+@pytest.fixture
+def lab(own_network: None, node_image: Any) -> Iterator[Lab]:
+    made = Lab(node_image)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def evenly(steps: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """So many of the steps, the first and the last among them."""
+    return tuple(steps[round(number * (len(steps) - 1) / (count - 1))] for number in range(count))
 
 
 def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
@@ -27,14 +43,22 @@ def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
         lab.start(name)
 
 
-@pytest.mark.faults
-def test_a_first_boot_survives_the_loss_of_power_at_any_step(lab: Any) -> None:
+@pytest.mark.parametrize(
+    ("control_plane_steps", "worker_steps"),
+    [
+        pytest.param(evenly(CONTROL_PLANE_STEPS, 3), evenly(WORKER_STEPS, 2), id="five steps"),
+        pytest.param(CONTROL_PLANE_STEPS, WORKER_STEPS, id="each step", marks=pytest.mark.faults),
+    ],
+)
+def test_a_first_boot_survives_the_loss_of_power(
+    lab: Any, control_plane_steps: tuple[str, ...], worker_steps: tuple[str, ...]
+) -> None:
     lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
-    lose_power_at(lab, CONTROL_PLANE, CONTROL_PLANE_STEPS[:-2])
+    lose_power_at(lab, CONTROL_PLANE, control_plane_steps)
     said = lab.signal_of(CONTROL_PLANE)
     assert said["status"] == "SUCCESS", said
     lab.boot(WORKER, "10.66.0.11", lab.user_data("worker"))
-    lose_power_at(lab, WORKER, WORKER_STEPS[:-1])
+    lose_power_at(lab, WORKER, worker_steps)
     said = lab.signal_of(WORKER)
     assert said["status"] == "SUCCESS", said
     lines = lab.kubectl("get", "nodes", "--no-headers").splitlines()
