@@ -53,11 +53,12 @@ test: build-and-check ## Every test but the fault campaigns; needs root
 
 .PHONY: build-and-check
 build-and-check: setup
-	@$(MAKE) --no-print-directory -j2 build lint-and-unit
+	@$(MAKE) --no-print-directory -j2 build check
 
-.PHONY: lint-and-unit
-lint-and-unit: lint
+.PHONY: check
+check: lint
 	@$(MAKE) --no-print-directory test-unit
+	@PYTHONPATH=tests .venv/bin/python -m sanity
 
 .PHONY: test-cloud
 test-cloud: setup

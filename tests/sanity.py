@@ -73,3 +73,7 @@ class Suite:
         ]
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
         return done.returncode == 0, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    print(f"csi-sanity: {program()}")
