@@ -124,7 +124,7 @@ def test_a_stack_that_is_asked_to_go_on_keeps_what_it_has(cloud_port, stack):
     assert cloud_port.stack(stack.name) is None
 
 
-def test_what_is_to_be_made_anew_is_with_all_that_is_nested_in_it(cloud_port, stack):
+def test_what_is_to_be_recreated_is_with_all_that_is_nested_in_it(cloud_port, stack):
     def ids():
         return {"/".join(resource.path): resource.physical_id for resource in cloud_port.resources(stack)}
 
@@ -138,7 +138,7 @@ def test_what_is_to_be_made_anew_is_with_all_that_is_nested_in_it(cloud_port, st
     assert {path for path in after if after[path] != before[path]} == {"inner", "inner/value"}
     cloud_port.delete_stack(stack)
     until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
-    cloud_port.replace_resources(stack, [("inner",)], {"word": "in vain"}, "it is lost")
+    cloud_port.replace_resources(stack, [("inner",)], {"word": "without effect"}, "it is lost")
     assert cloud_port.stack(stack.name) is None
 
 

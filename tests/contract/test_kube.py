@@ -86,7 +86,7 @@ def test_a_deployment_is_available_when_a_replica_is(kube):
     assert not kube.available("nowhere", "coredns")
 
 
-def test_a_credential_is_given_and_given_anew(kube):
+def test_a_credential_is_given_and_given_again(kube):
     kube.give_credential("clouds: {}")
     kube.give_credential("clouds: {moorage: {}}")
     if isinstance(kube, KubeClient):

@@ -87,7 +87,7 @@ def test_a_file_system_whose_superblock_was_overwritten_is_not_blank(disks: Loop
         FILES.format(device, "ext4")
 
 
-def test_an_xfs_whose_making_was_cut_off_is_made_anew(disks: LoopDisks) -> None:
+def test_an_xfs_whose_making_was_cut_off_is_recreated(disks: LoopDisks) -> None:
     device = disks.add(SIZE)
     FILES.format(device, "xfs")
     disks.write(device, XFS_UNFINISHED, b"\x01")

@@ -143,7 +143,7 @@ def test_a_cloud_that_is_away_for_a_while_is_waited_for(cluster):
         time.sleep(30)
     finally:
         for pid in away:
-            if os.path.exists(f"/proc/{pid}"):  # its supervisor may have begun it anew
+            if os.path.exists(f"/proc/{pid}"):  # its supervisor may have restarted it
                 os.kill(pid, signal.SIGCONT)
     assert until(lambda: cluster.pod("patient"), seconds=180)
     assert until(lambda: cluster.address("outside", "kube-system"), seconds=120)

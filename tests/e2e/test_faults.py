@@ -108,7 +108,7 @@ def test_the_control_plane_comes_back_with_what_it_knew(cluster, compute):
     until(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))
 
 
-def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster, compute, run_cluster):
+def test_a_worker_whose_server_was_deleted_is_told_and_recreated(cluster, compute, run_cluster):
     def running():
         return {node["name"] for node in shown(cluster, NAME)["nodes"] if node["ready"]}
 
@@ -119,7 +119,7 @@ def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(cluster, comput
     assert seen["status"] == "degraded"
     assert f"server {WORKER} is gone" in seen["reason"]
     said = run_cluster.create().stderr
-    assert f"server {WORKER} is gone: having Heat make that anew" in said
+    assert f"server {WORKER} is gone: having Heat recreate that" in said
     assert running() == before
     until(lambda: pods_run(cluster))
     assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"

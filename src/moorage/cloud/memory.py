@@ -160,13 +160,13 @@ class MemoryCloud:
         found, wanted = self._find(stack.id), list(paths)
         if found is None or found.stack.status.startswith("DELETE") or found.stack.status.endswith("_IN_PROGRESS"):
             return
-        found.resources = [self._begun_anew(resource, wanted) for resource in found.resources]
+        found.resources = [self._restarted(resource, wanted) for resource in found.resources]
         found.stack = replace(found.stack, parameters={**found.stack.parameters, **_shown(found.template, parameters)})
         found.looks = 0
         self.replaced[found.stack.name] = dict(parameters)
         self._becomes(found, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
 
-    def _begun_anew(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
+    def _restarted(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
         if any(resource.path[: len(path)] == path for path in paths):
             return replace(resource, status="INIT_COMPLETE", physical_id=f"{resource.physical_id}-{next(self._ids)}")
         if resource.status != "CREATE_FAILED":

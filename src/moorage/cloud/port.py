@@ -163,7 +163,7 @@ class Cloud(Protocol):
     def replace_resources(
         self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
     ) -> None:
-        """Have Heat make anew what has these paths, and all that is nested in it, whatever is left of it.
+        """Have Heat recreate what has these paths, and all that is nested in it, whatever is left of it.
 
         The stack's parameters get these values; others stay. Nothing happens when the stack is gone or busy.
         """

@@ -73,7 +73,7 @@ def _lost(observed: Observed, stack: Stack) -> list[str]:
     gone = explain.gone(observed.lost, stack.name)
     if explain.with_control_plane(observed.lost):
         return [gone]
-    return [f"{gone}: the command that made the cluster makes that anew"]
+    return [f"{gone}: the command that created the cluster recreates that"]
 
 
 def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:

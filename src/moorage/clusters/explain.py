@@ -27,7 +27,7 @@ IN_USE = "is still in use"
 PASSING = re.compile(
     r"went down|unable to establish connection|connectfailure|connection refused|connection aborted|remotedisconnected"
     r"|messagingtimeout|messagedeliveryfailure|timed out waiting for a reply|\(http 50[0234]\)|internal server error"
-    r"|serviceunavailable|lost connection|gone away|was started anew|can't connect|dbconnectionerror|message: unknown"
+    r"|serviceunavailable|lost connection|gone away|was restarted|can't connect|dbconnectionerror|message: unknown"
     # Nova, asked to delete a server that it had begun before it died, takes the server's port along.
     r"|port id \S+ could not be found"
     # Nova, of a server that Heat had made and did not know: once it is deleted, its port is free.

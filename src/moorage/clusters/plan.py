@@ -36,7 +36,7 @@ class Observed:
     """One look at everything. `key` says whether this machine has the client's key for this very stack;
     `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
     the same picture, `silent` whether it did not answer meanwhile; `clearance` is what the cluster made by itself and
-    what of it is to go, of no matter but to a deletion; `servers` are Nova's of a complete stack, `lost` those of it
+    what of it is to go, which matters only to a deletion; `servers` are Nova's of a complete stack, `lost` those of it
     that Nova does not know any more, `unknown` those of Nova that Heat does not know, in the place of such as it could
     not make."""
 
@@ -94,7 +94,10 @@ class Free:
 
 @dataclass(frozen=True)
 class ResumeStack:
-    """Ask Heat to take up again what it has let lie; `attached` are a router and a subnet that it is to join itself."""
+    """Update the stack without changes, so that Heat resumes it.
+
+    `attached` are a router and a subnet that Heat is to join.
+    """
 
     stack: Stack
     why: str
@@ -103,7 +106,7 @@ class ResumeStack:
 
 @dataclass(frozen=True)
 class Replace:
-    """Have Heat make the nodes anew to which these servers belonged; they join with a token of their own."""
+    """Have Heat recreate the nodes to which these servers belonged; they join with a token of their own."""
 
     stack: Stack
     servers: Sequence[StackResource]
@@ -194,7 +197,7 @@ def _without_unknown(stack: Stack, observed: Observed, tried: Tried) -> Step:
     What this very run asked for, and has not called made, nobody uses. Elsewhere Heat may be at replacing such servers.
     """
     told = f"Heat does not know that it made {', '.join(server.name for server in observed.unknown)}"
-    return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: making all anew", free=True)
+    return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: recreating all of it", free=True)
 
 
 def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
@@ -210,14 +213,14 @@ def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
     if tried.creations >= ATTEMPTS:
         return Fail(reason)
     if explain.passing(f"{stack.reason} {reason}"):
-        return DeleteStack(stack, f"a service was away for a moment ({reason}): making it anew")
+        return DeleteStack(stack, f"a service was away for a moment ({reason}): recreating it")
     if tried.resumptions:  # Heat stumbled over what it had half done before
-        return DeleteStack(stack, f"Heat could not go on ({reason}): making it anew")
+        return DeleteStack(stack, f"Heat could not go on ({reason}): recreating it")
     return Fail(reason)
 
 
 def _broken(stack: Stack, reason: str, tried: Tried) -> Step:
-    """People may have put something into this cluster: it is mended or left as it is, and never made anew."""
+    """People may have put something into this cluster: it is mended or left as it is, and never recreated."""
     passing = explain.passing(f"{stack.reason} {reason}") and tried.resumptions < ATTEMPTS
     if passing or (stack.status == "UPDATE_FAILED" and not tried.resumptions):
         return ResumeStack(stack, f"asking Heat to try again what failed ({reason})")
@@ -233,7 +236,7 @@ def _incomplete(spec: ClusterSpec, stack: Stack, observed: Observed, tried: Trie
         return Fail(gone, used=True)
     if observed.kubernetes is None or observed.kubernetes.away:
         return _settled(spec, observed)
-    return Replace(stack, observed.lost, f"{gone}: having Heat make that anew")
+    return Replace(stack, observed.lost, f"{gone}: having Heat recreate that")
 
 
 def _under_way(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:

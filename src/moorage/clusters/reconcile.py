@@ -219,7 +219,7 @@ class _Stillness:
     silent: bool = False
 
     def of(self, observed: plan.Observed, now: float) -> plan.Observed:
-        """What was observed, with how long it has been so; counted anew once that is too long."""
+        """What was observed, with how long it has been so; counted from zero once that is too long."""
         picture = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
         if picture != self.picture:
             self.picture, self.since = picture, now

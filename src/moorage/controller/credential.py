@@ -1,7 +1,7 @@
 """The cluster's credential: a new one is taken up when it is given, and the word is out when the cloud refuses it.
 
 A new one is given as the Secret kube-system/moorage-cloud, whose key `clouds.yaml` is the file's text. It becomes the
-file that we were told to read; systemd sees that and starts its readers anew.
+file that we were told to read; systemd sees that and restarts its readers.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CredentialWatch:
         return ""
 
     def _take(self) -> None:
-        """Write the file anew when a Secret says otherwise."""
+        """Write the file again when a Secret says otherwise."""
         found = self.api.get(SECRETS, SECRET)
         text = base64.b64decode((found or {}).get("data", {}).get("clouds.yaml", "")).decode()
         if text:

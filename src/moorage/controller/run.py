@@ -110,7 +110,7 @@ class Runner:
 def lead(runner: Runner, elector: Elector, stop: Event, every: float) -> bool:
     """Wait for the lease, work while we hold it, hand it over on `stop`.
 
-    False when the lease was lost in the middle, or a thread of ours died: then the program ends, to begin anew.
+    False when the lease was lost in the middle, or a thread of ours died: then the program ends, to be restarted.
     """
     runner.cache.start(stop)
     wait_ready(runner.cache, stop, LISTED)

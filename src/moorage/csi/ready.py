@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class Ready:
     """False until a first question was answered, and True from then on, without asking again.
 
-    A cloud that is away for a while is told by each call that needs it; starting the driver anew would not help.
+    A cloud that is away for a while is told by each call that needs it; restarting the driver would not help.
     """
 
     def __init__(self, ask: Callable[[], Any]) -> None:

@@ -163,4 +163,4 @@ def _recorded(device: int) -> str:
         count = int((EXT4 / name / "errors_count").read_text())
     except (OSError, ValueError):  # another kind of file system, or a /sys that does not show it
         return ""
-    return f"this ext4 has recorded {count} errors: it is repaired when it is staged anew" if count else ""
+    return f"this ext4 has recorded {count} errors: it is repaired when it is staged again" if count else ""

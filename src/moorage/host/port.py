@@ -81,7 +81,7 @@ class Host(Protocol):
         """What is plugged into the switch."""
 
     def plug(self, port: Port) -> None:
-        """Plug an interface into the switch, or tell the switch anew what it is."""
+        """Plug an interface into the switch, or tell the switch again what it is."""
 
     def unplug(self, name: str) -> None:
         """Take an interface out of the switch."""

@@ -16,7 +16,7 @@ from moorage.kube.objects import Change, Object, Objects, Resource, key_of
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
 
-WATCH = 300  # seconds after which a watch is begun anew, as client-go does at 5 to 10 minutes
+WATCH = 300  # seconds after which a watch is started again, as client-go does at 5 to 10 minutes
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts when the API is away
 Heard = Callable[[Object], None]
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 from moorage.kube.objects import EVENTS, Object, Objects
 from moorage.model.errors import MoorageError, NotFound
 
-REMEMBERED = 1000  # Events known to us; the oldest is forgotten first and would be made anew
+REMEMBERED = 1000  # Events known to us; the oldest is forgotten first and would be created again
 PAUSE = 60.0  # seconds between two writings of one Event
 LONGEST = 1024  # characters in a message, by the API's own check
 

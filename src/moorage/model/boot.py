@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def bad(self) -> bool:
-        """Whether every try has been in vain."""
+        """Whether every try has failed."""
         return self.left == 0
 
     @property

@@ -188,7 +188,7 @@ def _environment(**values: str) -> File:
 
 
 def _file(text: str) -> File:
-    return File(text, made_anew=True)
+    return File(text, rewritten_at_boot=True)
 
 
 def _kubelet_access(layout: Layout, data: UserData) -> File:

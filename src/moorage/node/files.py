@@ -12,12 +12,13 @@ from pathlib import Path
 class File:
     """What a file shall hold, and who may read it.
 
-    `made_anew` is for what every boot writes again from what it is told: its disk block may come later than its name.
+    `rewritten_at_boot` is for what every boot writes again: its disk block may come later than its
+    name.
     """
 
     text: str
     mode: int = 0o644
-    made_anew: bool = False
+    rewritten_at_boot: bool = False
 
 
 def write(path: Path, file: File) -> bool:
@@ -31,7 +32,7 @@ def write(path: Path, file: File) -> bool:
         os.fchmod(stream.fileno(), file.mode)
         stream.write(file.text)
         stream.flush()
-        if not file.made_anew:
+        if not file.rewritten_at_boot:
             os.fsync(stream.fileno())
     partial.rename(path)
     return True

@@ -18,4 +18,4 @@ def kubeconfig(server: str, ca: Path, certificate: Path, key: Path) -> File:
         "contexts": [{"name": "default", "context": {"cluster": "cluster", "user": "user"}}],
         "current-context": "default",
     }
-    return File(json.dumps(document, indent=2) + "\n", 0o600, made_anew=True)
+    return File(json.dumps(document, indent=2) + "\n", 0o600, rewritten_at_boot=True)

@@ -43,7 +43,7 @@ def start_node(node: Node) -> None:
     """Start what runs pods. On the control plane the network follows, once there are roles for it.
 
     A machine container's control groups outlive its reboot. The kubelet would look for the containers of each one,
-    and wait some seconds for each in vain, before it calls itself ready.
+    and wait some seconds for each without an answer, before it calls itself ready.
     """
     if not node.machine.since("kubelet"):
         node.machine.clear_pod_groups()

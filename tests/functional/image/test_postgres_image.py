@@ -253,7 +253,7 @@ def test_nobody_gets_in_with_another_password(pod):
 @pytest.mark.parametrize(
     "moment", [pytest.param(0.2, marks=pytest.mark.faults), 0.6, pytest.param(1.0, marks=pytest.mark.faults)]
 )
-def test_a_start_that_is_cut_off_is_begun_anew(pod, moment):
+def test_a_start_that_is_cut_off_is_restarted(pod, moment):
     with pod.running() as first:
         time.sleep(moment)
         os.kill(first, signal.SIGKILL)

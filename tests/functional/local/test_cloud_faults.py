@@ -168,7 +168,7 @@ def test_everything_killed_at_once_comes_back_with_its_data(cloud):
 
 
 def test_a_killed_supervisor_is_replaced(cloud):
-    """Its programs go on without it; `up` ends them and starts anew, so that none runs twice."""
+    """Its programs go on without it; `up` ends them and starts again, so that none runs twice."""
     os.kill(int(cloud.layout.supervisor_pid.read_text()), signal.SIGKILL)
     cloud.up(str)
     assert ill(cloud) == {}

@@ -241,7 +241,7 @@ def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
     tenant.booted(server)
 
 
-def test_rebuild_begins_anew_under_the_same_name(tenant: Tenant, server: Any, image: Any) -> None:
+def test_rebuild_starts_again_under_the_same_name(tenant: Tenant, server: Any, image: Any) -> None:
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     tenant.cloud.compute.rebuild_server(server, image=image.id, name="try-1")
     until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None, seconds=60)

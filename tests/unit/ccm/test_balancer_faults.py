@@ -184,7 +184,7 @@ def test_new_members_are_reached_when_the_load_balancer_took_them():
     assert world.calls() == []
 
 
-def test_a_load_balancer_that_fails_over_new_members_is_made_anew():
+def test_a_load_balancer_that_fails_over_new_members_is_recreated():
     world = World()
     create(world)
     before = world.only.id
@@ -196,7 +196,7 @@ def test_a_load_balancer_that_fails_over_new_members_is_made_anew():
     assert "MadeAnew" in world.reasons()
 
 
-def test_a_pool_that_somebody_took_away_is_made_anew_when_members_change():
+def test_a_pool_that_somebody_took_away_is_recreated_when_members_change():
     world = World()
     create(world)
     before = state(world)

@@ -425,7 +425,7 @@ def test_limits_of_a_listener_where_the_provider_can():
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_load_balancer_in_error_is_made_anew_with_the_same_address(world, alone):
+def test_a_load_balancer_in_error_is_recreated_with_the_same_address(world, alone):
     words = {} if alone else {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.make(annotations=words)
     before, shown = world.only, world.shown()
@@ -439,7 +439,7 @@ def test_a_load_balancer_in_error_is_made_anew_with_the_same_address(world, alon
     assert "MadeAnew" in world.reasons()
 
 
-def test_a_load_balancer_that_somebody_took_away_is_made_anew(world):
+def test_a_load_balancer_that_somebody_took_away_is_recreated(world):
     world.make()
     world.balancers.delete(world.only.id)
     world.sweeper.reconcile("all")

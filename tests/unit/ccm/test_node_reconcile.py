@@ -100,7 +100,7 @@ def test_a_node_that_joins_between_two_lists_is_not_kept_waiting(world):
     assert world.node("demo-3")["spec"]["providerID"] == "openstack:///id-3"
 
 
-def test_a_node_of_a_server_made_anew_is_not_taken_for_the_former_one(world):
+def test_a_node_of_a_server_recreated_is_not_taken_for_the_former_one(world):
     """The last list is some seconds old: it has the former one, under the same name."""
     world.now -= PERIOD / 2
     world.api.delete(NODES, "demo-1")

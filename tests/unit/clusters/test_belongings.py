@@ -173,7 +173,7 @@ def test_what_cinder_is_at_is_waited_for(status):
 
 def test_a_volume_is_free_once_its_server_is_gone():
     _, clearing = storage(volume(status="in-use", at=["s-1"]))
-    assert clearing.waits[0] == "waiting for server demo-default-worker-0 to let go of volume pvc-v (1 GiB)"
+    assert clearing.waits[0] == "waiting for server demo-default-worker-0 to release volume pvc-v (1 GiB)"
     _, clearing = storage(volume(status="in-use", at=["s-9"]), lost=frozenset(["s-9"]))
     assert acts(clearing) == [("DropAttachment", "a-s-9")]
     _, clearing = storage(volume(status="attaching", at=["s-9"]), asked={"a-s-9": TRIES}, lost=frozenset(["s-9"]))

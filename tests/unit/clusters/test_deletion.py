@@ -187,7 +187,7 @@ def test_killed_at_every_call_it_goes_on(tmp_path, after):
         assert not world.files()
 
 
-def test_what_the_control_plane_makes_anew_goes_too(world, cloud):
+def test_what_the_control_plane_recreates_goes_too(world, cloud):
     """Its controller sees that a load balancer is gone, and does what it is for."""
     delete, makers = cloud.balancers.delete, ["demo-control-plane-0"]
 

@@ -80,7 +80,7 @@ def stack(status, **changes):
         (Observed(stack("CREATE_COMPLETE"), (), True, REFUSED), Wait, "cannot ask its cloud: revoked"),
         (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Refuse, "workers 3, not 1"),
         (Observed(stack("CREATE_FAILED"), [BROKEN]), Fail, "No valid host"),
-        (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "anew"),
+        (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "recreating"),
         (Observed(stack("UPDATE_FAILED"), [CANCELLED]), Wait, "by itself"),
         (Observed(stack("UPDATE_FAILED"), [CANCELLED], still=plan.STILL_AFTER_SILENCE), ResumeStack, "go on"),
         (Observed(stack("CREATE_COMPLETE", flavor="m1.large")), Refuse, "flavor m1.large, not m1.node"),
@@ -135,18 +135,18 @@ def test_the_step_towards_nothing(observed, kind, said):
     assert said in str(step)
 
 
-def test_a_stack_is_made_anew_only_so_often():
+def test_a_stack_is_recreated_only_so_often():
     observed = Observed(stack("CREATE_FAILED"), [DIED])
     assert isinstance(plan.to_create(SPEC, observed, plan.Tried(creations=plan.ATTEMPTS)), Fail)
 
 
-def test_what_heat_cannot_take_up_again_is_made_anew():
+def test_what_heat_cannot_take_up_again_is_recreated():
     observed = Observed(stack("UPDATE_FAILED"), [BROKEN])
     assert isinstance(plan.to_create(SPEC, observed, plan.Tried(resumptions=1)), DeleteStack)
     assert isinstance(plan.to_create(SPEC, observed, plan.Tried(plan.ATTEMPTS, resumptions=1)), Fail)
 
 
-def test_what_people_may_have_used_is_never_made_anew():
+def test_what_people_may_have_used_is_never_recreated():
     """Kubernetes was well before Heat was done: what Heat says of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
         observed = Observed(stack(status), [resource, READY], True, WELL)
@@ -171,14 +171,14 @@ def test_what_heat_attached_without_noting_it_is_detached(ready):
     ("creations", "step"),
     [(1, DeleteStack), (plan.ATTEMPTS, Fail), (0, Wait)],  # of another run: Heat may be at replacing what people use
 )
-def test_a_server_that_heat_made_without_noting_it_has_the_stack_made_anew(creations, step):
+def test_a_server_that_heat_made_without_noting_it_has_the_stack_recreated(creations, step):
     observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, READY], True, WELL, unknown=[UNKNOWN])
     found = plan.to_create(SPEC, observed, plan.Tried(creations))
     assert isinstance(found, step)
     assert not isinstance(found, DeleteStack) or found.free, "Heat cannot delete the port that it is on"
 
 
-def test_a_server_that_is_gone_is_made_anew_only_so_often():
+def test_a_server_that_is_gone_is_recreated_only_so_often():
     observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER, WORKER])
     step = plan.to_create(SPEC, observed, plan.Tried(replacements=plan.ATTEMPTS))
     assert step == Fail("servers demo-default-worker-0, demo-default-worker-0 are gone", used=True)

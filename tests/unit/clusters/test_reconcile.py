@@ -122,7 +122,7 @@ def test_heat_is_asked_to_go_on_when_its_engine_died(world, cloud):
     cloud.dead = True
     assert world.create().status is ClusterStatus.READY
     assert [text for text in world.said if "asking it to go on" in text]
-    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was made anew"
+    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was recreated"
     cloud.looks, cloud.dead = 3, False
     cloud.delete_stack(cloud.made["demo"].stack)
     cloud.dead = True
@@ -163,24 +163,24 @@ def test_a_failed_node_is_told_in_its_own_words(world, cloud):
     assert not cloud.made
 
 
-def test_a_service_that_died_meanwhile_is_survived_by_making_it_anew(world, cloud):
+def test_a_service_that_died_meanwhile_is_survived_by_recreating_it(world, cloud):
     cloud.failing["network"] = "ConnectFailure: resources.network: Unable to establish connection to http://neutron"
 
     def mended(text):
         world.said.append(text)
-        if "anew" in text:
+        if "recreating" in text:
             cloud.failing.clear()
 
     made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, mended, pace=Clock().pace)
     assert made.status is ClusterStatus.READY
 
 
-def test_a_worker_whose_server_was_deleted_is_told_and_made_anew(world, cloud, kube):
+def test_a_worker_whose_server_was_deleted_is_told_and_recreated(world, cloud, kube):
     world.create()
     lost = lose(cloud, NODES[1])
     shown = world.observe()
     assert shown.status is ClusterStatus.DEGRADED
-    assert shown.reason == f"server {NODES[1]} is gone: the command that made the cluster makes that anew"
+    assert shown.reason == f"server {NODES[1]} is gone: the command that created the cluster recreates that"
     made = world.create()
     assert made.status is ClusterStatus.READY
     assert [node.name for node in made.nodes] == NODES
@@ -224,7 +224,7 @@ def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
 
 
 @pytest.mark.parametrize("reason", ["No valid host was found.", "Unable to establish connection to http://nova"])
-def test_a_node_that_cannot_be_made_anew_leaves_the_cluster_as_it_is(world, cloud, reason):
+def test_a_node_that_cannot_be_recreated_leaves_the_cluster_as_it_is(world, cloud, reason):
     world.create()
     lose(cloud, NODES[1])
     cloud.failing["worker_nodes/nodes/0/server"] = reason
@@ -233,7 +233,7 @@ def test_a_node_that_cannot_be_made_anew_leaves_the_cluster_as_it_is(world, clou
     assert raised.value.hint.startswith("mend the cause, then give this command again"), "not first: delete it"
     cloud.failing.clear()
     assert world.create().status is ClusterStatus.READY
-    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was made anew"
+    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was recreated"
 
 
 def test_an_answer_that_got_lost_makes_no_second_stack(world, cloud):

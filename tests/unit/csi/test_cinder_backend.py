@@ -99,7 +99,7 @@ def test_beyond_the_quota_nothing_is_made(backend, cinder):
     assert backend.volumes() == []
 
 
-def test_a_volume_that_failed_is_cleared_away_and_the_next_attempt_begins_anew(backend, cinder):
+def test_a_volume_that_failed_is_cleared_away_and_the_next_attempt_starts_again(backend, cinder):
     cinder.failing["create"] = "no host has that much room"
     with pytest.raises(Failed, match="could not make volume pvc-1: no host has that much room"):
         backend.create(request())

@@ -77,7 +77,7 @@ def test_once_registered_it_goes_on_until_it_is_told_to_end(running):
     assert running.end() == 0
 
 
-def test_a_refusal_ends_it_so_that_it_is_started_anew(running):
+def test_a_refusal_ends_it_so_that_it_is_restarted(running):
     notify(running, plugin_registered=False, error="no such version")
     running.thread.join(10)
     assert running.code != 0

@@ -8,7 +8,7 @@ from moorage.csi.spec.generate import HERE, generate
 pytestmark = pytest.mark.unit
 
 
-def test_generating_anew_gives_the_same_files(tmp_path):
+def test_generating_again_gives_the_same_files(tmp_path):
     generate(tmp_path)
     made = sorted(path.name for path in tmp_path.iterdir())
     assert made == [

@@ -78,7 +78,7 @@ def test_a_data_folder_is_made_once(pod):
     assert (pod.volume / "data").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_data_folder_that_was_cut_off_half_made_is_made_anew(pod):
+def test_a_data_folder_that_was_cut_off_half_made_is_recreated(pod):
     (pod.log / "cut-off").touch()
     assert pod.start().returncode == -signal.SIGKILL
     assert [path.name for path in pod.volume.iterdir()] == ["data.unfinished"]

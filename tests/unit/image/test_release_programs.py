@@ -65,7 +65,7 @@ def test_what_go_installs_and_how_it_calls_that():
 
 
 def test_a_recipe_is_named_as_ever():
-    """Releases keep what another one made from the same recipe: another way to name it would make all anew."""
+    """Releases keep what another one made from the same recipe: another way to name it would build all again."""
     assert Program("a", "v1", package="example.org/a").input_hash(go_sources()) == "bb6724487d879bba"
 
 

@@ -88,7 +88,7 @@ def test_a_version_too_old_makes_a_new_list_which_tells_what_went(api, cache, he
     assert heard.count("old") == 2
 
 
-def test_the_list_is_made_anew_after_the_api_forgot(api, heard):
+def test_the_list_is_recreated_after_the_api_forgot(api, heard):
     store = Store()
     follower = Follower(api, NODES, store, lambda found: heard.append(found["metadata"]["name"]), version="0")
     store.put({"metadata": {"name": "gone", "resourceVersion": "1"}})

@@ -58,7 +58,7 @@ def test_an_event_says_about_whom(api, node, recorder):
     assert (event["type"], event["metadata"]["namespace"]) == ("Normal", "default")
 
 
-def test_an_event_that_the_api_dropped_is_made_anew(api, node, recorder, clock):
+def test_an_event_that_the_api_dropped_is_recreated(api, node, recorder, clock):
     recorder.say(node, "CloudAway", "x")
     event = api.list(EVENTS).items[0]
     api.delete(EVENTS, f"default/{event['metadata']['name']}")

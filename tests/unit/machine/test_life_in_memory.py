@@ -90,7 +90,7 @@ def test_a_stop_of_all_keeps_folders_and_plugs(machine: Machine, host: MemoryHos
     life.start(machine, host)
     life.stop_all(machine.path.parent, host)
     assert machine.path.exists()
-    assert host.ports() == {nic.tap for nic in NICS}, "the switch goes down by itself; a start plugs anew"
+    assert host.ports() == {nic.tap for nic in NICS}, "the switch goes down by itself; a start plugs again"
     host.plugged.clear()
     assert host.empty
 

@@ -36,7 +36,7 @@ def test_a_store_that_is_there_stays(layout: Layout) -> None:
     assert (layout.store / "snap/db").read_text() == "a cluster"
 
 
-def test_half_a_store_from_a_crash_is_made_anew(layout: Layout) -> None:
+def test_half_a_store_from_a_crash_is_recreated(layout: Layout) -> None:
     half = layout.store.with_name("member.new")
     half.mkdir(parents=True)
     (half / "rest").write_text("of an earlier try")

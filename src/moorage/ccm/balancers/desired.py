@@ -163,7 +163,7 @@ def _balancer(ask: _Ask, listeners: tuple[Listener, ...]) -> Balancer:
 
 
 def _inner_address(ask: _Ask, free: bool) -> str:
-    """That of an internal load balancer: as wished, else as before, so that one that is made anew keeps its address."""
+    """That of an internal load balancer: as wished, else as before, so that a recreated one keeps its address."""
     if not ask.wishes.internal or ask.wishes.port:
         return ""
     before = [text for text in ask.service.shown if ip_address(text) in ip_network(ask.settings.cidr)]

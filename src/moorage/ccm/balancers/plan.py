@@ -60,7 +60,7 @@ def plan(desired: Desired, observed: Observed) -> list[Step]:
             )
         return [CreateBalancer(_creatable(desired)), *rules]
     if found.provisioning == ERROR:
-        return [_made_anew(desired.whose, found)]
+        return [_recreation(desired.whose, found)]
     inside = list(_inside(desired, found))
     # OVN's provider works on ports and on floating IPs side by side, and one may undo the other: these come last.
     floating = [] if inside or found.provisioning != ACTIVE else _floating(desired, found, observed)
@@ -82,13 +82,13 @@ def plan_removal(whose: Whose, observed: Observed, keep: bool) -> list[Step]:
     rules = [RemoveRule(rule.id) for rule in observed.rules if rule.description == whose.description]
     found = observed.balancer
     if found is None:
-        return [*_let_go(observed.ours, keep), *rules]
+        return [*_release(observed.ours, keep), *rules]
     if sharers(found, whose):
         return [*_handed(whose, found, observed, keep), *leave(whose, found), *rules]
     floating = _floating_to_go(whose, observed)
     if made_for(found, whose.cluster):
-        return [*_let_go(floating, keep), RemoveBalancer(found.id), *rules]
-    return [*_let_go(floating, keep), *leave(whose, found), *rules]
+        return [*_release(floating, keep), RemoveBalancer(found.id), *rules]
+    return [*_release(floating, keep), *leave(whose, found), *rules]
 
 
 def _handed(whose: Whose, found: Balancer, observed: Observed, keep: bool) -> Iterator[Step]:
@@ -99,7 +99,7 @@ def _handed(whose: Whose, found: Balancer, observed: Observed, keep: bool) -> It
         if held.port == found.port:
             yield HandFloating(held.id, heir.described(keep=described_kept(held.description)) if heir else "")
         else:
-            yield from _let_go((held,), keep)
+            yield from _release((held,), keep)
 
 
 def _creatable(desired: Desired) -> Balancer:
@@ -114,7 +114,7 @@ def _unwatched(balancer: Balancer) -> Iterator[Listener]:
         yield replace(listener, pool=replace(listener.pool, monitor=None) if listener.pool else None)
 
 
-def _made_anew(whose: Whose, found: Balancer) -> Step:
+def _recreation(whose: Whose, found: Balancer) -> Step:
     """The next round makes it again: it asks for the address that its Service shows."""
     if sharers(found, whose) or not made_for(found, whose.cluster):
         raise Failed(
@@ -146,24 +146,24 @@ def _floating(desired: Desired, found: Balancer, observed: Observed) -> list[Ste
     mapped = observed.mapped
     if mapped and shared:
         spare = tuple(held for held in observed.ours if held.port != found.port)
-        return [*_described_anew(desired, mapped), *_let_go(spare, desired.keep)]
+        return [*_new_description(desired, mapped), *_release(spare, desired.keep)]
     if desired.front is None:
-        return _let_go(_floating_to_go(desired.whose, observed), desired.keep) + _unmapped(desired.whose, mapped)
+        return _release(_floating_to_go(desired.whose, observed), desired.keep) + _unmapped(desired.whose, mapped)
     spare = tuple(held for held in observed.ours if held.port != found.port)
     wrong = mapped if mapped and desired.front.address not in ("", mapped.address) else None
     if mapped and not wrong:
-        return [*_described_anew(desired, mapped), *_let_go(spare, desired.keep)]
-    before = [*_let_go((wrong,), desired.keep)] if wrong and _described(desired.whose, wrong) else []
+        return [*_new_description(desired, mapped), *_release(spare, desired.keep)]
+    before = [*_release((wrong,), desired.keep)] if wrong and _described(desired.whose, wrong) else []
     before += _unmapped(desired.whose, wrong)
     if desired.front.address:
-        return [*before, _at_address(desired, desired.front, found, observed), *_let_go(spare, desired.keep)]
+        return [*before, _at_address(desired, desired.front, found, observed), *_release(spare, desired.keep)]
     if spare:
-        return [*before, MapFloating(spare[0].id, found.port), *_let_go(spare[1:], desired.keep)]
+        return [*before, MapFloating(spare[0].id, found.port), *_release(spare[1:], desired.keep)]
     text = desired.whose.described(keep=desired.keep)
     return [*before, MakeFloating(desired.front.network, desired.front.subnet, found.port, text)]
 
 
-def _described_anew(desired: Desired, mapped: FloatingIP) -> list[Step]:
+def _new_description(desired: Desired, mapped: FloatingIP) -> list[Step]:
     """That it is to be kept is written on it: whoever deletes the cluster cannot ask the Service."""
     if mapped.description not in desired.whose.descriptions or described_kept(mapped.description) == desired.keep:
         return []
@@ -200,7 +200,7 @@ def _unmapped(whose: Whose, mapped: FloatingIP | None) -> list[Step]:
     return [MapFloating(mapped.id, "")] if mapped and not _described(whose, mapped) else []
 
 
-def _let_go(floating: tuple[FloatingIP, ...], keep: bool) -> list[Step]:
+def _release(floating: tuple[FloatingIP, ...], keep: bool) -> list[Step]:
     return [ReleaseFloating(held.id) if keep else RemoveFloating(held.id) for held in floating]
 
 

@@ -247,10 +247,10 @@ class BalancerReconciler:
                 self._act(plan_removal(whose, observed, keep=True))
 
     def _tell(self, key: str, found: Object, desired: Desired, steps: list[Step]) -> None:
-        """Before a load balancer is made anew, say so, and let go of its id where the Service has it."""
+        """Before a load balancer is recreated, say so, and drop its id where the Service has it."""
         for step in steps:
             if isinstance(step, RemoveBalancer):
-                message = f"the load balancer {step.balancer} is in ERROR: it is deleted and made anew"
+                message = f"the load balancer {step.balancer} is in ERROR: it is deleted and recreated"
                 self.events.say(found, "MadeAnew", message)
                 if desired.existing == step.balancer:
                     self._patch(key, found, {"metadata": {"annotations": {BALANCER_ID: None}}})

@@ -45,7 +45,7 @@ def plan_fronts(made: Made, asked: Mapping[str, int]) -> Clearing:
 
 
 def _makers(made: Made, asked: Mapping[str, int], *, begin: bool) -> Clearing:
-    """The control plane makes load balancers anew as long as it runs: it ends first where there are any."""
+    """The control plane recreates load balancers as long as it runs: it ends first where there are any."""
     running = [server for server in made.servers if server.metadata.get("moorage_role") == "control-plane"]
     stopped = [server for server in running if asked.get(server.id)]
     begun = [server for server in running if server not in stopped] if begin else []

@@ -124,7 +124,7 @@ def _holds(thing: Thing, before: list[Thing], made: Made) -> Iterator[str]:
     here = {server.id: server.name for server in made.servers}
     for attachment in _attachments(thing):
         if attachment.server in here:
-            yield f"waiting for server {here[attachment.server]} to let go of {_shown(thing)}"
+            yield f"waiting for server {here[attachment.server]} to release {_shown(thing)}"
     if thing.status in PASSING:
         yield f"waiting for Cinder: {_shown(thing)} is {thing.status}"
     for other in before:

@@ -82,7 +82,7 @@ class Create:
         )
 
     def _cleared(self, made: CinderVolume) -> Failed:
-        """Delete a volume that failed, so that the next attempt begins anew; what to raise."""
+        """Delete a volume that failed, so that the next attempt starts from nothing; what to raise."""
         if not ours(made.metadata, self.look.settings.cluster):
             raise NameTaken(f"volume {made.id} has the name {made.name!r}, is in error and not this cluster's")
         failure = self.look.failed(f"Cinder could not make volume {made.name}", made.id)

@@ -50,6 +50,6 @@ def _known(kind: str, given: Mapping[str, str], names: tuple[str, ...]) -> dict[
         if name not in names:
             raise BadInput(
                 f"a {kind} has no parameter {name!r} (value {own[name]!r}); known are {', '.join(names)}",
-                "correct or remove it: a class cannot be changed in place, delete it and make it anew",
+                "correct or remove it: a class cannot be changed in place, delete it and create it again",
             )
     return own

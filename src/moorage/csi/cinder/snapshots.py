@@ -69,7 +69,7 @@ class Snapshots:
         return seen
 
     def _cleared(self, made: CinderSnapshot) -> Failed:
-        """Delete a snapshot that failed, so that the next attempt begins anew; what to raise."""
+        """Delete a snapshot that failed, so that the next attempt starts from nothing; what to raise."""
         if not ours(made.metadata, self.look.settings.cluster):
             raise NameTaken(f"snapshot {made.id} has the name {made.name!r}, is in error and not this cluster's")
         failure = self.look.failed(f"Cinder could not make snapshot {made.name}", made.id)

@@ -84,7 +84,7 @@ def command(node_id: str, zone: str, limit: int, name: str, kubelet: Path, by_id
 
 
 def main() -> None:
-    """Run it; the exit code tells systemd whether to start it anew."""
+    """Run it; the exit code tells systemd whether to restart it."""
     try:
         raise SystemExit(command.main(standalone_mode=False))
     except click.ClickException as error:

@@ -14,7 +14,7 @@ def prepare(layout: Layout) -> None:
     """Tell Neutron that this process is the first and only one of its API, and that it starts now.
 
     It would take both from files in /tmp, named by the parent's number. Our parent, the supervisor, stays the
-    same when it starts Neutron anew: OVN's events would go on to the process that is no more.
+    same when it restarts Neutron: OVN's events would go on to the process that is no more.
     """
     from neutron.common import utils, wsgi_utils
     from oslo_utils import timeutils

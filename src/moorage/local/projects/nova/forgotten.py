@@ -7,7 +7,7 @@ from typing import Any
 
 from moorage.local.projects.nova import cells
 
-REASON = "Nova was started anew before it got to this server; ask for it again"
+REASON = "Nova was restarted before it got to this server; ask for it again"
 
 
 def give_up() -> None:
