@@ -51,7 +51,7 @@ def main() -> None:
     for name, ratio in slower(now, read(SLOWEST_TESTS.read_text()) if SLOWEST_TESTS.exists() else {}).items():
         print(f"warning: {name} takes {ratio:.1f} times what it did", file=sys.stderr)
     if "--keep" in sys.argv[1:]:
-        SLOWEST_TESTS.write_text("# The slowest tests\n\n" + written(now))
+        SLOWEST_TESTS.write_text("# The slowest tests of `make test`\n\n" + written(now))
 
 
 if __name__ == "__main__":
