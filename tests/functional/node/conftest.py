@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,8 +23,5 @@ def node_image() -> Any:
 
 @pytest.fixture(scope="module")
 def lab(own_network: None, node_image: Any) -> Iterator[Lab]:
-    made = Lab(node_image)
-    try:
+    with closing(Lab(node_image)) as made:
         yield made
-    finally:
-        made.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -21,11 +22,8 @@ WORKER_STEPS = tuple(step.doing for step in worker.steps())[:-1]
 
 @pytest.fixture
 def lab(own_network: None, node_image: Any) -> Iterator[Lab]:
-    made = Lab(node_image)
-    try:
+    with closing(Lab(node_image)) as made:
         yield made
-    finally:
-        made.close()
 
 
 def evenly(steps: tuple[str, ...], count: int) -> tuple[str, ...]:
