@@ -69,7 +69,7 @@ def compute(run_cluster):
 def reboot(compute, name, how):
     server = compute.find_server(name)
     compute.reboot_server(server, how)
-    compute.wait_for_server(server, wait=300)
+    compute.wait_for_server(compute.get_server(server.id), wait=300)  # the one found above is ACTIVE already
 
 
 def delete(compute, name):
