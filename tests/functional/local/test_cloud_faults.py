@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
 from moorage.local import databases, health, ovn, secrets, seed
+from moorage.local.layout import GATEWAY
+from moorage.local.programs import REGISTRY_PORT
 from moorage.local.services import SERVICES, service
 from moorage.local.supervisor import left
 from waiting import until
@@ -98,6 +101,11 @@ def use_switch(cloud) -> bool:
     return "172.24.4.1/24" in shown.stdout
 
 
+def use_registry(cloud) -> bool:
+    with urllib.request.urlopen(f"http://{GATEWAY}:{REGISTRY_PORT}/v2/", timeout=5) as answer:
+        return answer.status == 200
+
+
 USES = {
     "keystone": lambda cloud: bool(administrator(cloud).token),
     "placement": lambda cloud: administrator(cloud).request("GET", "placement", "/"),
@@ -114,6 +122,7 @@ USES = {
     "ovn-southbound": use_northd,
     "ovn-northd": use_northd,
     "ovn-controller": use_northd,
+    "registry": use_registry,
 }
 
 
@@ -208,3 +217,4 @@ def test_of_two_that_start_it_one_waits(cloud):
     assert sum("another `moorage cloud` command is at work" in text for text in said) == 1
     running = {program.pid for program in cloud.supervisor.running().values()}
     assert set(left(cloud.layout)) == running | {int(cloud.layout.supervisor_pid.read_text())}
+    assert eventually(lambda: use_cinder(cloud) and use_nova(cloud)), "other tests use it next"

@@ -1,15 +1,38 @@
 """A disk that fills up while the cloud starts: said in plain words, and mended by room and the same command."""
 
+import ctypes
+import os
 import subprocess
 
 import pytest
 
+from moorage.config import Paths
 from moorage.local import doctor
 from moorage.local.cloud import LocalCloud
 from moorage.local.supervisor import left
 from moorage.model.errors import BadInput, Failed
 
 pytestmark = [pytest.mark.functional, pytest.mark.cloud, pytest.mark.timeout(600)]
+
+CLONE_NEWNET = 0x40000000
+
+
+def _libc(name: str, *arguments: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments) != 0:
+        raise OSError(ctypes.get_errno(), name)
+
+
+@pytest.fixture(scope="module")
+def namespace():
+    """Move this thread, and the processes that it starts, into a new network namespace; move back at the end."""
+    if os.geteuid() != 0:
+        pytest.fail("these tests make network namespaces: run them as root")
+    with open("/proc/thread-self/ns/net") as home:
+        _libc("unshare", CLONE_NEWNET)
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield
+        _libc("setns", home.fileno(), CLONE_NEWNET)
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +45,15 @@ def small(namespace, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cloud(small, local):
+def cloud(small):
+    """A cloud on it, which has not been started; nothing of it is left at the end."""
     folder, _ = small
-    made = LocalCloud(folder / "state", folder / "run", local.layout.cache, folder / "clouds.yaml")
+    cache = Paths.from_environment(os.environ).cache
+    made = LocalCloud(folder / "state", folder / "run", cache, folder / "clouds.yaml")
     yield made
     made.reset(str)
     assert left(made.layout) == []
+    assert not made.layout.state.exists()
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_touched(cloud):
