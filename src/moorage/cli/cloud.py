@@ -25,11 +25,10 @@ def local_cloud(paths: Paths) -> LocalCloud:
     from moorage.local.cloud import LocalCloud
 
     clouds = Path(os.environ.get("OS_CLIENT_CONFIG_FILE") or Path.home() / ".config" / "openstack" / "clouds.yaml")
-    return LocalCloud(paths.state, paths.run, paths.cache, clouds, extras(paths.cache))
+    return LocalCloud(paths.state, paths.run, paths.cache, clouds, _extras(paths.cache))
 
 
-def extras(cache: Path) -> Extras:
-    """What the caches have for a cloud: a node image, the registry's program."""
+def _extras(cache: Path) -> Extras:
     from moorage.local.cloud import Extras
     from moorage.local.seed import Image
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.cli.cloud import extras
+from moorage.cli.cloud import local_cloud
 from moorage.config import Paths
-from moorage.local.cloud import LocalCloud
 
 
 @pytest.fixture(scope="module")
 def cloud(cloud):
-    paths = Paths.from_environment(cloud.environment)
-    return LocalCloud(paths.state, paths.run, paths.cache, cloud.clouds, extras(paths.cache))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.clouds))
+        return local_cloud(Paths.from_environment(cloud.environment))
