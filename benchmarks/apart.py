@@ -13,11 +13,11 @@ from threading import RLock
 from typing import Any
 
 from benchmarks.population import server
-from benchmarks.slow import SlowBalancers
-from moorage.cloud.fronts import Subnet
-from moorage.cloud.memory_fronts import MemoryFronts
+from benchmarks.slow import SlowLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.memory_volumes import LIMITS, MemoryVolumes
+from moorage.cloud.network import Subnet
 from moorage.cloud.volumes import NewVolume
 from moorage.kube.memory_objects import MemoryObjects
 from moorage.kube.objects import Change, Listed, Object, Resource
@@ -41,11 +41,11 @@ class SharedCloud:
     """One project. Each call takes `seconds`, and after a change a load balancer is PENDING for `pending` seconds."""
 
     def __init__(self, nodes: int, volumes: int, seconds: float = 0.0, pending: float = 0.0) -> None:
-        fronts = MemoryFronts({"public": [PUBLIC]}, floating_quota=PLENTY, rule_quota=PLENTY)
-        self.balancers = SlowBalancers(pending, gone=fronts.unmap)
+        network = MemoryNetwork({"public": [PUBLIC]}, floating_quota=PLENTY, rule_quota=PLENTY)
+        self.load_balancers = SlowLoadBalancers(pending, gone=network.unmap)
         storage = MemoryVolumes(limits=dict.fromkeys(LIMITS, PLENTY))
         servers = MemoryInstances(server(number) for number in range(nodes))
-        self.ports = {"servers": servers, "balancers": self.balancers, "fronts": fronts, "volumes": storage}
+        self.ports = {"servers": servers, "load_balancers": self.load_balancers, "network": network, "volumes": storage}
         self.handles = [storage.create(NewVolume(f"pvc-{number}", 1)).id for number in range(volumes)]
         self.seconds, self.calls, self.lock = seconds, Counter[str](), RLock()
 
@@ -72,7 +72,7 @@ class SharedCloud:
     def right(self, members: int) -> int:
         """How many load balancers are ACTIVE, and have so many members on every port."""
         with self.lock:
-            return self.balancers.right(members)
+            return self.load_balancers.right(members)
 
 
 class Apart(BaseManager):

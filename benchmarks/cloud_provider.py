@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
-from moorage.cloud.balancers import Balancer, Listener, Member, Pool
-from moorage.cloud.openstack_balancers import OpenStackBalancers
-from moorage.cloud.openstack_fronts import OpenStackFronts
+from moorage.cloud.load_balancers import Listener, LoadBalancer, Member, Pool
+from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
+from moorage.cloud.openstack_network import OpenStackNetwork
 from moorage.cloud.openstack_servers import OpenStackInstances
 from moorage.cloud.openstack_volumes import OpenStackVolumes
 from moorage.cloud.rest import Rest
@@ -70,23 +70,23 @@ class Project:
     rest: Rest
 
     def __post_init__(self) -> None:
-        self.balancers, self.fronts = OpenStackBalancers(self.rest), OpenStackFronts(self.rest)
+        self.load_balancers, self.network = OpenStackLoadBalancers(self.rest), OpenStackNetwork(self.rest)
         self.volumes = OpenStackVolumes(self.rest)
         self.servers = OpenStackInstances(self.rest).list(CLUSTER)
 
     def balance(self, port: int) -> None:
         """A load balancer with a floating IP before the workers' node port; gone afterwards."""
-        home = self.fronts.home(CLUSTER)
+        home = self.network.cluster_network(CLUSTER)
         assert home is not None
         inside = [a.ip for s in self.servers for a in s.addresses if a.kind == "fixed" and "worker" in s.name]
         members = tuple(Member(address, port, home.subnet.id) for address in inside)
         pool = Pool("bench", "TCP", "SOURCE_IP_PORT", members)
-        wanted = Balancer("bench", "ovn", subnet=home.subnet.id, listeners=(Listener("bench", "TCP", 80, pool),))
-        made = self.balancers.create(wanted)
-        until(lambda: self.balancers.status(made.id) == "ACTIVE")
-        front = self.fronts.create_floating(home.outside, "", made.port, "bench")
-        until(lambda: answers(front.address))
-        self.end = lambda: (self.fronts.delete_floating(front.id), self.balancers.delete(made.id))
+        wanted = LoadBalancer("bench", "ovn", subnet=home.subnet.id, listeners=(Listener("bench", "TCP", 80, pool),))
+        made = self.load_balancers.create(wanted)
+        until(lambda: self.load_balancers.status(made.id) == "ACTIVE")
+        floating_ip = self.network.create_floating_ip(home.outside, "", made.port, "bench")
+        until(lambda: answers(floating_ip.address))
+        self.end = lambda: (self.network.delete_floating_ip(floating_ip.id), self.load_balancers.delete(made.id))
 
     def volume(self) -> None:
         """A volume at a worker; gone afterwards."""

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.apart import Apart, RemoteApi, RemotePort
 from benchmarks.population import conditions, endpoint_slice, node, service, shown, volume
 from benchmarks.waiting import resident, until
-from moorage.ccm.balancers import settings as balancing
+from moorage.ccm.load_balancers import settings as load_balancing
 from moorage.ccm.nodes.identity import Place
 from moorage.controller.credential import CredentialWatch
 from moorage.controller.main import Controller, Project, Settings, compose
@@ -30,7 +30,7 @@ from moorage.kube.events import Recorder
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, PERSISTENT_VOLUMES, SERVICES, Object
 
 REST = 60.0  # seconds of doing nothing: each of the periodic looks comes at least once
-BALANCED = balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
+BALANCED = load_balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
 
 
 @dataclass
@@ -94,7 +94,7 @@ def _fill(api: RemoteApi, cloud: Any, nodes: int, services: int) -> None:
 
 
 def _compose(api: RemoteApi, cloud: Any, clouds: Path, accepted: Counter[str]) -> Controller:
-    ports: list[Any] = [RemotePort(cloud, name) for name in ("servers", "balancers", "fronts", "volumes")]
+    ports: list[Any] = [RemotePort(cloud, name) for name in ("servers", "load_balancers", "network", "volumes")]
     accept = lambda: accepted.update(["identity.accepted"])  # noqa: E731
     watch = CredentialWatch(api, Recorder(api, "bench", time.monotonic), clouds, accept)  # type: ignore[arg-type]
     settings = Settings("demo", Place("R"), "bench", 0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from moorage.cloud.balancers import ACTIVE, Balancer
-from moorage.cloud.memory_balancers import MemoryBalancers
+from moorage.cloud.load_balancers import ACTIVE, LoadBalancer
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
 
 
 @dataclass
-class SlowBalancers(MemoryBalancers):
+class SlowLoadBalancers(MemoryLoadBalancers):
     """After a change a load balancer is PENDING for so many seconds, however often it is looked at."""
 
     pending: float = 0.0
@@ -34,7 +34,7 @@ class SlowBalancers(MemoryBalancers):
             super()._age(id, look=False)
 
 
-def _right(found: Balancer, members: int) -> bool:
-    return found.provisioning == ACTIVE and all(
+def _right(found: LoadBalancer, members: int) -> bool:
+    return found.provisioning_status == ACTIVE and all(
         held.pool is not None and len(held.pool.members) == members for held in found.listeners
     )

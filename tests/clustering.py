@@ -58,7 +58,7 @@ class Dying:
 
     def __getattr__(self, name):
         found = getattr(self.port, name)
-        if name in ("balancers", "fronts", "volumes"):
+        if name in ("load_balancers", "network", "volumes"):
             return found and Dying(found, self.number, self.after, self.life)
         if not callable(found):
             return found

@@ -39,16 +39,16 @@ def connect_kube(access: KubeAccess) -> Kube:
 
 def connect_project(clouds: Path, name: str) -> Project:
     """What the controller asks of an entry of that very clouds.yaml."""
-    from moorage.cloud.openstack_balancers import OpenStackBalancers
-    from moorage.cloud.openstack_fronts import OpenStackFronts
+    from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
+    from moorage.cloud.openstack_network import OpenStackNetwork
     from moorage.cloud.openstack_servers import OpenStackInstances
     from moorage.cloud.openstack_volumes import CINDER, OpenStackVolumes
     from moorage.controller.main import Project
 
     rest = _controllers_rest(clouds, name)
-    servers, balancers, fronts = OpenStackInstances(rest), OpenStackBalancers(rest), OpenStackFronts(rest)
+    servers, load_balancers, network = OpenStackInstances(rest), OpenStackLoadBalancers(rest), OpenStackNetwork(rest)
     volumes = OpenStackVolumes(rest) if rest.offers(CINDER) else None
-    return Project(rest.region or "", servers, balancers, fronts, volumes)
+    return Project(rest.region or "", servers, load_balancers, network, volumes)
 
 
 def connect_check(clouds: Path, name: str) -> Callable[[], None]:

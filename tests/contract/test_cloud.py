@@ -172,9 +172,9 @@ def test_nobody_has_no_servers(cloud_port):
 
 
 def test_the_other_services_of_the_project_are_at_hand(cloud_port):
-    assert cloud_port.balancers.tagged("no-such-tag") == []
+    assert cloud_port.load_balancers.tagged("no-such-tag") == []
     assert cloud_port.volumes.list("no-such-volume") == []
-    assert "nothing" not in {found.description for found in cloud_port.fronts.floating_ips()}
+    assert "nothing" not in {found.description for found in cloud_port.network.floating_ips()}
 
 
 def test_an_uploaded_image_is_among_the_images(cloud_port, tmp_path):

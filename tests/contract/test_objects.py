@@ -13,8 +13,8 @@ import pytest
 from api_server import RealApi
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.plan import UNINITIALIZED
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.servers import Address, Instance
 from moorage.controller.main import Project, Settings, compose
@@ -226,7 +226,9 @@ def test_the_controller_joins_nodes_to_their_servers(api, monkeypatch):
         Instance(f"5f0c-{n}", f"demo-{n}", "ACTIVE", "m1.node", "nova", (address,), metadata) for n in (0, 1)
     )
     controller = compose(
-        api, Project("R", cloud, MemoryBalancers(), MemoryFronts()), Settings("demo", Place("RegionOne"), "test", 0)
+        api,
+        Project("R", cloud, MemoryLoadBalancers(), MemoryNetwork()),
+        Settings("demo", Place("RegionOne"), "test", 0),
     )
     stop = Event()
     thread = Thread(target=controller.run, args=(stop,))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from moorage.cloud.balancers import Balancer
+from moorage.cloud.load_balancers import LoadBalancer
 from moorage.cloud.openstack import OpenStackCloud
 from moorage.cloud.volumes import BUSY, NewVolume
 from moorage.model.ownership import (
@@ -49,18 +49,18 @@ def remove(volumes, id):
 
 
 def balance(project):
-    home, tag = project.fronts.home(NAME), service_tag(NAME, "default", "web")
-    made = project.balancers.create(Balancer(tag, "ovn", tags=(tag, cluster_tag(NAME)), subnet=home.subnet.id))
-    until(lambda: project.balancers.status(made.id), lambda status: status == "ACTIVE")
-    project.fronts.create_floating(home.outside, "", made.port, service_description(NAME, "default/web"))
+    home, tag = project.network.cluster_network(NAME), service_tag(NAME, "default", "web")
+    made = project.load_balancers.create(LoadBalancer(tag, "ovn", tags=(tag, cluster_tag(NAME)), subnet=home.subnet.id))
+    until(lambda: project.load_balancers.status(made.id), lambda status: status == "ACTIVE")
+    project.network.create_floating_ip(home.outside, "", made.port, service_description(NAME, "default/web"))
 
 
 def left(project):
     """What says that it is the cluster's, but for what Heat made, which the command proves by itself."""
     described = service_description(NAME, "default/web")
     return (
-        project.balancers.tagged(cluster_tag(NAME)),
-        [held for held in project.fronts.floating_ips() if held.description == described],
+        project.load_balancers.tagged(cluster_tag(NAME)),
+        [held for held in project.network.floating_ips() if held.description == described],
         [taken.name for taken in project.volumes.snapshots() if taken.metadata.get(CLUSTER_MARK) == NAME],
         sorted(volume.name for volume in project.volumes.list() if volume.metadata.get(CLUSTER_MARK) == NAME),
     )

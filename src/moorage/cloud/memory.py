@@ -10,8 +10,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
 from moorage.model.credential import Credential
@@ -76,8 +76,8 @@ class MemoryCloud:
     orphans: dict[str, list[str]] = field(default_factory=dict)
     dead: bool = False
     project: str = "project-1"
-    balancers: MemoryBalancers | None = field(default_factory=MemoryBalancers)
-    fronts: MemoryFronts = field(default_factory=MemoryFronts)
+    load_balancers: MemoryLoadBalancers | None = field(default_factory=MemoryLoadBalancers)
+    network: MemoryNetwork = field(default_factory=MemoryNetwork)
     volumes: MemoryVolumes | None = field(default_factory=MemoryVolumes)
     made: dict[str, _Made] = field(default_factory=dict)
     credentials: list[tuple[str, Credential]] = field(default_factory=list)
@@ -284,8 +284,10 @@ class MemoryCloud:
             del self.made[made.stack.name]
 
     def _in_use(self, made: _Made) -> bool:
-        held = self.balancers.held.values() if self.balancers else ()
-        return bool({balancer.subnet for balancer in held} & {resource.physical_id for resource in made.resources})
+        held = self.load_balancers.held.values() if self.load_balancers else ()
+        return bool(
+            {load_balancer.subnet for load_balancer in held} & {resource.physical_id for resource in made.resources}
+        )
 
     def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
         """The resource in its new state; nodes say that they are ready, or not, at the last."""

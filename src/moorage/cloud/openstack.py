@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from moorage.cloud import openstack_credentials as credentials
-from moorage.cloud.openstack_balancers import OCTAVIA, OpenStackBalancers
-from moorage.cloud.openstack_fronts import OpenStackFronts
+from moorage.cloud.openstack_load_balancers import OCTAVIA, OpenStackLoadBalancers
+from moorage.cloud.openstack_network import OpenStackNetwork
 from moorage.cloud.openstack_servers import server_rows
 from moorage.cloud.openstack_volumes import CINDER, OpenStackVolumes
 from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
@@ -64,12 +64,12 @@ class OpenStackCloud:
         credentials.delete(self.rest, cluster, keep)
 
     @property
-    def balancers(self) -> OpenStackBalancers | None:
-        return OpenStackBalancers(self.rest) if self.rest.offers(OCTAVIA) else None
+    def load_balancers(self) -> OpenStackLoadBalancers | None:
+        return OpenStackLoadBalancers(self.rest) if self.rest.offers(OCTAVIA) else None
 
     @property
-    def fronts(self) -> OpenStackFronts:
-        return OpenStackFronts(self.rest)
+    def network(self) -> OpenStackNetwork:
+        return OpenStackNetwork(self.rest)
 
     @property
     def volumes(self) -> OpenStackVolumes | None:

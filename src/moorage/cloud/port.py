@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from moorage.cloud.balancers import Balancers
-from moorage.cloud.fronts import Fronts
+from moorage.cloud.load_balancers import LoadBalancers
+from moorage.cloud.network import Network
 from moorage.cloud.volumes import Volumes
 from moorage.model.credential import Credential
 
@@ -121,12 +121,12 @@ class Cloud(Protocol):
         ...
 
     @property
-    def balancers(self) -> Balancers | None:
+    def load_balancers(self) -> LoadBalancers | None:
         """The project's load balancers; None where the catalog has no Octavia."""
         ...
 
     @property
-    def fronts(self) -> Fronts: ...
+    def network(self) -> Network: ...
 
     @property
     def volumes(self) -> Volumes | None:

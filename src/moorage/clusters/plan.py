@@ -270,7 +270,7 @@ def _settled(spec: ClusterSpec, observed: Observed) -> Step:
 def to_delete(observed: Observed, tried: Tried) -> Step:
     """The next step to nothing left: what stands in the cluster's network, the stack, what its servers had."""
     stack, storage = observed.stack, observed.clearance.storage
-    for first in (observed.clearance.keeping, observed.clearance.fronts):
+    for first in (observed.clearance.keeping, observed.clearance.network):
         if first.stuck:
             return Fail("; ".join(first.stuck))
         if not first.done:

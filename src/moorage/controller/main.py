@@ -16,17 +16,17 @@ from uuid import uuid4
 
 import click
 
-from moorage.ccm.balancers import settings as balancing
-from moorage.ccm.balancers.carry import Hands
-from moorage.ccm.balancers.reconcile import BY_SERVICE, BalancerReconciler, index_slice
-from moorage.ccm.balancers.sweep import BalancerSweep
-from moorage.ccm.balancers.targets import NodeNews, Targets
+from moorage.ccm.load_balancers import settings as load_balancing
+from moorage.ccm.load_balancers.execute import Executor
+from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
+from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
+from moorage.ccm.load_balancers.targets import NodeChanges, TargetNodes
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
 from moorage.ccm.volumes.reconcile import ClassReconciler, snapshot_policies, volume_policies
-from moorage.cloud.balancers import Balancers
-from moorage.cloud.fronts import Fronts
+from moorage.cloud.load_balancers import LoadBalancers
+from moorage.cloud.network import Network
 from moorage.cloud.servers import Instances
 from moorage.cloud.volumes import Volumes
 from moorage.controller.credential import CredentialWatch, until_accepted
@@ -60,8 +60,8 @@ class Project:
 
     region: str
     instances: Instances
-    balancers: Balancers
-    fronts: Fronts
+    load_balancers: LoadBalancers
+    network: Network
     volumes: Volumes | None = None
 
 
@@ -116,7 +116,7 @@ def compose(
     api: Objects,
     project: Project,
     settings: Settings,
-    balanced: balancing.Settings | None = None,
+    balanced: load_balancing.Settings | None = None,
     watch: CredentialWatch | None = None,
 ) -> Controller:
     """Put the reconcilers into their frame: this is the list of all of them. Without `balanced`, no load balancers."""
@@ -125,7 +125,7 @@ def compose(
     events = Recorder(api, NAME, time.monotonic)
     _add_nodes(runner, api, project, settings, events)
     if balanced:
-        _add_balancers(runner, api, project, balanced, events)
+        _add_load_balancers(runner, api, project, balanced, events)
     if watch:
         runner.add(watch)
     _add_volumes(runner, api, project.volumes, settings, events)
@@ -141,19 +141,21 @@ def _add_nodes(runner: Runner, api: Objects, project: Project, settings: Setting
     runner.add(ServerPoll(nodes, view, events, lambda key: runner.wake("nodes", key)))
 
 
-def _add_balancers(
-    runner: Runner, api: Objects, project: Project, settings: balancing.Settings, events: Recorder
+def _add_load_balancers(
+    runner: Runner, api: Objects, project: Project, settings: load_balancing.Settings, events: Recorder
 ) -> None:
-    balancers = counted(project.balancers, "balancers", runner.metrics.called)
-    fronts = counted(project.fronts, "fronts", runner.metrics.called)
+    load_balancers = counted(project.load_balancers, "load_balancers", runner.metrics.called)
+    network = counted(project.network, "network", runner.metrics.called)
     services, slices = runner.cache.store(SERVICES), runner.cache.store(ENDPOINT_SLICES)
     slices.add_index(BY_SERVICE, index_slice)
-    hands, targets = Hands(balancers, fronts), Targets(runner.cache.store(NODES))
-    reconciler = BalancerReconciler(api, services, targets, slices, balancers, fronts, settings, events, hands)
+    executor, targets = Executor(load_balancers, network), TargetNodes(runner.cache.store(NODES))
+    reconciler = LoadBalancerReconciler(
+        api, services, targets, slices, load_balancers, network, settings, events, executor
+    )
     wake = partial(runner.wake, reconciler.name)
     runner.add(reconciler)
-    runner.add(NodeNews(targets, reconciler.concerned, wake))
-    runner.add(BalancerSweep(reconciler, api, hands, wake))
+    runner.add(NodeChanges(targets, reconciler.affected, wake))
+    runner.add(OrphanCollector(reconciler, api, executor, wake))
 
 
 def _add_volumes(runner: Runner, api: Objects, volumes: Volumes | None, settings: Settings, events: Recorder) -> None:
@@ -166,14 +168,14 @@ def _add_volumes(runner: Runner, api: Objects, volumes: Volumes | None, settings
     runner.add(snapshot_policies(stores(SNAPSHOT_CONTENTS), cinder, settings.cluster, events))
 
 
-def balanced(project: Project, cluster: str, provider: str = "") -> balancing.Settings | None:
+def balanced(project: Project, cluster: str, provider: str = "") -> load_balancing.Settings | None:
     """Settings of the cluster's load balancers; None, and a word in the log, where it cannot have any."""
-    home = project.fronts.home(cluster)
+    home = project.network.cluster_network(cluster)
     if home is None:
         log.warning("no load balancers: the project has no network of a cluster %r", cluster)
         return None
     try:
-        return balancing.settings_for(cluster, home, project.balancers.providers(), provider)
+        return load_balancing.settings_for(cluster, home, project.load_balancers.providers(), provider)
     except BadInput as error:
         log.warning("no load balancers: %s", error)
         return None

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.functional, pytest.mark.cloud, pytest.mark.timeout(300
 ROOT = "/v2.0/lbaas"
 
 
-class Balancers:
+class LoadBalancers:
     """The administrator's project, with a network."""
 
     def __init__(self, cloud: Any) -> None:
@@ -31,10 +31,10 @@ class Balancers:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         return self.session.request(method, "load-balancer", f"{ROOT}{path}", body)
 
-    def settled(self, balancer: str) -> dict[str, Any]:
+    def settled(self, load_balancer: str) -> dict[str, Any]:
         """The load balancer, once Octavia is done with it."""
         found: dict[str, Any] = until(
-            lambda: self.ask("GET", f"/loadbalancers/{balancer}")["loadbalancer"],
+            lambda: self.ask("GET", f"/loadbalancers/{load_balancer}")["loadbalancer"],
             lambda seen: not seen["provisioning_status"].startswith("PENDING"),
             seconds=30,
         )
@@ -47,29 +47,29 @@ class Balancers:
 
 
 @pytest.fixture(scope="module")
-def balancers(cloud: Any) -> Balancers:
-    return Balancers(cloud)
+def load_balancers(cloud: Any) -> LoadBalancers:
+    return LoadBalancers(cloud)
 
 
-def test_a_load_balancer_with_members_is_in_ovn_and_leaves_it(balancers: Balancers) -> None:
-    wanted = {"name": "front", "vip_subnet_id": balancers.subnet, "provider": "ovn"}
-    front = balancers.ask("POST", "/loadbalancers", {"loadbalancer": wanted})["loadbalancer"]
-    assert balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"
+def test_a_load_balancer_with_members_is_in_ovn_and_leaves_it(load_balancers: LoadBalancers) -> None:
+    wanted = {"name": "front", "vip_subnet_id": load_balancers.subnet, "provider": "ovn"}
+    front = load_balancers.ask("POST", "/loadbalancers", {"loadbalancer": wanted})["loadbalancer"]
+    assert load_balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"
     listener = {"name": "web", "protocol": "TCP", "protocol_port": 80, "loadbalancer_id": front["id"]}
-    listener = balancers.ask("POST", "/listeners", {"listener": listener})["listener"]
-    balancers.settled(front["id"])
+    listener = load_balancers.ask("POST", "/listeners", {"listener": listener})["listener"]
+    load_balancers.settled(front["id"])
     pool = {"protocol": "TCP", "lb_algorithm": "SOURCE_IP_PORT", "listener_id": listener["id"]}
-    pool = balancers.ask("POST", "/pools", {"pool": pool})["pool"]
-    balancers.settled(front["id"])
+    pool = load_balancers.ask("POST", "/pools", {"pool": pool})["pool"]
+    load_balancers.settled(front["id"])
     members = [
-        {"address": f"10.77.0.{100 + number}", "protocol_port": 30080, "subnet_id": balancers.subnet}
+        {"address": f"10.77.0.{100 + number}", "protocol_port": 30080, "subnet_id": load_balancers.subnet}
         for number in range(3)
     ]
-    balancers.ask("PUT", f"/pools/{pool['id']}/members", {"members": members})
-    assert balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"
-    rules = balancers.rules()
+    load_balancers.ask("PUT", f"/pools/{pool['id']}/members", {"members": members})
+    assert load_balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"
+    rules = load_balancers.rules()
     assert f"{front['vip_address']}:80" in rules
     assert "10.77.0.102:30080" in rules
-    balancers.ask("DELETE", f"/loadbalancers/{front['id']}?cascade=true")
-    until(lambda: not balancers.ask("GET", "/loadbalancers")["loadbalancers"], seconds=30)
-    assert front["vip_address"] not in balancers.rules()
+    load_balancers.ask("DELETE", f"/loadbalancers/{front['id']}?cascade=true")
+    until(lambda: not load_balancers.ask("GET", "/loadbalancers")["loadbalancers"], seconds=30)
+    assert front["vip_address"] not in load_balancers.rules()

@@ -287,9 +287,9 @@ def test_what_the_catalog_lacks_is_none():
             return None if service_type in self.answer else "http://cloud"
 
     bare = OpenStackCloud(Rest(Catalog(("load-balancer", "block-storage")), "mine", None, "public"))
-    assert (bare.balancers, bare.volumes) == (None, None)
+    assert (bare.load_balancers, bare.volumes) == (None, None)
     full = OpenStackCloud(Rest(Catalog(()), "mine", None, "public"))
-    assert full.balancers is not None
+    assert full.load_balancers is not None
     assert full.volumes is not None
 
 

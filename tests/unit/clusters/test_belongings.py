@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.cloud.balancers import Balancer, Listener, Pool
-from moorage.cloud.fronts import FloatingIP
+from moorage.cloud.load_balancers import Listener, LoadBalancer, Pool
+from moorage.cloud.network import FloatingIP
 from moorage.cloud.port import Server
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
-from moorage.clusters.belongings.fronts import plan_fronts
+from moorage.clusters.belongings.network import plan_network
 from moorage.clusters.belongings.storage import plan_keeping, plan_storage
 from moorage.clusters.belongings.things import TRIES, Made
 from moorage.model.ownership import (
@@ -33,8 +33,8 @@ WORKER = Server("s-1", "demo-default-worker-0", "ACTIVE", {"moorage_role": "work
 
 def web(**words):
     tags = (service_tag("demo", "default", "web"), cluster_tag("demo"))
-    usual = {"name": tags[0], "tags": tags, "id": "lb", "port": "vip", "provisioning": "ACTIVE"}
-    return Balancer(**{**usual, **words})
+    usual = {"name": tags[0], "tags": tags, "id": "lb", "port": "vip", "provisioning_status": "ACTIVE"}
+    return LoadBalancer(**{**usual, **words})
 
 
 def theirs(**words):
@@ -43,8 +43,8 @@ def theirs(**words):
         Listener("l", "TCP", 22, tags=("other",), id="l-1"),
         Listener("m", "TCP", 80, Pool("p", "TCP", "SOURCE_IP", id="p-2"), (tags[1],), id="l-2"),
     )
-    usual = {"name": "theirs", "tags": tags, "id": "lb-2", "listeners": listeners, "provisioning": "ACTIVE"}
-    return Balancer(**{**usual, **words})
+    usual = {"name": "theirs", "tags": tags, "id": "lb-2", "listeners": listeners, "provisioning_status": "ACTIVE"}
+    return LoadBalancer(**{**usual, **words})
 
 
 def volume(id="v", status="available", metadata=MINE, at=(), **words):
@@ -60,8 +60,8 @@ def acts(clearing):
     return [(type(act).__name__, act.id) for act in clearing.acts]
 
 
-def fronts(asked=(), **found):
-    return plan_fronts(Made("demo", servers=(CONTROL, WORKER), **found), dict(asked))
+def network(asked=(), **found):
+    return plan_network(Made("demo", servers=(CONTROL, WORKER), **found), dict(asked))
 
 
 def storage(*things, asked=(), keep=False, **words):
@@ -72,14 +72,14 @@ def storage(*things, asked=(), keep=False, **words):
 
 
 def test_nothing_made_is_nothing_to_do():
-    assert fronts().done
+    assert network().done
     assert all(clearing.done for clearing in storage())
 
 
 def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web"))
-    clearing = fronts(balancers=(web(),), floating=(address,))
-    assert acts(clearing) == [("DeleteServer", "s-0"), ("DeleteFloating", "f"), ("DeleteBalancer", "lb")]
+    clearing = network(load_balancers=(web(),), floating=(address,))
+    assert acts(clearing) == [("DeleteServer", "s-0"), ("DeleteFloating", "f"), ("DeleteLoadBalancer", "lb")]
     assert [(thing.kind, thing.claim) for thing in clearing.going] == [
         ("floating IP", "default/web"),
         ("load balancer", "default/web"),
@@ -87,26 +87,26 @@ def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
 
 
 def test_what_octavia_is_at_is_waited_for_and_so_is_the_control_plane():
-    clearing = fronts({"s-0": 1, "lb": 1}, balancers=(web(provisioning="PENDING_DELETE"),))
+    clearing = network({"s-0": 1, "lb": 1}, load_balancers=(web(provisioning_status="PENDING_DELETE"),))
     assert acts(clearing) == []
     assert clearing.waits[0] == "waiting for Nova to delete server demo-control-plane-0"
     assert "waiting for Octavia" in clearing.waits[1]
-    assert fronts({"s-0": 1}).waits, "it could make another one as long as it runs"
-    assert fronts().done, "but it is not stopped where it has made none"
+    assert network({"s-0": 1}).waits, "it could make another one as long as it runs"
+    assert network().done, "but it is not stopped where it has made none"
 
 
 def test_a_load_balancer_in_error_is_deleted_until_that_is_hopeless():
-    broken = (web(provisioning="ERROR"),)
-    assert ("DeleteBalancer", "lb") in acts(fronts({"lb": TRIES - 1}, balancers=broken))
-    assert "could not delete load balancer" in fronts({"lb": TRIES}, balancers=broken).stuck[0]
-    assert fronts({"lb": TRIES}, balancers=(web(),)).stuck == (), "OVN may call it ACTIVE once more"
+    broken = (web(provisioning_status="ERROR"),)
+    assert ("DeleteLoadBalancer", "lb") in acts(network({"lb": TRIES - 1}, load_balancers=broken))
+    assert "could not delete load balancer" in network({"lb": TRIES}, load_balancers=broken).stuck[0]
+    assert network({"lb": TRIES}, load_balancers=(web(),)).stuck == (), "OVN may call it ACTIVE once more"
 
 
 def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
     shared = web(tags=(*web().tags, service_tag("demo_2", "default", "web")))
-    assert "kube_service_demo_2_default_web" in fronts(balancers=(shared,)).stuck[0]
+    assert "kube_service_demo_2_default_web" in network(load_balancers=(shared,)).stuck[0]
     among_us = web(tags=(*web().tags, service_tag("demo", "default", "other")))
-    assert fronts(balancers=(among_us,)).stuck == ()
+    assert network(load_balancers=(among_us,)).stuck == ()
 
 
 @pytest.mark.parametrize(
@@ -123,31 +123,31 @@ def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
     ids=["ours", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
 )
 def test_whose_a_floating_ip_is(held, goes):
-    assert (("DeleteFloating", "f") in acts(fronts(balancers=(web(),), floating=(held,)))) == goes
+    assert (("DeleteFloating", "f") in acts(network(load_balancers=(web(),), floating=(held,)))) == goes
 
 
 def test_a_floating_ip_that_its_service_is_to_keep_is_released():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
-    clearing = fronts({"s-0": 1}, balancers=(web(),), floating=(address,))
-    assert acts(clearing) == [("ReleaseFloating", "f"), ("DeleteBalancer", "lb")]
+    clearing = network({"s-0": 1}, load_balancers=(web(),), floating=(address,))
+    assert acts(clearing) == [("ReleaseFloating", "f"), ("DeleteLoadBalancer", "lb")]
     assert [thing.name for thing in clearing.kept] == ["172.24.4.9"]
     assert "172.24.4.9" not in {thing.name for thing in clearing.going}
 
 
 def test_a_load_balancer_of_others_is_left_step_by_step():
     steps, found = [], theirs()
-    while (act := fronts({"s-0": 1}, served=(found,)).acts)[0].__class__.__name__ != "Retag":
-        steps.append(acts(fronts({"s-0": 1}, served=(found,))))
+    while (act := network({"s-0": 1}, served=(found,)).acts)[0].__class__.__name__ != "Retag":
+        steps.append(acts(network({"s-0": 1}, served=(found,))))
         own = found.listeners[1]
         kept = (replace(own, pool=None),) if own.pool else ()
         found = replace(found, listeners=(found.listeners[0], *kept))
     assert steps == [[("DeletePool", "p-2")], [("DeleteListener", "l-2")]]
     assert act[0].tags == ("other",)
-    assert fronts(served=(theirs(provisioning="PENDING_UPDATE"),)).waits
+    assert network(served=(theirs(provisioning_status="PENDING_UPDATE"),)).waits
 
 
 def test_a_load_balancer_of_others_in_error_is_no_obstacle():
-    clearing = fronts(served=(theirs(provisioning="ERROR"),))
+    clearing = network(served=(theirs(provisioning_status="ERROR"),))
     assert clearing.done
     assert "in ERROR" in clearing.kept[0].why
 

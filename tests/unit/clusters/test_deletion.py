@@ -7,12 +7,12 @@ from itertools import count
 import pytest
 
 from clustering import Clock, Dying, Joined, Killed, World
-from moorage.cloud.balancers import Balancer, Listener
-from moorage.cloud.fronts import Subnet
+from moorage.cloud.load_balancers import Listener, LoadBalancer
 from moorage.cloud.memory import MemoryCloud
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.network import Subnet
 from moorage.cloud.volumes import NewVolume
 from moorage.clusters import reconcile
 from moorage.clusters.reconcile import Pace
@@ -33,8 +33,10 @@ NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1
 
 
 def new_cloud(settle=2):
-    fronts = MemoryFronts({"public": [Subnet("p", "p", "172.24.4.0/24")]})
-    return MemoryCloud(balancers=MemoryBalancers(settle, gone=fronts.unmap), fronts=fronts, volumes=MemoryVolumes())
+    network = MemoryNetwork({"public": [Subnet("p", "p", "172.24.4.0/24")]})
+    return MemoryCloud(
+        load_balancers=MemoryLoadBalancers(settle, gone=network.unmap), network=network, volumes=MemoryVolumes()
+    )
 
 
 def new_world(cloud, folder):
@@ -61,11 +63,11 @@ def subnet(cloud):
 def balance(cloud, cluster="demo", name="web", within="", **words):
     """A load balancer as a Service gets it, with its floating IP."""
     tag = service_tag(cluster, "default", name)
-    wanted = Balancer(tag, "ovn", tags=(tag, cluster_tag(cluster)), subnet=within or subnet(cloud), **words)
-    made = cloud.balancers.create(wanted)
-    while cloud.balancers.status(made.id).startswith("PENDING"):
+    wanted = LoadBalancer(tag, "ovn", tags=(tag, cluster_tag(cluster)), subnet=within or subnet(cloud), **words)
+    made = cloud.load_balancers.create(wanted)
+    while cloud.load_balancers.status(made.id).startswith("PENDING"):
         pass
-    cloud.fronts.create_floating("public", "", made.port, service_description(cluster, f"default/{name}"))
+    cloud.network.create_floating_ip("public", "", made.port, service_description(cluster, f"default/{name}"))
     return made.id
 
 
@@ -106,7 +108,7 @@ def fill(cloud):
     store(cloud, "precious", at=worker, **RETAIN)
     take(cloud, "daily", used)
     theirs = balance(cloud, "another", within="elsewhere")
-    cloud.fronts.create_floating("public", "", "", "of a person")
+    cloud.network.create_floating_ip("public", "", "", "of a person")
     store(cloud, "data", "another")
     store(cloud, "mine", cluster="")
     return theirs
@@ -120,8 +122,8 @@ def names(cloud):
 def only_what_stays(cloud, theirs):
     """What is of others, and the volume that is retained; free to be used again."""
     assert not cloud.made
-    assert list(cloud.balancers.held) == [theirs]
-    assert {held.description for held in cloud.fronts.floating.values()} == {
+    assert list(cloud.load_balancers.held) == [theirs]
+    assert {held.description for held in cloud.network.floating.values()} == {
         "of a person",
         service_description("another", "default/web"),
     }
@@ -189,19 +191,19 @@ def test_killed_at_every_call_it_goes_on(tmp_path, after):
 
 def test_what_the_control_plane_recreates_goes_too(world, cloud):
     """Its controller sees that a load balancer is gone, and does what it is for."""
-    delete, makers = cloud.balancers.delete, ["demo-control-plane-0"]
+    delete, makers = cloud.load_balancers.delete, ["demo-control-plane-0"]
 
     def delete_and_lose(id):
         delete(id)
         if makers:
-            balance(cloud, name=f"again-{len(cloud.balancers.held)}")
+            balance(cloud, name=f"again-{len(cloud.load_balancers.held)}")
             makers.clear()
 
     balance(cloud)
-    cloud.balancers.delete = delete_and_lose
+    cloud.load_balancers.delete = delete_and_lose
     world.delete()
-    assert not cloud.balancers.held
-    assert not cloud.fronts.floating
+    assert not cloud.load_balancers.held
+    assert not cloud.network.floating
 
 
 def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, cloud):
@@ -209,7 +211,7 @@ def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, clou
 
     def delete_and_find(stack):
         delete(stack)
-        if not cloud.balancers.held:
+        if not cloud.load_balancers.held:
             balance(cloud)
 
     cloud.delete_stack = delete_and_find
@@ -218,7 +220,7 @@ def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, clou
     cloud.delete_stack = delete
     world.delete()
     assert not cloud.made
-    assert not cloud.balancers.held
+    assert not cloud.load_balancers.held
 
 
 @pytest.mark.parametrize("key", [True, False], ids=["here", "elsewhere"])
@@ -228,7 +230,7 @@ def test_what_is_left_of_a_cluster_without_a_stack_goes(world, cloud, tmp_path, 
     del cloud.made["demo"]
     there = world if key else new_world(cloud, tmp_path / "elsewhere")
     there.delete()
-    assert not cloud.balancers.held
+    assert not cloud.load_balancers.held
     assert names(cloud) == []
     if not key:
         with pytest.raises(NotFound, match="no cluster 'demo'"):
@@ -254,7 +256,7 @@ def test_volumes_of_a_cluster_of_that_name_that_is_not_moorages_are_left(world, 
 
 
 def test_a_cloud_without_octavia_and_cinder_has_nothing_to_look_for(world, cloud):
-    cloud.balancers = cloud.volumes = None
+    cloud.load_balancers = cloud.volumes = None
     assert world.delete().kept == ()
     assert not cloud.made
 
@@ -263,17 +265,17 @@ def test_who_may_not_see_load_balancers_can_delete_a_cluster(world, cloud):
     def refuse(tag):
         raise BadInput("Octavia refused: Policy does not allow this request to be performed.")
 
-    cloud.balancers.tagged = refuse
+    cloud.load_balancers.tagged = refuse
     world.delete()
     assert not cloud.made
 
 
 def test_a_cluster_that_made_nothing_costs_two_looks(world, cloud):
-    for port in (cloud.balancers, cloud.fronts, cloud.volumes):
+    for port in (cloud.load_balancers, cloud.network, cloud.volumes):
         port.asked.clear()
     world.delete()
-    assert sorted(cloud.balancers.asked) == ["tagged"] * 4
-    assert cloud.fronts.asked == ["floating_ips"] * 2
+    assert sorted(cloud.load_balancers.asked) == ["tagged"] * 4
+    assert cloud.network.asked == ["floating_ips"] * 2
     assert sorted(cloud.volumes.asked) == ["list"] * 2 + ["snapshots"] * 2
     assert not any("control plane" in line for line in world.said[-4:])
 
@@ -284,11 +286,11 @@ def test_octavia_may_be_away_for_a_while(world, cloud):
 
     def sleep(seconds):
         clock.sleep(seconds)
-        cloud.balancers.away = "Octavia does not answer" if 1 < clock.time < 30 else ""
+        cloud.load_balancers.away = "Octavia does not answer" if 1 < clock.time < 30 else ""
 
     pace = Pace(1.0, lambda: clock.time, sleep)
     reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.said.append, pace=pace)
-    assert not cloud.balancers.held
+    assert not cloud.load_balancers.held
     assert "waiting for the cloud: Octavia does not answer" in world.said
 
 
@@ -301,33 +303,35 @@ def test_a_service_that_never_answered_is_told_before_anything_goes(world, cloud
 
 def test_a_load_balancer_with_ports_of_another_cluster_is_left_and_told(world, cloud):
     id = balance(cloud)
-    cloud.balancers.retag(id, (*cloud.balancers.tree(id).tags, service_tag("another", "default", "web")))
+    cloud.load_balancers.set_tags(id, (*cloud.load_balancers.tree(id).tags, service_tag("another", "default", "web")))
     with pytest.raises(Failed, match="kube_service_another_default_web"):
         world.delete()
     assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
-    assert id in cloud.balancers.held
+    assert id in cloud.load_balancers.held
 
 
 def test_a_load_balancer_of_others_loses_the_clusters_ports_only(world, cloud):
     tag = service_tag("demo", "default", "web")
     listeners = (Listener("l", "TCP", 22), Listener("m", "TCP", 80, tags=(tag,)))
-    made = cloud.balancers.create(Balancer("theirs", "ovn", tags=("x", tag, serving_tag("demo")), listeners=listeners))
+    made = cloud.load_balancers.create(
+        LoadBalancer("theirs", "ovn", tags=("x", tag, serving_tag("demo")), listeners=listeners)
+    )
     world.delete()
-    left = cloud.balancers.tree(made.id)
+    left = cloud.load_balancers.tree(made.id)
     assert ([held.port for held in left.listeners], left.tags) == ([22], ("x",))
 
 
 def test_a_floating_ip_that_is_to_be_kept_becomes_nobodys(world, cloud):
     balance(cloud)
-    (held,) = cloud.fronts.floating.values()
-    cloud.fronts.describe_floating(held.id, service_description("demo", "default/web", kept=True))
+    (held,) = cloud.network.floating.values()
+    cloud.network.set_floating_ip_description(held.id, service_description("demo", "default/web", kept=True))
     assert [(kept.kind, kept.name) for kept in world.delete().kept] == [("floating IP", held.address)]
-    (left,) = cloud.fronts.floating.values()
+    (left,) = cloud.network.floating.values()
     assert (left.address, left.port, left.description) == (held.address, "", "")
 
 
 def test_a_load_balancer_that_stays_pending_is_named_in_the_end(world, cloud):
-    cloud.balancers.becomes(balance(cloud), "PENDING_UPDATE")
+    cloud.load_balancers.becomes(balance(cloud), "PENDING_UPDATE")
     with pytest.raises(TimedOut, match="kube_service_demo_default_web is PENDING_UPDATE"):
         world.delete(timeout=60)
 
@@ -409,7 +413,7 @@ def test_without_waiting_it_ends_when_heat_was_asked(world, cloud):
     theirs = fill(cloud)
     world.delete(wait=False, keep_volumes=False)
     assert cloud.made["demo"].stack.status == "DELETE_IN_PROGRESS"
-    assert list(cloud.balancers.held) == [theirs], "Heat can be asked once its network is free"
+    assert list(cloud.load_balancers.held) == [theirs], "Heat can be asked once its network is free"
     world.delete()
     only_what_stays(cloud, theirs)
 

@@ -17,11 +17,11 @@ import pytest
 import waiting
 from moorage.ccm.nodes import reconcile as nodes_module
 from moorage.ccm.nodes.identity import Place
-from moorage.cloud.fronts import Home, Subnet
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.network import ClusterNetwork, Subnet
 from moorage.cloud.servers import Address, Instance
 from moorage.cloud.volumes import NewVolume
 from moorage.controller.main import LEASE, Project, Settings, balanced, compose
@@ -78,11 +78,11 @@ def cloud(monkeypatch):
 
 @pytest.fixture
 def project(cloud):
-    fronts = MemoryFronts(
+    network = MemoryNetwork(
         {"outside": [Subnet("pool", "pool", "172.24.4.0/24")], "inner": [INNER]},
-        homes={"demo": Home(INNER, "g", "outside")},
+        cluster_networks={"demo": ClusterNetwork(INNER, "g", "outside")},
     )
-    return Project("R", cloud, MemoryBalancers(gone=fronts.unmap), fronts, MemoryVolumes())
+    return Project("R", cloud, MemoryLoadBalancers(gone=network.unmap), network, MemoryVolumes())
 
 
 @pytest.fixture
@@ -134,26 +134,26 @@ def test_a_service_gets_a_load_balancer_and_loses_it(api, project, start):
         return (found.get("status", {}).get("loadBalancer") or {}).get("ingress")
 
     until(entry)
-    (made,) = project.balancers.held.values()
+    (made,) = project.load_balancers.held.values()
     assert (made.name, made.provider, made.subnet) == ("kube_service_demo_default_web", "ovn", "subnet")
     assert [member.address for member in made.listeners[0].pool.members] == ["10.0.0.5"]
-    assert [floating.address for floating in project.fronts.floating.values()] == [entry()[0]["ip"]]
-    assert {rule.port for rule in project.fronts.let_in.values()} == {30080}
+    assert [floating.address for floating in project.network.floating.values()] == [entry()[0]["ip"]]
+    assert {rule.port for rule in project.network.let_in.values()} == {30080}
     api.delete(SERVICES, "default/web")
     until(lambda: api.get(SERVICES, "default/web") is None)
-    assert not project.balancers.held
-    assert not project.fronts.floating
-    assert not project.fronts.let_in
+    assert not project.load_balancers.held
+    assert not project.network.floating
+    assert not project.network.let_in
 
 
 def test_where_there_can_be_no_load_balancers_nodes_are_joined_all_the_same(api, project, start, caplog):
-    project.balancers.offered = ()
+    project.load_balancers.offered = ()
     start()
     join(api, 1)
     until(lambda: initialised(api, 1))
     assert "no load balancers: " in caplog.text
     assert "this cloud has no Octavia" in caplog.text
-    project.fronts.homes.clear()
+    project.network.cluster_networks.clear()
     assert balanced(project, "demo") is None
     assert "no network of a cluster 'demo'" in caplog.text
 
@@ -323,16 +323,16 @@ def test_nothing_is_begun_when_it_is_not_allowed_any_more(api):
 
 PROGRAM = """
 import moorage.controller.main as main
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.kube.memory_objects import MemoryObjects
 import sys
-from moorage.cloud.fronts import Home, Subnet
+from moorage.cloud.network import ClusterNetwork, Subnet
 api = MemoryObjects()
-fronts = MemoryFronts(homes={"demo": Home(Subnet("subnet", "demo", "10.0.0.0/24"), "group", "outside")})
-project = main.Project("", MemoryInstances(), MemoryBalancers(), fronts, MemoryVolumes())
+network = MemoryNetwork(cluster_networks={"demo": ClusterNetwork(Subnet("subnet", "demo", "10.0.0.0/24"), "group", "outside")})
+project = main.Project("", MemoryInstances(), MemoryLoadBalancers(), network, MemoryVolumes())
 main.command.main(
     ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
     obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),

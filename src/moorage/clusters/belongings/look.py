@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from moorage.cloud.balancers import Balancer, Balancers
+from moorage.cloud.load_balancers import LoadBalancer, LoadBalancers
 from moorage.cloud.port import Cloud
 from moorage.cloud.volumes import CinderVolume, Volumes
 from moorage.clusters.belongings.things import Made, snapshots_of
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 def look(cloud: Cloud, cluster: str, *, stackless: bool) -> Made:
     """CloudUnreachable when any service cannot be asked; what the cloud does not offer is not asked."""
-    balancers, volumes = cloud.balancers, cloud.volumes
+    load_balancers, volumes = cloud.load_balancers, cloud.volumes
     with ThreadPoolExecutor(6) as at_once:
         servers = at_once.submit(cloud.servers, cluster)
-        floating = at_once.submit(cloud.fronts.floating_ips)
-        own = at_once.submit(_own, balancers, cluster) if balancers else None
-        served = at_once.submit(_served, balancers, cluster) if balancers else None
+        floating = at_once.submit(cloud.network.floating_ips)
+        own = at_once.submit(_own, load_balancers, cluster) if load_balancers else None
+        served = at_once.submit(_served, load_balancers, cluster) if load_balancers else None
         stored = at_once.submit(_stored, volumes, cluster) if volumes else None
         snapshots = at_once.submit(volumes.snapshots) if volumes else None
         made = Made(
             cluster,
             stackless,
             servers=_answer(servers),
-            balancers=_answer(own),
+            load_balancers=_answer(own),
             served=_answer(served),
             floating=_answer(floating),
             volumes=_answer(stored),
@@ -44,18 +44,20 @@ def _answer(asked: Future[list[T]] | None) -> tuple[T, ...]:
     return tuple(asked.result()) if asked else ()
 
 
-def _own(balancers: Balancers, cluster: str) -> list[Balancer]:
+def _own(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
     """None for who may not see any, as on clouds where load balancers take a role of their own."""
     with suppress(BadInput):
-        return balancers.tagged(cluster_tag(cluster))
+        return load_balancers.tagged(cluster_tag(cluster))
     return []
 
 
-def _served(balancers: Balancers, cluster: str) -> list[Balancer]:
+def _served(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
     """Those that were not made for the cluster, with what hangs on them."""
     with suppress(BadInput):
-        found = [held.id for held in balancers.tagged(serving_tag(cluster)) if cluster_tag(cluster) not in held.tags]
-        return [tree for id in found if (tree := balancers.tree(id)) is not None]
+        found = [
+            held.id for held in load_balancers.tagged(serving_tag(cluster)) if cluster_tag(cluster) not in held.tags
+        ]
+        return [tree for id in found if (tree := load_balancers.tree(id)) is not None]
     return []
 
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from moorage.cloud.balancers import Balancers
+from moorage.cloud.load_balancers import LoadBalancers
 from moorage.cloud.port import Cloud
 from moorage.cloud.volumes import Volumes
-from moorage.clusters.belongings.fronts import plan_fronts
 from moorage.clusters.belongings.look import look
+from moorage.clusters.belongings.network import plan_network
 from moorage.clusters.belongings.storage import plan_keeping, plan_storage
 from moorage.clusters.belongings.things import (
     Act,
     Clearance,
-    DeleteBalancer,
     DeleteFloating,
     DeleteListener,
+    DeleteLoadBalancer,
     DeletePool,
     DeleteServer,
     DeleteSnapshot,
@@ -54,7 +54,7 @@ class Remover:
         made = look(self.cloud, self.cluster, stackless=stackless)
         self.seen = Clearance(
             plan_keeping(made, self.keep, self._asked),
-            plan_fronts(made, self._asked),
+            plan_network(made, self._asked),
             plan_storage(made, self.keep, self._asked),
         )
         self.kept = {thing.id: thing for thing in self.seen.kept} | self.kept
@@ -80,12 +80,12 @@ class Remover:
             case DeleteServer():
                 self.cloud.delete_server(act.id)
             case DeleteFloating():
-                self.cloud.fronts.delete_floating(act.id)
+                self.cloud.network.delete_floating_ip(act.id)
             case ReleaseFloating():
-                self.cloud.fronts.map_floating(act.id, "")
-                self.cloud.fronts.describe_floating(act.id, "")
-            case DeleteBalancer() | DeletePool() | DeleteListener() | Retag():
-                _balance(_known(self.cloud.balancers), act)
+                self.cloud.network.associate_floating_ip(act.id, "")
+                self.cloud.network.set_floating_ip_description(act.id, "")
+            case DeleteLoadBalancer() | DeletePool() | DeleteListener() | Retag():
+                _balance(_known(self.cloud.load_balancers), act)
             case _:
                 _store(_known(self.cloud.volumes), act)
 
@@ -95,16 +95,16 @@ def _known(port: T | None) -> T:
     return port
 
 
-def _balance(do: Balancers, act: Act) -> None:
+def _balance(do: LoadBalancers, act: Act) -> None:
     match act:
-        case DeleteBalancer():
+        case DeleteLoadBalancer():
             do.delete(act.id)
         case DeletePool():
             do.delete_pool(act.id)
         case DeleteListener():
             do.delete_listener(act.id)
         case Retag():
-            do.retag(act.id, act.tags)
+            do.set_tags(act.id, act.tags)
 
 
 def _store(do: Volumes, act: Act) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from moorage.cloud.balancers import Balancer
-from moorage.cloud.fronts import FloatingIP
+from moorage.cloud.load_balancers import LoadBalancer
+from moorage.cloud.network import FloatingIP
 from moorage.cloud.port import Server
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume
 from moorage.model.cluster import Belonging
@@ -19,7 +19,7 @@ TRIES = 5  # how often one thing's end is asked for before we say that it cannot
 class Made:
     """What one look at the cloud found. `stackless` is whether Heat has nothing of the cluster any more.
 
-    `balancers` were made for the cluster; `served` have ports of its Services, with all that hangs on them. `floating`
+    `load_balancers` were made for the cluster; `served` have ports of its Services, with all that hangs on them. `floating`
     and `snapshots` are all of the project, volumes the cluster's. `lost` are servers at which a volume is said to be
     and which are gone; `words` is what Cinder says, by id, of what failed.
     """
@@ -27,8 +27,8 @@ class Made:
     cluster: str
     stackless: bool = False
     servers: tuple[Server, ...] = ()
-    balancers: tuple[Balancer, ...] = ()
-    served: tuple[Balancer, ...] = ()
+    load_balancers: tuple[LoadBalancer, ...] = ()
+    served: tuple[LoadBalancer, ...] = ()
     floating: tuple[FloatingIP, ...] = ()
     volumes: tuple[CinderVolume, ...] = ()
     snapshots: tuple[CinderSnapshot, ...] = ()
@@ -53,7 +53,7 @@ class DeleteServer(Act):
     """Of Nova, before Heat is asked: so that it makes nothing more, or because Heat does not know it."""
 
 
-class DeleteBalancer(Act):
+class DeleteLoadBalancer(Act):
     """With all that hangs on it."""
 
 
@@ -117,24 +117,24 @@ class Clearing:
 
 @dataclass(frozen=True)
 class Clearance:
-    """In this order: what is kept is to say so of itself before anything goes; `fronts` stand in the cluster's network,
+    """In this order: what is kept is to say so of itself before anything goes; `network` stand in the cluster's network,
     which cannot go before them; `storage` is free once the cluster's servers are gone."""
 
     keeping: Clearing = Clearing()
-    fronts: Clearing = Clearing()
+    network: Clearing = Clearing()
     storage: Clearing = Clearing()
 
     @property
     def done(self) -> bool:
-        return self.keeping.done and self.fronts.done and self.storage.done
+        return self.keeping.done and self.network.done and self.storage.done
 
     @property
     def going(self) -> tuple[Belonging, ...]:
-        return self.fronts.going + self.storage.going
+        return self.network.going + self.storage.going
 
     @property
     def kept(self) -> tuple[Belonging, ...]:
-        return self.fronts.kept + self.keeping.kept
+        return self.network.kept + self.keeping.kept
 
 
 def together(given: Iterable[Clearing]) -> Clearing:

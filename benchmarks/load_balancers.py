@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.apart import RemotePort, SharedCloud
 from benchmarks.population import conditions, node, service, shown
 from benchmarks.waiting import until
-from moorage.ccm.balancers import settings as balancing
+from moorage.ccm.load_balancers import settings as load_balancing
 from moorage.ccm.nodes.identity import Place
 from moorage.controller.main import Project, Settings, compose
 from moorage.kube.memory_objects import MemoryObjects
@@ -47,8 +47,8 @@ class Cluster:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        ports: list[Any] = [RemotePort(self.cloud, name) for name in ("servers", "balancers", "fronts")]
-        balanced = balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
+        ports: list[Any] = [RemotePort(self.cloud, name) for name in ("servers", "load_balancers", "network")]
+        balanced = load_balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
         controller = compose(self.api, Project("R", *ports), Settings("demo", Place("R"), "bench", 0), balanced)
         stop = Event()
         thread = Thread(target=controller.run, args=(stop,))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from answers import Answer
-from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool, Timeouts
-from moorage.cloud.fronts import FloatingIP, Rule, Subnet
-from moorage.cloud.openstack_balancers import OpenStackBalancers
-from moorage.cloud.openstack_fronts import OpenStackFronts
+from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, Timeouts
+from moorage.cloud.network import FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
+from moorage.cloud.openstack_network import OpenStackNetwork
 from moorage.cloud.rest import Rest
 from moorage.model.errors import BadInput, Conflict, QuotaExceeded
 
 pytestmark = pytest.mark.unit
 
-MONITOR = Monitor("HTTP", 5, 3, 1, 3, "/healthz")
+MONITOR = HealthMonitor("HTTP", 5, 3, 1, 3, "/healthz")
 POOL = Pool("pool", "TCP", "ROUND_ROBIN", (Member("10.0.0.1", 30080, "s", 32000, "a"),), MONITOR, "SOURCE_IP")
 LISTENER = Listener("front", "TCP", 80, POOL, ("t",), ("192.0.2.0/24",), 9, False, Timeouts(client_data=7))
 ROWS = {
@@ -106,21 +106,21 @@ class Session:
 
 def octavia(answers=ROWS):
     session = Session(answers)
-    return OpenStackBalancers(Rest(session, "mine", "R", "public")), session
+    return OpenStackLoadBalancers(Rest(session, "mine", "R", "public")), session
 
 
 def neutron(answers):
     session = Session(answers)
-    return OpenStackFronts(Rest(session, "mine", "R", "public")), session
+    return OpenStackNetwork(Rest(session, "mine", "R", "public")), session
 
 
 def test_the_whole_tree_is_read():
     port, session = octavia()
     found = port.tree("lb")
     pool = Pool("pool", "TCP", "SOURCE_IP_PORT", (Member("10.0.0.1", 30080, "s", None, "a"),), None, "SOURCE_IP", "p")
-    monitor = Monitor("TCP", 5, 3, 1, 3, "", "h")
+    monitor = HealthMonitor("TCP", 5, 3, 1, 3, "", "h")
     (held,) = found.listeners
-    assert (held.id, held.port, held.allowed, held.timeouts.client_data) == ("l", 80, (), 50000)
+    assert (held.id, held.port, held.allowed_cidrs, held.timeouts.client_data) == ("l", 80, (), 50000)
     assert held.pool == Pool(**{**vars(pool), "monitor": monitor})
     assert (found.port, found.address, found.flavor, found.pending) == ("port", "10.0.0.9", "", True)
     asked = [(path, query) for _, path, query in session.asked if query]
@@ -157,7 +157,7 @@ def test_a_load_balancer_is_as_far_as_its_slowest_part(whole, part, status):
 
 def test_a_load_balancer_is_asked_for_with_all_that_hangs_on_it():
     port, session = octavia({"/loadbalancers": ROWS["/loadbalancers/lb"]})
-    made = port.create(Balancer("n", "amphora", "d", ("t",), (LISTENER,), subnet="s", address="10.0.0.9", zone="z"))
+    made = port.create(LoadBalancer("n", "amphora", "d", ("t",), (LISTENER,), subnet="s", address="10.0.0.9", zone="z"))
     assert made.id == "lb"
     ((method, path, body),) = session.asked
     member = {"name": "a", "address": "10.0.0.1", "protocol_port": 30080, "subnet_id": "s", "monitor_port": 32000}
@@ -198,8 +198,8 @@ def test_pools_and_monitors_are_made_and_changed():
     port, session = octavia(answers)
     assert port.create_pool("l", POOL) == "p"
     port.update_pool("p", Pool("pool", "TCP", "SOURCE_IP"))
-    port.create_monitor("p", Monitor("TCP", 5, 3, 1, 3))
-    port.update_monitor("h", Monitor("TCP", 6, 3, 1, 3))
+    port.create_health_monitor("p", HealthMonitor("TCP", 5, 3, 1, 3))
+    port.update_health_monitor("h", HealthMonitor("TCP", 6, 3, 1, 3))
     made, changed, watched, rewatched = (body for _, _, body in session.asked)
     assert made["pool"]["listener_id"] == "l"
     assert "members" not in made["pool"]
@@ -214,7 +214,7 @@ def test_deletions_take_all_with_them_and_do_nothing_when_it_is_gone():
     port.delete("lb")
     port.delete_listener("l")
     port.delete_pool("p")
-    port.delete_monitor("h")
+    port.delete_health_monitor("h")
     assert [path for _, path, _ in session.asked] == [
         "/loadbalancers/lb?cascade=true",
         "/listeners/l",
@@ -247,7 +247,7 @@ def fault(status, said):
 def test_octavia_s_refusals_are_told_apart(answer, kind, said):
     port, _ = octavia({"/loadbalancers": answer})
     with pytest.raises(kind, match=said):
-        port.create(Balancer("n"))
+        port.create(LoadBalancer("n"))
 
 
 def test_neutron_s_quota_is_a_quota_though_it_says_conflict():
@@ -256,7 +256,7 @@ def test_neutron_s_quota_is_a_quota_though_it_says_conflict():
     }
     port, _ = neutron({"/floatingips": Answer(409, over)})
     with pytest.raises(QuotaExceeded, match="Quota exceeded for resources"):
-        port.create_floating("net", "", "port", "d")
+        port.create_floating_ip("net", "", "port", "d")
 
 
 def test_floating_ips_are_found_made_mapped_and_described():
@@ -266,10 +266,10 @@ def test_floating_ips_are_found_made_mapped_and_described():
     )
     floating = FloatingIP("f", "172.24.4.9", "", "d")
     assert port.floating_ips() == [floating]
-    assert port.create_floating("net", "", "p", "d") == floating
-    port.map_floating("f", "")
-    port.map_floating("f", "p")
-    port.describe_floating("f", "")
+    assert port.create_floating_ip("net", "", "p", "d") == floating
+    port.associate_floating_ip("f", "")
+    port.associate_floating_ip("f", "p")
+    port.set_floating_ip_description("f", "")
     bodies = [body["floatingip"] for _, _, body in session.asked if "floatingip" in (body or {})]
     made = {"floating_network_id": "net", "port_id": "p", "description": "d"}
     assert bodies == [made, {"port_id": None}, {"port_id": "p"}, {"description": ""}]
@@ -281,7 +281,7 @@ def test_rules_for_one_port_from_a_range_are_read_and_made():
     row |= {"remote_ip_prefix": "0.0.0.0/0", "description": "d"}
     others = [row | {"port_range_max": 32767}, row | {"remote_ip_prefix": None}, row | {"port_range_min": None}]
     port, session = neutron({"/security-group-rules": {"security_group_rules": [row, *others]}})
-    rule = Rule("g", "tcp", 30080, "0.0.0.0/0", "d", "r")
+    rule = SecurityGroupRule("g", "tcp", 30080, "0.0.0.0/0", "d", "r")
     assert port.rules("g") == [rule]
     port.create_rule(rule)
     _, _, body = session.asked[-1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from threading import RLock
 
-from moorage.cloud.balancers import ACTIVE, Balancer, Listener, Member, Monitor, Pool
+from moorage.cloud.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, Member, Pool
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
 OVN_PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -16,8 +16,8 @@ OVN_MONITORS = ("TCP", "UDP-CONNECT")
 
 
 @dataclass
-class MemoryBalancers:
-    """The port `Balancers`. After a change a load balancer is PENDING until it was looked at `settle` times.
+class MemoryLoadBalancers:
+    """The port `LoadBalancers`. After a change a load balancer is PENDING until it was looked at `settle` times.
 
     Faults: `away` is why Octavia does not answer; `quota` is how many load balancers there may be; `taken` are
     addresses that something else has; `failing` names load balancers that end in ERROR. `asked` are the calls so far.
@@ -30,7 +30,7 @@ class MemoryBalancers:
     away: str = ""
     taken: set[str] = field(default_factory=set)
     failing: set[str] = field(default_factory=set)
-    held: dict[str, Balancer] = field(default_factory=dict)
+    held: dict[str, LoadBalancer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     orphaned: list[Pool] = field(default_factory=list)
     gone: Callable[[str], None] = lambda port: None
@@ -42,15 +42,15 @@ class MemoryBalancers:
         self._answer("providers")
         return list(self.offered)
 
-    def named(self, name: str) -> list[Balancer]:
+    def named(self, name: str) -> list[LoadBalancer]:
         self._answer("named")
         return [replace(found, listeners=()) for found in self._all() if found.name == name]
 
-    def tagged(self, tag: str) -> list[Balancer]:
+    def tagged(self, tag: str) -> list[LoadBalancer]:
         self._answer("tagged")
         return [replace(found, listeners=()) for found in self._all() if tag in found.tags]
 
-    def tree(self, id: str) -> Balancer | None:
+    def tree(self, id: str) -> LoadBalancer | None:
         self._answer("tree")
         self._age(id)
         return self.held.get(id)
@@ -58,9 +58,9 @@ class MemoryBalancers:
     def status(self, id: str) -> str:
         self._answer("status")
         self._age(id)
-        return self.held[id].provisioning if id in self.held else ""
+        return self.held[id].provisioning_status if id in self.held else ""
 
-    def create(self, wanted: Balancer) -> Balancer:
+    def create(self, wanted: LoadBalancer) -> LoadBalancer:
         self._answer("create")
         with self._lock:
             if len(self.held) >= self.quota:
@@ -80,8 +80,8 @@ class MemoryBalancers:
             self._touch(id)
             return replace(self.held[id], listeners=())
 
-    def retag(self, id: str, tags: Iterable[str]) -> None:
-        self._answer("retag")
+    def set_tags(self, id: str, tags: Iterable[str]) -> None:
+        self._answer("set_tags")
         self._change(replace(self._mutable(id), tags=tuple(tags)))
 
     def delete(self, id: str) -> None:
@@ -90,14 +90,14 @@ class MemoryBalancers:
             if id not in self.held:
                 return
             if self.held[id].pending:
-                raise Conflict(f"Invalid state {self.held[id].provisioning} of loadbalancer resource {id}")
-            self.held[id] = replace(self.held[id], provisioning="PENDING_DELETE")
+                raise Conflict(f"Invalid state {self.held[id].provisioning_status} of loadbalancer resource {id}")
+            self.held[id] = replace(self.held[id], provisioning_status="PENDING_DELETE")
             self._left[id] = self.settle
             self._age(id, look=False)
 
-    def create_listener(self, balancer: str, wanted: Listener) -> str:
+    def create_listener(self, load_balancer: str, wanted: Listener) -> str:
         self._answer("create_listener")
-        owner = self._mutable(balancer)
+        owner = self._mutable(load_balancer)
         _unique([(wanted.protocol, wanted.port), *((held.protocol, held.port) for held in owner.listeners)])
         _check_listener(owner.provider, replace(wanted, pool=None))
         made = replace(wanted, pool=None, id=self._id("listener"))
@@ -131,7 +131,7 @@ class MemoryBalancers:
     def update_pool(self, id: str, wanted: Pool) -> None:
         self._answer("update_pool")
         owner, front, pool = self._pool(id)
-        new = replace(pool, algorithm=wanted.algorithm, persistence=wanted.persistence)
+        new = replace(pool, algorithm=wanted.algorithm, session_persistence=wanted.session_persistence)
         _check_pool(owner.provider, front, new)
         self._put(owner, replace(front, pool=new))
 
@@ -150,8 +150,8 @@ class MemoryBalancers:
         if new.members or old.members:
             self._put(owner, replace(front, pool=new))
 
-    def create_monitor(self, pool: str, wanted: Monitor) -> None:
-        self._answer("create_monitor")
+    def create_health_monitor(self, pool: str, wanted: HealthMonitor) -> None:
+        self._answer("create_health_monitor")
         owner, front, old = self._pool(pool)
         if old.monitor is not None:
             raise Conflict("This pool already has a health monitor")
@@ -159,29 +159,29 @@ class MemoryBalancers:
         _check_pool(owner.provider, front, new)
         self._put(owner, replace(front, pool=new))
 
-    def update_monitor(self, id: str, wanted: Monitor) -> None:
-        self._answer("update_monitor")
+    def update_health_monitor(self, id: str, wanted: HealthMonitor) -> None:
+        self._answer("update_health_monitor")
         owner, front, pool = self._monitored(id)
         old = pool.monitor or wanted
         self._put(owner, replace(front, pool=replace(pool, monitor=replace(wanted, id=id, type=old.type))))
 
-    def delete_monitor(self, id: str) -> None:
-        self._answer("delete_monitor")
+    def delete_health_monitor(self, id: str) -> None:
+        self._answer("delete_health_monitor")
         if self._find(lambda listener: _monitor_id(listener) == id) is not None:
             owner, front, pool = self._monitored(id)
             self._put(owner, replace(front, pool=replace(pool, monitor=None)))
 
-    def becomes(self, id: str, provisioning: str) -> None:
+    def becomes(self, id: str, provisioning_status: str) -> None:
         """Give a load balancer another provisioning status, as an operator or a fault does."""
         self._left.pop(id, None)
-        self.held[id] = replace(self.held[id], provisioning=provisioning)
+        self.held[id] = replace(self.held[id], provisioning_status=provisioning_status)
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
         if self.away:
             raise CloudUnreachable(self.away)
 
-    def _all(self) -> list[Balancer]:
+    def _all(self) -> list[LoadBalancer]:
         for id in list(self.held):
             self._age(id)
         return list(self.held.values())
@@ -196,51 +196,51 @@ class MemoryBalancers:
                 return
             del self._left[id]
             found = self.held[id]
-            if found.provisioning == "PENDING_DELETE":
+            if found.provisioning_status == "PENDING_DELETE":
                 del self.held[id]
                 self.gone(found.port)
             else:
-                self.held[id] = replace(found, provisioning="ERROR" if found.name in self.failing else ACTIVE)
+                self.held[id] = replace(found, provisioning_status="ERROR" if found.name in self.failing else ACTIVE)
 
     def _touch(self, id: str) -> None:
         self._left[id] = self.settle
-        state = "PENDING_UPDATE" if self.held[id].provisioning else "PENDING_CREATE"
-        self.held[id] = replace(self.held[id], provisioning=state)
+        state = "PENDING_UPDATE" if self.held[id].provisioning_status else "PENDING_CREATE"
+        self.held[id] = replace(self.held[id], provisioning_status=state)
         self._age(id, look=False)
 
-    def _change(self, new: Balancer) -> None:
+    def _change(self, new: LoadBalancer) -> None:
         self.held[new.id] = new
         self._touch(new.id)
 
-    def _put(self, owner: Balancer, new: Listener) -> None:
+    def _put(self, owner: LoadBalancer, new: Listener) -> None:
         self._mutable(owner.id)
         self._change(replace(owner, listeners=tuple(new if held.id == new.id else held for held in owner.listeners)))
 
-    def _mutable(self, id: str) -> Balancer:
+    def _mutable(self, id: str) -> LoadBalancer:
         found = self.held.get(id)
         if found is None:
             raise NotFound(f"Octavia knows no load balancer {id}")
-        if found.provisioning != ACTIVE:
-            raise Conflict(f"Invalid state {found.provisioning} of loadbalancer resource {id}")
+        if found.provisioning_status != ACTIVE:
+            raise Conflict(f"Invalid state {found.provisioning_status} of loadbalancer resource {id}")
         return found
 
-    def _find(self, fits: Callable[[Listener], bool]) -> Balancer | None:
+    def _find(self, fits: Callable[[Listener], bool]) -> LoadBalancer | None:
         return next((found for found in self.held.values() if any(fits(held) for held in found.listeners)), None)
 
-    def _listener(self, id: str) -> tuple[Balancer, Listener]:
+    def _listener(self, id: str) -> tuple[LoadBalancer, Listener]:
         return self._search(lambda listener: listener.id == id, f"listener {id}")
 
-    def _pool(self, id: str) -> tuple[Balancer, Listener, Pool]:
+    def _pool(self, id: str) -> tuple[LoadBalancer, Listener, Pool]:
         owner, front = self._search(lambda listener: bool(listener.pool and listener.pool.id == id), f"pool {id}")
         assert front.pool is not None
         return owner, front, front.pool
 
-    def _monitored(self, id: str) -> tuple[Balancer, Listener, Pool]:
+    def _monitored(self, id: str) -> tuple[LoadBalancer, Listener, Pool]:
         owner, front = self._search(lambda listener: _monitor_id(listener) == id, f"health monitor {id}")
         assert front.pool is not None
         return owner, front, front.pool
 
-    def _search(self, fits: Callable[[Listener], bool], what: str) -> tuple[Balancer, Listener]:
+    def _search(self, fits: Callable[[Listener], bool], what: str) -> tuple[LoadBalancer, Listener]:
         owner = self._find(fits)
         if owner is None:
             raise NotFound(f"Octavia knows no {what}")
@@ -276,7 +276,7 @@ def _check_listener(provider: str, listener: Listener) -> None:
     if provider == "ovn":
         if listener.protocol not in OVN_PROTOCOLS:
             raise _unsupported(f"OVN provider does not support {listener.protocol} protocol")
-        if listener.allowed:
+        if listener.allowed_cidrs:
             raise _unsupported("OVN provider does not support allowed_cidrs option")
     if listener.pool is not None:
         _check_pool(provider, listener, listener.pool)

@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from moorage.ccm.balancers.settings import Provider
-from moorage.cloud.balancers import Timeouts
+from moorage.ccm.load_balancers.settings import Provider
+from moorage.cloud.load_balancers import Timeouts
 from moorage.model.errors import BadInput
 
 PREFIX = "loadbalancer.openstack.org/"
 INTERNAL = "service.beta.kubernetes.io/openstack-internal-load-balancer"
-BALANCER_ID = f"{PREFIX}load-balancer-id"
+LOAD_BALANCER_ID = f"{PREFIX}load-balancer-id"
 KEEP = f"{PREFIX}keep-floatingip"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ServiceOptions:
     """What annotations say; None and empty: nothing. Times as the annotation's own: monitors seconds, timeouts ms."""
 
     internal: bool = False
@@ -34,7 +34,7 @@ class Wishes:
     subnet: str = ""
     port: str = ""
     member_subnet: str = ""
-    balancer: str = ""
+    load_balancer: str = ""
     hostname: str = ""
     node_selector: tuple[tuple[str, str], ...] = ()
     algorithm: str = ""
@@ -81,7 +81,7 @@ class Annotation:
 class Reading:
     """Wishes, and a sentence for each annotation that is not honoured."""
 
-    wishes: Wishes
+    options: ServiceOptions
     refused: tuple[str, ...] = ()
 
 
@@ -154,7 +154,7 @@ TABLE = (
     Annotation("member-subnet-id", "member_subnet", _word, "in part", "counts for members that are added after it"),
     Annotation(
         "load-balancer-id",
-        "balancer",
+        "load_balancer",
         _word,
         "in part",
         "used where it is given; never written by us, an Event says it",
@@ -195,9 +195,9 @@ def read(annotations: Mapping[str, str], provider: Provider) -> Reading:
             _take(row, name, annotations[name], provider, values, refused)
         elif name.startswith(PREFIX):
             refused.append(f"the annotation {name} is not known and does nothing: is it spelt right?")
-    wishes = replace(Wishes(), **values)
-    _check(wishes, provider)
-    return Reading(wishes, tuple(refused))
+    options = replace(ServiceOptions(), **values)
+    _check(options, provider)
+    return Reading(options, tuple(refused))
 
 
 def _take(
@@ -205,7 +205,7 @@ def _take(
 ) -> None:
     value = _parsed(row, name, text)
     lacking = row.needs and not getattr(provider, row.needs)
-    if (lacking and value != getattr(Wishes(), row.field)) or row.honoured == "no":
+    if (lacking and value != getattr(ServiceOptions(), row.field)) or row.honoured == "no":
         why = row.why or f"Octavia's provider {provider.name} cannot do it"
         if row.stops:
             raise BadInput(f"the annotation {name} cannot be honoured: {why}", "take the annotation away")
@@ -221,11 +221,11 @@ def _parsed(row: Annotation, name: str, text: str) -> Any:
         raise BadInput(f"the annotation {name} is {text!r}, and must be {error}", "correct it") from error
 
 
-def _check(wishes: Wishes, provider: Provider) -> None:
-    if wishes.algorithm and wishes.algorithm not in provider.algorithms:
+def _check(options: ServiceOptions, provider: Provider) -> None:
+    if options.algorithm and options.algorithm not in provider.algorithms:
         raise BadInput(
-            f"the annotation {PREFIX}lb-method is {wishes.algorithm!r}, which the provider {provider.name} cannot do",
+            f"the annotation {PREFIX}lb-method is {options.algorithm!r}, which the provider {provider.name} cannot do",
             f"use {' or '.join(provider.algorithms)}",
         )
-    if wishes.proxy and wishes.forwarded_for:
+    if options.proxy and options.forwarded_for:
         raise BadInput(f"the annotations {PREFIX}proxy-protocol and x-forwarded-for exclude each other", "keep one")

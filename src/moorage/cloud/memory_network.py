@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from moorage.cloud.fronts import FloatingIP, Home, Rule, Subnet
+from moorage.cloud.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
 
 @dataclass
-class MemoryFronts:
-    """The port `Fronts`.
+class MemoryNetwork:
+    """The port `Network`.
 
     Faults: `away` is why Neutron does not answer; `floating_quota` and `rule_quota` are how many there may be;
     `choosing` is whether a project may choose a floating IP's address, which most clouds keep to administrators.
@@ -21,20 +21,20 @@ class MemoryFronts:
 
     known: dict[str, list[Subnet]] = field(default_factory=dict)
     """Subnets by the id of their network."""
-    homes: dict[str, Home] = field(default_factory=dict)
+    cluster_networks: dict[str, ClusterNetwork] = field(default_factory=dict)
     """By the name of the cluster."""
     floating_quota: int = 50
     rule_quota: int = 1000
     choosing: bool = False
     away: str = ""
     floating: dict[str, FloatingIP] = field(default_factory=dict)
-    let_in: dict[str, Rule] = field(default_factory=dict)
+    let_in: dict[str, SecurityGroupRule] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def home(self, cluster: str) -> Home | None:
+    def cluster_network(self, cluster: str) -> ClusterNetwork | None:
         self._answer("home")
-        return self.homes.get(cluster)
+        return self.cluster_networks.get(cluster)
 
     def subnet(self, id: str) -> Subnet | None:
         self._answer("subnet")
@@ -48,8 +48,10 @@ class MemoryFronts:
         self._answer("floating_ips")
         return list(self.floating.values())
 
-    def create_floating(self, network: str, subnet: str, port: str, description: str, address: str = "") -> FloatingIP:
-        self._answer("create_floating")
+    def create_floating_ip(
+        self, network: str, subnet: str, port: str, description: str, address: str = ""
+    ) -> FloatingIP:
+        self._answer("create_floating_ip")
         if network not in self.known:
             raise BadInput(f"Neutron refused: External network {network} could not be found.")
         if len(self.floating) >= self.floating_quota:
@@ -63,25 +65,25 @@ class MemoryFronts:
         self.floating[made.id] = made
         return made
 
-    def map_floating(self, id: str, port: str) -> None:
-        self._answer("map_floating")
+    def associate_floating_ip(self, id: str, port: str) -> None:
+        self._answer("associate_floating_ip")
         if any(port and found.port == port and found.id != id for found in self.floating.values()):
             raise Conflict(f"Port {port} already has a floating IP.")
         self._change(id, port=port)
 
-    def describe_floating(self, id: str, description: str) -> None:
-        self._answer("describe_floating")
+    def set_floating_ip_description(self, id: str, description: str) -> None:
+        self._answer("set_floating_ip_description")
         self._change(id, description=description)
 
-    def delete_floating(self, id: str) -> None:
-        self._answer("delete_floating")
+    def delete_floating_ip(self, id: str) -> None:
+        self._answer("delete_floating_ip")
         self.floating.pop(id, None)
 
-    def rules(self, group: str) -> list[Rule]:
+    def rules(self, group: str) -> list[SecurityGroupRule]:
         self._answer("rules")
         return [rule for rule in self.let_in.values() if rule.group == group]
 
-    def create_rule(self, rule: Rule) -> None:
+    def create_rule(self, rule: SecurityGroupRule) -> None:
         self._answer("create_rule")
         if len(self.let_in) >= self.rule_quota:
             raise QuotaExceeded("Neutron refused: Quota exceeded for resources: ['security_group_rule'].")
@@ -111,5 +113,5 @@ class MemoryFronts:
             raise CloudUnreachable(self.away)
 
 
-def _same(one: Rule, other: Rule) -> bool:
+def _same(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:
     return replace(one, id="", description="") == replace(other, id="", description="")

@@ -32,7 +32,7 @@ class Service:
     balanced: bool = True
     leaving: bool = False
     held: bool = False
-    balancer_class: str = ""
+    load_balancer_class: str = ""
     ports: tuple[Port, ...] = ()
     local: bool = False
     health_port: int = 0
@@ -67,7 +67,7 @@ def service_of(found: Object) -> Service:
         balanced=spec.get("type") == "LoadBalancer",
         leaving=bool(metadata.get("deletionTimestamp")),
         held=FINALIZER in (metadata.get("finalizers") or ()),
-        balancer_class=spec.get("loadBalancerClass") or "",
+        load_balancer_class=spec.get("loadBalancerClass") or "",
         ports=tuple(_port(port) for port in spec.get("ports") or ()),
         local=spec.get("externalTrafficPolicy") == "Local",
         health_port=spec.get("healthCheckNodePort") or 0,

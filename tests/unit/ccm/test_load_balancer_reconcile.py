@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from balancing import PREFIX, World, endpoints, service
-from moorage.ccm.balancers.names import Whose
-from moorage.ccm.balancers.reconcile import AGAIN
-from moorage.ccm.balancers.settings import AMPHORA
-from moorage.ccm.balancers.views import EXCLUDED, FINALIZER
-from moorage.cloud.balancers import Balancer, Listener
-from moorage.cloud.fronts import FloatingIP
+from load_balancing import PREFIX, World, endpoints, service
+from moorage.ccm.load_balancers.names import ServiceRef
+from moorage.ccm.load_balancers.reconcile import FIRST_RETRY
+from moorage.ccm.load_balancers.settings import AMPHORA
+from moorage.ccm.load_balancers.views import EXCLUDED, FINALIZER
+from moorage.cloud.load_balancers import Listener, LoadBalancer
+from moorage.cloud.network import FloatingIP
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.ownership import cluster_tag, serving_tag
 
@@ -44,7 +44,7 @@ def test_a_service_gets_a_load_balancer_a_floating_ip_and_an_open_node_port(worl
 
 def test_it_is_made_in_one_call_of_octavia(world):
     world.make(ports=((80, "TCP", 30080), (53, "UDP", 30053), (99, "SCTP", 30099)))
-    assert [call for call in world.changes() if call != "create_rule"] == ["create", "create_floating"]
+    assert [call for call in world.changes() if call != "create_rule"] == ["create", "create_floating_ip"]
     assert {(held.protocol, held.port) for held in world.only.listeners} == {("TCP", 80), ("UDP", 53), ("SCTP", 99)}
     assert {rule[:2] for rule in world.open_to()} == {("tcp", 30080), ("udp", 30053), ("sctp", 30099)}
 
@@ -54,7 +54,7 @@ def test_the_address_is_shown_when_the_load_balancer_is_active_and_not_before():
     world.api.create(SERVICES, service())
     assert world.turn() == pytest.approx(0.3)
     assert world.only.pending
-    assert world.fronts.floating == {}, "it may get lost while the provider is at work"
+    assert world.network.floating == {}, "it may get lost while the provider is at work"
     assert world.shown() == []
     world.settle()
     assert world.floating.port == world.only.port
@@ -82,9 +82,9 @@ def test_a_service_that_goes_while_its_load_balancer_is_being_made_leaves_nothin
 
 def test_after_the_floating_ip_only_what_stands_before_the_load_balancer_is_looked_at(world):
     world.make()
-    made = world.fronts.asked.index("create_floating")
-    assert world.fronts.asked[made + 1 :] == ["floating_ips", "rules"]
-    assert world.balancers.asked == ["tagged", "named", "create", "tagged", "tree"]
+    made = world.network.asked.index("create_floating_ip")
+    assert world.network.asked[made + 1 :] == ["floating_ips", "rules"]
+    assert world.load_balancers.asked == ["tagged", "named", "create", "tagged", "tree"]
 
 
 def test_nothing_is_asked_of_the_cloud_while_nothing_changes(world):
@@ -122,8 +122,8 @@ def test_all_goes_when_the_service_is_of_another_type(world):
 
 def test_the_finalizer_is_there_before_anything_in_the_cloud(world):
     world.api.create(SERVICES, service())
-    world.balancers.away = "Octavia is away"
-    assert world.turn() == AGAIN
+    world.load_balancers.away = "Octavia is away"
+    assert world.turn() == FIRST_RETRY
     assert world.api.get(SERVICES, "default/web")["metadata"]["finalizers"] == [FINALIZER]
 
 
@@ -206,7 +206,7 @@ def test_a_new_node_port_is_opened_before_and_the_old_one_closed_after(world):
     world.settle()
     assert world.open_to() == {("tcp", 31000, "0.0.0.0/0")}
     assert members(world)[0] == ("10.0.0.10", 31000)
-    assert world.fronts.asked.index("create_rule") < world.fronts.asked.index("delete_rule")
+    assert world.network.asked.index("create_rule") < world.network.asked.index("delete_rule")
 
 
 @pytest.mark.parametrize(
@@ -296,20 +296,20 @@ def test_a_monitor_comes_changes_and_goes(world):
     world.settle()
     assert world.only.listeners[0].pool.monitor is None
     assert [call for call in world.changes() if "monitor" in call] == [
-        "create_monitor",
-        "update_monitor",
-        "delete_monitor",
+        "create_health_monitor",
+        "update_health_monitor",
+        "delete_health_monitor",
     ]
 
 
 def test_sticky_sessions_come_and_go(world):
     world.make(sessionAffinity="ClientIP")
-    assert world.only.listeners[0].pool.persistence == "SOURCE_IP"
+    assert world.only.listeners[0].pool.session_persistence == "SOURCE_IP"
     world.forget_calls()
     world.spec(sessionAffinity="None")
     world.settle()
     assert world.changes() == ["update_pool"]
-    assert world.only.listeners[0].pool.persistence == ""
+    assert world.only.listeners[0].pool.session_persistence == ""
 
 
 def test_source_ranges_are_rules_where_clients_reach_the_nodes_themselves(world):
@@ -323,16 +323,16 @@ def test_source_ranges_are_rules_where_clients_reach_the_nodes_themselves(world)
 def test_source_ranges_are_the_listeners_where_the_provider_knows_them():
     world = World(AMPHORA)
     world.make(loadBalancerSourceRanges=["192.0.2.0/24"])
-    assert world.only.listeners[0].allowed == ("192.0.2.0/24",)
+    assert world.only.listeners[0].allowed_cidrs == ("192.0.2.0/24",)
     assert world.open_to() == {("tcp", 30080, "10.0.0.0/16")}
     world.spec(loadBalancerSourceRanges=None)
     world.settle()
-    assert world.only.listeners[0].allowed == ()
+    assert world.only.listeners[0].allowed_cidrs == ()
 
 
 def test_an_internal_service_has_no_floating_ip(world):
     world.make(annotations={"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"})
-    assert world.fronts.floating == {}
+    assert world.network.floating == {}
     assert world.shown()[0]["ip"] == world.only.address
 
 
@@ -341,7 +341,7 @@ def test_a_service_may_become_internal_and_back(world):
     world.make()
     world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {internal: "true"}}})
     world.settle()
-    assert world.fronts.floating == {}
+    assert world.network.floating == {}
     assert world.shown()[0]["ip"] == world.only.address
     world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {internal: None}}})
     world.settle()
@@ -355,11 +355,11 @@ def test_an_internal_service_has_the_address_that_it_asks_for(world):
 
 
 def test_a_floating_ip_of_the_project_is_used_and_left(world):
-    world.fronts.floating["mine"] = FloatingIP("mine", "172.24.4.9")
+    world.network.floating["mine"] = FloatingIP("mine", "172.24.4.9")
     world.make(loadBalancerIP="172.24.4.9")
     assert world.shown()[0]["ip"] == "172.24.4.9"
     world.delete()
-    assert world.fronts.floating == {"mine": FloatingIP("mine", "172.24.4.9")}
+    assert world.network.floating == {"mine": FloatingIP("mine", "172.24.4.9")}
 
 
 def test_a_floating_ip_is_kept_when_that_is_wished(world):
@@ -370,13 +370,13 @@ def test_a_floating_ip_is_kept_when_that_is_wished(world):
 
 
 def test_a_floating_ip_says_whether_it_is_to_be_kept(world):
-    whose = Whose("demo", "default", "web")
+    service_ref = ServiceRef("demo", "default", "web")
     world.make()
-    assert world.floating.description == whose.description
+    assert world.floating.description == service_ref.description
     for keep in (True, False):
         world.annotate(keep_floatingip=str(keep).lower())
         world.settle()
-        assert world.floating.description == whose.described(keep=keep)
+        assert world.floating.description == service_ref.described(keep=keep)
     world.forget_calls()
     world.restart()
     world.settle()
@@ -387,14 +387,14 @@ def test_a_shared_floating_ip_that_is_to_be_kept_stays_so_with_its_heir(world):
     world.make(annotations={f"{PREFIX}keep-floatingip": "true"})
     world.make("other", annotations={f"{PREFIX}load-balancer-id": world.only.id}, ports=((443, "TCP", 30443),))
     world.delete()
-    assert world.floating.description == Whose("demo", "default", "other").described(keep=True)
+    assert world.floating.description == ServiceRef("demo", "default", "other").described(keep=True)
 
 
 def test_the_subnet_of_the_floating_ip_is_found_by_name(world):
     world.make(annotations={f"{PREFIX}floating-subnet": "a"})
     assert world.floating
     world.make("other", annotations={f"{PREFIX}floating-subnet-tags": "silver, gold"})
-    assert len(world.fronts.floating) == 2
+    assert len(world.network.floating) == 2
 
 
 def test_a_host_name_is_shown_instead_of_the_address(world):
@@ -429,19 +429,19 @@ def test_a_load_balancer_in_error_is_recreated_with_the_same_address(world, alon
     words = {} if alone else {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.make(annotations=words)
     before, shown = world.only, world.shown()
-    world.balancers.becomes(before.id, "ERROR")
+    world.load_balancers.becomes(before.id, "ERROR")
     world.sweeper.reconcile("all")
     assert world.woken == ["default/web"]
     world.settle()
     assert world.only.id != before.id
-    assert world.only.provisioning == "ACTIVE"
+    assert world.only.provisioning_status == "ACTIVE"
     assert world.shown() == shown
     assert "MadeAnew" in world.reasons()
 
 
 def test_a_load_balancer_that_somebody_took_away_is_recreated(world):
     world.make()
-    world.balancers.delete(world.only.id)
+    world.load_balancers.delete(world.only.id)
     world.sweeper.reconcile("all")
     assert world.woken == ["default/web"]
     world.settle()
@@ -450,14 +450,14 @@ def test_a_load_balancer_that_somebody_took_away_is_recreated(world):
 
 def test_a_service_whose_load_balancer_somebody_took_away_leaves_nothing(world):
     world.make()
-    world.balancers.delete(world.only.id)
+    world.load_balancers.delete(world.only.id)
     world.delete()
     assert world.empty()
 
 
 def foreign(world, **words):
-    world.balancers.held["theirs"] = Balancer(
-        "theirs", "ovn", id="theirs", port="port-t", address="10.0.0.60", provisioning="ACTIVE", **words
+    world.load_balancers.held["theirs"] = LoadBalancer(
+        "theirs", "ovn", id="theirs", port="port-t", address="10.0.0.60", provisioning_status="ACTIVE", **words
     )
 
 
@@ -469,7 +469,7 @@ def test_an_existing_load_balancer_is_used_and_left(world):
     world.delete()
     assert [held.port for held in world.only.listeners] == [22]
     assert world.only.tags == ()
-    assert (world.fronts.floating, world.fronts.let_in) == ({}, {})
+    assert (world.network.floating, world.network.let_in) == ({}, {})
 
 
 def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_gone(world):
@@ -485,7 +485,7 @@ def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_
 
 def test_an_existing_load_balancer_that_is_not_there_is_said(world):
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "nowhere"}))
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert world.events()[0][0] == "NotFound"
     assert "load balancer nowhere" in world.events()[0][1]
     world.delete()
@@ -494,9 +494,9 @@ def test_an_existing_load_balancer_that_is_not_there_is_said(world):
 
 def test_a_foreign_load_balancer_in_error_is_not_touched(world):
     foreign(world)
-    world.balancers.becomes("theirs", "ERROR")
+    world.load_balancers.becomes("theirs", "ERROR")
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "theirs"}))
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert world.only.id == "theirs"
     assert world.reasons() == ["Failed"]
 
@@ -523,7 +523,7 @@ def test_two_services_share_a_load_balancer_and_the_last_takes_it_away(world, fi
 def test_two_services_cannot_have_the_same_port(world):
     world.make()
     world.api.create(SERVICES, service("other", {f"{PREFIX}load-balancer-id": world.only.id}))
-    assert world.turn("other") == AGAIN
+    assert world.turn("other") == FIRST_RETRY
     assert "port 80 of the load balancer is in use by" in dict(world.events())["InUse"]
     assert len(world.only.listeners) == 1
 
@@ -536,7 +536,7 @@ def test_a_service_that_names_another_load_balancer_leaves_its_own(world):
     assert world.only.id == "theirs"
     assert world.floating.port == "port-t"
     world.delete()
-    assert (world.fronts.floating, world.fronts.let_in) == ({}, {})
+    assert (world.network.floating, world.network.let_in) == ({}, {})
 
 
 def test_load_balancers_of_the_provider_before_us_are_taken_over_without_a_break(world):
@@ -544,17 +544,17 @@ def test_load_balancers_of_the_provider_before_us_are_taken_over_without_a_break
     held = world.only
     (before,) = held.listeners
     old = [Listener("listener_0", "TCP", 80, before.pool, (NAME,), id=before.id)]
-    world.balancers.held[held.id] = Balancer(
+    world.load_balancers.held[held.id] = LoadBalancer(
         NAME, "ovn", tags=(NAME,), listeners=tuple(old), port=held.port, address=held.address, id=held.id,
-        provisioning="ACTIVE",
+        provisioning_status="ACTIVE",
     )  # fmt: skip
-    text = Whose("demo", "default", "web").descriptions[1]
-    world.fronts.describe_floating(world.floating.id, text)
+    text = ServiceRef("demo", "default", "web").descriptions[1]
+    world.network.set_floating_ip_description(world.floating.id, text)
     world.annotate(load_balancer_id=held.id, load_balancer_address=held.address)
     world.restart()
     world.forget_calls()
     world.settle()
-    assert world.changes() == ["retag"]
+    assert world.changes() == ["set_tags"]
     assert cluster_tag("demo") in world.only.tags
     world.delete()
     assert world.empty()
@@ -562,10 +562,10 @@ def test_load_balancers_of_the_provider_before_us_are_taken_over_without_a_break
 
 def test_one_of_the_provider_before_us_in_error_keeps_its_floating_ip(world):
     world.make()
-    world.fronts.describe_floating(world.floating.id, Whose("demo", "default", "web").descriptions[1])
+    world.network.set_floating_ip_description(world.floating.id, ServiceRef("demo", "default", "web").descriptions[1])
     world.annotate(load_balancer_id=world.only.id)
     address, before = world.floating.address, world.only.id
-    world.balancers.becomes(before, "ERROR")
+    world.load_balancers.becomes(before, "ERROR")
     world.restart()
     world.settle()
     assert world.only.id != before

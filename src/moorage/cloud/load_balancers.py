@@ -10,7 +10,7 @@ ACTIVE, ERROR = "ACTIVE", "ERROR"
 
 
 @dataclass(frozen=True)
-class Monitor:
+class HealthMonitor:
     """Asks each member how it is. `type` is Octavia's: TCP, UDP-CONNECT, HTTP, SCTP; times in seconds."""
 
     type: str
@@ -37,14 +37,14 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """Members that share a load. `persistence` is empty or Octavia's word for it, SOURCE_IP."""
+    """Members that share a load. `session_persistence` is empty or Octavia's word for it, SOURCE_IP."""
 
     name: str
     protocol: str
     algorithm: str
     members: tuple[Member, ...] = ()
-    monitor: Monitor | None = None
-    persistence: str = ""
+    monitor: HealthMonitor | None = None
+    session_persistence: str = ""
     id: str = ""
 
 
@@ -67,7 +67,7 @@ class Listener:
     port: int
     pool: Pool | None = None
     tags: tuple[str, ...] = ()
-    allowed: tuple[str, ...] = ()
+    allowed_cidrs: tuple[str, ...] = ()
     connections: int = -1
     forwarded_for: bool = False
     timeouts: Timeouts = Timeouts()
@@ -75,12 +75,12 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Balancer:
+class LoadBalancer:
     """A load balancer with all that hangs on it.
 
-    `provisioning` is Octavia's status (ACTIVE, ERROR, PENDING_UPDATE …), in which nothing can be changed while it is
-    PENDING; `operating` says whether members answer. Of network, subnet, port and address of the virtual IP, what is
-    empty is Octavia's choice. `flavor` and `zone` are the id and the name of Octavia's own.
+    `provisioning_status` is ACTIVE, ERROR, PENDING_UPDATE …; nothing can be changed while it is PENDING.
+    `operating_status` is the state of the members. Octavia chooses whichever of network, subnet, port and address of
+    the virtual IP is empty. `flavor` is the id of an Octavia flavor, `zone` the name of an availability zone.
     """
 
     name: str
@@ -95,15 +95,15 @@ class Balancer:
     flavor: str = ""
     zone: str = ""
     id: str = ""
-    provisioning: str = ""
-    operating: str = ""
+    provisioning_status: str = ""
+    operating_status: str = ""
 
     @property
     def pending(self) -> bool:
-        return self.provisioning.startswith("PENDING")
+        return self.provisioning_status.startswith("PENDING")
 
 
-class Balancers(Protocol):
+class LoadBalancers(Protocol):
     """The load balancers of one project.
 
     Every call may raise CloudUnreachable (no answer: try again). Calls that change something return before it is
@@ -115,15 +115,15 @@ class Balancers(Protocol):
         """What this cloud's load balancers may be made by, such as amphora and ovn; empty where it has none at all."""
         ...
 
-    def named(self, name: str) -> list[Balancer]:
+    def named(self, name: str) -> list[LoadBalancer]:
         """Those of that name, without what hangs on them."""
         ...
 
-    def tagged(self, tag: str) -> list[Balancer]:
+    def tagged(self, tag: str) -> list[LoadBalancer]:
         """Those with that tag, without what hangs on them."""
         ...
 
-    def tree(self, id: str) -> Balancer | None:
+    def tree(self, id: str) -> LoadBalancer | None:
         """One with all that hangs on it, None when it is gone."""
         ...
 
@@ -131,17 +131,17 @@ class Balancers(Protocol):
         """Its provisioning status, empty when it is gone: one call. PENDING also while only a part of it is."""
         ...
 
-    def create(self, wanted: Balancer) -> Balancer:
+    def create(self, wanted: LoadBalancer) -> LoadBalancer:
         """Ask for one with all that hangs on it, in one call; Conflict when address or port is in use."""
         ...
 
-    def retag(self, id: str, tags: Iterable[str]) -> None: ...
+    def set_tags(self, id: str, tags: Iterable[str]) -> None: ...
 
     def delete(self, id: str) -> None:
         """With all that hangs on it."""
         ...
 
-    def create_listener(self, balancer: str, wanted: Listener) -> str:
+    def create_listener(self, load_balancer: str, wanted: Listener) -> str:
         """Without its pool; returns the id."""
         ...
 
@@ -165,10 +165,10 @@ class Balancers(Protocol):
         """These and no others, in one call."""
         ...
 
-    def create_monitor(self, pool: str, wanted: Monitor) -> None: ...
+    def create_health_monitor(self, pool: str, wanted: HealthMonitor) -> None: ...
 
-    def update_monitor(self, id: str, wanted: Monitor) -> None:
+    def update_health_monitor(self, id: str, wanted: HealthMonitor) -> None:
         """All but the type, which cannot be changed."""
         ...
 
-    def delete_monitor(self, id: str) -> None: ...
+    def delete_health_monitor(self, id: str) -> None: ...

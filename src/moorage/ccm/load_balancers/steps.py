@@ -4,69 +4,69 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moorage.cloud.balancers import Balancer, Listener, Member, Monitor, Pool
-from moorage.cloud.fronts import Rule
+from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from moorage.cloud.network import SecurityGroupRule
 
 
 @dataclass(frozen=True)
-class CreateBalancer:
-    wanted: Balancer
+class CreateLoadBalancer:
+    wanted: LoadBalancer
 
 
 @dataclass(frozen=True)
-class RemoveBalancer:
-    balancer: str
+class DeleteLoadBalancer:
+    load_balancer: str
 
 
 @dataclass(frozen=True)
-class Retag:
-    balancer: str
+class SetTags:
+    load_balancer: str
     tags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class AddListener:
+class CreateListener:
     """With its pool, members and monitor."""
 
-    balancer: str
+    load_balancer: str
     wanted: Listener
 
 
 @dataclass(frozen=True)
-class ChangeListener:
-    balancer: str
+class UpdateListener:
+    load_balancer: str
     id: str
     wanted: Listener
 
 
 @dataclass(frozen=True)
-class RemoveListener:
+class DeleteListener:
     """With its pool, which would outlive it."""
 
-    balancer: str
+    load_balancer: str
     id: str
     pool: str = ""
 
 
 @dataclass(frozen=True)
-class AddPool:
+class CreatePool:
     """With its members and monitor."""
 
-    balancer: str
+    load_balancer: str
     listener: str
     wanted: Pool
 
 
 @dataclass(frozen=True)
-class ChangePool:
-    balancer: str
+class UpdatePool:
+    load_balancer: str
     id: str
     wanted: Pool
 
 
 @dataclass(frozen=True)
-class RemovePool:
-    balancer: str
+class DeletePool:
+    load_balancer: str
     id: str
 
 
@@ -74,33 +74,33 @@ class RemovePool:
 class SetMembers:
     """All members of a pool, however many of them are new: one call."""
 
-    balancer: str
+    load_balancer: str
     pool: str
     members: tuple[Member, ...]
 
 
 @dataclass(frozen=True)
-class AddMonitor:
-    balancer: str
+class CreateHealthMonitor:
+    load_balancer: str
     pool: str
-    wanted: Monitor
+    wanted: HealthMonitor
 
 
 @dataclass(frozen=True)
-class ChangeMonitor:
-    balancer: str
+class UpdateHealthMonitor:
+    load_balancer: str
     id: str
-    wanted: Monitor
+    wanted: HealthMonitor
 
 
 @dataclass(frozen=True)
-class RemoveMonitor:
-    balancer: str
+class DeleteHealthMonitor:
+    load_balancer: str
     id: str
 
 
 @dataclass(frozen=True)
-class MakeFloating:
+class CreateFloatingIP:
     network: str
     subnet: str
     port: str
@@ -109,7 +109,7 @@ class MakeFloating:
 
 
 @dataclass(frozen=True)
-class MapFloating:
+class AssociateFloatingIP:
     """To no port, when that is empty."""
 
     id: str
@@ -117,14 +117,14 @@ class MapFloating:
 
 
 @dataclass(frozen=True)
-class ReleaseFloating:
+class ReleaseFloatingIP:
     """Keep it in the project, as nobody's."""
 
     id: str
 
 
 @dataclass(frozen=True)
-class HandFloating:
+class HandOverFloatingIP:
     """Say that it is another Service's, nobody's when the description is empty."""
 
     id: str
@@ -132,35 +132,43 @@ class HandFloating:
 
 
 @dataclass(frozen=True)
-class RemoveFloating:
+class DeleteFloatingIP:
     id: str
 
 
 @dataclass(frozen=True)
-class AddRule:
-    wanted: Rule
+class CreateRule:
+    wanted: SecurityGroupRule
 
 
 @dataclass(frozen=True)
-class RemoveRule:
+class DeleteRule:
     id: str
 
 
 # In Octavia, of a load balancer that must not be PENDING then.
-Inside = (
-    RemoveBalancer
-    | Retag
-    | AddListener
-    | ChangeListener
-    | RemoveListener
-    | AddPool
-    | ChangePool
-    | RemovePool
+LoadBalancerStep = (
+    DeleteLoadBalancer
+    | SetTags
+    | CreateListener
+    | UpdateListener
+    | DeleteListener
+    | CreatePool
+    | UpdatePool
+    | DeletePool
     | SetMembers
-    | AddMonitor
-    | ChangeMonitor
-    | RemoveMonitor
+    | CreateHealthMonitor
+    | UpdateHealthMonitor
+    | DeleteHealthMonitor
 )
 # In Neutron.
-Outside = MakeFloating | MapFloating | ReleaseFloating | HandFloating | RemoveFloating | AddRule | RemoveRule
-Step = CreateBalancer | Inside | Outside
+NetworkStep = (
+    CreateFloatingIP
+    | AssociateFloatingIP
+    | ReleaseFloatingIP
+    | HandOverFloatingIP
+    | DeleteFloatingIP
+    | CreateRule
+    | DeleteRule
+)
+Step = CreateLoadBalancer | LoadBalancerStep | NetworkStep

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from balancing import PREFIX, Killed, World, endpoints, service
-from moorage.ccm.balancers.names import Whose
-from moorage.ccm.balancers.reconcile import AGAIN
-from moorage.ccm.balancers.settings import AMPHORA, OVN
-from moorage.ccm.balancers.sweep import Made, made_of, plan_sweep
-from moorage.ccm.balancers.views import EXCLUDED
-from moorage.cloud.balancers import Balancer
-from moorage.cloud.fronts import FloatingIP, Rule
+from load_balancing import PREFIX, Killed, World, endpoints, service
+from moorage.ccm.load_balancers.garbage_collect import OwnedObjects, list_owned, plan_garbage_collection
+from moorage.ccm.load_balancers.names import ServiceRef
+from moorage.ccm.load_balancers.reconcile import FIRST_RETRY
+from moorage.ccm.load_balancers.settings import AMPHORA, OVN
+from moorage.ccm.load_balancers.views import EXCLUDED
+from moorage.cloud.load_balancers import LoadBalancer
+from moorage.cloud.network import FloatingIP, SecurityGroupRule
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.errors import CloudUnreachable
 from moorage.model.ownership import cluster_tag
@@ -54,7 +54,7 @@ def unwatch(world):
 
 def error(world):
     create(world)
-    world.balancers.becomes(next(iter(world.balancers.held)), "ERROR")
+    world.load_balancers.becomes(next(iter(world.load_balancers.held)), "ERROR")
     world.reconciler.forget("default/web")
     world.settle()
 
@@ -69,7 +69,7 @@ def internal(world):
 def share(world):
     """The Service that made the load balancer leaves it to another."""
     create(world)
-    id = next(iter(world.balancers.held))
+    id = next(iter(world.load_balancers.held))
     other = service("other", {f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
     world.api.create(SERVICES, other)
     world.settle("other")
@@ -93,15 +93,20 @@ def delete_kept(world):
 
 def state(world):
     """Without what differs from run to run: ids, and the addresses that hang on how often one was asked for."""
-    found = world.balancers.held.values()
-    ports = {balancer.port: balancer.name for balancer in found}
-    balancers = [
-        (balancer.name, set(balancer.tags), balancer.provisioning, sorted(map(bare, balancer.listeners), key=str))
-        for balancer in found
+    found = world.load_balancers.held.values()
+    ports = {load_balancer.port: load_balancer.name for load_balancer in found}
+    load_balancers = [
+        (
+            load_balancer.name,
+            set(load_balancer.tags),
+            load_balancer.provisioning_status,
+            sorted(map(bare, load_balancer.listeners), key=str),
+        )
+        for load_balancer in found
     ]
-    floating = [(ports.get(found.port, found.port), found.description) for found in world.fronts.floating.values()]
+    floating = [(ports.get(found.port, found.port), found.description) for found in world.network.floating.values()]
     shown = [[sorted(entry) for entry in world.shown(name)] for name in ("web", "other") if key(world, name)]
-    return balancers, floating, world.open_to(), shown, world.balancers.orphaned
+    return load_balancers, floating, world.open_to(), shown, world.load_balancers.orphaned
 
 
 def key(world, name):
@@ -149,13 +154,13 @@ def cut(world, scenario, number):
 
 
 def take_all_away(world):
-    kept = [found for found in world.fronts.floating.values() if not found.description]
+    kept = [found for found in world.network.floating.values() if not found.description]
     for name in ("web", "other"):
         if key(world, name):
             world.delete(name)
-    assert world.balancers.held == {}
-    assert list(world.fronts.floating.values()) == kept
-    assert world.fronts.let_in == {}
+    assert world.load_balancers.held == {}
+    assert list(world.network.floating.values()) == kept
+    assert world.network.let_in == {}
 
 
 @pytest.mark.parametrize("scenario", [create, update, error, share, delete], ids=lambda f: f.__name__)
@@ -163,8 +168,8 @@ def test_octavia_may_take_its_time(scenario):
     whole, slow = World(), World(settle=7)
     scenario(whole)
     scenario(slow)
-    for id in slow.balancers.held:
-        slow.balancers.becomes(id, "ACTIVE")
+    for id in slow.load_balancers.held:
+        slow.load_balancers.becomes(id, "ACTIVE")
     assert state(slow) == state(whole)
     take_all_away(slow)
 
@@ -190,7 +195,7 @@ def test_a_load_balancer_that_fails_over_new_members_is_recreated():
     before = world.only.id
     world.api.delete(NODES, "node-001")
     assert world.turn() == 0.5
-    world.balancers.becomes(before, "ERROR")
+    world.load_balancers.becomes(before, "ERROR")
     world.settle()
     assert (world.only.id != before, len(world.only.listeners)) == (True, 2)
     assert "MadeAnew" in world.reasons()
@@ -200,7 +205,7 @@ def test_a_pool_that_somebody_took_away_is_recreated_when_members_change():
     world = World()
     create(world)
     before = state(world)
-    world.balancers.delete_pool(world.only.listeners[0].pool.id)
+    world.load_balancers.delete_pool(world.only.listeners[0].pool.id)
     world.api.patch(NODES, "node-001", {"metadata": {"labels": {EXCLUDED: ""}}})
     world.settle()
     world.api.patch(NODES, "node-001", {"metadata": {"labels": {EXCLUDED: None}}})
@@ -211,10 +216,10 @@ def test_a_pool_that_somebody_took_away_is_recreated_when_members_change():
 def test_new_members_wait_for_a_load_balancer_that_is_busy():
     world = World()
     create(world)
-    world.balancers.becomes(world.only.id, "PENDING_UPDATE")
+    world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
     world.api.delete(NODES, "node-001")
     assert world.turn() == 0.5
-    world.balancers.becomes(world.only.id, "ACTIVE")
+    world.load_balancers.becomes(world.only.id, "ACTIVE")
     world.settle()
     assert [len(held.pool.members) for held in world.only.listeners] == [1, 1]
 
@@ -222,14 +227,14 @@ def test_new_members_wait_for_a_load_balancer_that_is_busy():
 def test_a_worker_does_not_wait_for_ever():
     world = World()
     create(world)
-    world.balancers.becomes(world.only.id, "PENDING_UPDATE")
+    world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
     world.ports((80, "TCP", 30080))
     pauses = [world.turn() for _ in range(14)]
     assert all(pause is not None for pause in pauses)
     assert pauses == sorted(pauses)
     assert pauses[-1] == 10.0
     assert "StillBusy" in world.reasons()
-    world.balancers.becomes(world.only.id, "ACTIVE")
+    world.load_balancers.becomes(world.only.id, "ACTIVE")
     world.settle()
     assert [held.port for held in world.only.listeners] == [80]
 
@@ -238,20 +243,20 @@ def test_another_s_change_in_between_is_waited_for():
     """Octavia answers 409: its load balancer became PENDING after we looked."""
     world = World()
     create(world)
-    act = world.balancers.create_listener
+    act = world.load_balancers.create_listener
     calls = []
 
     def first_refused(*words):
         calls.append(words)
         if len(calls) == 1:
-            world.balancers.becomes(world.only.id, "PENDING_UPDATE")
+            world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
             try:
                 return act(*words)
             finally:
-                world.balancers.becomes(world.only.id, "ACTIVE")
+                world.load_balancers.becomes(world.only.id, "ACTIVE")
         return act(*words)
 
-    world.balancers.create_listener = first_refused
+    world.load_balancers.create_listener = first_refused
     world.ports(*TWO, (443, "TCP", 30443))
     world.settle()
     assert len(calls) == 2
@@ -261,32 +266,32 @@ def test_another_s_change_in_between_is_waited_for():
 def test_what_is_in_the_way_may_go_at_once_or_late():
     """It is looked for soon, and ever more seldom, but always."""
     world = World()
-    world.balancers.quota = 0
+    world.load_balancers.quota = 0
     world.api.create(SERVICES, service())
     assert [world.turn() for _ in range(6)] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     assert {world.turn() for _ in range(2000)} == {30.0}
-    world.balancers.quota = 100
+    world.load_balancers.quota = 100
     world.settle()
-    world.balancers.away = world.fronts.away = "Octavia does not answer"
+    world.load_balancers.away = world.network.away = "Octavia does not answer"
     world.ports((81, "TCP", 30080))
-    assert world.turn() == AGAIN, "what was in the way before is forgotten"
+    assert world.turn() == FIRST_RETRY, "what was in the way before is forgotten"
 
 
 @pytest.mark.parametrize("which", ["load balancers", "floating IPs", "rules"])
 def test_a_quota_is_said_and_does_not_hold_up_others(which):
     world = World()
     world.make("other", ports=((443, "TCP", 30443),))
-    world.balancers.quota = 1 if which == "load balancers" else 100
-    world.fronts.floating_quota = 1 if which == "floating IPs" else 100
-    world.fronts.rule_quota = 1 if which == "rules" else 100
+    world.load_balancers.quota = 1 if which == "load balancers" else 100
+    world.network.floating_quota = 1 if which == "floating IPs" else 100
+    world.network.rule_quota = 1 if which == "rules" else 100
     world.api.create(SERVICES, service())
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     reason, message = world.events()[-1]
     assert reason == "QuotaExceeded"
     assert "uota" in message
     world.ports((444, "TCP", 30443), name="other")
     assert world.settle("other") == 1
-    world.balancers.quota = world.fronts.floating_quota = world.fronts.rule_quota = 100
+    world.load_balancers.quota = world.network.floating_quota = world.network.rule_quota = 100
     world.settle()
     assert world.shown()
     world.delete("other")
@@ -296,10 +301,10 @@ def test_a_quota_is_said_and_does_not_hold_up_others(which):
 
 def test_an_address_that_something_else_has_is_said():
     world = World()
-    world.balancers.taken.add("10.0.0.77")
+    world.load_balancers.taken.add("10.0.0.77")
     annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.api.create(SERVICES, service(annotations=annotations, loadBalancerIP="10.0.0.77"))
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert world.events() == [("InUse", "IP address 10.0.0.77 already allocated in subnet subnet")]
     world.spec(loadBalancerIP="10.0.0.78")
     world.settle()
@@ -308,9 +313,9 @@ def test_an_address_that_something_else_has_is_said():
 
 def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
     world = World()
-    world.fronts.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
+    world.network.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.9"))
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert "is in use: it is mapped to the port another-port" in dict(world.events())["InUse"]
     assert world.floating.port == "another-port"
 
@@ -318,19 +323,19 @@ def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
 def test_an_address_that_only_administrators_may_choose_is_said():
     world = World()
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.10"))
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert "disallowed by policy" in dict(world.events())["Refused"]
-    world.fronts.choosing = True
+    world.network.choosing = True
     world.settle()
     assert world.shown()[0]["ip"] == "172.24.4.10"
 
 
-@pytest.mark.parametrize("port", ["balancers", "fronts"])
+@pytest.mark.parametrize("port", ["load_balancers", "network"])
 def test_a_cloud_that_is_away_is_said_and_waited_for(port):
     world = World()
     world.api.create(SERVICES, service())
     getattr(world, port).away = "it does not answer"
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert world.events() == [("CloudAway", "it does not answer")]
     getattr(world, port).away = ""
     world.settle()
@@ -341,8 +346,8 @@ def test_a_cloud_that_is_away_is_said_and_waited_for(port):
 def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
     world = World()
     world.api.create(SERVICES, service())
-    names = ["create", "create_rule", "create_floating"]
-    port = world.balancers if number == 0 else world.fronts
+    names = ["create", "create_rule", "create_floating_ip"]
+    port = world.load_balancers if number == 0 else world.network
     made = getattr(port, names[number])
 
     def lost(*words):
@@ -351,19 +356,19 @@ def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
         raise CloudUnreachable("the answer got lost")
 
     setattr(port, names[number], lost)
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     world.settle()
-    assert len(world.balancers.held) == len(world.fronts.floating) == len(world.fronts.let_in) == 1
+    assert len(world.load_balancers.held) == len(world.network.floating) == len(world.network.let_in) == 1
 
 
 def test_deletion_waits_for_a_cloud_that_is_away():
     world = World()
     create(world)
-    world.balancers.away = "Octavia does not answer"
+    world.load_balancers.away = "Octavia does not answer"
     world.api.delete(SERVICES, "default/web")
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert world.api.get(SERVICES, "default/web") is not None
-    world.balancers.away = ""
+    world.load_balancers.away = ""
     world.settle()
     assert world.empty()
 
@@ -372,7 +377,7 @@ def test_a_service_that_is_refused_leaves_what_is_there_and_can_be_deleted():
     world = World()
     create(world)
     world.annotate(proxy_protocol="true")
-    assert world.turn() == AGAIN
+    assert world.turn() == FIRST_RETRY
     assert "proxy-protocol cannot be honoured" in dict(world.events())["Refused"]
     assert world.shown()
     world.delete()
@@ -396,20 +401,20 @@ def test_endpoints_that_are_not_ready_get_no_local_traffic():
 # The sweep.
 
 
-def strays(world, cluster="demo", name="gone"):
+def surplus(world, cluster="demo", name="gone"):
     """What a Service that nobody knows has left behind."""
-    whose = Whose(cluster, "default", name)
-    made = world.balancers.create(Balancer(whose.tag, "ovn", tags=whose.tags()))
-    world.fronts.create_floating("public", "", made.port, whose.description)
-    world.fronts.create_floating("public", "", "", whose.description)
-    world.fronts.create_rule(Rule("group", "tcp", 30999, "0.0.0.0/0", whose.description))
+    service_ref = ServiceRef(cluster, "default", name)
+    made = world.load_balancers.create(LoadBalancer(service_ref.tag, "ovn", tags=service_ref.tags()))
+    world.network.create_floating_ip("public", "", made.port, service_ref.description)
+    world.network.create_floating_ip("public", "", "", service_ref.description)
+    world.network.create_rule(SecurityGroupRule("group", "tcp", 30999, "0.0.0.0/0", service_ref.description))
 
 
 def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
     world = World()
     world.make()
     kept = state(world)
-    strays(world)
+    surplus(world)
     assert world.sweeper.reconcile("all") == 60.0
     assert state(world) == kept
     assert world.woken == []
@@ -417,8 +422,8 @@ def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
 
 def test_the_sweep_leaves_the_project_an_address_that_was_to_be_kept():
     world = World()
-    whose = Whose("demo", "default", "gone")
-    world.fronts.create_floating("public", "", "", whose.described(keep=True))
+    service_ref = ServiceRef("demo", "default", "gone")
+    world.network.create_floating_ip("public", "", "", service_ref.described(keep=True))
     world.sweeper.reconcile("all")
     assert (world.floating.port, world.floating.description) == ("", "")
 
@@ -426,8 +431,8 @@ def test_the_sweep_leaves_the_project_an_address_that_was_to_be_kept():
 @pytest.mark.parametrize("cluster", ["dem", "demo_2", "demo-2", "demo, Service x"])
 def test_the_sweep_leaves_other_clusters_alone(cluster):
     world = World()
-    strays(world, cluster)
-    world.fronts.create_floating("public", "", "", "of a person")
+    surplus(world, cluster)
+    world.network.create_floating_ip("public", "", "", "of a person")
     before = state(world)
     world.sweeper.reconcile("all")
     assert state(world) == before
@@ -438,7 +443,7 @@ def test_the_sweep_takes_a_dead_service_s_part_of_a_shared_load_balancer():
     share_with_the_dead(world)
     world.sweeper.reconcile("all")
     assert [held.port for held in world.only.listeners] == [80]
-    assert set(world.only.tags) == {Whose("demo", "default", "web").tag, cluster_tag("demo")}
+    assert set(world.only.tags) == {ServiceRef("demo", "default", "web").tag, cluster_tag("demo")}
 
 
 def share_with_the_dead(world):
@@ -456,7 +461,7 @@ def test_the_sweep_asks_the_api_before_it_believes_its_cache():
     world.make()
     world.services.drop("default/web")
     world.sweeper.reconcile("all")
-    assert world.only.provisioning == "ACTIVE"
+    assert world.only.provisioning_status == "ACTIVE"
     assert world.floating.port == world.only.port
 
 
@@ -471,25 +476,30 @@ def test_the_sweep_costs_three_calls_when_all_is_well():
 
 def test_the_sweep_does_nothing_when_it_cannot_see_everything():
     world = World()
-    strays(world)
-    world.fronts.away = "Neutron does not answer"
+    surplus(world)
+    world.network.away = "Neutron does not answer"
     with pytest.raises(CloudUnreachable):
         world.sweeper.reconcile("all")
-    assert len(world.balancers.held) == 1
+    assert len(world.load_balancers.held) == 1
 
 
 def test_all_that_a_cluster_made_can_be_found_without_its_api():
     world = World()
     world.make()
-    strays(world, "another", "web")
-    made = made_of("demo", world.balancers, world.fronts, "group")
-    world.hands.carry_out(plan_sweep(made, lambda key: False))
-    assert [balancer.name for balancer in world.balancers.held.values()] == ["kube_service_another_default_web"]
-    assert {found.description for found in world.fronts.floating.values()} == {
-        Whose("another", "default", "web").description
+    surplus(world, "another", "web")
+    made = list_owned("demo", world.load_balancers, world.network, "group")
+    world.executor.execute(plan_garbage_collection(made, lambda key: False))
+    assert [load_balancer.name for load_balancer in world.load_balancers.held.values()] == [
+        "kube_service_another_default_web"
+    ]
+    assert {found.description for found in world.network.floating.values()} == {
+        ServiceRef("another", "default", "web").description
     }
-    assert list(plan_sweep(made_of("demo", world.balancers, world.fronts, ""), lambda key: False)) == []
+    assert (
+        list(plan_garbage_collection(list_owned("demo", world.load_balancers, world.network, ""), lambda key: False))
+        == []
+    )
 
 
 def test_nothing_made_is_nothing_to_sweep():
-    assert list(plan_sweep(Made("demo", (), (), ()), lambda key: False)) == []
+    assert list(plan_garbage_collection(OwnedObjects("demo", (), (), ()), lambda key: False)) == []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moorage.ccm.balancers.annotations import INTERNAL, PREFIX, TABLE, Wishes, read
-from moorage.ccm.balancers.settings import AMPHORA, OVN
+from moorage.ccm.load_balancers.annotations import INTERNAL, PREFIX, TABLE, ServiceOptions, read
+from moorage.ccm.load_balancers.settings import AMPHORA, OVN
 from moorage.model.errors import BadInput
 
 pytestmark = pytest.mark.unit
@@ -57,14 +57,14 @@ def full(name):
 def test_every_row_is_tried_here():
     assert {row.name for row in TABLE} == set(ROWS)
     fields = [row.field for row in TABLE if row.field]
-    assert sorted(fields) == sorted(vars(Wishes()))
+    assert sorted(fields) == sorted(vars(ServiceOptions()))
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.field], ids=lambda row: row.name)
 def test_a_good_value_becomes_a_wish(row):
     text, value, _ = ROWS[row.name]
     reading = read({full(row.name): f" {text} "}, AMPHORA)
-    assert getattr(reading.wishes, row.field) == value
+    assert getattr(reading.options, row.field) == value
     assert reading.refused == ()
 
 
@@ -91,7 +91,7 @@ def test_what_the_provider_cannot_do_is_refused(row):
             read(given, OVN)
         return
     reading = read(given, OVN)
-    assert reading.wishes == Wishes()
+    assert reading.options == ServiceOptions()
     assert len(reading.refused) == 1
     assert full(row.name) in reading.refused[0]
 
@@ -107,7 +107,7 @@ def test_algorithms_that_ovn_lacks_are_refused(method):
     with pytest.raises(BadInput, match="lb-method") as refused:
         read({full("lb-method"): method}, OVN)
     assert "SOURCE_IP_PORT" in refused.value.hint
-    assert read({full("lb-method"): method}, AMPHORA).wishes.algorithm == method
+    assert read({full("lb-method"): method}, AMPHORA).options.algorithm == method
 
 
 def test_the_client_s_address_can_be_told_in_one_way_only():
@@ -117,7 +117,7 @@ def test_the_client_s_address_can_be_told_in_one_way_only():
 
 def test_an_unknown_annotation_of_ours_is_said_and_others_are_none_of_our_business():
     reading = read({full("no-such"): "x", "example.org/no-such": "x"}, OVN)
-    assert reading.wishes == Wishes()
+    assert reading.options == ServiceOptions()
     assert [PREFIX + "no-such" in sentence for sentence in reading.refused] == [True]
 
 

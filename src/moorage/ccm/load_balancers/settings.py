@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from moorage.cloud.fronts import Home
+from moorage.cloud.network import ClusterNetwork
 from moorage.model.errors import BadInput
 
 
@@ -74,8 +74,8 @@ class Settings:
     own_class: str = "openstack.org/octavia"
 
 
-def settings_for(cluster: str, home: Home, offered: Collection[str], asked: str = "") -> Settings:
-    """Of a cluster at `home` in a cloud whose Octavia has these providers; `asked` is the one that somebody wants.
+def settings_for(cluster: str, home: ClusterNetwork, offered: Collection[str], asked: str = "") -> Settings:
+    """The settings for a cluster at `home`, in a cloud with these Octavia providers; `asked` is the one to use.
 
     Nobody asked: amphora, which can do most, before ovn. BadInput when the cloud has none that will do.
     """
@@ -83,4 +83,4 @@ def settings_for(cluster: str, home: Home, offered: Collection[str], asked: str 
     if name is None:
         wanted, there = asked or " or ".join(PROVIDERS), ", ".join(offered) or "no Octavia"
         raise BadInput(f"load balancers need an Octavia with the provider {wanted}; this cloud has {there}")
-    return Settings(cluster, home.subnet.id, home.subnet.cidr, home.group, home.outside, PROVIDERS[name])
+    return Settings(cluster, home.subnet.id, home.subnet.cidr, home.group, home.external_network, PROVIDERS[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moorage.cloud.fronts import FloatingIP, Home, Rule, Subnet
+from moorage.cloud.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
 from moorage.cloud.rest import Rest
 from moorage.model.errors import NotFound
 from moorage.model.ownership import owned_by
@@ -13,20 +13,20 @@ from moorage.model.ownership import owned_by
 FIELDS = ["id", "floating_ip_address", "port_id", "description"]
 
 
-class OpenStackFronts:
-    """The port `Fronts` on Neutron."""
+class OpenStackNetwork:
+    """The port `Network` on Neutron."""
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
 
-    def home(self, cluster: str) -> Home | None:
+    def cluster_network(self, cluster: str) -> ClusterNetwork | None:
         subnet = self._of(cluster, "subnets", cluster)
         group = self._of(cluster, "security-groups", f"{cluster}-nodes")
         if subnet is None or group is None:
             return None
         router = self._of(cluster, "routers", cluster) or {}
-        outside = (router.get("external_gateway_info") or {}).get("network_id") or ""
-        return Home(_subnet(subnet), group["id"], outside)
+        external_network = (router.get("external_gateway_info") or {}).get("network_id") or ""
+        return ClusterNetwork(_subnet(subnet), group["id"], external_network)
 
     def _of(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
         rows = self.rest.get("network", f"/{collection}", name=name)[collection.replace("-", "_")]
@@ -46,7 +46,9 @@ class OpenStackFronts:
         rows = self.rest.get("network", "/floatingips", fields=FIELDS, project_id=self.rest.project())
         return [_floating(row) for row in rows["floatingips"]]
 
-    def create_floating(self, network: str, subnet: str, port: str, description: str, address: str = "") -> FloatingIP:
+    def create_floating_ip(
+        self, network: str, subnet: str, port: str, description: str, address: str = ""
+    ) -> FloatingIP:
         body = {
             "floating_network_id": network,
             "subnet_id": subnet,
@@ -57,20 +59,20 @@ class OpenStackFronts:
         wanted = {key: value for key, value in body.items() if value}
         return _floating(self.rest.post("network", "/floatingips", {"floatingip": wanted})["floatingip"])
 
-    def map_floating(self, id: str, port: str) -> None:
+    def associate_floating_ip(self, id: str, port: str) -> None:
         self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"port_id": port or None}})
 
-    def describe_floating(self, id: str, description: str) -> None:
+    def set_floating_ip_description(self, id: str, description: str) -> None:
         self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"description": description}})
 
-    def delete_floating(self, id: str) -> None:
+    def delete_floating_ip(self, id: str) -> None:
         self._delete(f"/floatingips/{id}")
 
-    def rules(self, group: str) -> list[Rule]:
+    def rules(self, group: str) -> list[SecurityGroupRule]:
         rows = self.rest.get("network", "/security-group-rules", security_group_id=group, direction="ingress")
         return [_rule(row) for row in rows["security_group_rules"] if _lets_one_port_in(row)]
 
-    def create_rule(self, rule: Rule) -> None:
+    def create_rule(self, rule: SecurityGroupRule) -> None:
         body = {
             "security_group_id": rule.group,
             "direction": "ingress",
@@ -105,8 +107,8 @@ def _lets_one_port_in(row: Mapping[str, Any]) -> bool:
     return bool(row["remote_ip_prefix"] and row["port_range_min"] and row["port_range_min"] == row["port_range_max"])
 
 
-def _rule(row: Mapping[str, Any]) -> Rule:
-    return Rule(
+def _rule(row: Mapping[str, Any]) -> SecurityGroupRule:
+    return SecurityGroupRule(
         group=row["security_group_id"],
         protocol=row["protocol"],
         port=row["port_range_min"],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from moorage.ccm.balancers.carry import Hands
-from moorage.ccm.balancers.reconcile import BY_SERVICE, BalancerReconciler, index_slice
-from moorage.ccm.balancers.settings import OVN, Settings
-from moorage.ccm.balancers.sweep import BalancerSweep
-from moorage.ccm.balancers.targets import NodeNews, Targets
-from moorage.cloud.fronts import Subnet
-from moorage.cloud.memory_balancers import MemoryBalancers
-from moorage.cloud.memory_fronts import MemoryFronts
+from moorage.ccm.load_balancers.execute import Executor
+from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
+from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
+from moorage.ccm.load_balancers.settings import OVN, Settings
+from moorage.ccm.load_balancers.targets import NodeChanges, TargetNodes
+from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory_network import MemoryNetwork
+from moorage.cloud.network import Subnet
 from moorage.kube.events import Recorder
 from moorage.kube.memory_objects import MemoryObjects
 from moorage.kube.objects import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_of
@@ -71,9 +71,9 @@ class World:
         self.now = 0.0
         self.provider = provider
         self.api = MemoryObjects()
-        self.fronts = MemoryFronts({"public": [Subnet("sub-a", "a", "172.24.4.0/24", ("gold",))]})
-        self.fronts.known["inner"] = [Subnet("subnet", "nodes", "10.0.0.0/16")]
-        self.balancers = MemoryBalancers(settle, gone=self.fronts.unmap)
+        self.network = MemoryNetwork({"public": [Subnet("sub-a", "a", "172.24.4.0/24", ("gold",))]})
+        self.network.known["inner"] = [Subnet("subnet", "nodes", "10.0.0.0/16")]
+        self.load_balancers = MemoryLoadBalancers(settle, gone=self.network.unmap)
         self.life = Life()
         for number in range(nodes):
             self.api.create(NODES, node(number))
@@ -84,16 +84,16 @@ class World:
         self.services, self.nodes, self.slices = Store(), Store(), Store()
         self.slices.add_index(BY_SERVICE, index_slice)
         settings = Settings(cluster, "subnet", "10.0.0.0/16", "group", "public", self.provider)
-        balancers, fronts = Mortal(self.balancers, self.life), Mortal(self.fronts, self.life)
-        self.hands = Hands(balancers, fronts, self.sleep, lambda: self.now)
-        self.targets = Targets(self.nodes)
+        load_balancers, network = Mortal(self.load_balancers, self.life), Mortal(self.network, self.life)
+        self.executor = Executor(load_balancers, network, self.sleep, lambda: self.now)
+        self.targets = TargetNodes(self.nodes)
         events = Recorder(self.api, "test", lambda: self.now)
-        self.reconciler = BalancerReconciler(
-            self.api, self.services, self.targets, self.slices, balancers, fronts, settings, events, self.hands
+        self.reconciler = LoadBalancerReconciler(
+            self.api, self.services, self.targets, self.slices, load_balancers, network, settings, events, self.executor
         )
         self.woken = []
-        self.news = NodeNews(self.targets, self.reconciler.concerned, self.woken.append)
-        self.sweeper = BalancerSweep(self.reconciler, self.api, self.hands, self.woken.append)
+        self.news = NodeChanges(self.targets, self.reconciler.affected, self.woken.append)
+        self.sweeper = OrphanCollector(self.reconciler, self.api, self.executor, self.woken.append)
         self.watch()
 
     def sleep(self, seconds):
@@ -153,27 +153,27 @@ class World:
 
     def changes(self):
         """Calls so far that change something."""
-        return [call for call in (*self.balancers.asked, *self.fronts.asked) if call not in READS]
+        return [call for call in (*self.load_balancers.asked, *self.network.asked) if call not in READS]
 
     def forget_calls(self):
-        self.balancers.asked.clear()
-        self.fronts.asked.clear()
+        self.load_balancers.asked.clear()
+        self.network.asked.clear()
 
     def calls(self):
-        return [*self.balancers.asked, *self.fronts.asked]
+        return [*self.load_balancers.asked, *self.network.asked]
 
     @property
     def only(self):
-        (found,) = self.balancers.held.values()
+        (found,) = self.load_balancers.held.values()
         return found
 
     @property
     def floating(self):
-        (found,) = self.fronts.floating.values()
+        (found,) = self.network.floating.values()
         return found
 
     def open_to(self):
-        return {(rule.protocol, rule.port, rule.cidr) for rule in self.fronts.let_in.values()}
+        return {(rule.protocol, rule.port, rule.cidr) for rule in self.network.let_in.values()}
 
     def empty(self):
-        return not (self.balancers.held or self.fronts.floating or self.fronts.let_in)
+        return not (self.load_balancers.held or self.network.floating or self.network.let_in)

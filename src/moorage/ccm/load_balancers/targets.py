@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from moorage.ccm.balancers.views import Node, node_of
+from moorage.ccm.load_balancers.views import Node, node_of
 from moorage.kube.objects import NODES, Object, Resource
 
 
@@ -18,7 +18,7 @@ class Stored(Protocol):
     def by(self, name: str, value: str) -> list[Object]: ...
 
 
-class Targets:
+class TargetNodes:
     """Used by many threads: at worst a node is read twice."""
 
     def __init__(self, nodes: Stored) -> None:
@@ -55,15 +55,15 @@ class Targets:
 
 
 @dataclass
-class NodeNews:
-    """Has the Services of `concerned` looked at when a node changed in what matters to them.
+class NodeChanges:
+    """Has the Services of `affected` looked at when a node changed in what matters to them.
 
     Once for all news that come within a moment: a rack that fails, or a cluster that starts, is not a look for each
     node and each Service.
     """
 
-    targets: Targets
-    concerned: Callable[[], Iterable[str]]
+    targets: TargetNodes
+    affected: Callable[[], Iterable[str]]
     wake: Callable[[str], None]
     name: str = "load-balancer-nodes"
     watches: tuple[Resource, ...] = (NODES,)
@@ -74,6 +74,6 @@ class NodeNews:
         return ("all",) if self.targets.changed(found) else ()
 
     def reconcile(self, key: str) -> float | None:
-        for service in self.concerned():
+        for service in self.affected():
             self.wake(service)
         return None

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from balancing import node, service
-from moorage.ccm.balancers.annotations import Wishes
-from moorage.ccm.balancers.desired import choose_subnet, desire
-from moorage.ccm.balancers.names import Whose, belongs, made_for, service_of
-from moorage.ccm.balancers.plan import Observed, plan, plan_removal
-from moorage.ccm.balancers.settings import AMPHORA, OVN, Settings
-from moorage.ccm.balancers.steps import AddListener, CreateBalancer, SetMembers
-from moorage.ccm.balancers.views import Node, Port, Service, node_of, serving_nodes
-from moorage.ccm.balancers.views import service_of as view_of
-from moorage.cloud.balancers import Balancer, Listener
-from moorage.cloud.fronts import FloatingIP, Subnet
+from load_balancing import node, service
+from moorage.ccm.load_balancers.annotations import ServiceOptions
+from moorage.ccm.load_balancers.desired import choose_subnet, desire
+from moorage.ccm.load_balancers.names import ServiceRef, is_listener_of, made_for, service_of
+from moorage.ccm.load_balancers.plan import Observed, plan, plan_removal
+from moorage.ccm.load_balancers.settings import AMPHORA, OVN, Settings
+from moorage.ccm.load_balancers.steps import CreateListener, CreateLoadBalancer, SetMembers
+from moorage.ccm.load_balancers.views import Node, Port, Service, node_of, serving_nodes
+from moorage.ccm.load_balancers.views import service_of as view_of
+from moorage.cloud.load_balancers import Listener, LoadBalancer
+from moorage.cloud.network import FloatingIP, Subnet
 from moorage.model.errors import BadInput
 from moorage.model.ownership import cluster_tag, service_named
 
@@ -24,23 +24,25 @@ pytestmark = pytest.mark.unit
 
 NODES = [Node("a", "10.0.0.11"), Node("b", "10.0.0.12")]
 WEB = Service("default", "web", ports=(Port("TCP", 80, 30080),))
-NOTHING = Wishes()
+NOTHING = ServiceOptions()
 SETTINGS = Settings("demo", "subnet", "10.0.0.0/24", "group", "public")
 
 
-def wanted(service=WEB, wishes=NOTHING, provider=OVN, nodes=NODES, serving=(), **settings):
-    return desire(service, nodes, serving, wishes, replace(SETTINGS, provider=provider, **settings))
+def wanted(service=WEB, options=NOTHING, provider=OVN, nodes=NODES, serving=(), **settings):
+    return desire(service, nodes, serving, options, replace(SETTINGS, provider=provider, **settings))
 
 
 def there(desired, **words):
     """The cloud after everything was done."""
     listeners = tuple(
         replace(held, id=f"l{n}", pool=replace(held.pool, id=f"p{n}"))
-        for n, held in enumerate(desired.balancer.listeners)
+        for n, held in enumerate(desired.load_balancer.listeners)
     )
-    balancer = replace(desired.balancer, listeners=listeners, id="lb", port="port", provisioning="ACTIVE", **words)
-    floating = FloatingIP("f", "172.24.4.9", "port", desired.whose.description)
-    return Observed(balancer, floating, (floating,), rules=desired.rules)
+    load_balancer = replace(
+        desired.load_balancer, listeners=listeners, id="lb", port="port", provisioning_status="ACTIVE", **words
+    )
+    floating = FloatingIP("f", "172.24.4.9", "port", desired.service_ref.description)
+    return Observed(load_balancer, floating, (floating,), rules=desired.rules)
 
 
 @pytest.mark.parametrize("families", [("IPv4", "IPv6"), ("IPv6",), ("IPv6", "IPv4")])
@@ -68,24 +70,24 @@ def test_what_cannot_be_honoured_is_refused(change, said):
 def test_a_service_needs_an_external_network_or_to_be_internal():
     with pytest.raises(BadInput, match="no external network"):
         wanted(floating_network="")
-    assert wanted(wishes=Wishes(internal=True), floating_network="").front is None
+    assert wanted(options=ServiceOptions(internal=True), floating_network="").floating_ip is None
 
 
 def test_ovn_cannot_watch_sctp_and_amphora_can():
     sctp = replace(WEB, ports=(Port("SCTP", 99, 30099),))
     with pytest.raises(BadInput, match="cannot watch members of the SCTP port 99"):
-        wanted(sctp, Wishes(monitor=True))
-    assert wanted(sctp, Wishes(monitor=True), AMPHORA).balancer.listeners[0].pool.monitor.type == "SCTP"
-    assert wanted(sctp).balancer.listeners[0].pool.monitor is None
+        wanted(sctp, ServiceOptions(monitor=True))
+    assert wanted(sctp, ServiceOptions(monitor=True), AMPHORA).load_balancer.listeners[0].pool.monitor.type == "SCTP"
+    assert wanted(sctp).load_balancer.listeners[0].pool.monitor is None
 
 
 def test_a_monitor_must_not_wait_longer_than_it_pauses():
     with pytest.raises(BadInput, match="wait 9 s for an answer when it asks every 5 s"):
-        wanted(wishes=Wishes(monitor=True, monitor_timeout=9))
+        wanted(options=ServiceOptions(monitor=True, monitor_timeout=9))
 
 
 def test_monitors_ask_from_the_nodes_subnet():
-    desired = wanted(replace(WEB, ranges=("192.0.2.0/24",)), Wishes(monitor=True))
+    desired = wanted(replace(WEB, ranges=("192.0.2.0/24",)), ServiceOptions(monitor=True))
     assert {rule.cidr for rule in desired.rules} == {"10.0.0.0/24", "192.0.2.0/24"}
 
 
@@ -99,59 +101,59 @@ def test_a_range_of_everybody_is_none():
     ids=["own", "floating", "none"],
 )
 def test_an_internal_load_balancer_asks_for_the_address_that_it_shows(shown, address):
-    assert wanted(replace(WEB, shown=shown), Wishes(internal=True)).balancer.address == address
+    assert wanted(replace(WEB, shown=shown), ServiceOptions(internal=True)).load_balancer.address == address
 
 
 def test_where_the_address_is_from_can_be_wished():
-    found = wanted(wishes=Wishes(subnet="s", network="n", flavor="f", zone="z")).balancer
+    found = wanted(options=ServiceOptions(subnet="s", network="n", flavor="f", zone="z")).load_balancer
     assert (found.subnet, found.network, found.flavor, found.zone) == ("s", "n", "f", "z")
-    assert wanted(wishes=Wishes(port="p")).balancer.port == "p"
-    assert wanted().balancer.subnet == "subnet"
+    assert wanted(options=ServiceOptions(port="p")).load_balancer.port == "p"
+    assert wanted().load_balancer.subnet == "subnet"
 
 
 def test_members_are_of_the_subnet_that_is_wished():
-    assert wanted(wishes=Wishes(member_subnet="m")).balancer.listeners[0].pool.members[0].subnet == "m"
+    assert wanted(options=ServiceOptions(member_subnet="m")).load_balancer.listeners[0].pool.members[0].subnet == "m"
 
 
 @pytest.mark.parametrize(
-    ("wishes", "id"),
+    ("options", "id"),
     [
-        (Wishes(), ""),
-        (Wishes(floating_subnet_id="x", floating_subnet="b"), "x"),
-        (Wishes(floating_subnet="b"), "2"),
-        (Wishes(floating_subnet_tags=("gold", "tin")), "2"),
-        (Wishes(floating_subnet="a", floating_subnet_tags=("silver",)), "1"),
+        (ServiceOptions(), ""),
+        (ServiceOptions(floating_subnet_id="x", floating_subnet="b"), "x"),
+        (ServiceOptions(floating_subnet="b"), "2"),
+        (ServiceOptions(floating_subnet_tags=("gold", "tin")), "2"),
+        (ServiceOptions(floating_subnet="a", floating_subnet_tags=("silver",)), "1"),
     ],
 )
-def test_the_subnet_of_a_floating_ip(wishes, id):
+def test_the_subnet_of_a_floating_ip(options, id):
     subnets = [Subnet("1", "a", "192.0.2.0/25", ("silver",)), Subnet("2", "b", "192.0.2.128/25", ("gold",))]
-    assert choose_subnet(subnets, wishes) == id
+    assert choose_subnet(subnets, options) == id
 
 
 def test_a_subnet_that_is_not_there_is_refused():
     with pytest.raises(BadInput, match="no subnet with that name and tags: c, any tags"):
-        choose_subnet([], Wishes(floating_subnet="c"))
+        choose_subnet([], ServiceOptions(floating_subnet="c"))
 
 
 def test_there_is_no_step_when_all_is_there():
-    desired = wanted(wishes=Wishes(monitor=True))
+    desired = wanted(options=ServiceOptions(monitor=True))
     assert plan(desired, there(desired)) == []
 
 
 def test_names_and_the_order_of_members_do_not_matter():
     desired = wanted()
     observed = there(desired)
-    (held,) = observed.balancer.listeners
+    (held,) = observed.load_balancer.listeners
     turned = replace(held.pool, name="x", members=held.pool.members[::-1])
-    balancer = replace(observed.balancer, listeners=(replace(held, name="y", pool=turned),))
-    assert plan(desired, replace(observed, balancer=balancer)) == []
+    load_balancer = replace(observed.load_balancer, listeners=(replace(held, name="y", pool=turned),))
+    assert plan(desired, replace(observed, load_balancer=load_balancer)) == []
 
 
 def test_a_load_balancer_is_made_whole_but_for_monitors_that_the_provider_cannot():
     for provider, monitored in ((OVN, False), (AMPHORA, True)):
-        desired = wanted(wishes=Wishes(monitor=True), provider=provider)
+        desired = wanted(options=ServiceOptions(monitor=True), provider=provider)
         (made, *_) = plan(desired, Observed(rules=desired.rules))
-        assert isinstance(made, CreateBalancer)
+        assert isinstance(made, CreateLoadBalancer)
         (held,) = made.wanted.listeners
         assert len(held.pool.members) == 2
         assert (held.pool.monitor is not None) == monitored
@@ -167,51 +169,53 @@ def test_a_member_among_160_that_changes_is_one_step():
 
 
 def test_a_port_that_is_spoken_to_in_http_now_changes_hands_with_itself():
-    plain, http = wanted(provider=AMPHORA), wanted(wishes=Wishes(forwarded_for=True), provider=AMPHORA)
+    plain, http = wanted(provider=AMPHORA), wanted(options=ServiceOptions(forwarded_for=True), provider=AMPHORA)
     kinds = [type(step).__name__ for step in plan(http, there(plain))]
-    assert kinds == ["RemoveListener", "AddListener"]
+    assert kinds == ["DeleteListener", "CreateListener"]
 
 
 def test_a_listener_without_its_pool_gets_one():
     desired = wanted()
     observed = there(desired)
-    bare = replace(observed.balancer, listeners=(replace(observed.balancer.listeners[0], pool=None),))
-    assert [type(step).__name__ for step in plan(desired, replace(observed, balancer=bare))] == ["AddPool"]
+    bare = replace(observed.load_balancer, listeners=(replace(observed.load_balancer.listeners[0], pool=None),))
+    assert [type(step).__name__ for step in plan(desired, replace(observed, load_balancer=bare))] == ["CreatePool"]
 
 
 def test_new_ports_are_open_before_they_are_listened_on():
     two = replace(WEB, ports=(*WEB.ports, Port("UDP", 53, 30053)))
     steps = plan(wanted(two), there(wanted()))
-    assert [type(step).__name__ for step in steps] == ["AddRule", "AddListener"]
-    assert isinstance(steps[1], AddListener)
+    assert [type(step).__name__ for step in steps] == ["CreateRule", "CreateListener"]
+    assert isinstance(steps[1], CreateListener)
 
 
 def test_removal_of_nothing_is_nothing():
-    assert plan_removal(Whose("demo", "default", "web"), Observed(), keep=False) == []
+    assert plan_removal(ServiceRef("demo", "default", "web"), Observed(), keep=False) == []
 
 
 def test_tags_of_a_cluster_whose_name_begins_like_ours_are_not_ours():
-    whose = Whose("demo_2", "ns", "web")
-    assert service_named(whose.tag, "demo") is None
-    assert service_named(whose.tag, "demo_2") == "ns/web"
-    assert not made_for(Balancer(whose.tag, tags=whose.tags()), "demo")
-    assert service_of(whose.description, "demo") is None
-    assert service_of(whose.description, "demo_2") == "ns/web"
+    service_ref = ServiceRef("demo_2", "ns", "web")
+    assert service_named(service_ref.tag, "demo") is None
+    assert service_named(service_ref.tag, "demo_2") == "ns/web"
+    assert not made_for(LoadBalancer(service_ref.tag, tags=service_ref.tags()), "demo")
+    assert service_of(service_ref.description, "demo") is None
+    assert service_of(service_ref.description, "demo_2") == "ns/web"
 
 
 def test_names_are_as_long_as_octavia_allows():
-    long = Whose("c" * 60, "n" * 63, "s" * 253)
+    long = ServiceRef("c" * 60, "n" * 63, "s" * 253)
     assert len(long.tag) == 255
     assert len(long.part("listener", "TCP", 80)) == 255
     assert len(cluster_tag("c" * 300)) == 255
 
 
 def test_listeners_without_tags_are_those_of_whose_name_the_load_balancer_has():
-    whose = Whose("demo", "default", "web")
+    service_ref = ServiceRef("demo", "default", "web")
     bare = Listener("l", "TCP", 80)
-    assert belongs(bare, Balancer(whose.tag), whose)
-    assert not belongs(bare, Balancer("of-a-person"), whose)
-    assert not belongs(replace(bare, tags=("kube_service_demo_default_other",)), Balancer(whose.tag), whose)
+    assert is_listener_of(bare, LoadBalancer(service_ref.tag), service_ref)
+    assert not is_listener_of(bare, LoadBalancer("of-a-person"), service_ref)
+    assert not is_listener_of(
+        replace(bare, tags=("kube_service_demo_default_other",)), LoadBalancer(service_ref.tag), service_ref
+    )
 
 
 def test_views_of_kubernetes_objects():

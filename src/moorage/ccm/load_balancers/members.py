@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from moorage.ccm.balancers.annotations import Wishes
-from moorage.ccm.balancers.settings import Settings
-from moorage.ccm.balancers.views import Node, Port, Service
-from moorage.cloud.balancers import Member
+from moorage.ccm.load_balancers.annotations import ServiceOptions
+from moorage.ccm.load_balancers.settings import Settings
+from moorage.ccm.load_balancers.views import Node, Port, Service
+from moorage.cloud.load_balancers import Member
 
 
-def watched_by_kube_proxy(service: Service, settings: Settings) -> bool:
+def has_kube_proxy_health_check(service: Service, settings: Settings) -> bool:
     """Local traffic where the provider can ask each node on another port than the one that traffic goes to."""
     return bool(service.local and service.health_port and "HTTP" in settings.provider.monitors)
 
 
-def chosen(
-    service: Service, wishes: Wishes, settings: Settings, nodes: Iterable[Node], serving: Iterable[str]
+def select_nodes(
+    service: Service, options: ServiceOptions, settings: Settings, nodes: Iterable[Node], serving: Iterable[str]
 ) -> tuple[Node, ...]:
     """The nodes that traffic goes to, by name.
 
@@ -24,20 +24,20 @@ def chosen(
     nodes with an endpoint, by their own word where the provider can ask them, else by what Kubernetes says.
     """
     there = sorted(nodes, key=lambda node: node.name)
-    if wishes.node_selector:
-        there = [node for node in there if all(node.labels.get(k) == v for k, v in wishes.node_selector)]
-    if service.local and not watched_by_kube_proxy(service, settings):
+    if options.node_selector:
+        there = [node for node in there if all(node.labels.get(k) == v for k, v in options.node_selector)]
+    if service.local and not has_kube_proxy_health_check(service, settings):
         names = frozenset(serving)
         there = [node for node in there if node.name in names]
     return tuple([node for node in there if node.ready] or there)
 
 
 def members_at(
-    port: Port, service: Service, wishes: Wishes, settings: Settings, nodes: Sequence[Node]
+    port: Port, service: Service, options: ServiceOptions, settings: Settings, nodes: Sequence[Node]
 ) -> tuple[Member, ...]:
     """Of the pool of one port, when these nodes were chosen."""
-    asked = service.health_port if watched_by_kube_proxy(service, settings) else None
-    subnet, number = wishes.member_subnet or settings.subnet, port.node_port
+    asked = service.health_port if has_kube_proxy_health_check(service, settings) else None
+    subnet, number = options.member_subnet or settings.subnet, port.node_port
     return tuple([Member(node.address, number, subnet, asked, node.name) for node in nodes])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moorage.cloud.balancers import Balancer, Listener
+from moorage.cloud.load_balancers import Listener, LoadBalancer
 from moorage.model.ownership import (
     LONGEST_TAG,
     SERVICE_PREFIX,
@@ -24,7 +24,7 @@ from moorage.model.ownership import (
 
 
 @dataclass(frozen=True)
-class Whose:
+class ServiceRef:
     """A Service of a cluster, as the cloud is told of it."""
 
     cluster: str
@@ -62,33 +62,33 @@ class Whose:
         """Of a load balancer that is made for it."""
         return (self.tag, cluster_tag(self.cluster))
 
-    def guest_tags(self) -> tuple[str, ...]:
+    def shared_tags(self) -> tuple[str, ...]:
         """Of a load balancer that was not made for its cluster, and is used by it."""
         return (self.tag, serving_tag(self.cluster))
 
 
-def sharers(balancer: Balancer, whose: Whose) -> tuple[str, ...]:
+def other_services(load_balancer: LoadBalancer, service_ref: ServiceRef) -> tuple[str, ...]:
     """Tags of other Services, of whatever cluster, that have ports on the load balancer."""
-    return tuple(tag for tag in balancer.tags if tag.startswith(SERVICE_PREFIX) and tag != whose.tag)
+    return tuple(tag for tag in load_balancer.tags if tag.startswith(SERVICE_PREFIX) and tag != service_ref.tag)
 
 
-def without(balancer: Balancer, whose: Whose) -> tuple[str, ...]:
+def tags_without(load_balancer: LoadBalancer, service_ref: ServiceRef) -> tuple[str, ...]:
     """The load balancer's tags once the Service has left it; with the last of its cluster goes that it serves it."""
-    left = tuple(tag for tag in balancer.tags if tag != whose.tag)
-    last = not any(service_named(tag, whose.cluster) for tag in left)
-    return tuple(tag for tag in left if not (last and tag == serving_tag(whose.cluster)))
+    left = tuple(tag for tag in load_balancer.tags if tag != service_ref.tag)
+    last = not any(service_named(tag, service_ref.cluster) for tag in left)
+    return tuple(tag for tag in left if not (last and tag == serving_tag(service_ref.cluster)))
 
 
-def made_for(balancer: Balancer, cluster: str) -> bool:
+def made_for(load_balancer: LoadBalancer, cluster: str) -> bool:
     """Whether it was made for this cluster, by us or by the provider before us; else it only serves it."""
-    return cluster_tag(cluster) in balancer.tags or service_named(balancer.name, cluster) is not None
+    return cluster_tag(cluster) in load_balancer.tags or service_named(load_balancer.name, cluster) is not None
 
 
-def belongs(listener: Listener, balancer: Balancer, whose: Whose) -> bool:
+def is_listener_of(listener: Listener, load_balancer: LoadBalancer, service_ref: ServiceRef) -> bool:
     """Whether a listener is this Service's. Early ones of the provider before us have no tags."""
     if any(tag.startswith(SERVICE_PREFIX) for tag in listener.tags):
-        return whose.tag in listener.tags
-    return balancer.name == whose.tag and made_for(balancer, whose.cluster)
+        return service_ref.tag in listener.tags
+    return load_balancer.name == service_ref.tag and made_for(load_balancer, service_ref.cluster)
 
 
 def service_of(description: str, cluster: str) -> str | None:

@@ -8,26 +8,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from moorage.ccm.balancers.annotations import Wishes
-from moorage.ccm.balancers.desired import Desired, desire
-from moorage.ccm.balancers.members import chosen, members_at, same_members
-from moorage.ccm.balancers.settings import Settings
-from moorage.ccm.balancers.views import Node, Service
-from moorage.cloud.balancers import Balancer, Member
+from moorage.ccm.load_balancers.annotations import ServiceOptions
+from moorage.ccm.load_balancers.desired import DesiredLoadBalancer, desire
+from moorage.ccm.load_balancers.members import members_at, same_members, select_nodes
+from moorage.ccm.load_balancers.settings import Settings
+from moorage.ccm.load_balancers.views import Node, Service
+from moorage.cloud.load_balancers import LoadBalancer, Member
 
 
 @dataclass(frozen=True)
-class Reached:
+class AppliedState:
     """`outline` is what was wanted, without members; `nodes` are those. `shown` is the Service's status then.
 
     `pools` are the ids of the load balancer's pools, as the outline's listeners are ordered. While it is not `settled`
     the members were asked for, and nobody has seen yet that the load balancer took them.
     """
 
-    outline: Desired
+    outline: DesiredLoadBalancer
     shown: str
     nodes: tuple[Node, ...]
-    balancer: str
+    load_balancer: str
     pools: tuple[str, ...]
     settled: bool = True
 
@@ -36,13 +36,13 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredState:
     """All that a Service wants; its `outline` is without members."""
 
-    outline: Desired
+    outline: DesiredLoadBalancer
     nodes: tuple[Node, ...]
     service: Service
-    wishes: Wishes
+    options: ServiceOptions
     settings: Settings
     subnet: str
 
@@ -52,27 +52,27 @@ class Wanted:
         service: Service,
         nodes: tuple[Node, ...],
         serving: Collection[str],
-        wishes: Wishes,
+        options: ServiceOptions,
         settings: Settings,
         subnet: str,
-    ) -> Wanted:
+    ) -> DesiredState:
         """As `desire`, which says what may be raised."""
-        outline = desire(service, (), (), wishes, settings, subnet)
-        members = chosen(service, wishes, settings, nodes, serving)
-        return cls(outline, nodes if members == nodes else members, service, wishes, settings, subnet)
+        outline = desire(service, (), (), options, settings, subnet)
+        members = select_nodes(service, options, settings, nodes, serving)
+        return cls(outline, nodes if members == nodes else members, service, options, settings, subnet)
 
-    def whole(self) -> Desired:
+    def with_members(self) -> DesiredLoadBalancer:
         """With its members."""
         serving = {node.name for node in self.nodes}
-        return desire(self.service, self.nodes, serving, self.wishes, self.settings, self.subnet)
+        return desire(self.service, self.nodes, serving, self.options, self.settings, self.subnet)
 
     def members(self) -> Iterator[tuple[Member, ...]]:
         """For each listener of the outline."""
         for port in self.service.ports:
-            yield members_at(port, self.service, self.wishes, self.settings, self.nodes)
+            yield members_at(port, self.service, self.options, self.settings, self.nodes)
 
-    def reached(self, found: Balancer, shown: str) -> Reached:
+    def applied(self, found: LoadBalancer, shown: str) -> AppliedState:
         """It is what the load balancer has now."""
         held = {(listener.protocol, listener.port): listener.pool for listener in found.listeners}
-        pools = [held[listener.protocol, listener.port] for listener in self.outline.balancer.listeners]
-        return Reached(self.outline, shown, self.nodes, found.id, tuple(pool.id if pool else "" for pool in pools))
+        pools = [held[listener.protocol, listener.port] for listener in self.outline.load_balancer.listeners]
+        return AppliedState(self.outline, shown, self.nodes, found.id, tuple(pool.id if pool else "" for pool in pools))

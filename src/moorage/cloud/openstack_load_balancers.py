@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from moorage.cloud.balancers import ACTIVE, Balancer, Listener, Member, Monitor, Pool, Timeouts
+from moorage.cloud.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, Member, Pool, Timeouts
 from moorage.cloud.rest import Rest
 from moorage.model.errors import NotFound
 
@@ -15,8 +15,8 @@ FORWARDED_FOR = "X-Forwarded-For"
 HEALTHY = "200"  # what kube-proxy answers for a Service with endpoints on the node
 
 
-class OpenStackBalancers:
-    """The port `Balancers` on Octavia."""
+class OpenStackLoadBalancers:
+    """The port `LoadBalancers` on Octavia."""
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
@@ -26,17 +26,17 @@ class OpenStackBalancers:
             return []
         return [row["name"] for row in self.rest.get(OCTAVIA, "/providers")["providers"]]
 
-    def named(self, name: str) -> list[Balancer]:
+    def named(self, name: str) -> list[LoadBalancer]:
         return self._list(name=name)
 
-    def tagged(self, tag: str) -> list[Balancer]:
+    def tagged(self, tag: str) -> list[LoadBalancer]:
         return self._list(tags=tag)
 
-    def _list(self, **query: str) -> list[Balancer]:
+    def _list(self, **query: str) -> list[LoadBalancer]:
         rows = self.rest.get(OCTAVIA, "/loadbalancers", project_id=self.rest.project(), **query)["loadbalancers"]
-        return [_balancer(row) for row in rows]
+        return [_load_balancer(row) for row in rows]
 
-    def tree(self, id: str) -> Balancer | None:
+    def tree(self, id: str) -> LoadBalancer | None:
         try:
             row = self.rest.get(OCTAVIA, f"/loadbalancers/{id}")["loadbalancer"]
             pools = {pool.id: pool for pool in self._pools(id)} if row.get("pools") else {}
@@ -44,11 +44,11 @@ class OpenStackBalancers:
             status = self.status(id)
         except NotFound:
             return None
-        found = _balancer(row, tuple(_listener(listener, pools) for listener in listeners))
-        return replace(found, provisioning=status) if status else None
+        found = _load_balancer(row, tuple(_listener(listener, pools) for listener in listeners))
+        return replace(found, provisioning_status=status) if status else None
 
-    def _pools(self, balancer: str) -> list[Pool]:
-        return [self._pool(row) for row in self.rest.get(OCTAVIA, "/pools", loadbalancer_id=balancer)["pools"]]
+    def _pools(self, load_balancer: str) -> list[Pool]:
+        return [self._pool(row) for row in self.rest.get(OCTAVIA, "/pools", loadbalancer_id=load_balancer)["pools"]]
 
     def _pool(self, row: Mapping[str, Any]) -> Pool:
         members = self.rest.get(OCTAVIA, f"/pools/{row['id']}/members")["members"] if row["members"] else ()
@@ -63,23 +63,23 @@ class OpenStackBalancers:
             return ""
         return found["provisioning_status"] if found["provisioning_status"] != ACTIVE else _slowest(found)
 
-    def create(self, wanted: Balancer) -> Balancer:
-        made = self.rest.post(OCTAVIA, "/loadbalancers", {"loadbalancer": _balancer_body(wanted)})
-        return _balancer(made["loadbalancer"])
+    def create(self, wanted: LoadBalancer) -> LoadBalancer:
+        made = self.rest.post(OCTAVIA, "/loadbalancers", {"loadbalancer": _load_balancer_body(wanted)})
+        return _load_balancer(made["loadbalancer"])
 
-    def retag(self, id: str, tags: Iterable[str]) -> None:
+    def set_tags(self, id: str, tags: Iterable[str]) -> None:
         self.rest.put(OCTAVIA, f"/loadbalancers/{id}", {"loadbalancer": {"tags": list(tags)}})
 
     def delete(self, id: str) -> None:
         self._delete(f"/loadbalancers/{id}?cascade=true")
 
-    def create_listener(self, balancer: str, wanted: Listener) -> str:
-        body = {"loadbalancer_id": balancer, **_listener_body(wanted)}
+    def create_listener(self, load_balancer: str, wanted: Listener) -> str:
+        body = {"loadbalancer_id": load_balancer, **_listener_body(wanted)}
         return str(self.rest.post(OCTAVIA, "/listeners", {"listener": body})["listener"]["id"])
 
     def update_listener(self, id: str, wanted: Listener) -> None:
         body = {key: value for key, value in _listener_body(wanted).items() if key not in ("protocol", "protocol_port")}
-        self.rest.put(OCTAVIA, f"/listeners/{id}", {"listener": body | {"allowed_cidrs": list(wanted.allowed)}})
+        self.rest.put(OCTAVIA, f"/listeners/{id}", {"listener": body | {"allowed_cidrs": list(wanted.allowed_cidrs)}})
 
     def delete_listener(self, id: str) -> None:
         self._delete(f"/listeners/{id}")
@@ -98,14 +98,14 @@ class OpenStackBalancers:
     def set_members(self, pool: str, members: Iterable[Member]) -> None:
         self.rest.put(OCTAVIA, f"/pools/{pool}/members", {"members": [_member_body(member) for member in members]})
 
-    def create_monitor(self, pool: str, wanted: Monitor) -> None:
+    def create_health_monitor(self, pool: str, wanted: HealthMonitor) -> None:
         body = {"pool_id": pool, "type": wanted.type, **_monitor_body(wanted)}
         self.rest.post(OCTAVIA, "/healthmonitors", {"healthmonitor": body})
 
-    def update_monitor(self, id: str, wanted: Monitor) -> None:
+    def update_health_monitor(self, id: str, wanted: HealthMonitor) -> None:
         self.rest.put(OCTAVIA, f"/healthmonitors/{id}", {"healthmonitor": _monitor_body(wanted)})
 
-    def delete_monitor(self, id: str) -> None:
+    def delete_health_monitor(self, id: str) -> None:
         self._delete(f"/healthmonitors/{id}")
 
     def _delete(self, path: str) -> None:
@@ -124,7 +124,7 @@ def _slowest(found: Mapping[str, Any]) -> str:
     return next((status for part in parts if (status := _slowest(part)) != ACTIVE), ACTIVE)
 
 
-def _balancer_body(wanted: Balancer) -> dict[str, Any]:
+def _load_balancer_body(wanted: LoadBalancer) -> dict[str, Any]:
     body = {
         "name": wanted.name,
         "description": wanted.description,
@@ -160,8 +160,8 @@ def _listener_body(wanted: Listener) -> dict[str, Any]:
         "tags": list(wanted.tags),
         "connection_limit": wanted.connections,
     }
-    if wanted.allowed:
-        body["allowed_cidrs"] = list(wanted.allowed)
+    if wanted.allowed_cidrs:
+        body["allowed_cidrs"] = list(wanted.allowed_cidrs)
     if wanted.forwarded_for:
         body["insert_headers"] = {FORWARDED_FOR: "true"}
     times = {f"timeout_{name}": value for name, value in vars(wanted.timeouts).items()}
@@ -170,11 +170,11 @@ def _listener_body(wanted: Listener) -> dict[str, Any]:
 
 def _pool_body(wanted: Pool) -> dict[str, Any]:
     body = {"name": wanted.name, "protocol": wanted.protocol, "lb_algorithm": wanted.algorithm}
-    return body | ({"session_persistence": _persistence(wanted)} if wanted.persistence else {})
+    return body | ({"session_persistence": _persistence(wanted)} if wanted.session_persistence else {})
 
 
 def _persistence(wanted: Pool) -> dict[str, str] | None:
-    return {"type": wanted.persistence} if wanted.persistence else None
+    return {"type": wanted.session_persistence} if wanted.session_persistence else None
 
 
 def _member_body(wanted: Member) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _member_body(wanted: Member) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value}
 
 
-def _monitor_body(wanted: Monitor) -> dict[str, Any]:
+def _monitor_body(wanted: HealthMonitor) -> dict[str, Any]:
     body: dict[str, Any] = {
         "delay": wanted.delay,
         "timeout": wanted.timeout,
@@ -199,8 +199,8 @@ def _monitor_body(wanted: Monitor) -> dict[str, Any]:
     return body | (http if wanted.path else {})
 
 
-def _balancer(row: Mapping[str, Any], listeners: tuple[Listener, ...] = ()) -> Balancer:
-    return Balancer(
+def _load_balancer(row: Mapping[str, Any], listeners: tuple[Listener, ...] = ()) -> LoadBalancer:
+    return LoadBalancer(
         name=row["name"] or "",
         provider=row["provider"] or "",
         description=row["description"] or "",
@@ -213,8 +213,8 @@ def _balancer(row: Mapping[str, Any], listeners: tuple[Listener, ...] = ()) -> B
         flavor=row.get("flavor_id") or "",
         zone=row.get("availability_zone") or "",
         id=row["id"],
-        provisioning=row["provisioning_status"],
-        operating=row["operating_status"] or "",
+        provisioning_status=row["provisioning_status"],
+        operating_status=row["operating_status"] or "",
     )
 
 
@@ -225,7 +225,7 @@ def _listener(row: Mapping[str, Any], pools: Mapping[str, Pool]) -> Listener:
         port=row["protocol_port"],
         pool=pools.get(row["default_pool_id"] or ""),
         tags=tuple(row.get("tags") or ()),
-        allowed=tuple(row.get("allowed_cidrs") or ()),
+        allowed_cidrs=tuple(row.get("allowed_cidrs") or ()),
         connections=row["connection_limit"],
         forwarded_for=(row.get("insert_headers") or {}).get(FORWARDED_FOR) == "true",
         timeouts=Timeouts(*(row.get(f"timeout_{name}") for name in vars(Timeouts()))),
@@ -240,7 +240,7 @@ def _pool(row: Mapping[str, Any], members: Iterable[Mapping[str, Any]], monitor:
         algorithm=row["lb_algorithm"],
         members=tuple(_member(member) for member in members),
         monitor=_monitor(monitor) if monitor else None,
-        persistence=(row.get("session_persistence") or {}).get("type") or "",
+        session_persistence=(row.get("session_persistence") or {}).get("type") or "",
         id=row["id"],
     )
 
@@ -250,8 +250,8 @@ def _member(row: Mapping[str, Any]) -> Member:
     return Member(row["address"], port, row.get("subnet_id") or "", row.get("monitor_port"), row["name"] or "")
 
 
-def _monitor(row: Mapping[str, Any]) -> Monitor:
-    return Monitor(
+def _monitor(row: Mapping[str, Any]) -> HealthMonitor:
+    return HealthMonitor(
         type=row["type"],
         delay=row["delay"],
         timeout=row["timeout"],

@@ -17,13 +17,13 @@ class Subnet:
 
 
 @dataclass(frozen=True)
-class Home:
+class ClusterNetwork:
     """Where a cluster's nodes are: their subnet, the id of the security group that all of them have, and the id of the
     network outside of their router, empty without one."""
 
     subnet: Subnet
     group: str
-    outside: str = ""
+    external_network: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FloatingIP:
 
 
 @dataclass(frozen=True)
-class Rule:
+class SecurityGroupRule:
     """Lets traffic in to one port of what has the security group, from `cidr`. `protocol` is tcp, udp or sctp."""
 
     group: str
@@ -48,14 +48,14 @@ class Rule:
     id: str = ""
 
 
-class Fronts(Protocol):
+class Network(Protocol):
     """Of one project.
 
     Every call may raise CloudUnreachable (no answer: try again), those that make something Conflict (it is there
     already, or the address is in use), BadInput (refused) and QuotaExceeded. Deletions of what is gone do nothing.
     """
 
-    def home(self, cluster: str) -> Home | None:
+    def cluster_network(self, cluster: str) -> ClusterNetwork | None:
         """Known by names and descriptions (`model.ownership.owned_by`); None where there is no such cluster."""
         ...
 
@@ -69,25 +69,27 @@ class Fronts(Protocol):
         """All of the project: one call, whichever of them are looked for."""
         ...
 
-    def create_floating(self, network: str, subnet: str, port: str, description: str, address: str = "") -> FloatingIP:
+    def create_floating_ip(
+        self, network: str, subnet: str, port: str, description: str, address: str = ""
+    ) -> FloatingIP:
         """Make one of an external network and map it to a port; subnet and address are the cloud's choice if empty."""
         ...
 
-    def map_floating(self, id: str, port: str) -> None:
+    def associate_floating_ip(self, id: str, port: str) -> None:
         """Map it to another port, to none when that is empty. NotFound when it is gone."""
         ...
 
-    def describe_floating(self, id: str, description: str) -> None:
+    def set_floating_ip_description(self, id: str, description: str) -> None:
         """NotFound when it is gone."""
         ...
 
-    def delete_floating(self, id: str) -> None: ...
+    def delete_floating_ip(self, id: str) -> None: ...
 
-    def rules(self, group: str) -> list[Rule]:
+    def rules(self, group: str) -> list[SecurityGroupRule]:
         """Rules of a security group that let one port in from a range of addresses; others are left out."""
         ...
 
-    def create_rule(self, rule: Rule) -> None:
+    def create_rule(self, rule: SecurityGroupRule) -> None:
         """Conflict when the same rule is there already."""
         ...
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from moorage.ccm.balancers.annotations import PREFIX, Wishes
-from moorage.ccm.balancers.members import chosen, members_at, watched_by_kube_proxy
-from moorage.ccm.balancers.names import Whose
-from moorage.ccm.balancers.settings import Monitoring, Settings
-from moorage.ccm.balancers.views import Node, Port, Service
-from moorage.cloud.balancers import Balancer, Listener, Monitor, Pool
-from moorage.cloud.fronts import Rule, Subnet
+from moorage.ccm.load_balancers.annotations import PREFIX, ServiceOptions
+from moorage.ccm.load_balancers.members import has_kube_proxy_health_check, members_at, select_nodes
+from moorage.ccm.load_balancers.names import ServiceRef
+from moorage.ccm.load_balancers.settings import Monitoring, Settings
+from moorage.ccm.load_balancers.views import Node, Port, Service
+from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Pool
+from moorage.cloud.network import SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput
 
 ANYWHERE = "0.0.0.0/0"
@@ -21,7 +21,7 @@ MONITORS = {"TCP": "TCP", "UDP": "UDP-CONNECT", "SCTP": "SCTP"}
 
 
 @dataclass(frozen=True)
-class Front:
+class FloatingIPRequest:
     """A floating IP: one of that address when it is given, else any of the network (and the subnet, if given)."""
 
     network: str
@@ -30,16 +30,16 @@ class Front:
 
 
 @dataclass(frozen=True)
-class Desired:
+class DesiredLoadBalancer:
     """All that a Service is to have in the cloud. `existing` is the id of a load balancer that it is to use; `whole`
     is whether health monitors may be made in one call with it."""
 
-    whose: Whose
-    balancer: Balancer
+    service_ref: ServiceRef
+    load_balancer: LoadBalancer
     whole: bool = True
     existing: str = ""
-    front: Front | None = None
-    rules: tuple[Rule, ...] = ()
+    floating_ip: FloatingIPRequest | None = None
+    rules: tuple[SecurityGroupRule, ...] = ()
     keep: bool = False
     hostname: str = ""
     proxied: bool = False
@@ -50,58 +50,58 @@ class _Ask:
     """What every part of the answer is made of."""
 
     service: Service
-    wishes: Wishes
+    options: ServiceOptions
     settings: Settings
-    whose: Whose
+    service_ref: ServiceRef
     ranges: tuple[str, ...]
 
     @property
-    def watched_by_kube_proxy(self) -> bool:
-        return watched_by_kube_proxy(self.service, self.settings)
+    def has_kube_proxy_health_check(self) -> bool:
+        return has_kube_proxy_health_check(self.service, self.settings)
 
 
 def desire(
     service: Service,
     nodes: Iterable[Node],
     serving: Iterable[str],
-    wishes: Wishes,
+    options: ServiceOptions,
     settings: Settings,
     subnet: str = "",
-) -> Desired:
+) -> DesiredLoadBalancer:
     """BadInput, in words for who wrote the Service, when it cannot be honoured.
 
     `serving` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet, already looked up.
     Without nodes all is as with them, but for the members.
     """
-    whose = Whose(settings.cluster, service.namespace, service.name)
-    ask = _Ask(service, wishes, settings, whose, _ranges(service.ranges))
+    service_ref = ServiceRef(settings.cluster, service.namespace, service.name)
+    ask = _Ask(service, options, settings, service_ref, _ranges(service.ranges))
     _check(ask)
-    members = chosen(service, wishes, settings, nodes, serving)
+    members = select_nodes(service, options, settings, nodes, serving)
     listeners = tuple(_listener(ask, port, members) for port in service.ports)
-    return Desired(
-        whose=whose,
-        balancer=_balancer(ask, listeners),
+    return DesiredLoadBalancer(
+        service_ref=service_ref,
+        load_balancer=_load_balancer(ask, listeners),
         whole=settings.provider.whole,
-        existing=wishes.balancer,
-        front=_front(ask, subnet),
+        existing=options.load_balancer,
+        floating_ip=_floating_ip_request(ask, subnet),
         rules=_rules(ask, listeners),
-        keep=wishes.keep_floating,
-        hostname=wishes.hostname,
-        proxied=bool(wishes.proxy),
+        keep=options.keep_floating,
+        hostname=options.hostname,
+        proxied=bool(options.proxy),
     )
 
 
-def choose_subnet(subnets: Iterable[Subnet], wishes: Wishes) -> str:
+def choose_subnet(subnets: Iterable[Subnet], options: ServiceOptions) -> str:
     """The id of the floating IP's subnet, empty for any; BadInput when none is as wished."""
-    if wishes.floating_subnet_id or not (wishes.floating_subnet or wishes.floating_subnet_tags):
-        return wishes.floating_subnet_id
+    if options.floating_subnet_id or not (options.floating_subnet or options.floating_subnet_tags):
+        return options.floating_subnet_id
     for found in subnets:
-        named = wishes.floating_subnet in ("", found.name)
-        if named and (not wishes.floating_subnet_tags or set(found.tags) & set(wishes.floating_subnet_tags)):
+        named = options.floating_subnet in ("", found.name)
+        if named and (not options.floating_subnet_tags or set(found.tags) & set(options.floating_subnet_tags)):
             return found.id
     raise BadInput(
         "the floating network has no subnet with that name and tags: "
-        f"{wishes.floating_subnet or 'any name'}, {', '.join(wishes.floating_subnet_tags) or 'any tags'}",
+        f"{options.floating_subnet or 'any name'}, {', '.join(options.floating_subnet_tags) or 'any tags'}",
         f"correct the annotation {PREFIX}floating-subnet or floating-subnet-tags",
     )
 
@@ -144,75 +144,75 @@ def _ranges(texts: Iterable[str]) -> tuple[str, ...]:
     return () if ANYWHERE in found else tuple(sorted(found))
 
 
-def _balancer(ask: _Ask, listeners: tuple[Listener, ...]) -> Balancer:
-    wishes, settings, service = ask.wishes, ask.settings, ask.service
-    free = not (wishes.network or wishes.subnet or wishes.port)
-    return Balancer(
-        name=ask.whose.tag,
+def _load_balancer(ask: _Ask, listeners: tuple[Listener, ...]) -> LoadBalancer:
+    options, settings, service = ask.options, ask.settings, ask.service
+    free = not (options.network or options.subnet or options.port)
+    return LoadBalancer(
+        name=ask.service_ref.tag,
         provider=settings.provider.name,
         description=f"Kubernetes Service {service.namespace}/{service.name} of the cluster {settings.cluster}",
-        tags=ask.whose.tags(),
+        tags=ask.service_ref.tags(),
         listeners=listeners,
-        network=wishes.network,
-        subnet=settings.subnet if free else wishes.subnet,
-        port=wishes.port,
+        network=options.network,
+        subnet=settings.subnet if free else options.subnet,
+        port=options.port,
         address=_inner_address(ask, free),
-        flavor=wishes.flavor,
-        zone=wishes.zone,
+        flavor=options.flavor,
+        zone=options.zone,
     )
 
 
 def _inner_address(ask: _Ask, free: bool) -> str:
     """That of an internal load balancer: as wished, else as before, so that a recreated one keeps its address."""
-    if not ask.wishes.internal or ask.wishes.port:
+    if not ask.options.internal or ask.options.port:
         return ""
     before = [text for text in ask.service.shown if ip_address(text) in ip_network(ask.settings.cidr)]
     return ask.service.address or (before[0] if before and free else "")
 
 
-def _front(ask: _Ask, subnet: str) -> Front | None:
-    if ask.wishes.internal:
+def _floating_ip_request(ask: _Ask, subnet: str) -> FloatingIPRequest | None:
+    if ask.options.internal:
         return None
-    network = ask.wishes.floating_network or ask.settings.floating_network
+    network = ask.options.floating_network or ask.settings.floating_network
     if not network and not ask.service.address:
         raise BadInput(
             "there is no external network to take a floating IP from",
             f"name one with the annotation {PREFIX}floating-network-id, or make the Service internal",
         )
-    return Front(network, ask.service.address, subnet)
+    return FloatingIPRequest(network, ask.service.address, subnet)
 
 
 def _listener(ask: _Ask, port: Port, nodes: Sequence[Node]) -> Listener:
-    wishes = ask.wishes
-    protocol = "HTTP" if wishes.forwarded_for and port.protocol == "TCP" else port.protocol
+    options = ask.options
+    protocol = "HTTP" if options.forwarded_for and port.protocol == "TCP" else port.protocol
     return Listener(
-        name=ask.whose.part("listener", port.protocol, port.port),
+        name=ask.service_ref.part("listener", port.protocol, port.port),
         protocol=protocol,
         port=port.port,
         pool=_pool(ask, port, protocol, nodes),
-        tags=(ask.whose.tag,),
-        allowed=() if ask.settings.provider.transparent else ask.ranges,
-        connections=wishes.connections,
+        tags=(ask.service_ref.tag,),
+        allowed_cidrs=() if ask.settings.provider.transparent else ask.ranges,
+        connections=options.connections,
         forwarded_for=protocol == "HTTP",
-        timeouts=wishes.timeouts,
+        timeouts=options.timeouts,
     )
 
 
 def _pool(ask: _Ask, port: Port, protocol: str, nodes: Sequence[Node]) -> Pool:
     return Pool(
-        name=ask.whose.part("pool", port.protocol, port.port),
-        protocol=ask.wishes.proxy or protocol if port.protocol == "TCP" else protocol,
-        algorithm=ask.wishes.algorithm or ask.settings.provider.algorithms[0],
-        members=members_at(port, ask.service, ask.wishes, ask.settings, nodes),
+        name=ask.service_ref.part("pool", port.protocol, port.port),
+        protocol=ask.options.proxy or protocol if port.protocol == "TCP" else protocol,
+        algorithm=ask.options.algorithm or ask.settings.provider.algorithms[0],
+        members=members_at(port, ask.service, ask.options, ask.settings, nodes),
         monitor=_monitor(ask, port),
-        persistence="SOURCE_IP" if ask.service.sticky else "",
+        session_persistence="SOURCE_IP" if ask.service.sticky else "",
     )
 
 
-def _monitor(ask: _Ask, port: Port) -> Monitor | None:
-    if ask.watched_by_kube_proxy:
+def _monitor(ask: _Ask, port: Port) -> HealthMonitor | None:
+    if ask.has_kube_proxy_health_check:
         return _timed("HTTP", ask, HEALTH_PATH)
-    if not ask.wishes.monitor:
+    if not ask.options.monitor:
         return None
     kind, provider = MONITORS[port.protocol], ask.settings.provider
     if kind not in provider.monitors:
@@ -223,14 +223,14 @@ def _monitor(ask: _Ask, port: Port) -> Monitor | None:
     return _timed(kind, ask)
 
 
-def _timed(kind: str, ask: _Ask, path: str = "") -> Monitor:
+def _timed(kind: str, ask: _Ask, path: str = "") -> HealthMonitor:
     usual: Monitoring = ask.settings.monitoring
-    found = Monitor(
+    found = HealthMonitor(
         type=kind,
-        delay=ask.wishes.monitor_delay or usual.delay,
-        timeout=ask.wishes.monitor_timeout or usual.timeout,
-        max_retries=ask.wishes.monitor_retries or usual.max_retries,
-        max_retries_down=ask.wishes.monitor_retries_down or usual.max_retries_down,
+        delay=ask.options.monitor_delay or usual.delay,
+        timeout=ask.options.monitor_timeout or usual.timeout,
+        max_retries=ask.options.monitor_retries or usual.max_retries,
+        max_retries_down=ask.options.monitor_retries_down or usual.max_retries_down,
         path=path,
     )
     if found.timeout > found.delay:
@@ -241,7 +241,7 @@ def _timed(kind: str, ask: _Ask, path: str = "") -> Monitor:
     return found
 
 
-def _rules(ask: _Ask, listeners: Sequence[Listener]) -> tuple[Rule, ...]:
+def _rules(ask: _Ask, listeners: Sequence[Listener]) -> tuple[SecurityGroupRule, ...]:
     """Node ports are open to whom packets come from: clients where the provider is transparent, else its own machines.
 
     Machines of the provider, and what asks for members' health, have addresses of the nodes' subnet.
@@ -253,10 +253,10 @@ def _rules(ask: _Ask, listeners: Sequence[Listener]) -> tuple[Rule, ...]:
     if watched and ANYWHERE not in sources:
         sources.add(inner)
     ports = {(port.protocol.lower(), port.node_port) for port in ask.service.ports}
-    if ask.watched_by_kube_proxy:
+    if ask.has_kube_proxy_health_check:
         ports.add(("tcp", ask.service.health_port))
     return tuple(
-        Rule(settings.group, protocol, port, cidr, ask.whose.description)
+        SecurityGroupRule(settings.group, protocol, port, cidr, ask.service_ref.description)
         for protocol, port in sorted(ports)
         for cidr in sorted(sources)
     )

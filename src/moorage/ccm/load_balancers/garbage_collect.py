@@ -1,0 +1,148 @@
+"""Finds what was made for Services of this cluster that are no more, and load balancers that need a look.
+
+What is of another cluster, or of nobody, is never touched: everything is known by tag or description.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from moorage.ccm.load_balancers.execute import Executor, LoadBalancerPending
+from moorage.ccm.load_balancers.names import ServiceRef, service_of
+from moorage.ccm.load_balancers.plan import plan_leave
+from moorage.ccm.load_balancers.reconcile import LoadBalancerReconciler
+from moorage.ccm.load_balancers.steps import DeleteFloatingIP, DeleteLoadBalancer, DeleteRule, ReleaseFloatingIP, Step
+from moorage.ccm.load_balancers.views import Service
+from moorage.ccm.load_balancers.views import service_of as view_of
+from moorage.cloud.load_balancers import ERROR, LoadBalancer, LoadBalancers
+from moorage.cloud.network import FloatingIP, Network, SecurityGroupRule
+from moorage.kube.objects import SERVICES, Objects, Resource
+from moorage.model.errors import Conflict, NotFound
+from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named
+
+PERIOD = 60.0  # seconds between two looks: three calls
+
+log = logging.getLogger(__name__)
+ServiceExists = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class OwnedObjects:
+    """What the cloud has of a cluster: its load balancers, and all floating IPs and rules that may be of it."""
+
+    cluster: str
+    load_balancers: tuple[LoadBalancer, ...]
+    floating: tuple[FloatingIP, ...]
+    rules: tuple[SecurityGroupRule, ...]
+
+
+def list_owned(cluster: str, load_balancers: LoadBalancers, network: Network, group: str) -> OwnedObjects:
+    """Without what hangs on the load balancers; three calls. `group` may be empty where it is gone."""
+    found = tuple(load_balancers.tagged(cluster_tag(cluster)))
+    return OwnedObjects(cluster, found, tuple(network.floating_ips()), tuple(network.rules(group)) if group else ())
+
+
+def plan_garbage_collection(owned: OwnedObjects, exists: ServiceExists) -> Iterator[Step]:
+    """Steps that take away what is of no Service; `exists` says whether one is there, by `namespace/name`. Pure."""
+    kept = {
+        load_balancer.port for load_balancer in owned.load_balancers if _in_use(load_balancer, owned.cluster, exists)
+    }
+    for floating in owned.floating:
+        if _is_orphaned(service_of(floating.description, owned.cluster), exists) and floating.port not in kept:
+            yield (ReleaseFloatingIP if described_kept(floating.description) else DeleteFloatingIP)(floating.id)
+    for load_balancer in owned.load_balancers:
+        if load_balancer.port in kept:
+            yield from _plan_partial(load_balancer, owned.cluster, exists)
+        else:
+            yield DeleteLoadBalancer(load_balancer.id)
+    for rule in owned.rules:
+        if _is_orphaned(service_of(rule.description, owned.cluster), exists):
+            yield DeleteRule(rule.id)
+
+
+def _is_orphaned(key: str | None, exists: ServiceExists) -> bool:
+    return key is not None and not exists(key)
+
+
+def _in_use(load_balancer: LoadBalancer, cluster: str, exists: ServiceExists) -> bool:
+    """Whether it serves somebody: a Service that is there, or one of another cluster, of which we know nothing."""
+    return any(
+        _exists(tag, cluster, exists)
+        for tag in (*load_balancer.tags, load_balancer.name)
+        if tag.startswith(SERVICE_PREFIX)
+    )
+
+
+def _exists(tag: str, cluster: str, exists: ServiceExists) -> bool:
+    key = service_named(tag, cluster)
+    return key is None or exists(key)
+
+
+def _plan_partial(load_balancer: LoadBalancer, cluster: str, exists: ServiceExists) -> Iterator[Step]:
+    for tag in load_balancer.tags:
+        key = service_named(tag, cluster)
+        if key is not None and not exists(key):
+            yield from plan_leave(ServiceRef(cluster, *key.split("/")), load_balancer)
+
+
+@dataclass
+class OrphanCollector:
+    """Looks once a minute; wakes the reconciler for load balancers that failed or were taken away by somebody."""
+
+    reconciler: LoadBalancerReconciler
+    api: Objects
+    executor: Executor
+    wake: Callable[[str], None]
+    name: str = "load-balancer-sweep"
+    watches: tuple[Resource, ...] = ()
+    always: tuple[str, ...] = ("all",)
+
+    def reconcile(self, key: str) -> float | None:
+        """CloudUnreachable when a cloud cannot be asked: nothing is taken away then."""
+        reconciler = self.reconciler
+        owned = list_owned(
+            reconciler.settings.cluster, reconciler.load_balancers, reconciler.network, reconciler.settings.group
+        )
+        self._wake(owned.load_balancers)
+        for step in list(plan_garbage_collection(self._with_listeners(owned), self._exists)):
+            log.info("taking away what is of no Service: %s", step)
+            self._execute(step)
+        return PERIOD
+
+    def _with_listeners(self, owned: OwnedObjects) -> OwnedObjects:
+        """With what hangs on load balancers of which some Service is gone: only then it matters."""
+        trees = []
+        for load_balancer in owned.load_balancers:
+            gone = any(_is_orphaned(service_named(tag, owned.cluster), self._exists) for tag in load_balancer.tags)
+            trees.append((self.reconciler.load_balancers.tree(load_balancer.id) if gone else None) or load_balancer)
+        return OwnedObjects(owned.cluster, tuple(trees), owned.floating, owned.rules)
+
+    def _exists(self, key: str) -> bool:
+        """The cache may lag, so that the API has the last word before something is taken away."""
+        found = self.reconciler.services.get(key) or self.api.get(SERVICES, key)
+        return found is not None and _is_managed(view_of(found))
+
+    def _wake(self, load_balancers: Iterable[LoadBalancer]) -> None:
+        fine = {
+            tag
+            for load_balancer in load_balancers
+            if load_balancer.provisioning_status != ERROR
+            for tag in load_balancer.tags
+        }
+        for key in self.reconciler.applied():
+            namespace, _, name = key.partition("/")
+            if ServiceRef(self.reconciler.settings.cluster, namespace, name).tag not in fine:
+                self.reconciler.forget(key)
+                self.wake(key)
+
+    def _execute(self, step: Step) -> None:
+        try:
+            self.executor.execute([step])
+        except (LoadBalancerPending, Conflict, NotFound) as error:
+            log.info("left for the next time: %s", error)
+
+
+def _is_managed(service: Service) -> bool:
+    return service.wanted or service.held
