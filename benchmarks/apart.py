@@ -19,15 +19,15 @@ from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.memory_volumes import LIMITS, MemoryVolumes
 from moorage.cloud.network import Subnet
 from moorage.cloud.volumes import NewVolume
-from moorage.kube.memory_objects import MemoryObjects
-from moorage.kube.objects import Change, Listed, Object, Resource
+from moorage.kube.memory_client import MemoryKubernetesClient
+from moorage.kube.objects import Change, Object, Resource, ResourceList
 from moorage.model.errors import CloudUnreachable
 
 PLENTY = 100_000
 PUBLIC = Subnet("sub-a", "a", "172.24.0.0/16")
 
 
-class SharedApi(MemoryObjects):
+class SharedApi(MemoryKubernetesClient):
     """The API with answers that can be sent from process to process."""
 
     def changes(self, resource: Resource, version: str, seconds: float) -> tuple[list[Change], str]:
@@ -94,7 +94,7 @@ class RemotePort:
 
 
 class RemoteApi:
-    """The port `Objects` on the other process."""
+    """The port `KubernetesClient` on the other process."""
 
     def __init__(self, shared: Any) -> None:
         self.shared = shared
@@ -108,8 +108,8 @@ class RemoteApi:
                 raise CloudUnreachable("the API in memory has ended") from error
             yield from found
 
-    def list(self, resource: Resource, field: str = "") -> Listed:
-        found: Listed = self.shared.list(resource, field)
+    def list(self, resource: Resource, field: str = "") -> ResourceList:
+        found: ResourceList = self.shared.list(resource, field)
         return found
 
     def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:

@@ -84,7 +84,7 @@ class Project:
         wanted = LoadBalancer("bench", "ovn", subnet=home.subnet.id, listeners=(Listener("bench", "TCP", 80, pool),))
         made = self.load_balancers.create(wanted)
         until(lambda: self.load_balancers.status(made.id) == "ACTIVE")
-        floating_ip = self.network.create_floating_ip(home.outside, "", made.port, "bench")
+        floating_ip = self.network.create_floating_ip(home.external_network, "", made.port, "bench")
         until(lambda: answers(floating_ip.address))
         self.end = lambda: (self.network.delete_floating_ip(floating_ip.id), self.load_balancers.delete(made.id))
 

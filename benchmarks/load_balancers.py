@@ -1,4 +1,4 @@
-"""`python -m benchmarks.balancers [RUNS]`: one Service on 160 nodes against 2, the cloud in memory and slow.
+"""`python -m benchmarks.load_balancers [RUNS]`: one Service on 160 nodes against 2, the cloud in memory and slow.
 
 Needs nothing. A call of the cloud takes 50 ms, and after a change a load balancer is PENDING for 300 ms, however many
 members it has: what differs is ours.
@@ -21,7 +21,7 @@ from benchmarks.waiting import until
 from moorage.ccm.load_balancers import settings as load_balancing
 from moorage.ccm.nodes.identity import Place
 from moorage.controller.main import Project, Settings, compose
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import NODES, SERVICES
 
 CALL, PENDING = 0.05, 0.3  # seconds
@@ -41,7 +41,7 @@ class Cluster:
     """Nodes, a controller, and a cloud that takes its time."""
 
     def __init__(self, nodes: int) -> None:
-        self.api, self.cloud, self.nodes = MemoryObjects(), SharedCloud(nodes, 0, CALL, PENDING), nodes
+        self.api, self.cloud, self.nodes = MemoryKubernetesClient(), SharedCloud(nodes, 0, CALL, PENDING), nodes
         for number in range(nodes):
             self.api.create(NODES, node(number))
 

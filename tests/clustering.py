@@ -6,7 +6,7 @@ from threading import Lock
 
 from moorage.clusters import reconcile
 from moorage.clusters.explain import CONDITION, node_name
-from moorage.clusters.reconcile import Pace
+from moorage.clusters.reconcile import PollInterval
 from moorage.kube.memory import MemoryKube
 from moorage.model.cluster import ClusterSpec
 
@@ -23,7 +23,7 @@ class Joined(MemoryKube):
     removed = ()
 
     def nodes(self):
-        made = self.cloud.made.values() if self.cloud else ()
+        made = self.cloud.records.values() if self.cloud else ()
         ready = [r for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
         names = {node_name(resource, "demo") for resource in ready}
         if self.cloud and not self.slow:
@@ -39,7 +39,7 @@ class Clock:
 
     def __init__(self):
         self.time = 0.0
-        self.pace = Pace(1.0, lambda: self.time, self.sleep)
+        self.poll = PollInterval(1.0, lambda: self.time, self.sleep)
 
     def sleep(self, seconds):
         self.time += seconds
@@ -95,12 +95,12 @@ class World:
 
     def create(self, spec=SPEC, cloud=None, **words):
         return reconcile.create(
-            cloud or self.cloud, self.kube.connect, self.folder, spec, self.said.append, pace=Clock().pace, **words
+            cloud or self.cloud, self.kube.connect, self.folder, spec, self.said.append, poll=Clock().poll, **words
         )
 
     def delete(self, name="demo", cloud=None, **words):
         return reconcile.delete(
-            cloud or self.cloud, self.kube.connect, self.folder, name, self.said.append, pace=Clock().pace, **words
+            cloud or self.cloud, self.kube.connect, self.folder, name, self.said.append, poll=Clock().poll, **words
         )
 
     def renew(self, name="demo"):

@@ -11,7 +11,7 @@ from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
 from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.network import Subnet
 from moorage.kube.events import Recorder
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_of
 from moorage.kube.store import Store
 
@@ -70,7 +70,7 @@ class World:
     def __init__(self, provider=OVN, nodes=2, settle=0):
         self.now = 0.0
         self.provider = provider
-        self.api = MemoryObjects()
+        self.api = MemoryKubernetesClient()
         self.network = MemoryNetwork({"public": [Subnet("sub-a", "a", "172.24.4.0/24", ("gold",))]})
         self.network.known["inner"] = [Subnet("subnet", "nodes", "10.0.0.0/16")]
         self.load_balancers = MemoryLoadBalancers(settle, gone=self.network.unmap)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from moorage.cloud.volumes import Volumes
 from moorage.csi.cinder.backend import CinderBackend
-from moorage.csi.cinder.look import Settings
-from moorage.csi.cinder.waiting import Patience
+from moorage.csi.cinder.reader import Settings
+from moorage.csi.cinder.waiter import Timeouts
 
 
 class Clock:
@@ -23,4 +23,4 @@ class Clock:
 
 def backend_on(volumes: Volumes) -> CinderBackend:
     clock = Clock()
-    return CinderBackend(volumes, Settings("demo", patience=Patience(clock=clock, sleep=clock.sleep)))
+    return CinderBackend(volumes, Settings("demo", timeouts=Timeouts(clock=clock, sleep=clock.sleep)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from moorage.cloud.rest import Rest
     from moorage.cloud.volumes import Volumes
     from moorage.controller.main import Project
-    from moorage.kube.objects import Objects
+    from moorage.kube.objects import KubernetesClient
     from moorage.kube.port import Kube, KubeAccess
 
 CONTROLLER_TIMEOUT = 20.0  # seconds for one answer of the cloud to the controller, which asks again by itself
@@ -71,10 +71,10 @@ def _controllers_rest(clouds: Path, name: str) -> Rest:
     return rest
 
 
-def connect_objects(kubeconfig: Path) -> Objects:
-    from moorage.kube.api import KubeApi
+def connect_objects(kubeconfig: Path) -> KubernetesClient:
+    from moorage.kube.api import HttpKubernetesClient
 
-    return KubeApi.connect(kubeconfig)
+    return HttpKubernetesClient.connect(kubeconfig)
 
 
 def controller() -> None:

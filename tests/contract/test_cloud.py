@@ -161,7 +161,7 @@ def test_quotas_are_known_by_our_names(cloud_port):
     quotas = cloud_port.quotas()
     names = {"instances", "cores", "ram", "networks", "ports", "routers", "security_groups", "floating_ips"}
     assert names <= set(quotas)
-    assert all(quota.used >= 0 and (quota.left is None or quota.left >= 0) for quota in quotas.values())
+    assert all(quota.used >= 0 and (quota.available is None or quota.available >= 0) for quota in quotas.values())
 
 
 def test_nobody_has_no_servers(cloud_port):

@@ -24,8 +24,8 @@ from moorage.cloud.rest import Rest
 from moorage.cloud.volumes import Volumes
 from moorage.config import Paths
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
-from moorage.csi.cinder.look import Settings
-from moorage.csi.cinder.waiting import Patience
+from moorage.csi.cinder.reader import Settings
+from moorage.csi.cinder.waiter import Timeouts
 from moorage.csi.controller import Controller
 from moorage.csi.identity import Identity
 from moorage.csi.main import start
@@ -79,7 +79,7 @@ class Storage:
     volumes: Volumes
     server: str
     type: str
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     inside: Inside | None = None
     """The server, where one can look into it."""
     disks: int = 0
@@ -87,7 +87,7 @@ class Storage:
 
     @property
     def settings(self) -> Settings:
-        return Settings(CLUSTER, patience=self.patience)
+        return Settings(CLUSTER, timeouts=self.timeouts)
 
     @property
     def zone(self) -> str:
@@ -101,7 +101,7 @@ class Storage:
 @pytest.fixture(params=["memory", "openstack"])
 def storage(request) -> Iterator[Storage]:
     if request.param == "memory":
-        yield Storage(MemoryVolumes(servers={"node-1"}), "node-1", "fast", Patience(first=0.001), disks=26)
+        yield Storage(MemoryVolumes(servers={"node-1"}), "node-1", "fast", Timeouts(first=0.001), disks=26)
         return
     rest = Rest.connect(request.getfixturevalue("cloud_entry"))
     own = "MOORAGE_TEST_CLOUD" not in os.environ

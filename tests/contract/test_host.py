@@ -13,14 +13,14 @@ import pytest
 from moorage.host import kernel
 from moorage.host.linux import LinuxHost
 from moorage.host.memory import MemoryHost
-from moorage.host.port import Group, Host, HostError, Pair, Port
+from moorage.host.port import Cgroup, Host, HostError, Port, VethPair
 from waiting import until
 
 pytestmark = pytest.mark.contract
 
 NAME = f"moorage-try-{os.getpid()}"
-PAIR = Pair("taptry0", "eth0", "fa:16:3e:00:00:01", 1400)
-OTHER = Pair("taptry1", "eth0", "fa:16:3e:00:00:02", 1400)
+PAIR = VethPair("taptry0", "eth0", "fa:16:3e:00:00:01", 1400)
+OTHER = VethPair("taptry1", "eth0", "fa:16:3e:00:00:02", 1400)
 
 
 @pytest.fixture(params=["linux", "memory"])
@@ -43,8 +43,8 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     finally:
         linux = LinuxHost(socket, "br-try", "netdev")
         linux.remove_namespace(NAME)
-        for name in linux.groups(NAME):
-            linux.remove_group(Group(NAME, name))
+        for name in linux.cgroups(NAME):
+            linux.remove_cgroup(Cgroup(NAME, name))
         server.terminate()
         server.wait(20)
         kernel.setns(f"/proc/self/fd/{before}", kernel.NEWNET)
@@ -97,32 +97,32 @@ def test_namespaces_come_and_go(host: Host) -> None:
 def test_a_cable_has_its_end_here(host: Host) -> None:
     host.add_namespace(NAME)
     for _ in range(2):
-        host.add_pair(PAIR, NAME)
+        host.add_veth_pair(PAIR, NAME)
         assert PAIR.name in host.links()
     for _ in range(2):
         host.remove_link(PAIR.name)
         assert PAIR.name not in host.links()
-    host.add_pair(PAIR, NAME)
+    host.add_veth_pair(PAIR, NAME)
     assert PAIR.name in host.links()
 
 
 def test_a_cable_into_nowhere_is_refused(host: Host) -> None:
     with pytest.raises(HostError, match=NAME):
-        host.add_pair(PAIR, NAME)
+        host.add_veth_pair(PAIR, NAME)
     assert PAIR.name not in host.links()
 
 
 def test_two_cables_of_one_name_inside_are_refused(host: Host) -> None:
     host.add_namespace(NAME)
-    host.add_pair(PAIR, NAME)
+    host.add_veth_pair(PAIR, NAME)
     with pytest.raises(HostError, match="exist"):
-        host.add_pair(OTHER, NAME)
+        host.add_veth_pair(OTHER, NAME)
     assert OTHER.name not in host.links()
 
 
 def test_cables_go_with_their_namespace(host: Host) -> None:
     host.add_namespace(NAME)
-    host.add_pair(PAIR, NAME)
+    host.add_veth_pair(PAIR, NAME)
     host.plug(Port(PAIR.name, {"iface-id": "one"}))
     host.remove_namespace(NAME)
     until(lambda: PAIR.name not in host.links(), seconds=10)
@@ -140,12 +140,12 @@ def test_plugs_come_and_go(host: Host) -> None:
 
 
 def test_control_groups_come_and_go(host: Host) -> None:
-    group = Group(NAME, "one")
+    group = Cgroup(NAME, "one")
     for cpus in (1, 2):
-        host.add_group(group, cpus, 256)
-        assert host.groups(NAME) == {"one"}
+        host.add_cgroup(group, cpus, 256)
+        assert host.cgroups(NAME) == {"one"}
     assert host.processes(group) == set()
     for _ in range(2):
-        host.remove_group(group)
-        assert host.groups(NAME) == set()
+        host.remove_cgroup(group)
+        assert host.cgroups(NAME) == set()
     assert host.processes(group) == set()

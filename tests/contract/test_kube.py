@@ -87,8 +87,8 @@ def test_a_deployment_is_available_when_a_replica_is(kube):
 
 
 def test_a_credential_is_given_and_given_again(kube):
-    kube.give_credential("clouds: {}")
-    kube.give_credential("clouds: {moorage: {}}")
+    kube.update_credential("clouds: {}")
+    kube.update_credential("clouds: {moorage: {}}")
     if isinstance(kube, KubeClient):
         found = kube._client.get(Secret, "moorage-cloud", namespace="kube-system")
         assert b64decode(found.data["clouds.yaml"]) == b"clouds: {moorage: {}}"
@@ -98,7 +98,7 @@ def test_a_credential_is_given_and_given_again(kube):
 
 def test_nodes_may_join_by_one_more_token(kube):
     for _ in range(2):
-        kube.let_join("abcdef.0123456789abcdef")
+        kube.create_join_token("abcdef.0123456789abcdef")
     if isinstance(kube, KubeClient):
         found = kube._client.get(Secret, "bootstrap-token-abcdef", namespace="kube-system")
         assert found.type == "bootstrap.kubernetes.io/token"
@@ -120,13 +120,13 @@ def test_the_node_of_a_server_that_is_gone_is_removed(kube):
 
 
 def test_the_clouds_trouble_is_what_the_controller_says(kube):
-    assert kube.trouble() == ""
+    assert kube.problem() == ""
     if isinstance(kube, KubeClient):
         metadata = ObjectMeta(name="moorage-controller", namespace="kube-system")
         kube._client.create(ConfigMap(metadata=metadata, data={"trouble": "revoked"}))
     else:
-        kube.cloud_trouble = "revoked"
-    assert kube.trouble() == "revoked"
+        kube.cloud_problem = "revoked"
+    assert kube.problem() == "revoked"
 
 
 def test_a_closed_connection_is_made_again(kube):
@@ -137,7 +137,7 @@ def test_a_closed_connection_is_made_again(kube):
 @pytest.fixture(params=["memory", "nobody-listens", "not-allowed", "another-authority"])
 def refused(request):
     if request.param == "memory":
-        return MemoryKube(away="the Kubernetes API does not answer at https://127.0.0.1:1")
+        return MemoryKube(unreachable="the Kubernetes API does not answer at https://127.0.0.1:1")
     real = request.getfixturevalue("real")
     good = real.access()
     access = {

@@ -18,10 +18,10 @@ from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.servers import Address, Instance
 from moorage.controller.main import Project, Settings, compose
-from moorage.kube import cache
-from moorage.kube.api import KubeApi
+from moorage.kube import informer
+from moorage.kube.api import HttpKubernetesClient
 from moorage.kube.lease import Elector
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import (
     EVENTS,
     LEASES,
@@ -67,9 +67,9 @@ def real(tmp_path_factory):
 @pytest.fixture(params=["memory", "api-server"])
 def api(request):
     if request.param == "memory":
-        yield MemoryObjects()
+        yield MemoryKubernetesClient()
         return
-    api = KubeApi.connect(request.getfixturevalue("real"))
+    api = HttpKubernetesClient.connect(request.getfixturevalue("real"))
     yield api
     for node in api.list(NODES).items:
         api.patch(NODES, node["metadata"]["name"], {"metadata": {"finalizers": None}})
@@ -210,7 +210,7 @@ def test_an_api_that_is_away(real, tmp_path):
     config = json.loads(real.read_text())
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    api = KubeApi.connect(tmp_path / "kubeconfig")
+    api = HttpKubernetesClient.connect(tmp_path / "kubeconfig")
     with pytest.raises(CloudUnreachable, match="does not answer"):
         api.list(NODES)
     with pytest.raises(CloudUnreachable, match="does not answer"):
@@ -219,7 +219,7 @@ def test_an_api_that_is_away(real, tmp_path):
 
 
 def test_the_controller_joins_nodes_to_their_servers(api, monkeypatch):
-    monkeypatch.setattr(cache, "WATCH", 2)  # seconds: watches end in the middle, and soon after the test
+    monkeypatch.setattr(informer, "WATCH", 2)  # seconds: watches end in the middle, and soon after the test
     address = Address("fixed", "10.0.0.5")
     metadata = {"moorage_cluster": "demo"}
     cloud = MemoryInstances(

@@ -147,11 +147,11 @@ def test_what_was_never_there(port, server):
         lambda: port.retype(nobody, next(iter(port.types().values()))),
         lambda: port.create_snapshot("s", nobody, True, {}),
         lambda: port.delete_snapshot(nobody),
-        lambda: port.mark(nobody, {"a": "b"}),
-        lambda: port.mark_snapshot(nobody, {"a": "b"}),
+        lambda: port.set_metadata(nobody, {"a": "b"}),
+        lambda: port.set_snapshot_metadata(nobody, {"a": "b"}),
         lambda: port.attach(server, nobody),
         lambda: port.detach(server, nobody),
-        lambda: port.forget(nobody),
+        lambda: port.delete_attachment(nobody),
     ):
         with pytest.raises(NotFound):
             change()
@@ -176,7 +176,7 @@ def test_a_volume_of_unknown_type_source_or_zone_is_refused(port, name):
 
 
 def test_a_volume_beyond_the_quota_is_refused(port, name):
-    room = port.room()
+    room = port.remaining_quota()
     if room is None:
         pytest.skip("this project has no quota for volumes")
     with pytest.raises(QuotaExceeded):
@@ -185,11 +185,11 @@ def test_a_volume_beyond_the_quota_is_refused(port, name):
 
 
 def test_a_volume_takes_of_the_room(port, name, make):
-    before = port.room()
+    before = port.remaining_quota()
     if before is None:
         pytest.skip("this project has no quota for volumes")
     make(name, 2)
-    assert port.room() == before - 2
+    assert port.remaining_quota() == before - 2
 
 
 def test_a_volume_grows_and_never_shrinks(port, volume):
@@ -224,9 +224,9 @@ def test_a_snapshot_keeps_its_volume_from_deletion_and_begins_another(port, volu
 def test_marks_come_beside_what_is_there_and_change(port, volume, name):
     snapshot = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
     for value in ("one", "two"):
-        port.mark(volume.id, {"moorage_mark": value})
+        port.set_metadata(volume.id, {"moorage_mark": value})
         assert port.get(volume.id).metadata == {**volume.metadata, "moorage_mark": value}
-        port.mark_snapshot(snapshot.id, {"moorage_mark": value})
+        port.set_snapshot_metadata(snapshot.id, {"moorage_mark": value})
         assert settled_snapshot(port, snapshot.id).metadata == {"moorage": "contract", "moorage_mark": value}
     assert [found.metadata["moorage_mark"] for found in port.list(name)] == ["two"]
     assert [found.metadata["moorage_mark"] for found in port.snapshots(f"{name}-s")] == ["two"]
@@ -250,7 +250,7 @@ def test_a_volume_at_a_server_is_told_by_both_and_kept(port, volume, server, nam
     with pytest.raises(Conflict):
         port.create_snapshot(f"{name}-s", volume.id, False, {})
     with pytest.raises(Conflict):
-        port.forget(held.attachments[0].id)
+        port.delete_attachment(held.attachments[0].id)
     port.extend(volume.id, 2)
     assert settled(port, volume.id).size == 2
     taken = port.create_snapshot(f"{name}-s", volume.id, True, {})
@@ -264,4 +264,4 @@ def test_a_volume_at_a_server_is_told_by_both_and_kept(port, volume, server, nam
 
 
 def test_what_went_well_has_no_message(port, volume):
-    assert port.why(volume.id) == ""
+    assert port.last_message(volume.id) == ""

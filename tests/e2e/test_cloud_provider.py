@@ -165,7 +165,7 @@ def test_a_revoked_credential_is_told_and_a_new_one_taken_up(cluster):
             identity.delete_application_credential(user, credential)
     shown = until(cluster.show, lambda seen: "cannot ask its cloud" in (seen["reason"] or ""))
     assert "refused the credentials" in shown["reason"]
-    assert any("CloudAway: " in event for event in cluster.events())
+    assert any("CloudUnreachable: " in event for event in cluster.events())
     cluster.cloud.moorage("--cloud", "moorage", "cluster", "renew-credential", NAME)
     until(lambda: "cannot ask its cloud" not in (cluster.show()["reason"] or ""))
     cluster.apply(OUTSIDE)

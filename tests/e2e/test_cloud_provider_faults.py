@@ -134,15 +134,15 @@ def claims(volumes, name):
 
 def test_a_cloud_that_is_away_for_a_while_is_waited_for(cluster):
     """Octavia, Cinder, Nova and Keystone do not answer for half a minute, in which things are asked for."""
-    away = [cluster.cloud.programs()[name]["pid"] for name in ("octavia", "cinder", "nova", "keystone")]
-    for pid in away:
+    unreachable = [cluster.cloud.programs()[name]["pid"] for name in ("octavia", "cinder", "nova", "keystone")]
+    for pid in unreachable:
         os.kill(pid, signal.SIGSTOP)
     try:
         cluster.write("patient")
         cluster.apply(OUTSIDE)
         time.sleep(30)
     finally:
-        for pid in away:
+        for pid in unreachable:
             if os.path.exists(f"/proc/{pid}"):  # its supervisor may have restarted it
                 os.kill(pid, signal.SIGCONT)
     assert until(lambda: cluster.pod("patient"), seconds=180)

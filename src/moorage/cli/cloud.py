@@ -17,7 +17,7 @@ from moorage.config import Paths
 from moorage.model.errors import NotFound
 
 if TYPE_CHECKING:
-    from moorage.local.cloud import Extras, LocalCloud
+    from moorage.local.cloud import LocalCloud, Options
 
 
 def local_cloud(paths: Paths) -> LocalCloud:
@@ -25,11 +25,11 @@ def local_cloud(paths: Paths) -> LocalCloud:
     from moorage.local.cloud import LocalCloud
 
     clouds = Path(os.environ.get("OS_CLIENT_CONFIG_FILE") or Path.home() / ".config" / "openstack" / "clouds.yaml")
-    return LocalCloud(paths.state, paths.run, paths.cache, clouds, _extras(paths.cache))
+    return LocalCloud(paths.state, paths.run, paths.cache, clouds, _options(paths.cache))
 
 
-def _extras(cache: Path) -> Extras:
-    from moorage.local.cloud import Extras
+def _options(cache: Path) -> Options:
+    from moorage.local.cloud import Options
     from moorage.local.seed import Image
 
     registry: Path | None = None
@@ -44,7 +44,7 @@ def _extras(cache: Path) -> Extras:
         image = Image(found.name, found.squashfs, found.min_disk, found.min_memory, dict(found.properties))
     except NotFound:
         pass  # not built yet: the cloud is of use without
-    return Extras(image, registry)
+    return Options(image, registry)
 
 
 @click.group()

@@ -14,7 +14,7 @@ from moorage.cli.output import emit, output_option, progress
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Event
 
 if TYPE_CHECKING:
-    from moorage.clusters.belongings.things import Clearance
+    from moorage.clusters.owned.resources import CleanupPreview
     from moorage.kube.port import KubeAccess
 
 KEPT_COLUMNS = ("kind", "name", "size", "claim", "id", "why")
@@ -179,7 +179,7 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
 
     cloud, kube, data = context.cloud(), context.connect_kube, context.paths.data
     if not yes:
-        _told(reconcile.doomed(cloud, kube, data, name, keep_volumes=keep_volumes))
+        _told(reconcile.preview_deletion(cloud, kube, data, name, keep_volumes=keep_volumes))
         click.confirm(f"Delete the cluster {name} with all its nodes and what runs on them?", abort=True, err=True)
     with progress() as report:
         done = reconcile.delete(cloud, kube, data, name, report, keep_volumes=keep_volumes, wait=wait, timeout=timeout)
@@ -196,11 +196,11 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
         emit(output, kept, KEPT_COLUMNS)
 
 
-def _told(clearance: Clearance) -> None:
+def _told(preview: CleanupPreview) -> None:
     """Before it is too late: what else goes, and what stays."""
-    for thing in clearance.going:
+    for thing in preview.deleted:
         click.echo(f"goes too: {thing}", err=True)
-    for thing in clearance.kept:
+    for thing in preview.kept:
         click.echo(f"stays: {thing}", err=True)
 
 

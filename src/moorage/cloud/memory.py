@@ -1,4 +1,4 @@
-"""A cloud in memory: keeps state as the real one does, and can be told to fail."""
+"""A cloud in memory: keeps state as the real one does, and has switches for faults."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ LIMITS |= {"routers": 10, "security_groups": 20, "floating_ips": 10}
 
 
 @dataclass
-class _Made:
+class _StackRecord:
     """A stack and how far it is."""
 
     stack: Stack
     template: str
     resources: list[StackResource]
-    looks: int = 0
+    polls: int = 0
 
 
 SERVER, ROUTER_INTERFACE = "OS::Nova::Server", "OS::Neutron::RouterInterface"
@@ -46,80 +46,79 @@ ALREADY = {
     SERVER: "Conflict: resources.server: Port p-1 is still in use.",
     ROUTER_INTERFACE: "BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet s-1.",
 }
-TRYING = 60  # looks for which Heat tries to delete what something clings to, before it says so
+RETRY_POLLS = 60  # looks for which Heat tries to delete what something clings to, before it says so
 
 
 @dataclass
 class MemoryCloud:
-    """The port `Cloud`. A stack is done after it was looked at `looks` times.
+    """The port `Cloud`. A stack is complete after it was read `polls` times.
 
-    Faults: `away` is why no service answers, its name first; `failing` maps a resource's path
-    ("worker_nodes/nodes/0/ready") to the reason for which it fails; `doubled` maps the path of a server or a router's
-    interface to the id of what is there without Heat's knowing, so that Heat cannot make it (an interface has none);
-    `clinging` is how many deletions fail first;
-    `lost` is how many answers to `create_stack` get lost on their way back; `strays` are what a cluster's stack
-    forgot, `orphans` its servers that Heat does not know; `dead` is whether Heat's engine died: nothing gets on until
-    somebody asks it to. A load balancer that is in a stack's subnet keeps the stack from going. `replaced` are the
-    values that stacks were last updated with.
+    Faults: `unreachable` is why no service answers, its name first. `failing` maps a resource's path
+    ("worker_nodes/nodes/0/ready") to the reason for which it fails. `duplicated` maps the path of a server or a
+    router's interface to the id of one that exists already and that Heat does not know, so that Heat cannot create it
+    (an interface has no id). `failing_deletions` is how many stack deletions fail first, `lost_answers` how many
+    answers to `create_stack` get lost. `leftover` are resources that a cluster's stack no longer knows, `orphans` such
+    servers. `engine_dead`: no stack makes progress until the next request. A load balancer in a stack's subnet blocks
+    the stack's deletion. `updated_parameters` are the values that stacks were last updated with.
     """
 
     flavor_list: Sequence[Flavor] = FLAVORS
     image_list: list[Image] = field(default_factory=lambda: [NODE_IMAGE])
     limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
-    looks: int = 2
-    away: str = ""
+    polls: int = 2
+    unreachable: str = ""
     failing: dict[str, str] = field(default_factory=dict)
-    doubled: dict[str, str] = field(default_factory=dict)
-    clinging: int = 0
-    lost: int = 0
-    strays: dict[str, list[str]] = field(default_factory=dict)
+    duplicated: dict[str, str] = field(default_factory=dict)
+    failing_deletions: int = 0
+    lost_answers: int = 0
+    leftover: dict[str, list[str]] = field(default_factory=dict)
     orphans: dict[str, list[str]] = field(default_factory=dict)
-    dead: bool = False
+    engine_dead: bool = False
     project: str = "project-1"
     load_balancers: MemoryLoadBalancers | None = field(default_factory=MemoryLoadBalancers)
     network: MemoryNetwork = field(default_factory=MemoryNetwork)
     volumes: MemoryVolumes | None = field(default_factory=MemoryVolumes)
-    made: dict[str, _Made] = field(default_factory=dict)
+    records: dict[str, _StackRecord] = field(default_factory=dict)
     credentials: list[tuple[str, Credential]] = field(default_factory=list)
-    may_make_credentials: bool = True
-    replaced: dict[str, dict[str, Any]] = field(default_factory=dict)
+    allow_credentials: bool = True
+    updated_parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def create_credential(self, cluster: str) -> Credential:
-        self._answer()
-        if not self.may_make_credentials:
+        self._check_reachable()
+        if not self.allow_credentials:
             raise BadInput("Keystone refused: application credentials make no others")
-        made = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
-        self.credentials.append((cluster, made))
-        return made
+        records = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
+        self.credentials.append((cluster, records))
+        return records
 
     def delete_credentials(self, cluster: str, keep: str = "") -> None:
-        self._answer()
+        self._check_reachable()
         self.credentials = [(whose, one) for whose, one in self.credentials if whose != cluster or one.id == keep]
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
-        self._answer()
+        self._check_reachable()
         found = self._find(name)
         if found is None:
             return None
         self._age(found)
-        if found.stack.name not in self.made:
+        if found.stack.name not in self.records:
             return None
         return replace(found.stack, outputs=_outputs(found) if outputs else {})
 
     def stacks(self, tag: str) -> list[Stack]:
-        self._answer()
-        return [replace(m.stack, parameters={}) for m in self.made.values() if tag in m.stack.tags]
+        self._check_reachable()
+        return [replace(m.stack, parameters={}) for m in self.records.values() if tag in m.stack.tags]
 
     def resources(self, stack: Stack) -> list[StackResource]:
-        self._answer()
+        self._check_reachable()
         found = self._find(stack.id)
         return list(found.resources) if found else []
 
     def create_stack(self, request: StackRequest) -> None:
-        self._answer()
-        if request.name in self.made:
+        self._check_reachable()
+        if request.name in self.records:
             raise Conflict(f"The Stack ({request.name}) already exists.")
         parameters = _checked_parameters(request)
         number = next(self._ids)
@@ -136,18 +135,18 @@ class MemoryCloud:
             StackResource(path, kind, "INIT_COMPLETE", physical_id=f"{request.name}-{number}-{index}")
             for index, (path, kind) in enumerate(_tree(request.template, request.files, parameters))
         ]
-        self.made[request.name] = _Made(stack, request.template, resources)
-        if self.lost:
-            self.lost -= 1
+        self.records[request.name] = _StackRecord(stack, request.template, resources)
+        if self.lost_answers:
+            self.lost_answers -= 1
             raise CloudUnreachable("Heat did not answer in time")
 
     def delete_stack(self, stack: Stack) -> None:
-        self._answer()
+        self._check_reachable()
         found = self._find(stack.id)
-        self.dead = False
+        self.engine_dead = False
         if found is not None and found.stack.status != "DELETE_IN_PROGRESS":
             self._becomes(found, "DELETE_IN_PROGRESS", "Stack DELETE started")
-            found.looks = 0
+            found.polls = 0
 
     def resume_stack(self, stack: Stack) -> None:
         self.replace_resources(stack, (), {}, "")
@@ -155,15 +154,15 @@ class MemoryCloud:
     def replace_resources(
         self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
     ) -> None:
-        self._answer()
-        self.dead = False
+        self._check_reachable()
+        self.engine_dead = False
         found, wanted = self._find(stack.id), list(paths)
         if found is None or found.stack.status.startswith("DELETE") or found.stack.status.endswith("_IN_PROGRESS"):
             return
         found.resources = [self._restarted(resource, wanted) for resource in found.resources]
         found.stack = replace(found.stack, parameters={**found.stack.parameters, **_shown(found.template, parameters)})
-        found.looks = 0
-        self.replaced[found.stack.name] = dict(parameters)
+        found.polls = 0
+        self.updated_parameters[found.stack.name] = dict(parameters)
         self._becomes(found, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
 
     def _restarted(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
@@ -173,52 +172,52 @@ class MemoryCloud:
             return resource
         return replace(resource, status="INIT_COMPLETE", physical_id=resource.physical_id or f"again-{next(self._ids)}")
 
-    def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        self._answer()
+    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        self._check_reachable()
         return self.orphans.pop(cluster, [])
 
     def servers(self, cluster: str) -> list[Server]:
-        self._answer()
-        found = self.made.get(cluster)
+        self._check_reachable()
+        found = self.records.get(cluster)
         servers = [] if found is None else [r for r in found.resources if r.type == SERVER]
         begun = [r for r in servers if _is_there(r) and r.physical_id]
-        begun += [replace(r, physical_id=id) for r in servers if (id := self.doubled.get("/".join(r.path)))]
-        made = (_server(cluster, resource) for resource in begun if resource.physical_id not in self._ended)
-        return sorted(made, key=lambda server: server.name)
+        begun += [replace(r, physical_id=id) for r in servers if (id := self.duplicated.get("/".join(r.path)))]
+        records = (_server(cluster, resource) for resource in begun if resource.physical_id not in self._ended)
+        return sorted(records, key=lambda server: server.name)
 
     def detach_subnet(self, router: str, subnet: str) -> None:
-        self._answer()
-        stack = next((m.resources for m in self.made.values() if router in {r.physical_id for r in m.resources}), [])
+        self._check_reachable()
+        stack = next((m.resources for m in self.records.values() if router in {r.physical_id for r in m.resources}), [])
         if subnet in {resource.physical_id for resource in stack}:
             for interface in (resource for resource in stack if resource.type == ROUTER_INTERFACE):
-                self.doubled.pop("/".join(interface.path), None)
+                self.duplicated.pop("/".join(interface.path), None)
 
     def delete_server(self, id: str) -> None:
-        self._answer()
+        self._check_reachable()
         self._ended.add(id)
-        self.doubled = {path: other for path, other in self.doubled.items() if other != id}
+        self.duplicated = {path: other for path, other in self.duplicated.items() if other != id}
         if self.volumes is not None:
             self.volumes.lose(id)
 
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        self._answer()
+        self._check_reachable()
         known = set(ids)
-        there = [(name, resource) for name, made in self.made.items() for resource in made.resources]
+        there = [(name, resource) for name, records in self.records.items() for resource in records.resources]
         left = [resource for name, resource in there if resource.physical_id in known or name == cluster]
-        return [*(f"{resource.type} {resource.physical_id}" for resource in left), *self.strays.get(cluster, ())]
+        return [*(f"{resource.type} {resource.physical_id}" for resource in left), *self.leftover.get(cluster, ())]
 
     def flavors(self) -> list[Flavor]:
-        self._answer()
+        self._check_reachable()
         return list(self.flavor_list)
 
     def images(self) -> list[Image]:
-        self._answer()
+        self._check_reachable()
         return list(self.image_list)
 
     def upload_image(
         self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
     ) -> None:
-        self._answer()
+        self._check_reachable()
         number = next(self._ids)
         image = Image(
             name, f"image-{number}", "active", f"2026-01-03T00:00:{number:02}Z", dict(properties), min_memory, min_disk
@@ -226,67 +225,67 @@ class MemoryCloud:
         self.image_list.append(image)
 
     def external_networks(self) -> list[str]:
-        self._answer()
+        self._check_reachable()
         return ["public"]
 
     def addresses(self) -> list[str]:
-        self._answer()
+        self._check_reachable()
         return ["172.24.4.1"]
 
     def quotas(self) -> dict[str, Quota]:
-        self._answer()
-        servers = sum(len(self.servers(name)) for name in self.made)
+        self._check_reachable()
+        servers = sum(len(self.servers(name)) for name in self.records)
         used = {"instances": servers, "cores": 2 * servers, "ram": 2048 * servers}
         return {name: Quota(used.get(name, 0), limit) for name, limit in self.limits.items()}
 
-    def _answer(self) -> None:
-        if self.away:
-            raise CloudUnreachable(self.away, service=self.away.split()[0])
+    def _check_reachable(self) -> None:
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
-    def _find(self, name_or_id: str) -> _Made | None:
-        return next((m for m in self.made.values() if name_or_id in (m.stack.name, m.stack.id)), None)
+    def _find(self, name_or_id: str) -> _StackRecord | None:
+        return next((m for m in self.records.values() if name_or_id in (m.stack.name, m.stack.id)), None)
 
-    def _age(self, made: _Made) -> None:
+    def _age(self, records: _StackRecord) -> None:
         """A look is a moment: resources get on, then the stack does."""
-        if self.dead or not made.stack.status.endswith("_IN_PROGRESS"):
+        if self.engine_dead or not records.stack.status.endswith("_IN_PROGRESS"):
             return
-        made.looks += 1
-        if made.stack.status.startswith("DELETE"):
-            self._end(made)
-        elif made.looks > self.looks or any(r.status == "CREATE_FAILED" for r in made.resources):
-            self._finish(made)
+        records.polls += 1
+        if records.stack.status.startswith("DELETE"):
+            self._end(records)
+        elif records.polls > self.polls or any(r.status == "CREATE_FAILED" for r in records.resources):
+            self._finish(records)
         else:
-            status = "CREATE_COMPLETE" if made.looks == self.looks else "CREATE_IN_PROGRESS"
-            made.resources = [self._moved(resource, status) for resource in made.resources]
+            status = "CREATE_COMPLETE" if records.polls == self.polls else "CREATE_IN_PROGRESS"
+            records.resources = [self._moved(resource, status) for resource in records.resources]
 
-    def _finish(self, made: _Made) -> None:
-        failed = [resource for resource in made.resources if resource.status == "CREATE_FAILED"]
+    def _finish(self, records: _StackRecord) -> None:
+        failed = [resource for resource in records.resources if resource.status == "CREATE_FAILED"]
         if not failed:
-            made.resources = [self._moved(resource, "CREATE_COMPLETE", last=True) for resource in made.resources]
-            failed = [resource for resource in made.resources if resource.status == "CREATE_FAILED"]
-        action = made.stack.status.partition("_")[0]
+            records.resources = [self._moved(resource, "CREATE_COMPLETE", last=True) for resource in records.resources]
+            failed = [resource for resource in records.resources if resource.status == "CREATE_FAILED"]
+        action = records.stack.status.partition("_")[0]
         if failed:
-            self._becomes(made, f"{action}_FAILED", f"Resource CREATE failed: {failed[0].reason}")
+            self._becomes(records, f"{action}_FAILED", f"Resource CREATE failed: {failed[0].reason}")
         else:
-            self._becomes(made, f"{action}_COMPLETE", f"Stack {action} completed successfully")
+            self._becomes(records, f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
-    def _end(self, made: _Made) -> None:
+    def _end(self, records: _StackRecord) -> None:
         """Servers go first, as nothing that they are on can go before them."""
-        for server in self.servers(made.stack.name):
+        for server in self.servers(records.stack.name):
             self.delete_server(server.id)
-        made.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in made.resources]
-        if made.looks <= (TRYING if made.stack.name in self.orphans else self.looks):
+        records.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in records.resources]
+        if records.polls <= (RETRY_POLLS if records.stack.name in self.orphans else self.polls):
             return
-        if self.clinging or made.stack.name in self.orphans or self._in_use(made):
-            self.clinging = max(self.clinging - 1, 0)
-            self._becomes(made, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use")
+        if self.failing_deletions or records.stack.name in self.orphans or self._in_use(records):
+            self.failing_deletions = max(self.failing_deletions - 1, 0)
+            self._becomes(records, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use")
         else:
-            del self.made[made.stack.name]
+            del self.records[records.stack.name]
 
-    def _in_use(self, made: _Made) -> bool:
+    def _in_use(self, records: _StackRecord) -> bool:
         held = self.load_balancers.held.values() if self.load_balancers else ()
         return bool(
-            {load_balancer.subnet for load_balancer in held} & {resource.physical_id for resource in made.resources}
+            {load_balancer.subnet for load_balancer in held} & {resource.physical_id for resource in records.resources}
         )
 
     def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
@@ -297,14 +296,14 @@ class MemoryCloud:
         reason = self.failing.get(path)
         if resource.type == "OS::Heat::WaitCondition" and not last:
             return replace(resource, status="CREATE_IN_PROGRESS")
-        if path in self.doubled:
+        if path in self.duplicated:
             return replace(resource, status="CREATE_FAILED", reason=ALREADY[resource.type], physical_id="")
         if reason is not None:
             return replace(resource, status="CREATE_FAILED", reason=reason)
         return replace(resource, status=status)
 
-    def _becomes(self, made: _Made, status: str, reason: str) -> None:
-        made.stack = replace(made.stack, status=status, reason=reason)
+    def _becomes(self, records: _StackRecord, status: str, reason: str) -> None:
+        records.stack = replace(records.stack, status=status, reason=reason)
 
 
 def _checked_parameters(request: StackRequest) -> dict[str, Any]:
@@ -363,9 +362,9 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
-def _outputs(made: _Made) -> dict[str, Any]:
+def _outputs(records: _StackRecord) -> dict[str, Any]:
     """Outputs that are parameters, and those of the cluster's template; others are None, as what Heat cannot tell."""
-    signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in made.resources)
+    signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in records.resources)
     known = {
         "api_address": "10.0.0.10",
         "api_public_address": "172.24.4.20",
@@ -373,8 +372,10 @@ def _outputs(made: _Made) -> dict[str, Any]:
         "ca_certificate": "the CA's certificate" if signalled else None,
         "client_certificate": "the client's certificate" if signalled else None,
     }
-    declared = _hot(made.template).get("outputs", {})
-    return {name: known.get(name, _parameter(body["value"], made.stack.parameters)) for name, body in declared.items()}
+    declared = _hot(records.template).get("outputs", {})
+    return {
+        name: known.get(name, _parameter(body["value"], records.stack.parameters)) for name, body in declared.items()
+    }
 
 
 def _parameter(value: Any, parameters: Mapping[str, Any]) -> Any:

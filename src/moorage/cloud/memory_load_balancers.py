@@ -19,7 +19,7 @@ OVN_MONITORS = ("TCP", "UDP-CONNECT")
 class MemoryLoadBalancers:
     """The port `LoadBalancers`. After a change a load balancer is PENDING until it was looked at `settle` times.
 
-    Faults: `away` is why Octavia does not answer; `quota` is how many load balancers there may be; `taken` are
+    Faults: `unreachable` is why Octavia does not answer; `quota` is how many load balancers there may be; `taken` are
     addresses that something else has; `failing` names load balancers that end in ERROR. `asked` are the calls so far.
     `gone` is told the port of a load balancer that was deleted. `orphaned` are pools that outlived their listener.
     """
@@ -27,7 +27,7 @@ class MemoryLoadBalancers:
     settle: int = 0
     quota: int = 100
     offered: tuple[str, ...] = ("ovn",)
-    away: str = ""
+    unreachable: str = ""
     taken: set[str] = field(default_factory=set)
     failing: set[str] = field(default_factory=set)
     held: dict[str, LoadBalancer] = field(default_factory=dict)
@@ -178,8 +178,8 @@ class MemoryLoadBalancers:
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
-        if self.away:
-            raise CloudUnreachable(self.away)
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable)
 
     def _all(self) -> list[LoadBalancer]:
         for id in list(self.held):

@@ -14,7 +14,7 @@ from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound,
 class MemoryNetwork:
     """The port `Network`.
 
-    Faults: `away` is why Neutron does not answer; `floating_quota` and `rule_quota` are how many there may be;
+    Faults: `unreachable` is why Neutron does not answer; `floating_quota` and `rule_quota` are how many there may be;
     `choosing` is whether a project may choose a floating IP's address, which most clouds keep to administrators.
     `asked` are the calls so far.
     """
@@ -26,14 +26,14 @@ class MemoryNetwork:
     floating_quota: int = 50
     rule_quota: int = 1000
     choosing: bool = False
-    away: str = ""
+    unreachable: str = ""
     floating: dict[str, FloatingIP] = field(default_factory=dict)
     let_in: dict[str, SecurityGroupRule] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def cluster_network(self, cluster: str) -> ClusterNetwork | None:
-        self._answer("home")
+        self._answer("cluster_network")
         return self.cluster_networks.get(cluster)
 
     def subnet(self, id: str) -> Subnet | None:
@@ -109,8 +109,8 @@ class MemoryNetwork:
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
-        if self.away:
-            raise CloudUnreachable(self.away)
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable)
 
 
 def _same(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:

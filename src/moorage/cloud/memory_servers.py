@@ -13,13 +13,13 @@ from moorage.model.errors import CloudUnreachable
 class MemoryInstances:
     """The port `Instances`.
 
-    Faults: `away` is why the cloud does not answer; `unlisted` are ids that a list leaves out, as an answer that is
-    not whole does. `asked` are the calls so far.
+    Faults: `unreachable` is why the cloud does not answer; `unlisted` are ids that lists omit, as an incomplete
+    answer does. `asked` are the calls so far.
     """
 
     def __init__(self, servers: Iterable[Instance] = ()) -> None:
         self.servers = {server.id: server for server in servers}
-        self.away = ""
+        self.unreachable = ""
         self.unlisted: set[str] = set()
         self.asked: list[str] = []
 
@@ -38,5 +38,5 @@ class MemoryInstances:
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
-        if self.away:
-            raise CloudUnreachable(self.away)
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from uuid import UUID
 
-from moorage.cloud.memory_shelf import Shelf
+from moorage.cloud.memory_store import ResourceStore
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume, NewVolume, VolumeAttachment
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
@@ -19,10 +19,10 @@ HELD = ("reserved", "in-use", "detaching", "extending", "retyping")
 
 @dataclass
 class MemoryVolumes:
-    """The port `Volumes`. A change is complete once the thing was looked at `looks` times.
+    """The port `Volumes`. A change is complete once the volume was read `polls` times.
 
-    `servers` are Nova's. Faults: `away` is why no service answers; `failing` maps a call (create, delete, extend,
-    retype, attach, detach, create_snapshot, delete_snapshot) to the message with which the change fails on its way.
+    `servers` are Nova's. Faults: `unreachable` is why no service answers; `failing` maps a call (create, delete,
+    extend, retype, attach, detach, create_snapshot, delete_snapshot) to the message with which the change fails later.
     `asked` are the calls so far.
     """
 
@@ -31,12 +31,12 @@ class MemoryVolumes:
     type_names: Mapping[str, str] = field(default_factory=lambda: dict(TYPES))
     limits: dict[str, int] = field(default_factory=lambda: dict(LIMITS))
     most_disks: int = 26
-    looks: int = 1
-    away: str = ""
+    polls: int = 1
+    unreachable: str = ""
     failing: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    shelf: Shelf[CinderVolume] = field(default_factory=Shelf)
-    snapshot_shelf: Shelf[CinderSnapshot] = field(default_factory=Shelf)
+    store: ResourceStore[CinderVolume] = field(default_factory=ResourceStore)
+    snapshot_store: ResourceStore[CinderSnapshot] = field(default_factory=ResourceStore)
     _messages: dict[str, str] = field(default_factory=dict)
     _bringing: dict[str, str] = field(default_factory=dict)
     """The server of every volume that is at one, or on its way there or back."""
@@ -63,17 +63,17 @@ class MemoryVolumes:
 
     def get(self, id: str) -> CinderVolume | None:
         self._answer("get")
-        return self.shelf.look(id)
+        return self.store.get(id)
 
     def list(self, name: str = "") -> builtins.list[CinderVolume]:
         self._answer("list")
-        return [volume for volume in self.shelf.look_all() if name in ("", volume.name)]
+        return [volume for volume in self.store.list() if name in ("", volume.name)]
 
     def delete(self, id: str) -> None:
         self._answer("delete")
         volume = self._there(id)
         _allow(volume, "available", "error", "error_extending")
-        if any(snapshot.volume == id for snapshot in self.snapshot_shelf.peek_all()):
+        if any(snapshot.volume == id for snapshot in self.snapshot_store.peek_all()):
             raise Conflict(f"Invalid volume: volume {id} has dependent snapshots")
         begun = replace(volume, status="deleting")
         self._volume_begins("delete", begun, None, replace(volume, status="error_deleting"))
@@ -96,14 +96,14 @@ class MemoryVolumes:
         _allow(volume, "available", "in-use")
         self._volume_begins("retype", replace(volume, status="retyping"), replace(volume, type=type), volume)
 
-    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
-        self._answer("mark")
+    def set_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._answer("set_metadata")
         if (status := self._there(id).status) in ("maintenance", "uploading"):
             raise Conflict(f"Cinder refused: metadata cannot be changed in status {status}")
-        self.shelf.alter(id, lambda volume: replace(volume, metadata={**volume.metadata, **metadata}))
+        self.store.alter(id, lambda volume: replace(volume, metadata={**volume.metadata, **metadata}))
 
-    def why(self, id: str) -> str:
-        self._answer("why")
+    def last_message(self, id: str) -> str:
+        self._answer("last_message")
         return self._messages.get(id, "")
 
     def create_snapshot(self, name: str, volume: str, force: bool, metadata: Mapping[str, str]) -> CinderSnapshot:
@@ -114,16 +114,16 @@ class MemoryVolumes:
         created_at = float(next(self._ids))
         begun = CinderSnapshot(self._id(), name, volume, source.size, "creating", dict(metadata), created_at)
         failed = self._fails("create_snapshot", begun.id)
-        self.snapshot_shelf.begin(begun, replace(begun, status="error" if failed else "available"), self.looks)
+        self.snapshot_store.begin(begun, replace(begun, status="error" if failed else "available"), self.polls)
         return begun
 
     def get_snapshot(self, id: str) -> CinderSnapshot | None:
         self._answer("get_snapshot")
-        return self.snapshot_shelf.look(id)
+        return self.snapshot_store.get(id)
 
     def snapshots(self, name: str = "") -> builtins.list[CinderSnapshot]:
         self._answer("snapshots")
-        return [snapshot for snapshot in self.snapshot_shelf.look_all() if name in ("", snapshot.name)]
+        return [snapshot for snapshot in self.snapshot_store.list() if name in ("", snapshot.name)]
 
     def delete_snapshot(self, id: str) -> None:
         self._answer("delete_snapshot")
@@ -131,19 +131,19 @@ class MemoryVolumes:
         _allow(snapshot, "available", "error")
         failed = self._fails("delete_snapshot", id)
         begun = replace(snapshot, status="deleting")
-        self.snapshot_shelf.begin(begun, replace(snapshot, status="error_deleting") if failed else None, self.looks)
+        self.snapshot_store.begin(begun, replace(snapshot, status="error_deleting") if failed else None, self.polls)
 
-    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
-        self._answer("mark_snapshot")
+    def set_snapshot_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
+        self._answer("set_snapshot_metadata")
         self._snapshot_there(id)
-        self.snapshot_shelf.alter(id, lambda found: replace(found, metadata={**found.metadata, **metadata}))
+        self.snapshot_store.alter(id, lambda found: replace(found, metadata={**found.metadata, **metadata}))
 
     def attached(self, server: str) -> frozenset[str] | None:
         self._answer("attached")
         if server not in self.servers:
             return None
         there = [id for id, at in self._bringing.items() if at == server]
-        looked = [self.shelf.look(id) for id in there]
+        looked = [self.store.get(id) for id in there]
         return frozenset(volume.id for volume in looked if volume is not None and volume.status in HELD)
 
     def attach(self, server: str, volume: str) -> None:
@@ -167,14 +167,14 @@ class MemoryVolumes:
         free = replace(held, status="available", attachments=())
         self._volume_begins("detach", replace(held, status="detaching"), free, held)
 
-    def forget(self, attachment: str) -> None:
-        self._answer("forget")
-        held = [volume for volume in self.shelf.peek_all() if attachment in (a.id for a in volume.attachments)]
+    def delete_attachment(self, attachment: str) -> None:
+        self._answer("delete_attachment")
+        held = [volume for volume in self.store.peek_all() if attachment in (a.id for a in volume.attachments)]
         if not held:
             raise NotFound(f"Cinder knows no attachment {attachment}")
         if any(a.server in self.servers for a in held[0].attachments):
             raise Conflict(f"attachment {attachment} is in use by its server")
-        self.shelf.settle(replace(held[0], status="available", attachments=()))
+        self.store.settle(replace(held[0], status="available", attachments=()))
 
     def types(self) -> Mapping[str, str]:
         self._answer("types")
@@ -188,8 +188,8 @@ class MemoryVolumes:
         self._answer("zones")
         return sorted(self.zone_names)
 
-    def room(self, type: str = "") -> int | None:
-        self._answer("room")
+    def remaining_quota(self, type: str = "") -> int | None:
+        self._answer("remaining_quota")
         names = [name for name in ("gigabytes", f"gigabytes_{type}") if name in self.limits]
         return min((self.limits[name] - self._used(name) for name in names), default=None)
 
@@ -198,13 +198,13 @@ class MemoryVolumes:
         self.servers.discard(server)
         for id in [id for id, at in self._bringing.items() if at == server]:
             del self._bringing[id]
-            if (volume := self.shelf.peek(id)) is not None:
-                self.shelf.settle(replace(volume, status="available", attachments=()))
+            if (volume := self.store.peek(id)) is not None:
+                self.store.settle(replace(volume, status="available", attachments=()))
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
-        if self.away:
-            raise CloudUnreachable(self.away, service=self.away.split()[0])
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
     def _id(self) -> str:
         """Ids differ from their first character on, as a disk's serial is the id's beginning."""
@@ -215,8 +215,8 @@ class MemoryVolumes:
             raise NotFound(f"Cinder knows no volume type {wanted.type!r}")
         if wanted.zone and wanted.zone not in self.zone_names:
             raise BadInput(f"Cinder refused: Availability zone '{wanted.zone}' is invalid")
-        for id, shelf in ((wanted.snapshot, self.snapshot_shelf), (wanted.source, self.shelf)):
-            source = shelf.peek(id)
+        for id, store in ((wanted.snapshot, self.snapshot_store), (wanted.source, self.store)):
+            source = store.peek(id)
             if id and source is None:
                 raise NotFound(f"Cinder knows no {id}")
             if source is not None and source.size > wanted.size:
@@ -226,9 +226,9 @@ class MemoryVolumes:
 
     def _used(self, name: str) -> int:
         if name == "snapshots":
-            return len(self.snapshot_shelf.peek_all())
+            return len(self.snapshot_store.peek_all())
         kind = name.removeprefix("gigabytes").removeprefix("_")
-        volumes = [volume for volume in self.shelf.peek_all() if name == "volumes" or kind in ("", volume.type)]
+        volumes = [volume for volume in self.store.peek_all() if name == "volumes" or kind in ("", volume.type)]
         return len(volumes) if name == "volumes" else sum(volume.size for volume in volumes)
 
     def _within(self, name: str, more: int) -> None:
@@ -236,13 +236,13 @@ class MemoryVolumes:
             raise QuotaExceeded(f"Cinder refused: {more} more exceed the quota of {self.limits[name]} {name}")
 
     def _there(self, id: str) -> CinderVolume:
-        volume = self.shelf.peek(id)
+        volume = self.store.peek(id)
         if volume is None:
             raise NotFound(f"Cinder knows no volume {id}")
         return volume
 
     def _snapshot_there(self, id: str) -> CinderSnapshot:
-        snapshot = self.snapshot_shelf.peek(id)
+        snapshot = self.snapshot_store.peek(id)
         if snapshot is None:
             raise NotFound(f"Cinder knows no snapshot {id}")
         return snapshot
@@ -252,7 +252,7 @@ class MemoryVolumes:
             raise NotFound(f"Nova knows no server {id}")
 
     def _at(self, server: str) -> builtins.list[str]:
-        seen = ((id, self.shelf.peek(id)) for id, at in self._bringing.items() if at == server)
+        seen = ((id, self.store.peek(id)) for id, at in self._bringing.items() if at == server)
         return [id for id, volume in seen if volume is not None and volume.status in HELD]
 
     def _fails(self, change: str, id: str) -> bool:
@@ -261,7 +261,7 @@ class MemoryVolumes:
         return change in self.failing
 
     def _volume_begins(self, change: str, now: CinderVolume, then: CinderVolume | None, failed: CinderVolume) -> None:
-        self.shelf.begin(now, failed if self._fails(change, now.id) else then, self.looks)
+        self.store.begin(now, failed if self._fails(change, now.id) else then, self.polls)
 
 
 def _allow(thing: CinderVolume | CinderSnapshot, *statuses: str) -> None:

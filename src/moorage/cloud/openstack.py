@@ -136,7 +136,7 @@ class OpenStackCloud:
             if left and not left.status.startswith("DELETE"):  # Heat calls it a mistake to ask while it deletes
                 raise
 
-    def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
+    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
         servers = self.servers(cluster)
         for server in servers:
             self.delete_server(server.id)

@@ -50,10 +50,10 @@ class OpenStackVolumes:
             raise NotFound(f"Cinder knows no volume type {type!r}")
         self._action(id, {"os-retype": {"new_type": type, "migration_policy": "on-demand"}})
 
-    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
+    def set_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
         self._mark(f"/volumes/{id}", metadata)
 
-    def why(self, id: str) -> str:
+    def last_message(self, id: str) -> str:
         told = self.rest.get(
             CINDER, "/messages", microversion=MESSAGES_BY_RESOURCE, resource_uuid=id, sort="created_at:desc", limit=1
         )["messages"]
@@ -75,7 +75,7 @@ class OpenStackVolumes:
         with _status():
             self.rest.delete(CINDER, f"/snapshots/{id}")
 
-    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
+    def set_snapshot_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
         self._mark(f"/snapshots/{id}", metadata)
 
     def _mark(self, path: str, metadata: Mapping[str, str]) -> None:
@@ -98,7 +98,7 @@ class OpenStackVolumes:
         with _status():
             self.rest.delete("compute", f"/servers/{server}/os-volume_attachments/{volume}")
 
-    def forget(self, attachment: str) -> None:
+    def delete_attachment(self, attachment: str) -> None:
         with _status():
             self.rest.delete(CINDER, f"/attachments/{attachment}", microversion=ATTACHMENTS)
 
@@ -113,7 +113,7 @@ class OpenStackVolumes:
         rows = self.rest.get(CINDER, "/os-availability-zone")["availabilityZoneInfo"]
         return sorted(row["zoneName"] for row in rows if row["zoneState"]["available"])
 
-    def room(self, type: str = "") -> int | None:
+    def remaining_quota(self, type: str = "") -> int | None:
         path = f"/os-quota-sets/{self.rest.project()}"
         told = self.rest.get(CINDER, path, usage="true")["quota_set"]
         names = ("gigabytes", f"gigabytes_{type}") if type else ("gigabytes",)

@@ -94,7 +94,7 @@ class Quota:
     limit: int | None
 
     @property
-    def left(self) -> int | None:
+    def available(self) -> int | None:
         return None if self.limit is None else self.limit - self.used
 
 
@@ -169,7 +169,7 @@ class Cloud(Protocol):
         """
         ...
 
-    def free(self, cluster: str, ids: Iterable[str]) -> list[str]:
+    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
         """Remove what Heat has lost of a cluster that is to go; returns what is still on its way, as in "server a-0".
 
         A service that died in the middle leaves servers that only their metadata tell, network things that only their

@@ -96,11 +96,11 @@ class Volumes(Protocol):
         """Give it another type, moving its bytes where that takes it; NotFound also for the type."""
         ...
 
-    def mark(self, id: str, metadata: Mapping[str, str]) -> None:
+    def set_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
         """Write these of a volume's metadata and leave the others; none is ever taken away."""
         ...
 
-    def why(self, id: str) -> str:
+    def last_message(self, id: str) -> str:
         """Cinder's last message to users about a volume or snapshot; "" when there is none."""
         ...
 
@@ -116,8 +116,8 @@ class Volumes(Protocol):
 
     def delete_snapshot(self, id: str) -> None: ...
 
-    def mark_snapshot(self, id: str, metadata: Mapping[str, str]) -> None:
-        """As `mark`, of a snapshot's."""
+    def set_snapshot_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
+        """As `set_metadata`, of a snapshot's."""
         ...
 
     def attached(self, server: str) -> frozenset[str] | None:
@@ -130,7 +130,7 @@ class Volumes(Protocol):
 
     def detach(self, server: str, volume: str) -> None: ...
 
-    def forget(self, attachment: str) -> None:
+    def delete_attachment(self, attachment: str) -> None:
         """Have Cinder drop an attachment whose server is gone; Conflict while the server is there."""
         ...
 
@@ -146,6 +146,6 @@ class Volumes(Protocol):
         """Names of the zones in which volumes can be made."""
         ...
 
-    def room(self, type: str = "") -> int | None:
+    def remaining_quota(self, type: str = "") -> int | None:
         """GiB that the project's quota leaves, for volumes of that type where it is narrower; None: no limit."""
         ...

@@ -11,7 +11,7 @@ from moorage.clusters.plan import Kubernetes, Observed
 from moorage.model.cluster import Cluster, ClusterStatus, Node
 
 
-def described(observed: Observed, servers: Sequence[Server]) -> Cluster:
+def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
     """The cluster with its nodes; needs a stack."""
     stack = observed.stack
     assert stack is not None
@@ -28,7 +28,7 @@ def described(observed: Observed, servers: Sequence[Server]) -> Cluster:
     )
 
 
-def brief(stack: Stack) -> Cluster:
+def summarize(stack: Stack) -> Cluster:
     """What a stack tells by itself, for lists: nodes were not asked."""
     status = _of_stack(stack.status)
     reason = explain.failure(stack, ()) if status is ClusterStatus.FAILED else ""
@@ -53,7 +53,7 @@ def _status(
         return status, explain.failure(stack, observed.resources)
     if status is ClusterStatus.DELETING:
         return status, explain.removing(observed.resources)
-    unwell = [*_lost(observed, stack), *_unwell(asked, servers, nodes)]
+    unwell = [*_missing(observed, stack), *_unwell(asked, servers, nodes)]
     if status is ClusterStatus.CREATING:
         wanted = nodes_of(stack)
         if asked and not unwell and len(nodes) >= wanted:
@@ -66,12 +66,12 @@ def _status(
     return ClusterStatus.READY, ""
 
 
-def _lost(observed: Observed, stack: Stack) -> list[str]:
+def _missing(observed: Observed, stack: Stack) -> list[str]:
     """Servers that are gone, and what to do about it."""
-    if not observed.lost:
+    if not observed.missing:
         return []
-    gone = explain.gone(observed.lost, stack.name)
-    if explain.with_control_plane(observed.lost):
+    gone = explain.gone(observed.missing, stack.name)
+    if explain.with_control_plane(observed.missing):
         return [gone]
     return [f"{gone}: the command that created the cluster recreates that"]
 
@@ -80,19 +80,19 @@ def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence
     faults = explain.server_faults(servers)
     if asked is None:
         return faults
-    if asked.away:
-        return [*faults, asked.away]
+    if asked.unreachable:
+        return [*faults, asked.unreachable]
     running = {server.name for server in servers if server.status == "ACTIVE"}
     sick = [f"node {node.name}: {node.reason}" for node in nodes if not node.ready and node.name in running]
-    trouble = [f"it cannot ask its cloud: {asked.trouble}"] if asked.trouble else []
-    return [*faults, *sick, *([] if asked.dns else ["CoreDNS has no running replica"]), *trouble]
+    problem = [f"it cannot ask its cloud: {asked.problem}"] if asked.problem else []
+    return [*faults, *sick, *([] if asked.dns else ["CoreDNS has no running replica"]), *problem]
 
 
 def _node(server: Server, asked: Kubernetes | None) -> Node:
     known = {node.name: node for node in asked.nodes} if asked else {}
     found = known.get(server.name)
     reason = server.fault
-    if asked and not asked.away and not reason:
+    if asked and not asked.unreachable and not reason:
         reason = found.reason if found else "has not joined the cluster"
     return Node(
         name=server.name,

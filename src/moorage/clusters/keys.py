@@ -42,7 +42,7 @@ class KeyStore:
         _write_at_once(path, pem)
         return pem
 
-    def forget(self, cluster: str) -> None:
+    def delete(self, cluster: str) -> None:
         """Remove the key and its folder; nothing happens when there is none."""
         shutil.rmtree(self.path(cluster).parent, ignore_errors=True)
 
@@ -88,7 +88,7 @@ def signing_request(key: str) -> str:
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def belongs(key: str, request: str) -> bool:
+def matches(key: str, request: str) -> bool:
     """Whether the PEM signing request was made of this PEM key."""
     from cryptography import x509
 

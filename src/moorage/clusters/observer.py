@@ -29,7 +29,7 @@ class Observer:
     _kube: Kube | None = field(default=None, init=False)
     _made_for: str = field(default="", init=False)
 
-    def look(self, *, kubernetes: bool = True) -> Observed:
+    def observe(self, *, kubernetes: bool = True) -> Observed:
         """One look; raises CloudUnreachable when OpenStack does not answer (Kubernetes' silence is a result)."""
         stack = self.cloud.stack(self.name)
         if stack is None:
@@ -46,10 +46,10 @@ class Observer:
         asked = self._ask(stack) if ask else None
         made = complete and kubernetes
         servers = tuple(self.cloud.servers(self.name)) if made else ()
-        lost = self._lost(stack, servers) if made else ()
+        missing = self._missing(stack, servers) if made else ()
         short = kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
-        unknown = self._unknown(stack) if short else ()
-        return Observed(stack, resources, key, asked, servers=servers, lost=lost, unknown=unknown)
+        untracked = self._untracked(stack) if short else ()
+        return Observed(stack, resources, key, asked, servers=servers, missing=missing, untracked=untracked)
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
@@ -77,7 +77,7 @@ class Observer:
             self._kube.close()
             self._kube = None
 
-    def _lost(self, stack: Stack, servers: Sequence[Server]) -> tuple[StackResource, ...]:
+    def _missing(self, stack: Stack, servers: Sequence[Server]) -> tuple[StackResource, ...]:
         """The servers of a complete stack which Nova does not know; Heat is asked only when some are missing.
 
         Kubernetes may call a node Ready for most of a minute after its server has gone.
@@ -88,7 +88,7 @@ class Observer:
         held = explain.held(self.cloud.resources(stack))
         return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
 
-    def _unknown(self, stack: Stack) -> tuple[Server, ...]:
+    def _untracked(self, stack: Stack) -> tuple[Server, ...]:
         """The servers in the place of those that Heat could not make.
 
         Nova is asked before Heat: what Heat makes between the two answers is in none, or is being made in both.
@@ -100,16 +100,16 @@ class Observer:
 
     def _has_key(self, stack: Stack) -> bool:
         key, request = self.keys.key(self.name), stack.parameters.get("client_csr")
-        return bool(key and request and keys.belongs(key, str(request)))
+        return bool(key and request and keys.matches(key, str(request)))
 
     def _ask(self, stack: Stack) -> Kubernetes:
         kube = self.kube(stack)
         if kube is None:
-            return Kubernetes(away="the control plane has not handed out its certificates")
+            return Kubernetes(unreachable="the control plane has not handed out its certificates")
         try:
-            return Kubernetes(kube.nodes(), kube.available(*DNS), trouble=kube.trouble())
+            return Kubernetes(kube.nodes(), kube.available(*DNS), problem=kube.problem())
         except CloudUnreachable as error:
-            return Kubernetes(away=error.message)
+            return Kubernetes(unreachable=error.message)
 
 
 def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> bool:

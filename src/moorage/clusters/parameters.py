@@ -17,7 +17,7 @@ from moorage.model.credential import Credential
 TAGS = ("moorage", "moorage-cluster")
 CLUSTER_TAG = "moorage-cluster"
 # What the user chose, and may not change by a second `create`; the key and the token are not among it.
-CHOICES = (
+USER_PARAMETERS = (
     "image",
     "flavor",
     "worker_flavor",
@@ -39,7 +39,7 @@ def stack_request(
 ) -> StackRequest:
     """The stack that makes the cluster. `image` is the one that was chosen; `ready_timeout` in seconds."""
     parameters = {
-        **choices(spec, image),
+        **user_parameters(spec, image),
         "client_csr": signing_request,
         "bootstrap_token": bootstrap_token(),
         "ready_timeout": ready_timeout,
@@ -51,7 +51,7 @@ def stack_request(
     return StackRequest(spec.name, template("cluster.yaml"), nested, parameters, TAGS, minutes)
 
 
-def choices(spec: ClusterSpec, image: str) -> dict[str, Any]:
+def user_parameters(spec: ClusterSpec, image: str) -> dict[str, Any]:
     """The stack's parameters that the user chose."""
     return {
         "image": image,
@@ -75,7 +75,7 @@ def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
 
     A specification that names no image agrees with any.
     """
-    wanted = choices(spec, spec.image or str(stack.parameters.get("image", "")))
+    wanted = user_parameters(spec, spec.image or str(stack.parameters.get("image", "")))
     return [
         f"{name} {_told(there)}, not {_told(asked)}"
         for name, asked in wanted.items()
@@ -85,7 +85,7 @@ def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
 
 def shown(stack: Stack) -> dict[str, str]:
     """The choices that a stack was made with, as text."""
-    return {name: _told(stack.parameters[name]) for name in CHOICES if name in stack.parameters}
+    return {name: _told(stack.parameters[name]) for name in USER_PARAMETERS if name in stack.parameters}
 
 
 def nodes_of(stack: Stack) -> int:

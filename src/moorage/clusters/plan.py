@@ -1,4 +1,4 @@
-"""What comes next in a cluster's life. Pure: from what is wanted and what was observed to one step."""
+"""Plan the next step of a cluster's creation or deletion. Pure: from the spec and the observed state to one step."""
 
 from __future__ import annotations
 
@@ -7,58 +7,63 @@ from dataclasses import dataclass, field, replace
 
 from moorage.cloud.port import Server, Stack, StackResource
 from moorage.clusters import explain
-from moorage.clusters.belongings.things import Act, Clearance, Clearing
+from moorage.clusters.owned.resources import CleanupPlan, CleanupPreview, Deletion
 from moorage.clusters.parameters import differences
 from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec
 
-ATTEMPTS = 3  # how often a stack is made, or its deletion asked for, before we give up
-STILL, STILL_AFTER_SILENCE = 300.0, 20.0
-"""Seconds without a change after which Heat is asked to go on: always, and when it did not answer in between. An engine
-that died forgets what it was at; one that lives and waits would rather not be disturbed."""
-LOST = 5.0
-"""Seconds that a network without servers may take to go before something must be on it that Heat does not know of."""
+MAX_ATTEMPTS = 3  # creations, deletions, updates of one kind before the plan fails
+UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE = 300.0, 20.0
+"""Seconds without a change after which the stack is updated: in general, and when Heat did not answer meanwhile.
+
+An engine that died leaves its stacks in progress; an update makes another engine resume them."""
+ORPHANS_AFTER = 5.0
+"""Seconds for which Heat may be deleting a network without servers before ports are searched that it does not know."""
 
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """What the cluster's own API said; `away` is why it could not be asked, or empty, `trouble` why the cluster cannot
-    ask its cloud."""
+    """The state that the cluster's Kubernetes API reports.
+
+    `unreachable` is why the API could not be asked, `problem` why the cluster cannot reach its cloud; else empty.
+    """
 
     nodes: Sequence[KubeNode] = ()
     dns: bool = False
-    away: str = ""
-    trouble: str = ""
+    unreachable: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at everything. `key` says whether this machine has the client's key for this very stack;
-    `kubernetes` is None while there is no reason, or no way, to ask; `still` is for how many seconds Heat has shown
-    the same picture, `silent` whether it did not answer meanwhile; `clearance` is what the cluster made by itself and
-    what of it is to go, which matters only to a deletion; `servers` are Nova's of a complete stack, `lost` those of it
-    that Nova does not know any more, `unknown` those of Nova that Heat does not know, in the place of such as it could
-    not make."""
+    """The observed state of a cluster.
+
+    `key` is whether this machine has the client's key for this stack. `kubernetes` is None when it was not asked.
+    `unchanged_for` is the number of seconds since the stack last changed, `unresponsive` whether Heat failed to answer
+    in that time. `preview` lists what the cluster owns beside its stack, and is set for a deletion only. `servers` are
+    Nova's servers of a complete stack, `missing` the stack's servers that Nova does not have, `untracked` servers in
+    Nova that Heat does not know and that are in the place of servers that it failed to create.
+    """
 
     stack: Stack | None
     resources: Sequence[StackResource] = ()
     key: bool = False
     kubernetes: Kubernetes | None = None
-    still: float = 0.0
-    silent: bool = False
-    clearance: Clearance = field(default_factory=Clearance)
+    unchanged_for: float = 0.0
+    unresponsive: bool = False
+    preview: CleanupPreview = field(default_factory=CleanupPreview)
     servers: Sequence[Server] = ()
-    lost: Sequence[StackResource] = ()
-    unknown: Sequence[Server] = ()
+    missing: Sequence[StackResource] = ()
+    untracked: Sequence[Server] = ()
 
     @property
-    def nothing(self) -> bool:
-        """Whether there is no trace of the cluster but what it is to leave."""
-        return self.stack is None and not self.key and self.clearance.done
+    def absent(self) -> bool:
+        """Whether nothing of the cluster exists but what is kept."""
+        return self.stack is None and not self.key and self.preview.done
 
     @property
     def stuck(self) -> bool:
-        return self.still >= (STILL_AFTER_SILENCE if self.silent else STILL)
+        return self.unchanged_for >= (UNCHANGED_LIMIT_AFTER_OUTAGE if self.unresponsive else UNCHANGED_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -69,23 +74,23 @@ class CreateStack:
 @dataclass(frozen=True)
 class DeleteStack:
     """Ask Heat to delete the stack; `why` is for the person who watches. What Heat does not know of goes first where
-    there may be such things: `free`, and what has failed."""
+    there may be such things: `delete_orphans`, and what has failed."""
 
     stack: Stack
     why: str
-    free: bool = False
+    delete_orphans: bool = False
 
 
 @dataclass(frozen=True)
-class Clear:
+class DeleteOwned:
     """Take away what the cluster made by itself; with no acts, wait for what was asked for."""
 
-    acts: Sequence[Act]
-    waits: Sequence[str]
+    deletions: Sequence[Deletion]
+    waiting: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Free:
+class DeleteOrphans:
     """Take away what Heat has lost and waits for: it would try for a minute, and fail then. The ids are of all that
     Heat still has, its networks among them."""
 
@@ -105,7 +110,7 @@ class ResumeStack:
 
 
 @dataclass(frozen=True)
-class Replace:
+class ReplaceNodes:
     """Have Heat recreate the nodes to which these servers belonged; they join with a token of their own."""
 
     stack: Stack
@@ -121,7 +126,7 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Refuse:
+class Reject:
     """The name is taken by a cluster that was asked for differently."""
 
     differences: Sequence[str]
@@ -136,7 +141,7 @@ class Fail:
 
 
 @dataclass(frozen=True)
-class ForgetKey:
+class DeleteKey:
     """The stack is gone: prove that nothing else is left, and drop the key."""
 
 
@@ -147,11 +152,23 @@ class Done:
     note: str = ""
 
 
-Step = CreateStack | DeleteStack | Clear | Free | ResumeStack | Replace | Wait | Refuse | Fail | ForgetKey | Done
+Step = (
+    CreateStack
+    | DeleteStack
+    | DeleteOwned
+    | DeleteOrphans
+    | ResumeStack
+    | ReplaceNodes
+    | Wait
+    | Reject
+    | Fail
+    | DeleteKey
+    | Done
+)
 
 
 @dataclass(frozen=True)
-class Tried:
+class Attempts:
     """How often this run did what may not be done forever."""
 
     creations: int = 0
@@ -160,86 +177,90 @@ class Tried:
     replacements: int = 0
 
 
-def to_create(spec: ClusterSpec, observed: Observed, tried: Tried) -> Step:
+def plan_creation(spec: ClusterSpec, observed: Observed, attempts: Attempts) -> Step:
     """The next step to a cluster that is made and well."""
     stack = observed.stack
     if stack is None:
         return CreateStack()
     action, _, state = stack.status.partition("_")
     if action == "DELETE":
-        return _former(stack, observed, tried)
+        return _previous_stack(stack, observed, attempts)
     if different := differences(spec, stack):
-        return Refuse(different)
-    if observed.unknown and tried.creations:
-        return _without_unknown(stack, observed, tried)
+        return Reject(different)
+    if observed.untracked and attempts.creations:
+        return _delete_untracked(stack, observed, attempts)
     if state == "IN_PROGRESS":
-        return _under_way(spec, stack, observed)
+        return _in_progress(spec, stack, observed)
     if state == "FAILED":
-        return _failed(stack, observed, tried)
-    if observed.key and observed.lost:
-        return _incomplete(spec, stack, observed, tried)
+        return _failed(stack, observed, attempts)
+    if observed.key and observed.missing:
+        return _replace_missing(spec, stack, observed, attempts)
     return _settled(spec, observed)
 
 
-def _former(stack: Stack, observed: Observed, tried: Tried) -> Step:
+def _previous_stack(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
     """The name's former stack is on its way out."""
     if stack.status == "DELETE_FAILED":
-        return to_delete(observed, tried)
-    step = _going(observed)
+        return plan_deletion(observed, attempts)
+    step = _deleting(observed)
     return (
         replace(step, why=f"the former {stack.name} is being deleted: {step.why}") if isinstance(step, Wait) else step
     )
 
 
-def _without_unknown(stack: Stack, observed: Observed, tried: Tried) -> Step:
+def _delete_untracked(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
     """Heat died before it had noted what it made, and cannot make it once more as long as that is there.
 
     What this very run asked for, and has not called made, nobody uses. Elsewhere Heat may be at replacing such servers.
     """
-    told = f"Heat does not know that it made {', '.join(server.name for server in observed.unknown)}"
-    return Fail(told) if tried.creations >= ATTEMPTS else DeleteStack(stack, f"{told}: recreating all of it", free=True)
+    told = f"Heat does not know that it made {', '.join(server.name for server in observed.untracked)}"
+    return (
+        Fail(told)
+        if attempts.creations >= MAX_ATTEMPTS
+        else DeleteStack(stack, f"{told}: recreating all of it", delete_orphans=True)
+    )
 
 
-def _failed(stack: Stack, observed: Observed, tried: Tried) -> Step:
+def _failed(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
     reason = explain.failure(stack, observed.resources)
-    if tried.resumptions < ATTEMPTS and (attached := explain.attached(observed.resources)):
+    if attempts.resumptions < MAX_ATTEMPTS and (attached := explain.attached(observed.resources)):
         return ResumeStack(stack, "detaching a subnet that Heat does not know that it attached to its router", attached)
-    if tried.resumptions < ATTEMPTS and explain.interrupted(reason):
-        if observed.still < STILL_AFTER_SILENCE:
+    if attempts.resumptions < MAX_ATTEMPTS and explain.interrupted(reason):
+        if observed.unchanged_for < UNCHANGED_LIMIT_AFTER_OUTAGE:
             return Wait("Heat broke off; it may go on by itself")
         return ResumeStack(stack, "Heat broke off: asking it to go on")
     if explain.control_plane_was_ready(observed.resources):
-        return _broken(stack, reason, tried)
-    if tried.creations >= ATTEMPTS:
+        return _repair(stack, reason, attempts)
+    if attempts.creations >= MAX_ATTEMPTS:
         return Fail(reason)
     if explain.passing(f"{stack.reason} {reason}"):
         return DeleteStack(stack, f"a service was away for a moment ({reason}): recreating it")
-    if tried.resumptions:  # Heat stumbled over what it had half done before
+    if attempts.resumptions:  # Heat stumbled over what it had half done before
         return DeleteStack(stack, f"Heat could not go on ({reason}): recreating it")
     return Fail(reason)
 
 
-def _broken(stack: Stack, reason: str, tried: Tried) -> Step:
+def _repair(stack: Stack, reason: str, attempts: Attempts) -> Step:
     """People may have put something into this cluster: it is mended or left as it is, and never recreated."""
-    passing = explain.passing(f"{stack.reason} {reason}") and tried.resumptions < ATTEMPTS
-    if passing or (stack.status == "UPDATE_FAILED" and not tried.resumptions):
+    passing = explain.passing(f"{stack.reason} {reason}") and attempts.resumptions < MAX_ATTEMPTS
+    if passing or (stack.status == "UPDATE_FAILED" and not attempts.resumptions):
         return ResumeStack(stack, f"asking Heat to try again what failed ({reason})")
     return Fail(reason, used=stack.status == "UPDATE_FAILED")
 
 
-def _incomplete(spec: ClusterSpec, stack: Stack, observed: Observed, tried: Tried) -> Step:
+def _replace_missing(spec: ClusterSpec, stack: Stack, observed: Observed, attempts: Attempts) -> Step:
     """Servers are gone that nobody asked Heat to delete."""
-    gone = explain.gone(observed.lost, stack.name)
-    if explain.with_control_plane(observed.lost):
+    gone = explain.gone(observed.missing, stack.name)
+    if explain.with_control_plane(observed.missing):
         return Fail(gone)
-    if tried.replacements >= ATTEMPTS:
+    if attempts.replacements >= MAX_ATTEMPTS:
         return Fail(gone, used=True)
-    if observed.kubernetes is None or observed.kubernetes.away:
+    if observed.kubernetes is None or observed.kubernetes.unreachable:
         return _settled(spec, observed)
-    return Replace(stack, observed.lost, f"{gone}: having Heat recreate that")
+    return ReplaceNodes(stack, observed.missing, f"{gone}: having Heat recreate that")
 
 
-def _under_way(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
+def _in_progress(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
     """Kubernetes may be well before Heat has noticed: what is left then is Heat's own bookkeeping.
 
     Not so while a server is not complete: Nova may call it failed although it runs, and Heat make another.
@@ -248,7 +269,7 @@ def _under_way(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
     if served and observed.key and observed.kubernetes and isinstance(_settled(spec, observed), Done):
         return Done()
     if observed.stuck:
-        return ResumeStack(stack, f"Heat has shown no change for {observed.still:.0f} s: asking it to go on")
+        return ResumeStack(stack, f"Heat has shown no change for {observed.unchanged_for:.0f} s: asking it to go on")
     return Wait(explain.waiting(observed.resources, spec.nodes))
 
 
@@ -256,10 +277,10 @@ def _settled(spec: ClusterSpec, observed: Observed) -> Step:
     if not observed.key:
         return Done("the stack is complete; the private key is on another machine, so Kubernetes was not asked")
     asked = observed.kubernetes
-    if asked is None or asked.away:
-        return Wait(f"waiting for the Kubernetes API: {asked.away if asked else 'not asked yet'}")
-    if asked.trouble:
-        return Wait(f"the cluster cannot ask its cloud: {asked.trouble}")
+    if asked is None or asked.unreachable:
+        return Wait(f"waiting for the Kubernetes API: {asked.unreachable if asked else 'not asked yet'}")
+    if asked.problem:
+        return Wait(f"the cluster cannot ask its cloud: {asked.problem}")
     missing = [f"{node.name}: {node.reason}" for node in asked.nodes if not node.ready]
     if len(asked.nodes) < spec.nodes or missing:
         ready = sum(node.ready for node in asked.nodes)
@@ -267,40 +288,40 @@ def _settled(spec: ClusterSpec, observed: Observed) -> Step:
     return Done() if asked.dns else Wait("waiting for CoreDNS, by which pods find Services")
 
 
-def to_delete(observed: Observed, tried: Tried) -> Step:
+def plan_deletion(observed: Observed, attempts: Attempts) -> Step:
     """The next step to nothing left: what stands in the cluster's network, the stack, what its servers had."""
-    stack, storage = observed.stack, observed.clearance.storage
-    for first in (observed.clearance.keeping, observed.clearance.network):
-        if first.stuck:
-            return Fail("; ".join(first.stuck))
+    stack, storage = observed.stack, observed.preview.storage
+    for first in (observed.preview.retention, observed.preview.network):
+        if first.blocked:
+            return Fail("; ".join(first.blocked))
         if not first.done:
-            return Clear(first.acts, first.waits)
+            return DeleteOwned(first.deletions, first.waiting)
     if stack is None:
-        return _stackless(storage)
+        return _after_stack(storage)
     if stack.status == "DELETE_IN_PROGRESS":
         if observed.stuck:
-            return DeleteStack(stack, f"Heat has shown no change for {observed.still:.0f} s: asking it again")
-        if storage.acts:
-            return Clear(storage.acts, ())
-        return _going(observed)
+            return DeleteStack(stack, f"Heat has shown no change for {observed.unchanged_for:.0f} s: asking it again")
+        if storage.deletions:
+            return DeleteOwned(storage.deletions, ())
+        return _deleting(observed)
     if stack.status == "DELETE_FAILED":
         reason = explain.failure(stack, observed.resources)
-        if tried.deletions >= ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
+        if attempts.deletions >= MAX_ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
             return Fail(reason)
         return DeleteStack(stack, f"deletion failed ({reason}): asking again")
     return DeleteStack(stack, "deleting servers, addresses and network")
 
 
-def _going(observed: Observed) -> Wait | Free:
+def _deleting(observed: Observed) -> Wait | DeleteOrphans:
     """Heat is at it, and should not take long once no server is left."""
     held = explain.held(observed.resources)
-    if observed.still < LOST or any(resource.type == explain.SERVER for resource in held):
+    if observed.unchanged_for < ORPHANS_AFTER or any(resource.type == explain.SERVER for resource in held):
         return Wait(explain.removing(observed.resources))
-    return Free([resource.physical_id for resource in held])
+    return DeleteOrphans([resource.physical_id for resource in held])
 
 
-def _stackless(storage: Clearing) -> Step:
+def _after_stack(storage: CleanupPlan) -> Step:
     """Heat has nothing left. What cannot be deleted is told once all else is gone."""
-    if storage.acts or storage.waits:
-        return Clear(storage.acts, storage.waits)
-    return Fail("; ".join(storage.stuck)) if storage.stuck else ForgetKey()
+    if storage.deletions or storage.waiting:
+        return DeleteOwned(storage.deletions, storage.waiting)
+    return Fail("; ".join(storage.blocked)) if storage.blocked else DeleteKey()

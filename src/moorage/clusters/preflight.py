@@ -245,12 +245,13 @@ def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]
 def _quotas(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
     for name, needed in needs(spec, offer.flavors).items():
         quota = offer.quotas.get(name)
-        if quota is not None and quota.left is not None and needed > quota.left:
+        if quota is not None and quota.available is not None and needed > quota.available:
             unit = " MB" if name == "ram" else ""
             yield Problem(
                 f"quota of {name}",
                 "",
-                f"needed {needed}{unit}, left {max(quota.left, 0)}{unit} (limit {quota.limit}, in use {quota.used})",
+                f"needed {needed}{unit}, available {max(quota.available, 0)}{unit}"
+                f" (limit {quota.limit}, in use {quota.used})",
                 "ask for more, delete what is not needed, or make the cluster smaller",
                 quota=True,
             )

@@ -12,24 +12,24 @@ from pathlib import Path
 
 from moorage.cloud.port import Cloud, Stack
 from moorage.clusters import explain, keys, plan, preflight
-from moorage.clusters.belongings.remover import Remover
-from moorage.clusters.belongings.things import Clearance
-from moorage.clusters.describe import brief, described
+from moorage.clusters.describe import describe, summarize
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.observer import ConnectKube, Observer
+from moorage.clusters.owned.cleanup import Cleanup
+from moorage.clusters.owned.resources import CleanupPreview
 from moorage.clusters.parameters import CLUSTER_TAG, bootstrap_token, stack_request
 from moorage.kube.port import KubeAccess
-from moorage.model.cluster import Cluster, ClusterSpec, Deletion, Event
+from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult, Event
 from moorage.model.credential import Credential, clouds_yaml
 from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut
 
 Report = Callable[[str], None]
 READY_TIMEOUT = 600  # seconds that a node has to become Ready
-PATIENCE = 120.0  # seconds that a cloud may be away while we work with it
+OUTAGE_LIMIT = 120.0  # seconds that a cloud may be away while we work with it
 
 
 @dataclass(frozen=True)
-class Pace:
+class PollInterval:
     """How often to look, in seconds; the clock is given so that tests need not wait."""
 
     interval: float = 1.0
@@ -51,7 +51,7 @@ def create(
     *,
     wait: bool = True,
     timeout: float = READY_TIMEOUT + 300,
-    pace: Pace = Pace(),
+    poll: PollInterval = PollInterval(),
 ) -> Cluster:
     """Make a cluster, or go on with one that is being made, or return the one that is there.
 
@@ -60,12 +60,12 @@ def create(
     the failing resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), spec.name)
-    run = _Run(observer, _Diary(report, pace), timeout)
+    run = _Run(observer, EventLog(report, poll), timeout)
     try:
         if preflight.of_itself(spec):
             preflight.checked(cloud, spec)
         run.create(_with_image_id(cloud, spec), wait)
-        return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.diary.events))
+        return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.log.events))
     finally:
         observer.close()
 
@@ -80,8 +80,8 @@ def delete(
     keep_volumes: bool = False,
     wait: bool = True,
     timeout: float = 600,
-    pace: Pace = Pace(),
-) -> Deletion:
+    poll: PollInterval = PollInterval(),
+) -> DeletionResult:
     """Delete all that a cluster ever made, half-made or not, and its key here; returns what was done and what is kept.
 
     Its API need not answer. Volumes and snapshots are kept by their reclaim policy; all of them with `keep_volumes`.
@@ -89,40 +89,40 @@ def delete(
     key. Raises NotFound when there is nothing of that name, Failed when something is left.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    run = _Run(observer, _Diary(report, pace), timeout)
-    remover = Remover(cloud, name, keep_volumes)
-    run.delete(remover, wait)
-    return Deletion(tuple(run.diary.events), tuple(remover.kept.values()))
+    run = _Run(observer, EventLog(report, poll), timeout)
+    cleanup = Cleanup(cloud, name, keep_volumes)
+    run.delete(cleanup, wait)
+    return DeletionResult(tuple(run.log.events), tuple(cleanup.kept.values()))
 
 
-def doomed(
+def preview_deletion(
     cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str, *, keep_volumes: bool = False
-) -> Clearance:
+) -> CleanupPreview:
     """What the cluster made by itself, and what `delete` would take and keep of it; NotFound as there."""
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    observed = observer.look(kubernetes=False)
-    clearance = Remover(cloud, name, keep_volumes).look(stackless=observed.stack is None)
-    if replace(observed, clearance=clearance).nothing:
+    observed = observer.observe(kubernetes=False)
+    preview = Cleanup(cloud, name, keep_volumes).observe(stackless=observed.stack is None)
+    if replace(observed, preview=preview).absent:
         raise _no_cluster(name)
-    return clearance
+    return preview
 
 
 def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> Cluster:
     """The cluster as it is now, its nodes included; NotFound when there is none."""
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     try:
-        observed = observer.look()
+        observed = observer.observe()
     finally:
         observer.close()
     if observed.stack is None:
         raise _no_cluster(name)
     full = cloud.stack(observed.stack.id, outputs=True) or observed.stack
-    return described(replace(observed, stack=full), observed.servers or cloud.servers(name))
+    return describe(replace(observed, stack=full), observed.servers or cloud.servers(name))
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:
     """All clusters of the project as their stacks tell, without nodes, by name."""
-    return sorted((brief(stack) for stack in cloud.stacks(CLUSTER_TAG)), key=lambda cluster: cluster.name)
+    return sorted((summarize(stack) for stack in cloud.stacks(CLUSTER_TAG)), key=lambda cluster: cluster.name)
 
 
 def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> KubeAccess:
@@ -132,7 +132,7 @@ def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str
     has not handed out its certificates yet.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    observed = observer.look(kubernetes=False)
+    observed = observer.observe(kubernetes=False)
     if observed.stack is None:
         raise _no_cluster(name)
     if not observed.key:
@@ -158,7 +158,7 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
     kube = connect_kube(access(cloud, connect_kube, data_folder, name))
     try:
         made = cloud.create_credential(name)
-        kube.give_credential(clouds_yaml(made))
+        kube.update_credential(clouds_yaml(made))
         cloud.delete_credentials(name, keep=made.id)
     finally:
         kube.close()
@@ -168,7 +168,7 @@ def _no_cluster(name: str) -> NotFound:
     return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
-def _given_up(name: str, step: plan.Fail) -> Failed:
+def _failure(name: str, step: plan.Fail) -> Failed:
     if step.used:
         return Failed(
             f"cluster {name!r} is there, but could not be mended: {step.reason}",
@@ -190,19 +190,19 @@ def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
 
 
 @dataclass
-class _Diary:
+class EventLog:
     """Says each step once and remembers when it began."""
 
     report: Report
-    pace: Pace
+    poll: PollInterval
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.began = self.pace.now()
+        self.began = self.poll.now()
 
     @property
     def seconds(self) -> float:
-        return self.pace.now() - self.began
+        return self.poll.now() - self.began
 
     def note(self, text: str) -> None:
         if not self.events or self.events[-1].text != text:
@@ -211,21 +211,21 @@ class _Diary:
 
 
 @dataclass
-class _Stillness:
+class ProgressTracker:
     """For how long Heat has shown the same picture."""
 
     picture: object = None
     since: float = 0.0
-    silent: bool = False
+    unresponsive: bool = False
 
     def of(self, observed: plan.Observed, now: float) -> plan.Observed:
         """What was observed, with how long it has been so; counted from zero once that is too long."""
         picture = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
         if picture != self.picture:
             self.picture, self.since = picture, now
-        seen = replace(observed, still=now - self.since, silent=self.silent)
+        seen = replace(observed, unchanged_for=now - self.since, unresponsive=self.unresponsive)
         if seen.stuck:
-            self.since, self.silent = now, False
+            self.since, self.unresponsive = now, False
         return seen
 
 
@@ -234,81 +234,81 @@ class _Run:
     """One run of the loop."""
 
     observer: Observer
-    diary: _Diary
+    log: EventLog
     timeout: float
-    tried: plan.Tried = field(default_factory=plan.Tried)
+    attempts: plan.Attempts = field(default_factory=plan.Attempts)
     ids: set[str] = field(default_factory=set)
     seen: float | None = None
-    stillness: _Stillness = field(default_factory=_Stillness)
+    progress: ProgressTracker = field(default_factory=ProgressTracker)
     image: str = ""
     credential: Credential | None = None
 
     def create(self, spec: ClusterSpec, wait: bool) -> None:
         late, hint = f"cluster {spec.name!r} is not ready", f"it goes on by itself: moorage cluster show {spec.name}"
         while True:
-            observed = self._look()
-            if observed and self._towards_made(plan.to_create(spec, observed, self.tried), spec, wait):
+            observed = self._observe()
+            if observed and self._step_creation(plan.plan_creation(spec, observed, self.attempts), spec, wait):
                 return
             self._pause(late, hint)
 
-    def _towards_made(self, step: plan.Step, spec: ClusterSpec, wait: bool) -> bool:
+    def _step_creation(self, step: plan.Step, spec: ClusterSpec, wait: bool) -> bool:
         """Take one step; True when there is no more to do."""
         match step:
-            case plan.Refuse():
+            case plan.Reject():
                 raise Conflict(
                     f"a cluster {spec.name!r} is there, made differently: {'; '.join(step.differences)}",
                     f"choose another name, or moorage cluster delete {spec.name}",
                 )
             case plan.Fail():
-                raise _given_up(spec.name, step)
+                raise _failure(spec.name, step)
             case plan.Done():
-                self.diary.note(f"cluster {spec.name} is made" + (f": {step.note}" if step.note else ""))
+                self.log.note(f"cluster {spec.name} is made" + (f": {step.note}" if step.note else ""))
                 return True
             case plan.CreateStack():
-                return self._ask_for(spec) and not wait
+                return self._create_stack(spec) and not wait
             case plan.Wait():
-                self.diary.note(step.why)
+                self.log.note(step.why)
                 return not wait
             case _:
-                self._mend(step)
+                self._execute(step)
         return False
 
-    def _mend(self, step: plan.Step) -> None:
+    def _execute(self, step: plan.Step) -> None:
         match step:
             case plan.DeleteStack():
                 self._delete(step)
             case plan.ResumeStack():
                 self._resume(step)
-            case plan.Replace():
+            case plan.ReplaceNodes():
                 self._replace(step)
-            case plan.Free():
-                self._free(step)
+            case plan.DeleteOrphans():
+                self._delete_orphans(step)
 
-    def delete(self, remover: Remover, wait: bool) -> None:
+    def delete(self, cleanup: Cleanup, wait: bool) -> None:
         name, first = self.observer.name, True
         while True:
-            observed = self._look(kubernetes=False, remover=remover)
-            step = plan.to_delete(observed, self.tried) if observed else None
-            if first and observed and observed.nothing:
+            observed = self._observe(kubernetes=False, cleanup=cleanup)
+            step = plan.plan_deletion(observed, self.attempts) if observed else None
+            if first and observed and observed.absent:
                 raise _no_cluster(name)
             first = first and observed is None
-            if step and self._towards_gone(step, remover):
+            if step and self._step_deletion(step, cleanup):
                 return
             # Heat is asked once its network is free; what comes after is not waited for.
-            if step and not wait and not (isinstance(step, plan.Clear) and observed and observed.stack):
+            if step and not wait and not (isinstance(step, plan.DeleteOwned) and observed and observed.stack):
                 return
             self._pause(f"cluster {name!r} is not deleted", "run the same command again to go on")
 
-    def _towards_gone(self, step: plan.Step, remover: Remover) -> bool:
+    def _step_deletion(self, step: plan.Step, cleanup: Cleanup) -> bool:
         """Take one step; True when nothing is left."""
         match step:
-            case plan.Clear():
-                self._clear(step, remover)
-            case plan.Free():
-                self._free(step)
-            case plan.ForgetKey():
-                if self._proved_gone():
-                    self.observer.keys.forget(self.observer.name)
+            case plan.DeleteOwned():
+                self._delete_owned(step, cleanup)
+            case plan.DeleteOrphans():
+                self._delete_orphans(step)
+            case plan.DeleteKey():
+                if self._verify_deleted():
+                    self.observer.keys.delete(self.observer.name)
                     return True
             case plan.Fail():
                 raise Failed(
@@ -318,31 +318,31 @@ class _Run:
             case plan.DeleteStack():
                 self._delete(step)
             case plan.Wait():
-                self.diary.note(step.why)
+                self.log.note(step.why)
         return False
 
-    def _clear(self, step: plan.Clear, remover: Remover) -> None:
-        if step.acts:
-            remover.carry_out(step.acts, self.diary.note)
+    def _delete_owned(self, step: plan.DeleteOwned, cleanup: Cleanup) -> None:
+        if step.deletions:
+            cleanup.carry_out(step.deletions, self.log.note)
         else:
-            self.diary.note(step.waits[0] + (f" (and {more} more)" if (more := len(step.waits) - 1) else ""))
+            self.log.note(step.waiting[0] + (f" (and {more} more)" if (more := len(step.waiting) - 1) else ""))
 
-    def _ask_for(self, spec: ClusterSpec) -> bool:
+    def _create_stack(self, spec: ClusterSpec) -> bool:
         """Check, make the key if need be, ask for the stack; False when Heat could not be asked just now."""
         image = self._checked(spec)
         key = self.observer.keys.make(spec.name)
-        self.tried = replace(self.tried, creations=self.tried.creations + 1)
+        self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
         try:
             credential = self._credential(spec)
-            self.diary.note("asking Heat for a network, a control plane and workers")
+            self.log.note("asking Heat for a network, a control plane and workers")
             request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT, credential)
             self.observer.cloud.create_stack(request)
         except Conflict:
             return False  # somebody was quicker: the next look shows what is there
         except CloudUnreachable as error:
-            if self.tried.creations >= plan.ATTEMPTS:
+            if self.attempts.creations >= plan.MAX_ATTEMPTS:
                 raise
-            self.diary.note(f"asking again: {error.message}")
+            self.log.note(f"asking again: {error.message}")
             return False
         return True
 
@@ -355,106 +355,108 @@ class _Run:
     def _checked(self, spec: ClusterSpec) -> str:
         """Id of the image to boot; asked of the cloud once a run."""
         if not self.image:
-            self.diary.note("checking what was asked for: names, flavours, image, addresses, quotas")
+            self.log.note("checking what was asked for: names, flavours, image, addresses, quotas")
             self.image = preflight.checked(self.observer.cloud, spec)
         return self.image
 
     def _delete(self, step: plan.DeleteStack) -> None:
-        self.diary.note(step.why)
+        self.log.note(step.why)
         cloud = self.observer.cloud
         try:
             self.ids |= {resource.physical_id for resource in cloud.resources(step.stack) if resource.physical_id}
             # Heat would try for a minute before it says that something clings to what it is to delete.
-            free = not (step.free or step.stack.status.endswith("_FAILED")) or self._freed()
-            if not free and step.stack.status == "DELETE_FAILED":
+            delete_orphans = (
+                not (step.delete_orphans or step.stack.status.endswith("_FAILED")) or self._orphans_deleted()
+            )
+            if not delete_orphans and step.stack.status == "DELETE_FAILED":
                 return
             cloud.delete_stack(step.stack)
-            self.tried = replace(self.tried, deletions=self.tried.deletions + 1)
+            self.attempts = replace(self.attempts, deletions=self.attempts.deletions + 1)
         except (CloudUnreachable, Conflict) as error:
-            self.diary.note(f"asking Heat again: {error.message}")
+            self.log.note(f"asking Heat again: {error.message}")
 
     def _resume(self, step: plan.ResumeStack) -> None:
-        self.diary.note(step.why)
-        self.tried = replace(self.tried, resumptions=self.tried.resumptions + 1)
+        self.log.note(step.why)
+        self.attempts = replace(self.attempts, resumptions=self.attempts.resumptions + 1)
         try:
             if step.attached:
                 self.observer.cloud.detach_subnet(*step.attached)
             self.observer.cloud.resume_stack(step.stack)
         except (CloudUnreachable, Conflict) as error:
-            self.diary.note(f"asking Heat again: {error.message}")
+            self.log.note(f"asking Heat again: {error.message}")
 
-    def _replace(self, step: plan.Replace) -> None:
+    def _replace(self, step: plan.ReplaceNodes) -> None:
         """The nodes' first boots need a token: the one that the stack was made with has had its day."""
-        self.diary.note(step.why)
-        self.tried = replace(self.tried, replacements=self.tried.replacements + 1)
+        self.log.note(step.why)
+        self.attempts = replace(self.attempts, replacements=self.attempts.replacements + 1)
         name, token = self.observer.name, bootstrap_token()
         try:
             if kube := self.observer.kube(step.stack):
                 for server in step.servers:
                     kube.remove_node(explain.node_name(server, name))
-                kube.let_join(token)
+                kube.create_join_token(token)
                 nodes = [server.path[:-1] for server in step.servers]
                 self.observer.cloud.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.why)
         except CloudUnreachable as error:
-            self.diary.note(f"waiting for the cloud: {error.message}")
+            self.log.note(f"waiting for the cloud: {error.message}")
 
-    def _free(self, step: plan.Free) -> None:
+    def _delete_orphans(self, step: plan.DeleteOrphans) -> None:
         self.ids |= set(step.ids)
         try:
-            self._freed()
+            self._orphans_deleted()
         except CloudUnreachable as error:
-            self.diary.note(f"waiting for the cloud: {error.message}")
+            self.log.note(f"waiting for the cloud: {error.message}")
 
-    def _freed(self) -> bool:
+    def _orphans_deleted(self) -> bool:
         """Have removed what Heat does not know of; False while some of it is on its way."""
-        left = self.observer.cloud.free(self.observer.name, self.ids)
+        left = self.observer.cloud.delete_orphans(self.observer.name, self.ids)
         if left:
-            self.diary.note(f"waiting for Nova to delete what Heat had lost: {', '.join(left)}")
+            self.log.note(f"waiting for Nova to delete what Heat had lost: {', '.join(left)}")
         return not left
 
-    def _proved_gone(self) -> bool:
-        self.diary.note("checking that nothing is left")
+    def _verify_deleted(self) -> bool:
+        self.log.note("checking that nothing is left")
         try:
             left = self.observer.cloud.leftovers(self.observer.name, self.ids)
             if left:
-                self._freed()
+                self._orphans_deleted()
             else:
                 self.observer.cloud.delete_credentials(self.observer.name)
         except CloudUnreachable as error:
-            self.diary.note(f"waiting for the cloud: {error.message}")
+            self.log.note(f"waiting for the cloud: {error.message}")
             return False
         if left:
-            self.diary.note(f"waiting for what is left: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
+            self.log.note(f"waiting for what is left: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
         return not left
 
-    def _look(self, *, kubernetes: bool = True, remover: Remover | None = None) -> plan.Observed | None:
+    def _observe(self, *, kubernetes: bool = True, cleanup: Cleanup | None = None) -> plan.Observed | None:
         """Look; a cloud that has answered before may be away for a while (None), one that never did may not."""
         try:
-            observed = self.observer.look(kubernetes=kubernetes)
-            if remover:
-                observed = replace(observed, clearance=self._belongings(remover, observed.stack))
+            observed = self.observer.observe(kubernetes=kubernetes)
+            if cleanup:
+                observed = replace(observed, preview=self._preview_cleanup(cleanup, observed.stack))
         except CloudUnreachable as error:
-            if self.seen is None or self.diary.pace.now() - self.seen > PATIENCE:
+            if self.seen is None or self.log.poll.now() - self.seen > OUTAGE_LIMIT:
                 raise
-            self.diary.note(f"waiting for the cloud: {error.message}")
-            self.stillness.silent |= error.service == "Heat"
+            self.log.note(f"waiting for the cloud: {error.message}")
+            self.progress.unresponsive |= error.service == "Heat"
             return None
-        self.seen = self.diary.pace.now()
-        return self.stillness.of(observed, self.seen)
+        self.seen = self.log.poll.now()
+        return self.progress.of(observed, self.seen)
 
-    def _belongings(self, remover: Remover, stack: Stack | None) -> Clearance:
+    def _preview_cleanup(self, cleanup: Cleanup, stack: Stack | None) -> CleanupPreview:
         """While Heat deletes, what had nothing to go before is not asked for again: that would only slow Heat down."""
-        if stack and stack.status == "DELETE_IN_PROGRESS" and remover.seen and remover.seen.done:
-            return remover.seen
-        known = set(remover.kept)
-        clearance = remover.look(stackless=stack is None)
-        for thing in clearance.kept:
+        if stack and stack.status == "DELETE_IN_PROGRESS" and cleanup.seen and cleanup.seen.done:
+            return cleanup.seen
+        known = set(cleanup.kept)
+        preview = cleanup.observe(stackless=stack is None)
+        for thing in preview.kept:
             if thing.id not in known:
-                self.diary.note(f"keeping {thing}")
-        return clearance
+                self.log.note(f"keeping {thing}")
+        return preview
 
     def _pause(self, late: str, hint: str) -> None:
-        if self.diary.seconds > self.timeout:
-            last = self.diary.events[-1].text if self.diary.events else "nothing was seen"
+        if self.log.seconds > self.timeout:
+            last = self.log.events[-1].text if self.log.events else "nothing was seen"
             raise TimedOut(f"{late} after {self.timeout:.0f} s: {last}", hint)
-        self.diary.pace.sleep(self.diary.pace.interval)
+        self.log.poll.sleep(self.log.poll.interval)

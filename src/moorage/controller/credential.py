@@ -15,7 +15,7 @@ from threading import Event
 from typing import TypeVar
 
 from moorage.kube.events import Recorder
-from moorage.kube.objects import CONFIG_MAPS, SECRETS, SYSTEM, Objects, Resource
+from moorage.kube.objects import CONFIG_MAPS, SECRETS, SYSTEM, KubernetesClient, Resource
 from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
 from moorage.node.files import File, write
@@ -31,7 +31,7 @@ SOON = 2.0  # while the cloud does not accept us
 class CredentialWatch:
     """Looks at the Secret and asks the cloud; what is wrong stands in an Event and in a ConfigMap."""
 
-    api: Objects
+    api: KubernetesClient
     events: Recorder
     file: Path
     check: Callable[[], None]
@@ -43,14 +43,14 @@ class CredentialWatch:
     def reconcile(self, key: str) -> float | None:
         """Errors of the Kubernetes API are raised, those of the cloud are told."""
         self._take()
-        trouble = self._trouble()
-        if trouble:
-            self.events.say(SYSTEM, "CloudAway", f"nothing can be asked of the cloud: {trouble}")
-        if trouble != self._told:
-            self._tell(trouble)
-        return SOON if trouble else PERIOD
+        problem = self._problem()
+        if problem:
+            self.events.event(SYSTEM, "CloudUnreachable", f"nothing can be asked of the cloud: {problem}")
+        if problem != self._told:
+            self._tell(problem)
+        return SOON if problem else PERIOD
 
-    def _trouble(self) -> str:
+    def _problem(self) -> str:
         try:
             self.check()
         except CloudUnreachable as error:
@@ -64,15 +64,15 @@ class CredentialWatch:
         if text:
             write(self.file, File(text, 0o600))
 
-    def _tell(self, trouble: str) -> None:
+    def _tell(self, problem: str) -> None:
         try:
-            self.api.patch(CONFIG_MAPS, STATE, {"data": {"trouble": trouble}})
+            self.api.patch(CONFIG_MAPS, STATE, {"data": {"trouble": problem}})
         except NotFound:
-            if trouble:
+            if problem:
                 namespace, _, name = STATE.partition("/")
                 metadata = {"namespace": namespace, "name": name}
-                self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"trouble": trouble}})
-        self._told = trouble
+                self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"trouble": problem}})
+        self._told = problem
 
 
 def until_accepted(watch: CredentialWatch, ask: Callable[[], Result], stop: Event) -> Result | None:

@@ -34,16 +34,16 @@ from moorage.controller.health import Answers, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, counted
 from moorage.controller.run import Runner, lead
-from moorage.kube.cache import Cache
 from moorage.kube.events import Recorder
-from moorage.kube.lease import Elector, Terms
+from moorage.kube.informer import Informer
+from moorage.kube.lease import Elector, LeaseTimings
 from moorage.kube.objects import (
     ENDPOINT_SLICES,
     NODES,
     PERSISTENT_VOLUMES,
     SERVICES,
     SNAPSHOT_CONTENTS,
-    Objects,
+    KubernetesClient,
 )
 from moorage.model.errors import BadInput
 
@@ -73,7 +73,7 @@ class Adapters:
     identity service does not accept us, or does not answer.
     """
 
-    kube: Callable[[Path], Objects]
+    kube: Callable[[Path], KubernetesClient]
     project: Callable[[Path, str], Project]
     check: Callable[[Path, str], Callable[[], None]]
 
@@ -86,7 +86,7 @@ class Settings:
     place: Place
     me: str
     port: int = PORT
-    terms: Terms = field(default_factory=Terms)
+    timings: LeaseTimings = field(default_factory=LeaseTimings)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Controller:
         answers = Answers(self._alive, self.runner.cache.ready, self.metrics)
         server = serve(answers, self.settings.port)
         try:
-            return lead(self.runner, self.elector, stop, self.settings.terms.every)
+            return lead(self.runner, self.elector, stop, self.settings.timings.every)
         finally:
             server.shutdown()
             server.server_close()
@@ -113,14 +113,14 @@ class Controller:
 
 
 def compose(
-    api: Objects,
+    api: KubernetesClient,
     project: Project,
     settings: Settings,
     balanced: load_balancing.Settings | None = None,
     watch: CredentialWatch | None = None,
 ) -> Controller:
     """Put the reconcilers into their frame: this is the list of all of them. Without `balanced`, no load balancers."""
-    metrics, cache = Metrics(), Cache(api)
+    metrics, cache = Metrics(), Informer(api)
     runner = Runner(cache, metrics)
     events = Recorder(api, NAME, time.monotonic)
     _add_nodes(runner, api, project, settings, events)
@@ -129,11 +129,11 @@ def compose(
     if watch:
         runner.add(watch)
     _add_volumes(runner, api, project.volumes, settings, events)
-    elector = Elector(api, LEASE, settings.me, time.monotonic, settings.terms)
+    elector = Elector(api, LEASE, settings.me, time.monotonic, settings.timings)
     return Controller(runner, elector, metrics, settings)
 
 
-def _add_nodes(runner: Runner, api: Objects, project: Project, settings: Settings, events: Recorder) -> None:
+def _add_nodes(runner: Runner, api: KubernetesClient, project: Project, settings: Settings, events: Recorder) -> None:
     servers = counted(project.instances, "servers", runner.metrics.called)
     view = ServerView(servers, settings.cluster, settings.place, time.monotonic)
     nodes = runner.cache.store(NODES)
@@ -142,7 +142,7 @@ def _add_nodes(runner: Runner, api: Objects, project: Project, settings: Setting
 
 
 def _add_load_balancers(
-    runner: Runner, api: Objects, project: Project, settings: load_balancing.Settings, events: Recorder
+    runner: Runner, api: KubernetesClient, project: Project, settings: load_balancing.Settings, events: Recorder
 ) -> None:
     load_balancers = counted(project.load_balancers, "load_balancers", runner.metrics.called)
     network = counted(project.network, "network", runner.metrics.called)
@@ -158,7 +158,9 @@ def _add_load_balancers(
     runner.add(OrphanCollector(reconciler, api, executor, wake))
 
 
-def _add_volumes(runner: Runner, api: Objects, volumes: Volumes | None, settings: Settings, events: Recorder) -> None:
+def _add_volumes(
+    runner: Runner, api: KubernetesClient, volumes: Volumes | None, settings: Settings, events: Recorder
+) -> None:
     if volumes is None:
         log.warning("no storage classes, no policies of volumes: this cloud has no Cinder")
         return

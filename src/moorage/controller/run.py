@@ -11,7 +11,7 @@ from typing import Protocol
 
 from moorage.controller.metrics import Metrics
 from moorage.controller.queue import WorkQueue
-from moorage.kube.cache import Cache, wait_ready
+from moorage.kube.informer import Informer, wait_ready
 from moorage.kube.lease import Elector
 from moorage.kube.objects import Object, Resource, key_of
 from moorage.model.errors import MoorageError
@@ -46,7 +46,7 @@ class Reconciler(Protocol):
 class Runner:
     """All reconcilers, each with a queue and some workers of its own; nothing is begun when it is not `allowed`."""
 
-    cache: Cache
+    cache: Informer
     metrics: Metrics
     workers: int = 2
     allowed: Callable[[], bool] = lambda: True
@@ -60,7 +60,7 @@ class Runner:
         self.metrics.depth.labels(reconciler.name).set_function(lambda: queue.depth)
         self._reconcilers.append(reconciler)
         for resource in reconciler.watches:
-            self.cache.tell(resource, _listener(reconciler, resource, queue))
+            self.cache.add_handler(resource, _listener(reconciler, resource, queue))
         for key in getattr(reconciler, "always", ()):
             queue.add(key)
 
@@ -150,8 +150,8 @@ def _listener(reconciler: Reconciler, resource: Resource, queue: WorkQueue) -> C
     keys_for: Callable[[Resource, Object], Iterable[str]] | None = getattr(reconciler, "keys_for", None)
     after: float = getattr(reconciler, "gather", 0.0)
 
-    def heard(found: Object) -> None:
+    def handler(found: Object) -> None:
         for key in keys_for(resource, found) if keys_for else (key_of(found),):
             queue.add(key, after)
 
-    return heard
+    return handler

@@ -118,8 +118,8 @@ class Controller(SnapshotCalls):
         if request.volume_capabilities:
             uses.check(request.volume_capabilities)
         where = request.accessible_topology.segments.get(self.topology, "")
-        room = self.backend.capacity(request.parameters, where)
-        return csi.GetCapacityResponse(available_capacity=UNLIMITED if room is None else room)
+        left = self.backend.capacity(request.parameters, where)
+        return csi.GetCapacityResponse(available_capacity=UNLIMITED if left is None else left)
 
     def ValidateVolumeCapabilities(self, request: Any, context: Any) -> Any:
         handle = given(request.volume_id, "volume_id")

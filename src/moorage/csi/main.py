@@ -16,7 +16,7 @@ import click
 from moorage import __version__
 from moorage.cloud.volumes import Volumes
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
-from moorage.csi.cinder.look import Settings
+from moorage.csi.cinder.reader import Settings
 from moorage.csi.controller import Controller
 from moorage.csi.identity import Identity
 from moorage.csi.ready import Ready

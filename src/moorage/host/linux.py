@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moorage.host import loops
 from moorage.host.cgroups import ControlGroup
-from moorage.host.port import Group, Pair, Port
+from moorage.host.port import Cgroup, Port, VethPair
 from moorage.host.run import run
 
 NAMESPACES = Path("/run/netns")
@@ -48,7 +48,7 @@ class LinuxHost:
     def links(self) -> set[str]:
         return {name for _, name in socket.if_nameindex()}
 
-    def add_pair(self, pair: Pair, namespace: str) -> None:
+    def add_veth_pair(self, pair: VethPair, namespace: str) -> None:
         if pair.name in self.links():
             return
         batch = (
@@ -78,15 +78,15 @@ class LinuxHost:
     def _vsctl(self, *words: str) -> str:
         return run("ovs-vsctl", "--timeout=30", "--no-wait", f"--db={self.database}", *words)
 
-    def add_group(self, group: Group, cpus: int, memory: int) -> None:
+    def add_cgroup(self, group: Cgroup, cpus: int, memory: int) -> None:
         ControlGroup(group.parent, group.name).create(cpus, memory)
 
-    def groups(self, parent: str) -> set[str]:
+    def cgroups(self, parent: str) -> set[str]:
         folders = [hierarchy / parent for hierarchy in ControlGroup(parent, "").hierarchies]
         return {path.name for folder in folders if folder.exists() for path in folder.iterdir() if path.is_dir()}
 
-    def processes(self, group: Group) -> set[int]:
+    def processes(self, group: Cgroup) -> set[int]:
         return ControlGroup(group.parent, group.name).processes()
 
-    def remove_group(self, group: Group) -> None:
+    def remove_cgroup(self, group: Cgroup) -> None:
         ControlGroup(group.parent, group.name).remove()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moorage.host.port import Group, HostError, Pair, Port
+from moorage.host.port import Cgroup, HostError, Port, VethPair
 
 
 @dataclass
@@ -14,10 +14,10 @@ class MemoryHost:
 
     held: dict[Path, str] = field(default_factory=dict)
     inner: set[str] = field(default_factory=set)
-    cables: dict[str, tuple[Pair, str]] = field(default_factory=dict)
+    cables: dict[str, tuple[VethPair, str]] = field(default_factory=dict)
     plugged: dict[str, Port] = field(default_factory=dict)
-    limits: dict[Group, tuple[int, int]] = field(default_factory=dict)
-    running: dict[Group, set[int]] = field(default_factory=dict)
+    limits: dict[Cgroup, tuple[int, int]] = field(default_factory=dict)
+    running: dict[Cgroup, set[int]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -52,7 +52,7 @@ class MemoryHost:
     def links(self) -> set[str]:
         return {"lo", *self.cables}
 
-    def add_pair(self, pair: Pair, namespace: str) -> None:
+    def add_veth_pair(self, pair: VethPair, namespace: str) -> None:
         if namespace not in self.inner:
             raise HostError(f"ip: there is no network namespace {namespace}")
         if any(inside == namespace and other.peer == pair.peer for other, inside in self.cables.values()):
@@ -74,16 +74,16 @@ class MemoryHost:
     def unplug(self, name: str) -> None:
         self.plugged.pop(name, None)
 
-    def add_group(self, group: Group, cpus: int, memory: int) -> None:
+    def add_cgroup(self, group: Cgroup, cpus: int, memory: int) -> None:
         self.limits[group] = (cpus, memory)
 
-    def groups(self, parent: str) -> set[str]:
+    def cgroups(self, parent: str) -> set[str]:
         return {group.name for group in self.limits if group.parent == parent}
 
-    def processes(self, group: Group) -> set[int]:
+    def processes(self, group: Cgroup) -> set[int]:
         return set(self.running.get(group, ()))
 
-    def remove_group(self, group: Group) -> None:
+    def remove_cgroup(self, group: Cgroup) -> None:
         if self.processes(group):
             raise HostError(f"{group.parent}/{group.name} is still in use")
         self.limits.pop(group, None)

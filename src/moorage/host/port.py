@@ -16,7 +16,7 @@ class HostError(Exception):
 
 
 @dataclass(frozen=True)
-class Pair:
+class VethPair:
     """A virtual cable: `name` is its end on the host, `peer` the one in a namespace, with `mac` and `mtu`."""
 
     name: str
@@ -26,7 +26,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Group:
+class Cgroup:
     """A control group `<parent>/<name>`."""
 
     parent: str
@@ -71,7 +71,7 @@ class Host(Protocol):
     def links(self) -> set[str]:
         """The host's own interfaces."""
 
-    def add_pair(self, pair: Pair, namespace: str) -> None:
+    def add_veth_pair(self, pair: VethPair, namespace: str) -> None:
         """Lay a cable into a namespace, whole: no checksum is left to hardware that the switch does not have."""
 
     def remove_link(self, name: str) -> None:
@@ -86,14 +86,14 @@ class Host(Protocol):
     def unplug(self, name: str) -> None:
         """Take an interface out of the switch."""
 
-    def add_group(self, group: Group, cpus: int, memory: int) -> None:
+    def add_cgroup(self, group: Cgroup, cpus: int, memory: int) -> None:
         """Make a control group that may use `cpus` CPUs and `memory` MiB; sets the limits of one that is there."""
 
-    def groups(self, parent: str) -> set[str]:
+    def cgroups(self, parent: str) -> set[str]:
         """The names of the control groups below `parent`."""
 
-    def processes(self, group: Group) -> set[int]:
+    def processes(self, group: Cgroup) -> set[int]:
         """What runs in a control group, at any depth."""
 
-    def remove_group(self, group: Group) -> None:
+    def remove_cgroup(self, group: Cgroup) -> None:
         """Remove a control group, and its parent when that was the last; raises when something runs in it."""

@@ -142,12 +142,12 @@ def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
     libraries = python.libraries(cache / "image", report)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="image-") as scratch:
-        _build(Path(scratch), directory, Made(base, store, libraries), release, report)
+        _build(Path(scratch), directory, BuiltImage(base, store, libraries), release, report)
     return load(directory)
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltImage:
     """What is made before, each kept by its own hash: the Debian root, a new cluster's store, Python libraries."""
 
     base: Path
@@ -155,7 +155,7 @@ class Made:
     libraries: Path
 
 
-def _build(scratch: Path, directory: Path, given: Made, release: Release, report: Report) -> None:
+def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, report: Report) -> None:
     root, made = scratch / "root", scratch / "made"
     made.mkdir()
     report("node image: laying out the root")

@@ -9,7 +9,7 @@ from typing import Protocol
 from moorage.image.node_image import NodeImage
 
 
-class Known(Protocol):
+class ExistingImage(Protocol):
     """An image that a cloud has."""
 
     @property
@@ -23,7 +23,7 @@ class Known(Protocol):
 class ImageService(Protocol):
     """What uploading needs of a cloud; `moorage.cloud.port.Cloud` has it."""
 
-    def images(self) -> Iterable[Known]: ...
+    def images(self) -> Iterable[ExistingImage]: ...
 
     def upload_image(
         self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from moorage.kube.objects import Change, Listed, Object, Resource, key_of, path_of
+from moorage.kube.objects import Change, Object, Resource, ResourceList, key_of, path_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageError, NotFound
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ PAGE = 500  # objects in one answer to a list
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
-class KubeApi:
-    """The port `Objects`; may be used by many threads."""
+class HttpKubernetesClient:
+    """The port `KubernetesClient`; may be used by many threads."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
 
     @classmethod
-    def connect(cls, kubeconfig: Path) -> KubeApi:
+    def connect(cls, kubeconfig: Path) -> HttpKubernetesClient:
         """Read a kubeconfig; nothing is asked yet. BadInput when it is not one."""
         import httpx2
         from lightkube import KubeConfig
@@ -40,7 +40,7 @@ class KubeApi:
             raise BadInput(f"{kubeconfig} has no current context")
         return cls(Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT), trust_env=False)))
 
-    def list(self, resource: Resource, field: str = "") -> Listed:
+    def list(self, resource: Resource, field: str = "") -> ResourceList:
         found: list[Object] = []
         query: dict[str, Any] = {"limit": PAGE} | ({"fieldSelector": field} if field else {})
         while True:
@@ -48,7 +48,7 @@ class KubeApi:
             found += [{"apiVersion": resource.version, "kind": resource.kind, **item} for item in page["items"]]
             query["continue"] = page["metadata"].get("continue")
             if not query["continue"]:
-                return Listed(tuple(found), page["metadata"]["resourceVersion"])
+                return ResourceList(tuple(found), page["metadata"]["resourceVersion"])
 
     def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
         query: dict[str, Any] = {"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds}

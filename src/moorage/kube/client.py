@@ -40,18 +40,18 @@ class KubeClient:
         found = self._asked(lambda client: client.get(Deployment, deployment, namespace=namespace))
         return bool(found and found.status and found.status.availableReplicas)
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         from lightkube.resources.core_v1 import ConfigMap
 
         namespace, _, name = STATE.partition("/")
         found = self._asked(lambda client: client.get(ConfigMap, name, namespace=namespace))
         return (found.data or {}).get("trouble", "") if found else ""
 
-    def give_credential(self, clouds: str) -> None:
+    def update_credential(self, clouds: str) -> None:
         namespace, _, name = SECRET.partition("/")
         self._give({"metadata": {"namespace": namespace, "name": name}, "stringData": {"clouds.yaml": clouds}})
 
-    def let_join(self, token: str) -> None:
+    def create_join_token(self, token: str) -> None:
         self._give(join_token.secret(token, datetime.now(UTC)))
 
     def remove_node(self, name: str) -> None:

@@ -1,6 +1,6 @@
-"""Kubernetes Events: what a person must know about an object, in plain words.
+"""Kubernetes Events: what a person must know about an object.
 
-The same words about the same object are one Event with a count, written at most once a minute.
+The same message about the same object is one Event with a count, written at most once a minute.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from threading import Lock
 from typing import Literal
 from uuid import uuid4
 
-from moorage.kube.objects import EVENTS, Object, Objects
+from moorage.kube.objects import EVENTS, KubernetesClient, Object
 from moorage.model.errors import MoorageError, NotFound
 
-REMEMBERED = 1000  # Events known to us; the oldest is forgotten first and would be created again
-PAUSE = 60.0  # seconds between two writings of one Event
+REMEMBERED = 1000  # Events kept in memory; the oldest is dropped first, and would be created again
+PAUSE = 60.0  # seconds between two writes of one Event
 LONGEST = 1024  # characters in a message, by the API's own check
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Said:
+class _Recorded:
     key: str
     count: int
     written: float
@@ -34,47 +34,49 @@ class _Said:
 class Recorder:
     """Writes Events in the name of `component`; used by many threads. An Event that cannot be written is logged."""
 
-    api: Objects
+    api: KubernetesClient
     component: str
     clock: Callable[[], float]
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _said: dict[tuple[str, str, str], _Said] = field(default_factory=dict)
+    _recorded: dict[tuple[str, str, str], _Recorded] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def say(self, about: Object, reason: str, message: str, type: Literal["Normal", "Warning"] = "Warning") -> None:
-        """Say it about an object. `reason` is one word in CamelCase, `message` a sentence that tells what to do."""
+    def event(
+        self, regarding: Object, reason: str, message: str, type: Literal["Normal", "Warning"] = "Warning"
+    ) -> None:
+        """Record an event. `reason` is one word in CamelCase, `message` a sentence that says what to do."""
         message = message[:LONGEST]
-        what = (about["metadata"].get("uid", ""), reason, message)
+        what = (regarding["metadata"].get("uid", ""), reason, message)
         with self._lock:
             try:
-                self._say(what, about, reason, message, type)
+                self._write(what, regarding, reason, message, type)
             except MoorageError as error:
                 log.warning("event not written: %s: %s (%s)", reason, message, error)
 
-    def _say(self, what: tuple[str, str, str], about: Object, reason: str, message: str, type: str) -> None:
-        said = self._said.get(what)
-        if said is not None:
-            said.count += 1
-            if self.clock() < said.written + PAUSE or self._again(said):
+    def _write(self, what: tuple[str, str, str], regarding: Object, reason: str, message: str, type: str) -> None:
+        recorded = self._recorded.get(what)
+        if recorded is not None:
+            recorded.count += 1
+            if self.clock() < recorded.written + PAUSE or self._update_count(recorded):
                 return
-        made = self.api.create(EVENTS, self._event(about, reason, message, type))
-        self._said[what] = _Said(_key(made), 1, self.clock())
-        if len(self._said) > REMEMBERED:
-            del self._said[next(iter(self._said))]
+        made = self.api.create(EVENTS, self._build(regarding, reason, message, type))
+        self._recorded[what] = _Recorded(_key(made), 1, self.clock())
+        if len(self._recorded) > REMEMBERED:
+            del self._recorded[next(iter(self._recorded))]
 
-    def _again(self, said: _Said) -> bool:
-        """Write the new count; False when the Event is there no more (the API keeps them for an hour)."""
+    def _update_count(self, recorded: _Recorded) -> bool:
+        """Write the new count; False when the Event no longer exists (the API keeps them for an hour)."""
         try:
-            self.api.patch(EVENTS, said.key, {"count": said.count, "lastTimestamp": self._now()})
+            self.api.patch(EVENTS, recorded.key, {"count": recorded.count, "lastTimestamp": self._now()})
         except NotFound:
             return False
-        said.written = self.clock()
+        recorded.written = self.clock()
         return True
 
-    def _event(self, about: Object, reason: str, message: str, type: str) -> Object:
-        metadata = about["metadata"]
+    def _build(self, regarding: Object, reason: str, message: str, type: str) -> Object:
+        metadata = regarding["metadata"]
         namespace = metadata.get("namespace", "default")
-        names = {"kind": about["kind"], "apiVersion": about["apiVersion"], "name": metadata["name"]}
+        names = {"kind": regarding["kind"], "apiVersion": regarding["apiVersion"], "name": metadata["name"]}
         names |= {key: metadata[key] for key in ("uid", "namespace") if key in metadata}
         return {
             "metadata": {"namespace": namespace, "name": f"{metadata['name']}.{uuid4().hex[:16]}"},

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from moorage.kube.objects import LEASES, Object, Objects
+from moorage.kube.objects import LEASES, KubernetesClient, Object
 from moorage.model.errors import Conflict, MoorageError, NotFound
 
 
 @dataclass(frozen=True)
-class Terms:
+class LeaseTimings:
     """In seconds: how long a lease holds unrenewed, when a holder gives up, how often it is looked at."""
 
     duration: int = 15
@@ -46,13 +46,13 @@ def decide(seen: Seen | None, me: str, now: float) -> Literal["make", "renew", "
 
 @dataclass
 class Elector:
-    """Strives to hold the lease `key` (namespace/name) as `me`; call `step` every `terms.every` seconds."""
+    """Strives to hold the lease `key` (namespace/name) as `me`; call `step` every `timings.every` seconds."""
 
-    api: Objects
+    api: KubernetesClient
     key: str
     me: str
     clock: Callable[[], float]
-    terms: Terms = Terms()
+    timings: LeaseTimings = LeaseTimings()
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
     _seen: Seen | None = None
     _renewed: float | None = None
@@ -70,7 +70,7 @@ class Elector:
     @property
     def held(self) -> bool:
         """Whether the lease is ours, and was renewed recently enough to rely on."""
-        return self._renewed is not None and self.clock() < self._renewed + self.terms.give_up
+        return self._renewed is not None and self.clock() < self._renewed + self.timings.give_up
 
     def release(self) -> None:
         """Give it away at once, so that another need not wait. Nothing happens when it is not ours.
@@ -103,7 +103,7 @@ class Elector:
 
     def _write(self, what: str, found: Object | None) -> Object:
         now = self.wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        words: dict[str, Any] = {"holderIdentity": self.me, "leaseDurationSeconds": self.terms.duration}
+        words: dict[str, Any] = {"holderIdentity": self.me, "leaseDurationSeconds": self.timings.duration}
         words["renewTime"] = now
         if found is None:
             namespace, _, name = self.key.partition("/")

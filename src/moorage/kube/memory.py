@@ -10,14 +10,17 @@ from moorage.model.errors import CloudUnreachable
 
 @dataclass
 class MemoryKube:
-    """The port `Kube`. `away` is why the API does not answer; deployments are (namespace, name) of available ones;
-    `given` is the clouds.yaml that was given last, `tokens` are those by which nodes may join later."""
+    """The port `Kube`.
+
+    `unreachable` is why the API does not answer; `deployments` are the (namespace, name) of available ones; `given` is
+    the last clouds.yaml, `tokens` are the join tokens.
+    """
 
     node_list: list[KubeNode] = field(default_factory=list)
     deployments: set[tuple[str, str]] = field(default_factory=set)
-    away: str = ""
+    unreachable: str = ""
     asked_with: KubeAccess | None = None
-    cloud_trouble: str = ""
+    cloud_problem: str = ""
     given: str = ""
     tokens: list[str] = field(default_factory=list)
 
@@ -34,15 +37,15 @@ class MemoryKube:
         self._answer()
         return (namespace, deployment) in self.deployments
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         self._answer()
-        return self.cloud_trouble
+        return self.cloud_problem
 
-    def give_credential(self, clouds: str) -> None:
+    def update_credential(self, clouds: str) -> None:
         self._answer()
         self.given = clouds
 
-    def let_join(self, token: str) -> None:
+    def create_join_token(self, token: str) -> None:
         self._answer()
         self.tokens.append(token)
 
@@ -54,5 +57,5 @@ class MemoryKube:
         """Nothing is held."""
 
     def _answer(self) -> None:
-        if self.away:
-            raise CloudUnreachable(self.away)
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable)

@@ -42,7 +42,7 @@ SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": 
 
 
 @dataclass(frozen=True)
-class Listed:
+class ResourceList:
     """All objects of a resource, and the version from which a watch goes on."""
 
     items: tuple[Object, ...]
@@ -72,14 +72,14 @@ def path_of(resource: Resource, key: str = "") -> str:
     return f"{root}{within}/{resource.plural}" + (f"/{name}" if name else "")
 
 
-class Objects(Protocol):
+class KubernetesClient(Protocol):
     """One cluster's API. Objects are keyed as `key_of` says and belong to the caller.
 
     Every call may raise CloudUnreachable (no answer in time, or not let in: try again) and BadInput (the API finds
     the request wrong: trying again does not help).
     """
 
-    def list(self, resource: Resource, field: str = "") -> Listed:
+    def list(self, resource: Resource, field: str = "") -> ResourceList:
         """All objects of the resource in all namespaces; NotFound when the API does not know the resource.
 
         `field` is a field selector of one equation, as in "spec.nodeName=a", on a field that the API can select by.

@@ -40,15 +40,15 @@ class Kube(Protocol):
         """Whether the Deployment is there and has a replica available."""
         ...
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Why the cluster cannot ask its cloud, in moorage-controller's words; "" when it can, or takes nothing."""
         ...
 
-    def give_credential(self, clouds: str) -> None:
+    def update_credential(self, clouds: str) -> None:
         """Hand the cluster a new clouds.yaml, in the place of the one that it was given before."""
         ...
 
-    def let_join(self, token: str) -> None:
+    def create_join_token(self, token: str) -> None:
         """Let nodes join by this bootstrap token, too, for a day from now."""
         ...
 

@@ -34,7 +34,7 @@ LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-southbound")
 
 
 @dataclass(frozen=True)
-class Extras:
+class Options:
     """What the cloud offers when it exists: the node image, and the registry's program."""
 
     image: seed.Image | None = None
@@ -54,10 +54,10 @@ class LocalCloud:
     Every method can be repeated, and picks up what an interrupted one left. All raise MoorageError alone.
     """
 
-    def __init__(self, state: Path, run: Path, cache: Path, clouds_file: Path, extras: Extras | None = None) -> None:
+    def __init__(self, state: Path, run: Path, cache: Path, clouds_file: Path, options: Options | None = None) -> None:
         self.layout = Layout(state.absolute(), run.absolute(), cache.absolute())
         self.clouds_file = clouds_file
-        self.extras = extras or Extras()
+        self.options = options or Options()
         self.supervisor = Supervisor(self.layout)
 
     @property
@@ -141,7 +141,7 @@ class LocalCloud:
         }
 
     def _programs(self) -> list[Program]:
-        return programs(self.layout, self.extras.registry)
+        return programs(self.layout, self.options.registry)
 
     def _lock(self, report: Report) -> AbstractContextManager[None]:
         _need_root()
@@ -178,8 +178,8 @@ class LocalCloud:
         bytecode.compile_once(report)
         prepare_databases(layout, report)
         report("starting the services")
-        choices = configuration.Choices(datapath=ovn.datapath())
-        configuration.write(layout, secrets.ensure(layout.secrets), choices)
+        overrides = configuration.ConfigOverrides(datapath=ovn.datapath())
+        configuration.write(layout, secrets.ensure(layout.secrets), overrides)
         (layout.etc / "registry.yaml").write_text(registry_configuration(layout))
         ovn.create_databases(layout)
         addresses.add()
@@ -230,16 +230,16 @@ class LocalCloud:
                 seed.Identity(seed.administrator(kept), kept).seed()
 
     def _seed(self, report: Report) -> None:
-        with _once(self.layout.state / "seeded", self.extras.fingerprint) as needed:
+        with _once(self.layout.state / "seeded", self.options.fingerprint) as needed:
             if needed:
                 report("making flavours and the external network")
                 session = seed.administrator(secrets.ensure(self.layout.secrets))
                 seed.seed_flavors(session)
                 seed.seed_network(session)
                 seed.seed_volume_type(session)
-                if self.extras.image:
-                    report(f"uploading the image {self.extras.image.name}")
-                    seed.seed_image(session, self.extras.image)
+                if self.options.image:
+                    report(f"uploading the image {self.options.image.name}")
+                    seed.seed_image(session, self.options.image)
 
     def _stop(self, report: Report) -> None:
         # Nova first: it must not see its servers end, or it would note that they were stopped.
@@ -291,4 +291,4 @@ def _full(folder: Path) -> bool:
     return False
 
 
-__all__ = ["GATEWAY", "Extras", "LocalCloud", "Report"]
+__all__ = ["GATEWAY", "LocalCloud", "Options", "Report"]

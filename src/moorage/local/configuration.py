@@ -17,7 +17,7 @@ PROJECTS = Path(__file__).parent / "projects"
 
 
 @dataclass(frozen=True)
-class Choices:
+class ConfigOverrides:
     """What this machine decides: the datapath (`system` when its kernel has one, else `netdev`)."""
 
     datapath: str
@@ -28,7 +28,7 @@ def templates(service: Service) -> list[str]:
     return sorted(p.name for p in (PROJECTS / service.name).iterdir() if p.suffix in (".conf", ".ini", ".json"))
 
 
-def render(service: Service, layout: Layout, secrets: Secrets, choices: Choices) -> dict[str, str]:
+def render(service: Service, layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> dict[str, str]:
     """File name → text. Raises jinja2.UndefinedError when a template asks for what does not exist."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -38,16 +38,16 @@ def render(service: Service, layout: Layout, secrets: Secrets, choices: Choices)
         keep_trailing_newline=True,
         trim_blocks=True,
     )
-    values = _values(service, layout, secrets, choices)
+    values = _values(service, layout, secrets, overrides)
     return {name: environment.get_template(f"{service.name}/{name}").render(values) for name in templates(service)}
 
 
-def _values(service: Service, layout: Layout, secrets: Secrets, choices: Choices) -> dict[str, Any]:
+def _values(service: Service, layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> dict[str, Any]:
     return {
         "service": service,
         "layout": layout,
         "secrets": secrets,
-        "choices": choices,
+        "overrides": overrides,
         "etc": layout.etc / service.name,
         "data": layout.data(service.name),
         "gateway": GATEWAY,
@@ -67,7 +67,7 @@ def cgroup_parent(state: Path) -> str:
     return f"moorage-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
 
 
-def write(layout: Layout, secrets: Secrets, choices: Choices) -> None:
+def write(layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> None:
     """Write every service's configuration, and beside it the files that its package brings."""
     for service in SERVICES:
         folder = layout.etc / service.name
@@ -76,7 +76,7 @@ def write(layout: Layout, secrets: Secrets, choices: Choices) -> None:
         packaged = packaged_etc(service.name)
         if packaged.is_dir():
             shutil.copytree(packaged, folder, dirs_exist_ok=True)
-        for name, text in render(service, layout, secrets, choices).items():
+        for name, text in render(service, layout, secrets, overrides).items():
             write_private(folder / name, text)
     for repository in ("fernet", "credential"):
         ensure_key_repository(layout.data("keystone") / repository)

@@ -87,7 +87,7 @@ def migrate(data: Path, report: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
         layout = Layout(Path(scratch), Path(scratch) / "run", Path(scratch))
         layout.make()
-        configuration.write(layout, ensure(layout.secrets), configuration.Choices(datapath="netdev"))
+        configuration.write(layout, ensure(layout.secrets), configuration.ConfigOverrides(datapath="netdev"))
         with _server(data, layout):
             mariadb.create_databases(layout.mysql_socket, [name for s in SERVICES for name in s.databases])
             _Migrations(layout, report).run()

@@ -67,7 +67,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Belonging:
+class OwnedResource:
     """What a cluster made in its cloud by itself: `kind` is "load balancer", "floating IP", "volume" or "snapshot".
 
     `size` in GiB; `claim` is `namespace/name` of the Kubernetes object that it was made for, empty where that is not
@@ -89,11 +89,11 @@ class Belonging:
 
 
 @dataclass(frozen=True)
-class Deletion:
+class DeletionResult:
     """What was done to delete a cluster, and what of its own making is kept."""
 
     events: tuple[Event, ...] = ()
-    kept: tuple[Belonging, ...] = ()
+    kept: tuple[OwnedResource, ...] = ()
 
 
 @dataclass(frozen=True)

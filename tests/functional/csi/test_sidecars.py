@@ -12,7 +12,7 @@ from api_server import RealApi, free_port, running
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.config import Paths
 from moorage.csi.cinder.backend import NAME, TOPOLOGY
-from moorage.csi.cinder.look import Settings
+from moorage.csi.cinder.reader import Settings
 from moorage.csi.main import start
 from moorage.image import node_image
 from moorage.image.release import find_release

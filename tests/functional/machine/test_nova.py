@@ -70,8 +70,8 @@ class Tenant:
         """The server's status, or why Nova does not say it just now."""
         try:
             return self.status(server)
-        except AWAY as away:
-            return str(away)
+        except AWAY as unreachable:
+            return str(unreachable)
 
     def become(self, server: Any, status: str, seconds: float = 60) -> None:
         until(lambda: self.status(server), lambda found: found == status, seconds=seconds)

@@ -198,7 +198,7 @@ def test_a_load_balancer_that_fails_over_new_members_is_recreated():
     world.load_balancers.becomes(before, "ERROR")
     world.settle()
     assert (world.only.id != before, len(world.only.listeners)) == (True, 2)
-    assert "MadeAnew" in world.reasons()
+    assert "RecreatingLoadBalancer" in world.reasons()
 
 
 def test_a_pool_that_somebody_took_away_is_recreated_when_members_change():
@@ -233,7 +233,7 @@ def test_a_worker_does_not_wait_for_ever():
     assert all(pause is not None for pause in pauses)
     assert pauses == sorted(pauses)
     assert pauses[-1] == 10.0
-    assert "StillBusy" in world.reasons()
+    assert "LoadBalancerPending" in world.reasons()
     world.load_balancers.becomes(world.only.id, "ACTIVE")
     world.settle()
     assert [held.port for held in world.only.listeners] == [80]
@@ -272,7 +272,7 @@ def test_what_is_in_the_way_may_go_at_once_or_late():
     assert {world.turn() for _ in range(2000)} == {30.0}
     world.load_balancers.quota = 100
     world.settle()
-    world.load_balancers.away = world.network.away = "Octavia does not answer"
+    world.load_balancers.unreachable = world.network.unreachable = "Octavia does not answer"
     world.ports((81, "TCP", 30080))
     assert world.turn() == FIRST_RETRY, "what was in the way before is forgotten"
 
@@ -334,10 +334,10 @@ def test_an_address_that_only_administrators_may_choose_is_said():
 def test_a_cloud_that_is_away_is_said_and_waited_for(port):
     world = World()
     world.api.create(SERVICES, service())
-    getattr(world, port).away = "it does not answer"
+    getattr(world, port).unreachable = "it does not answer"
     assert world.turn() == FIRST_RETRY
-    assert world.events() == [("CloudAway", "it does not answer")]
-    getattr(world, port).away = ""
+    assert world.events() == [("SyncLoadBalancerFailed", "it does not answer")]
+    getattr(world, port).unreachable = ""
     world.settle()
     assert world.shown()
 
@@ -364,11 +364,11 @@ def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
 def test_deletion_waits_for_a_cloud_that_is_away():
     world = World()
     create(world)
-    world.load_balancers.away = "Octavia does not answer"
+    world.load_balancers.unreachable = "Octavia does not answer"
     world.api.delete(SERVICES, "default/web")
     assert world.turn() == FIRST_RETRY
     assert world.api.get(SERVICES, "default/web") is not None
-    world.load_balancers.away = ""
+    world.load_balancers.unreachable = ""
     world.settle()
     assert world.empty()
 
@@ -477,7 +477,7 @@ def test_the_sweep_costs_three_calls_when_all_is_well():
 def test_the_sweep_does_nothing_when_it_cannot_see_everything():
     world = World()
     surplus(world)
-    world.network.away = "Neutron does not answer"
+    world.network.unreachable = "Neutron does not answer"
     with pytest.raises(CloudUnreachable):
         world.sweeper.reconcile("all")
     assert len(world.load_balancers.held) == 1

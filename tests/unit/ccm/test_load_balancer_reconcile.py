@@ -39,7 +39,7 @@ def test_a_service_gets_a_load_balancer_a_floating_ip_and_an_open_node_port(worl
     assert world.open_to() == {("tcp", 30080, "0.0.0.0/0")}
     ports = [{"port": 80, "protocol": "TCP"}]
     assert world.shown() == [{"ip": world.floating.address, "ipMode": "VIP", "ports": ports}]
-    assert world.reasons() == ["Balanced"]
+    assert world.reasons() == ["EnsuredLoadBalancer"]
 
 
 def test_it_is_made_in_one_call_of_octavia(world):
@@ -122,7 +122,7 @@ def test_all_goes_when_the_service_is_of_another_type(world):
 
 def test_the_finalizer_is_there_before_anything_in_the_cloud(world):
     world.api.create(SERVICES, service())
-    world.load_balancers.away = "Octavia is away"
+    world.load_balancers.unreachable = "Octavia is away"
     assert world.turn() == FIRST_RETRY
     assert world.api.get(SERVICES, "default/web")["metadata"]["finalizers"] == [FINALIZER]
 
@@ -436,7 +436,7 @@ def test_a_load_balancer_in_error_is_recreated_with_the_same_address(world, alon
     assert world.only.id != before.id
     assert world.only.provisioning_status == "ACTIVE"
     assert world.shown() == shown
-    assert "MadeAnew" in world.reasons()
+    assert "RecreatingLoadBalancer" in world.reasons()
 
 
 def test_a_load_balancer_that_somebody_took_away_is_recreated(world):
@@ -577,7 +577,8 @@ def test_what_counts_only_when_it_is_made_is_said_when_it_comes_later(world):
     world.annotate(subnet_id="another")
     world.settle()
     assert (
-        "subnet-id does nothing to a load balancer that is there: it has subnet" in dict(world.events())["OnlyWhenMade"]
+        "subnet-id does nothing to a load balancer that is there: it has subnet"
+        in dict(world.events())["AnnotationIgnored"]
     )
     world.make("other", annotations={f"{PREFIX}subnet-id": "another"})
-    assert world.reasons().count("OnlyWhenMade") == 1
+    assert world.reasons().count("AnnotationIgnored") == 1

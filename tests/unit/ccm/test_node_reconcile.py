@@ -13,7 +13,7 @@ from moorage.ccm.nodes.view import ServerView
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.servers import Address, Instance
 from moorage.kube.events import Recorder
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, NODES, PODS
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
@@ -31,7 +31,7 @@ class World:
 
     def __init__(self):
         self.now = 0.0
-        self.api, self.cloud = MemoryObjects(), MemoryInstances([server(1), server(2)])
+        self.api, self.cloud = MemoryKubernetesClient(), MemoryInstances([server(1), server(2)])
         self.store, self.woken = Store(), []
         self.view = ServerView(self.cloud, "demo", Place("R"), lambda: self.now)
         events = Recorder(self.api, "test", lambda: self.now)
@@ -158,18 +158,18 @@ def test_an_empty_answer_deletes_nothing_even_if_every_server_is_unknown(world):
     world.nodes.reconcile("demo-1")
     assert world.node("demo-1") is not None
     assert world.cloud.asked == ["list"]
-    assert ("kube-system", "CloudAway") in world.events()
+    assert ("kube-system", "CloudUnreachable") in world.events()
 
 
 def test_a_cloud_that_is_away_is_said_once_and_changes_nothing(world):
     before = [world.node(f"demo-{n}") for n in (1, 2)]
-    world.cloud.away = "Nova does not answer"
+    world.cloud.unreachable = "Nova does not answer"
     del world.cloud.servers["id-1"]
     for _ in range(5):
         assert world.round() == {}
     assert [world.node(f"demo-{n}") for n in (1, 2)] == before
-    assert world.events() == [("kube-system", "CloudAway")]
-    world.cloud.away = ""
+    assert world.events() == [("kube-system", "CloudUnreachable")]
+    world.cloud.unreachable = ""
     world.round()
     assert world.node("demo-1") is None
 
@@ -177,14 +177,14 @@ def test_a_cloud_that_is_away_is_said_once_and_changes_nothing(world):
 def test_a_cloud_that_goes_away_between_list_and_question_deletes_nothing(world):
     world.cloud.unlisted = {"id-1"}
     world.view.refresh()
-    world.cloud.away = "Nova does not answer"
+    world.cloud.unreachable = "Nova does not answer"
     assert world.nodes.reconcile("demo-1") == 10.0
     assert world.node("demo-1") is not None
     assert ("demo-1", "CloudUnknown") in world.events()
 
 
 def test_a_node_that_joins_while_the_cloud_is_away_waits(world):
-    world.cloud.away = "Nova does not answer"
+    world.cloud.unreachable = "Nova does not answer"
     world.round()
     world.join("demo-3")
     world.watch()
@@ -194,11 +194,11 @@ def test_a_node_that_joins_while_the_cloud_is_away_waits(world):
 
 def test_the_controller_begins_while_the_cloud_is_away():
     world = World()
-    world.cloud.away = "Keystone does not answer"
+    world.cloud.unreachable = "Keystone does not answer"
     world.watch()
     assert world.nodes.reconcile("demo-1") == 10.0
     assert world.taints("demo-1") == [UNINITIALIZED]
-    world.cloud.away = ""
+    world.cloud.unreachable = ""
     world.round()
     assert world.taints("demo-1") == []
 
@@ -244,7 +244,7 @@ def test_a_namesake_that_joined_meanwhile_is_not_deleted(world):
 def test_an_api_that_is_away_is_an_error_for_the_queue(world):
     world.cloud.becomes("id-1", "SHUTOFF")
     world.view.refresh()
-    world.api.away = "etcd has no leader"
+    world.api.unreachable = "etcd has no leader"
     with pytest.raises(CloudUnreachable):
         world.nodes.reconcile("demo-1")
 

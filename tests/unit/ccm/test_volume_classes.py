@@ -10,7 +10,7 @@ from moorage.ccm.volumes.classes import DEFAULT, class_name, plan_classes
 from moorage.ccm.volumes.reconcile import PERIOD, ClassReconciler
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.kube.events import Recorder
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, STORAGE_CLASSES
 from moorage.model.errors import CloudUnreachable
 
@@ -23,7 +23,7 @@ class World:
     """A cluster's API and a Cinder with the types `files` (the default) and `fast`."""
 
     def __init__(self):
-        self.api, self.cinder = MemoryObjects(), MemoryVolumes()
+        self.api, self.cinder = MemoryKubernetesClient(), MemoryVolumes()
         self.restart()
 
     def restart(self):
@@ -134,8 +134,8 @@ def test_types_whose_names_come_out_the_same_are_told_apart_by_their_id(world):
         "fast-ssd-33333333": "FAST SSD",
     }
     assert sorted(world.events()) == [
-        ("fast-ssd-11111111", "NamedOtherwise"),
-        ("fast-ssd-33333333", "NamedOtherwise"),
+        ("fast-ssd-11111111", "StorageClassRenamed"),
+        ("fast-ssd-33333333", "StorageClassRenamed"),
     ]
     world.look()
     assert len(world.classes()) == 3
@@ -151,7 +151,7 @@ def test_a_name_that_a_person_took_is_left_alone(world):
     world.look()
     assert world.classes()["fast"]["provisioner"] == "nfs.csi.k8s.io"
     assert world.types()["fast-type-2"] == "fast"
-    assert world.events() == [("fast-type-2", "NamedOtherwise")]
+    assert world.events() == [("fast-type-2", "StorageClassRenamed")]
 
 
 @pytest.mark.parametrize("type", ["fast", "type-2"])
@@ -169,7 +169,7 @@ def test_a_class_whose_type_is_gone_stays_and_says_so_once(world):
         world.look()
     assert "fast" in world.classes()
     (event,) = world.api.list(EVENTS).items
-    assert (event["reason"], event["count"]) == ("TypeGone", 1)
+    assert (event["reason"], event["count"]) == ("VolumeTypeDeleted", 1)
     assert "no volume type 'fast'" in event["message"]
     world.cinder.type_names["type-4"] = "fast"
     world.look()
@@ -180,7 +180,7 @@ def test_a_class_whose_type_is_gone_stays_and_says_so_once(world):
 
 
 def test_a_cinder_that_is_away_is_an_error_for_the_queue(world):
-    world.cinder.away = "Cinder does not answer"
+    world.cinder.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable):
         world.look()
     assert world.classes() == {}

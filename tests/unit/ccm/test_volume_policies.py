@@ -9,7 +9,7 @@ from moorage.ccm.volumes.reconcile import FRESH, Known, snapshot_policies, volum
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.volumes import NewVolume
 from moorage.kube.events import Recorder
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, key_of
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
@@ -36,7 +36,7 @@ class World:
 
     def __init__(self):
         self.now = 0.0
-        self.api, self.cinder = MemoryObjects(), MemoryVolumes(looks=0)
+        self.api, self.cinder = MemoryKubernetesClient(), MemoryVolumes(polls=0)
         self.api.defined.add(SNAPSHOT_CONTENTS)
         self.volume = self.cinder.create(NewVolume("pvc-1", 1, metadata=MINE)).id
         self.bare = self.cinder.create(NewVolume("bare", 1, metadata={"a": "b"})).id
@@ -77,7 +77,7 @@ class World:
         return dict((self.cinder.get(id) or self.cinder.get_snapshot(id)).metadata)
 
     def writes(self):
-        return [call for call in self.cinder.asked if call.startswith("mark")]
+        return [call for call in self.cinder.asked if call.startswith("set_")]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_volume_that_is_retained_says_so_as_long_as_it_is(world):
     assert world.marks(world.volume) == {**MINE, RECLAIM_MARK: "Retain"}
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume))
     assert world.marks(world.volume) == {**MINE, RECLAIM_MARK: "Delete"}
-    assert world.writes() == ["mark"] * 2
+    assert world.writes() == ["set_metadata"] * 2
 
 
 def test_so_does_a_snapshot(world):
@@ -129,11 +129,11 @@ def test_at_the_start_one_list_answers_for_all(world):
 
 
 def test_the_first_list_does_not_answer_for_ever():
-    cinder, now = MemoryVolumes(looks=0), [0.0]
+    cinder, now = MemoryVolumes(polls=0), [0.0]
     ids = [cinder.create(NewVolume("v", 1)).id for _ in range(2)]
     known = Known(cinder.list, cinder.get, lambda: now[0])
     assert known.metadata(ids[0]) == {}
-    cinder.mark(ids[1], {"a": "b"})
+    cinder.set_metadata(ids[1], {"a": "b"})
     now[0] = FRESH + 1
     assert known.metadata(ids[1]) == {"a": "b"}
     assert known.metadata("gone") is None
@@ -163,20 +163,20 @@ def test_other_drivers_and_what_is_not_there_yet_are_passed_over(world):
 
 
 def test_a_refusal_is_said_and_tried_again(world):
-    world.cinder.shelf.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "maintenance"}))
+    world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "maintenance"}))
     assert world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain")) == 10.0
     (event,) = world.api.list(EVENTS).items
-    assert (event["reason"], event["involvedObject"]["name"]) == ("NotMarked", "pv")
-    world.cinder.shelf.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "available"}))
+    assert (event["reason"], event["involvedObject"]["name"]) == ("ReclaimPolicyNotRecorded", "pv")
+    world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "available"}))
     assert world.turn(PERSISTENT_VOLUMES, "pv") is None
     assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
 
 
 def test_a_cinder_that_is_away_is_an_error_for_the_queue(world):
-    world.cinder.away = "Cinder does not answer"
+    world.cinder.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable):
         world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
-    world.cinder.away = ""
+    world.cinder.unreachable = ""
     world.turn(PERSISTENT_VOLUMES, "pv")
     assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
 

@@ -228,7 +228,7 @@ class TestRunning:
         assert Login("172.24.4.31", "s3cret", 5432) in already.asked
 
     @pytest.mark.parametrize(
-        "trouble",
+        "problem",
         [
             {"answer": ConnectionRefusedError()},
             {"rows": ConnectionError("hung up")},
@@ -238,8 +238,8 @@ class TestRunning:
         ],
         ids=["application", "database", "table", "health", "nodes"],
     )
-    def test_with_one_thing_amiss_it_does_not(self, already, trouble):
-        vars(already).update(trouble)
+    def test_with_one_thing_amiss_it_does_not(self, already, problem):
+        vars(already).update(problem)
         assert already.look() is None
 
     def test_of_a_cloud_that_is_down_nothing_is_asked(self, already):

@@ -108,8 +108,8 @@ def test_a_retype_may_move_the_volume():
 
 def test_marks_are_posted_so_that_others_stay():
     volumes, session = port(Answer(200, {"metadata": {}}), Answer(200, {"metadata": {}}))
-    volumes.mark("v1", {"moorage.io/a": "b"})
-    volumes.mark_snapshot("s1", {"moorage.io/a": "b"})
+    volumes.set_metadata("v1", {"moorage.io/a": "b"})
+    volumes.set_snapshot_metadata("s1", {"moorage.io/a": "b"})
     assert [asked[:2] for asked in session.asked] == [
         ("POST", "http://block-storage/v3/volumes/v1/metadata"),
         ("POST", "http://block-storage/v3/snapshots/s1/metadata"),
@@ -120,8 +120,8 @@ def test_marks_are_posted_so_that_others_stay():
 def test_the_last_message_about_a_volume():
     told = {"messages": [{"user_message": "schedule allocate volume:Could not find any available weighted backend."}]}
     volumes, session = port(Answer(200, told), Answer(200, {"messages": []}))
-    assert volumes.why("v1").endswith("weighted backend.")
-    assert volumes.why("v1") == ""
+    assert volumes.last_message("v1").endswith("weighted backend.")
+    assert volumes.last_message("v1") == ""
     assert session.asked[0][2]["params"]["resource_uuid"] == "v1"
     assert session.asked[0][2]["headers"] == {"OpenStack-API-Version": "volume 3.5"}
 
@@ -146,15 +146,15 @@ QUOTAS = {
 }
 
 
-@pytest.mark.parametrize(("type", "room"), [("", 85), ("fast", 20), ("files", 85), ("other", 85)])
-def test_the_narrower_quota_counts(type, room):
+@pytest.mark.parametrize(("type", "quota"), [("", 85), ("fast", 20), ("files", 85), ("other", 85)])
+def test_the_narrower_quota_counts(type, quota):
     volumes, _ = port(Answer(200, {"quota_set": QUOTAS}))
-    assert volumes.room(type) == room
+    assert volumes.remaining_quota(type) == quota
 
 
 def test_without_a_quota_there_is_no_limit():
     without = {"gigabytes": {"limit": -1, "in_use": 10, "reserved": 0}}
-    assert port(Answer(200, {"quota_set": without}))[0].room() is None
+    assert port(Answer(200, {"quota_set": without}))[0].remaining_quota() is None
 
 
 def test_the_default_type_if_there_is_one():
@@ -185,8 +185,8 @@ REFUSALS = [
     ),
     (lambda v: v.create(NewVolume("n", 1)), 400, "badRequest", "Availability zone 'mars' is invalid.", BadInput),
     (lambda v: v.delete("v"), 400, "badRequest", "Invalid volume: Volume status must be available", Conflict),
-    (lambda v: v.mark("v", {"a": "b"}), 400, "badRequest", "metadata is not allowed for volumes in", Conflict),
-    (lambda v: v.mark("v", {"a": "b"}), 404, "itemNotFound", "Volume v could not be found.", NotFound),
+    (lambda v: v.set_metadata("v", {"a": "b"}), 400, "badRequest", "metadata is not allowed for volumes in", Conflict),
+    (lambda v: v.set_metadata("v", {"a": "b"}), 404, "itemNotFound", "Volume v could not be found.", NotFound),
     (lambda v: v.extend("v", 9), 413, "overLimit", GB, QuotaExceeded),
     (
         lambda v: v.create_snapshot("s", "v", False, {}),
@@ -213,7 +213,7 @@ REFUSALS = [
     (lambda v: v.attach("s", "v"), 409, "conflictingRequest", "Cannot 'attach_volume' instance s", Conflict),
     (lambda v: v.detach("s", "v"), 404, "itemNotFound", "Instance s is not attached to volume v", NotFound),
     (
-        lambda v: v.forget("a"),
+        lambda v: v.delete_attachment("a"),
         409,
         "conflictingRequest",
         "Detach it using the Compute API",

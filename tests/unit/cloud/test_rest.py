@@ -267,7 +267,7 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
             return Answer(200, json.dumps(answers[path])) if path in answers else Answer(404)
 
     session = Cloud(None, "http://cloud")
-    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).free("a", ["ours", "another", "r-1"])
+    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).delete_orphans("a", ["ours", "another", "r-1"])
     assert waiting == ["server a-0"]
     assert [asked for asked in session.asked if asked[0] != "GET"] == [
         ("DELETE", "/servers/s-1", None),

@@ -106,9 +106,9 @@ def test_kubeconfig_is_merged_or_printed_and_removed_with_the_cluster(moorage):
 def test_delete_asks_first(moorage):
     moorage("cluster create demo")
     assert moorage("cluster delete demo", input="n\n").exit_code == 1
-    assert "demo" in moorage.cloud.made
+    assert "demo" in moorage.cloud.records
     assert moorage("cluster delete demo", input="y\n").exit_code == 0
-    assert not moorage.cloud.made
+    assert not moorage.cloud.records
 
 
 def store(cloud, name, **marks):
@@ -151,7 +151,7 @@ def test_a_cluster_that_is_not_there(moorage, words):
 
 
 def test_kubeconfig_of_a_cluster_that_is_not_ready(moorage):
-    moorage.cloud.looks = 9
+    moorage.cloud.polls = 9
     moorage("cluster create demo --no-wait")
     with pytest.raises(Conflict, match="no certificates yet"):
         moorage("cluster kubeconfig demo")

@@ -15,7 +15,7 @@ from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.network import Subnet
 from moorage.cloud.volumes import NewVolume
 from moorage.clusters import reconcile
-from moorage.clusters.reconcile import Pace
+from moorage.clusters.reconcile import PollInterval
 from moorage.kube.port import KubeNode
 from moorage.model.errors import BadInput, CloudUnreachable, Failed, NotFound, TimedOut
 from moorage.model.ownership import (
@@ -57,7 +57,7 @@ def world(cloud, tmp_path):
 
 
 def subnet(cloud):
-    return next(r.physical_id for r in cloud.made["demo"].resources if r.path == ("subnet",))
+    return next(r.physical_id for r in cloud.records["demo"].resources if r.path == ("subnet",))
 
 
 def balance(cloud, cluster="demo", name="web", within="", **words):
@@ -121,7 +121,7 @@ def names(cloud):
 
 def only_what_stays(cloud, theirs):
     """What is of others, and the volume that is retained; free to be used again."""
-    assert not cloud.made
+    assert not cloud.records
     assert list(cloud.load_balancers.held) == [theirs]
     assert {held.description for held in cloud.network.floating.values()} == {
         "of a person",
@@ -219,7 +219,7 @@ def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, clou
         world.delete()  # something makes one whenever Heat is asked
     cloud.delete_stack = delete
     world.delete()
-    assert not cloud.made
+    assert not cloud.records
     assert not cloud.load_balancers.held
 
 
@@ -227,7 +227,7 @@ def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, clou
 def test_what_is_left_of_a_cluster_without_a_stack_goes(world, cloud, tmp_path, key):
     balance(cloud)
     store(cloud, "data")
-    del cloud.made["demo"]
+    del cloud.records["demo"]
     there = world if key else new_world(cloud, tmp_path / "elsewhere")
     there.delete()
     assert not cloud.load_balancers.held
@@ -258,7 +258,7 @@ def test_volumes_of_a_cluster_of_that_name_that_is_not_moorages_are_left(world, 
 def test_a_cloud_without_octavia_and_cinder_has_nothing_to_look_for(world, cloud):
     cloud.load_balancers = cloud.volumes = None
     assert world.delete().kept == ()
-    assert not cloud.made
+    assert not cloud.records
 
 
 def test_who_may_not_see_load_balancers_can_delete_a_cluster(world, cloud):
@@ -267,7 +267,7 @@ def test_who_may_not_see_load_balancers_can_delete_a_cluster(world, cloud):
 
     cloud.load_balancers.tagged = refuse
     world.delete()
-    assert not cloud.made
+    assert not cloud.records
 
 
 def test_a_cluster_that_made_nothing_costs_two_looks(world, cloud):
@@ -286,19 +286,19 @@ def test_octavia_may_be_away_for_a_while(world, cloud):
 
     def sleep(seconds):
         clock.sleep(seconds)
-        cloud.load_balancers.away = "Octavia does not answer" if 1 < clock.time < 30 else ""
+        cloud.load_balancers.unreachable = "Octavia does not answer" if 1 < clock.time < 30 else ""
 
-    pace = Pace(1.0, lambda: clock.time, sleep)
-    reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.said.append, pace=pace)
+    poll = PollInterval(1.0, lambda: clock.time, sleep)
+    reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.said.append, poll=poll)
     assert not cloud.load_balancers.held
     assert "waiting for the cloud: Octavia does not answer" in world.said
 
 
 def test_a_service_that_never_answered_is_told_before_anything_goes(world, cloud):
-    cloud.volumes.away = "Cinder does not answer"
+    cloud.volumes.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable, match="Cinder"):
         world.delete()
-    assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+    assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
 
 
 def test_a_load_balancer_with_ports_of_another_cluster_is_left_and_told(world, cloud):
@@ -306,7 +306,7 @@ def test_a_load_balancer_with_ports_of_another_cluster_is_left_and_told(world, c
     cloud.load_balancers.set_tags(id, (*cloud.load_balancers.tree(id).tags, service_tag("another", "default", "web")))
     with pytest.raises(Failed, match="kube_service_another_default_web"):
         world.delete()
-    assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+    assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
     assert id in cloud.load_balancers.held
 
 
@@ -339,7 +339,7 @@ def test_a_load_balancer_that_stays_pending_is_named_in_the_end(world, cloud):
 def test_all_volumes_are_kept_and_listed_when_that_is_asked_for(world, cloud):
     fill(cloud)
     done = world.delete(keep_volumes=True)
-    assert not cloud.made
+    assert not cloud.records
     assert names(cloud) == ["data", "data", "free", "mine", "precious"]
     assert {(kept.kind, kept.name) for kept in done.kept} == {
         ("volume", "pvc-data"),
@@ -364,8 +364,8 @@ def test_what_was_to_be_kept_is_kept_also_when_it_is_not_said_again(tmp_path, af
         try:
             world.delete(cloud=Dying(cloud, number, after), keep_volumes=True)
         except Killed:
-            marked = "mark" in cloud.volumes.asked[begun:]
-            assert marked or cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+            marked = "set_metadata" in cloud.volumes.asked[begun:]
+            assert marked or cloud.records["demo"].stack.status == "CREATE_COMPLETE"
             if not marked:
                 continue
             world.delete()
@@ -379,17 +379,17 @@ def test_a_volume_that_cinder_cannot_delete_is_told_and_can_be_kept(world, cloud
     store(cloud, "data")
     with pytest.raises(Failed, match=r"pvc-data .* error_deleting: the backend is full"):
         world.delete()
-    assert not cloud.made
+    assert not cloud.records
     assert world.files(), "it can be repeated"
     assert [kept.name for kept in world.delete(keep_volumes=True).kept] == ["pvc-data"]
     assert not world.files()
 
 
 def test_a_failure_is_told_also_by_a_cinder_that_has_no_words(world, cloud):
-    def why(id):
+    def no_messages(id):
         raise NotFound("Cinder knows no /messages")
 
-    cloud.volumes.failing["delete"], cloud.volumes.why = "unheard", why
+    cloud.volumes.failing["delete"], cloud.volumes.last_message = "unheard", no_messages
     store(cloud, "data")
     with pytest.raises(Failed, match=r"error_deleting$"):
         world.delete()
@@ -412,7 +412,7 @@ def test_a_volume_whose_server_went_without_a_word_is_freed_and_goes(world, clou
 def test_without_waiting_it_ends_when_heat_was_asked(world, cloud):
     theirs = fill(cloud)
     world.delete(wait=False, keep_volumes=False)
-    assert cloud.made["demo"].stack.status == "DELETE_IN_PROGRESS"
+    assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
     assert list(cloud.load_balancers.held) == [theirs], "Heat can be asked once its network is free"
     world.delete()
     only_what_stays(cloud, theirs)
@@ -420,13 +420,13 @@ def test_without_waiting_it_ends_when_heat_was_asked(world, cloud):
 
 def test_what_would_go_and_what_would_stay_can_be_asked_before(world, cloud):
     fill(cloud)
-    clearance = reconcile.doomed(cloud, world.kube.connect, world.folder, "demo")
-    assert sorted(thing.kind for thing in clearance.going) == [
+    preview = reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "demo")
+    assert sorted(thing.kind for thing in preview.deleted) == [
         *["floating IP"] * 2, *["load balancer"] * 2, "snapshot", *["volume"] * 2,
     ]  # fmt: skip
-    assert [thing.name for thing in clearance.kept] == ["pvc-precious"]
-    kept = reconcile.doomed(cloud, world.kube.connect, world.folder, "demo", keep_volumes=True).kept
+    assert [thing.name for thing in preview.kept] == ["pvc-precious"]
+    kept = reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "demo", keep_volumes=True).kept
     assert len(kept) == 4
     with pytest.raises(NotFound):
-        reconcile.doomed(cloud, world.kube.connect, world.folder, "nobody")
-    assert cloud.made["demo"].stack.status == "CREATE_COMPLETE"
+        reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "nobody")
+    assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"

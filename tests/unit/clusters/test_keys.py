@@ -20,14 +20,14 @@ def test_a_key_is_made_once_and_forgotten_without_a_trace(tmp_path):
     assert store.make("demo") == made == store.key("demo")
     assert stat.S_IMODE(store.path("demo").stat().st_mode) == 0o600
     assert stat.S_IMODE(store.path("demo").parent.stat().st_mode) == 0o700
-    store.forget("demo")
-    store.forget("demo")
+    store.delete("demo")
+    store.delete("demo")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_request_names_the_administrator_and_belongs_to_its_key(tmp_path):
     mine, other = KeyStore(tmp_path).make("one"), KeyStore(tmp_path).make("two")
     request = keys.signing_request(mine)
-    assert keys.belongs(mine, request)
-    assert not keys.belongs(other, request)
+    assert keys.matches(mine, request)
+    assert not keys.matches(other, request)
     assert x509.load_pem_x509_csr(request.encode()).subject.rfc4514_string() == "O=moorage:admins,CN=moorage:admin"

@@ -24,7 +24,9 @@ def as_heat_tells(values):
 
 
 def test_what_heat_gives_back_is_what_was_asked():
-    stack = Stack("id", "demo", "CREATE_COMPLETE", parameters=as_heat_tells(parameters.choices(SPEC, "image-1")))
+    stack = Stack(
+        "id", "demo", "CREATE_COMPLETE", parameters=as_heat_tells(parameters.user_parameters(SPEC, "image-1"))
+    )
     assert parameters.differences(SPEC, stack) == []
     other = ClusterSpec("demo", registry_mirrors={"docker.io": "http://m:5001"})
     assert parameters.differences(other, stack) == [
@@ -34,7 +36,7 @@ def test_what_heat_gives_back_is_what_was_asked():
 
 
 def test_every_choice_is_compared_and_declared_by_the_template():
-    assert set(parameters.CHOICES) == set(parameters.choices(SPEC, "image-1"))
+    assert set(parameters.USER_PARAMETERS) == set(parameters.user_parameters(SPEC, "image-1"))
     declared = yaml.safe_load(parameters.template("cluster.yaml"))["parameters"]
     request = parameters.stack_request(SPEC, "image-1", "a request", 600)
     assert set(request.parameters) <= set(declared)

@@ -8,15 +8,15 @@ from moorage.cloud.port import Server, Stack, StackResource
 from moorage.clusters import parameters, plan
 from moorage.clusters.plan import (
     CreateStack,
+    DeleteKey,
+    DeleteOrphans,
     DeleteStack,
     Done,
     Fail,
-    ForgetKey,
-    Free,
     Kubernetes,
     Observed,
-    Refuse,
-    Replace,
+    Reject,
+    ReplaceNodes,
     ResumeStack,
     Wait,
 )
@@ -26,7 +26,7 @@ from moorage.model.cluster import ClusterSpec
 pytestmark = pytest.mark.unit
 
 SPEC = ClusterSpec("demo", workers=1)
-PARAMETERS = {name: str(value) for name, value in parameters.choices(SPEC, "image-1").items()}
+PARAMETERS = {name: str(value) for name, value in parameters.user_parameters(SPEC, "image-1").items()}
 PARAMETERS["registry_mirrors"] = "{}"
 WELL = Kubernetes([KubeNode("demo-control-plane-0", True), KubeNode("demo-default-worker-0", True)], dns=True)
 SUBNET = StackResource(("subnet",), "OS::Neutron::Subnet", "DELETE_IN_PROGRESS", physical_id="a")
@@ -34,8 +34,8 @@ SERVER = StackResource(("control_plane",), "OS::Nova::Server", "DELETE_IN_PROGRE
 NO_DNS = Kubernetes(WELL.nodes, dns=False)
 ONE_NODE = Kubernetes(WELL.nodes[:1], dns=True)
 SICK = Kubernetes([WELL.nodes[0], KubeNode("demo-default-worker-0", False, reason="runtime is down")], dns=True)
-SILENT = Kubernetes(away="the Kubernetes API does not answer")
-REFUSED = Kubernetes(WELL.nodes, dns=True, trouble="revoked")
+SILENT = Kubernetes(unreachable="the Kubernetes API does not answer")
+REFUSED = Kubernetes(WELL.nodes, dns=True, problem="revoked")
 BROKEN = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_FAILED", "No valid host was found.")
 DIED = StackResource(("network",), "OS::Neutron::Net", "CREATE_FAILED", "Unable to establish connection to http://n")
 CANCELLED = StackResource(
@@ -67,23 +67,36 @@ def stack(status, **changes):
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], True, SICK), Wait, "0 of 2 servers"),
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING, BOOTED], True, WELL), Wait, "1 of 2 servers"),
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL), Done, ""),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], still=plan.STILL), ResumeStack, "go on"),
-        (Observed(stack("UPDATE_IN_PROGRESS"), [BOOTING], still=plan.STILL), ResumeStack, "go on"),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], still=plan.STILL_AFTER_SILENCE), Wait, "0 of 2 servers"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT), ResumeStack, "go on"),
+        (Observed(stack("UPDATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT), ResumeStack, "go on"),
         (
-            Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], still=plan.STILL_AFTER_SILENCE, silent=True),
+            Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT_AFTER_OUTAGE),
+            Wait,
+            "0 of 2 servers",
+        ),
+        (
+            Observed(
+                stack("CREATE_IN_PROGRESS"),
+                [BOOTING],
+                unchanged_for=plan.UNCHANGED_LIMIT_AFTER_OUTAGE,
+                unresponsive=True,
+            ),
             ResumeStack,
             "",
         ),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL, plan.STILL), Done, ""),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, plan.STILL), Wait, "does not answer"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL, plan.UNCHANGED_LIMIT), Done, ""),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, plan.UNCHANGED_LIMIT), Wait, "does not answer"),
         (Observed(stack("CREATE_COMPLETE"), (), True, REFUSED), Wait, "cannot ask its cloud: revoked"),
-        (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Refuse, "workers 3, not 1"),
+        (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Reject, "workers 3, not 1"),
         (Observed(stack("CREATE_FAILED"), [BROKEN]), Fail, "No valid host"),
         (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "recreating"),
         (Observed(stack("UPDATE_FAILED"), [CANCELLED]), Wait, "by itself"),
-        (Observed(stack("UPDATE_FAILED"), [CANCELLED], still=plan.STILL_AFTER_SILENCE), ResumeStack, "go on"),
-        (Observed(stack("CREATE_COMPLETE", flavor="m1.large")), Refuse, "flavor m1.large, not m1.node"),
+        (
+            Observed(stack("UPDATE_FAILED"), [CANCELLED], unchanged_for=plan.UNCHANGED_LIMIT_AFTER_OUTAGE),
+            ResumeStack,
+            "go on",
+        ),
+        (Observed(stack("CREATE_COMPLETE", flavor="m1.large")), Reject, "flavor m1.large, not m1.node"),
         (Observed(stack("CREATE_COMPLETE"), (), False), Done, "another machine"),
         (Observed(stack("CREATE_COMPLETE"), (), True, None), Wait, "not asked"),
         (Observed(stack("CREATE_COMPLETE"), (), True, SILENT), Wait, "does not answer"),
@@ -96,20 +109,20 @@ def stack(status, **changes):
         (Observed(stack("CREATE_FAILED"), [BROKEN, READY]), Fail, "No valid host"),
         (Observed(stack("UPDATE_FAILED"), [BROKEN, READY]), ResumeStack, "No valid host"),
         (
-            Observed(stack("CREATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER]),
-            Replace,
+            Observed(stack("CREATE_COMPLETE"), (), True, ONE_NODE, missing=[WORKER]),
+            ReplaceNodes,
             "demo-default-worker-0 is gone",
         ),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, lost=[WORKER]), Wait, "does not answer"),
-        (Observed(stack("CREATE_COMPLETE"), (), False, None, lost=[WORKER]), Done, "another machine"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, lost=[HELD, WORKER]), Fail, "all that the cluster's"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[WORKER]), Wait, "does not answer"),
+        (Observed(stack("CREATE_COMPLETE"), (), False, None, missing=[WORKER]), Done, "another machine"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[HELD, WORKER]), Fail, "all that the cluster's"),
         (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "former"),
-        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, "'a'"),
+        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], unchanged_for=plan.ORPHANS_AFTER), DeleteOrphans, "'a'"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
     ],
 )
 def test_the_step_towards_a_made_cluster(observed, kind, said):
-    step = plan.to_create(SPEC, observed, plan.Tried())
+    step = plan.plan_creation(SPEC, observed, plan.Attempts())
     assert isinstance(step, kind)
     assert said in str(step)
 
@@ -117,41 +130,45 @@ def test_the_step_towards_a_made_cluster(observed, kind, said):
 @pytest.mark.parametrize(
     ("observed", "kind", "said"),
     [
-        (Observed(None), ForgetKey, ""),
-        (Observed(None, key=True), ForgetKey, ""),
+        (Observed(None), DeleteKey, ""),
+        (Observed(None, key=True), DeleteKey, ""),
         (Observed(stack("CREATE_IN_PROGRESS")), DeleteStack, "deleting"),
         (Observed(stack("CREATE_FAILED"), [BROKEN]), DeleteStack, "deleting"),
         (Observed(stack("CREATE_COMPLETE")), DeleteStack, "deleting"),
         (Observed(stack("DELETE_IN_PROGRESS")), Wait, "Heat"),
-        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], still=plan.LOST), Free, "'a'"),
-        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET, SERVER], still=plan.LOST), Wait, "1 servers and 1 other"),
-        (Observed(stack("DELETE_IN_PROGRESS"), still=plan.STILL), DeleteStack, "again"),
+        (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], unchanged_for=plan.ORPHANS_AFTER), DeleteOrphans, "'a'"),
+        (
+            Observed(stack("DELETE_IN_PROGRESS"), [SUBNET, SERVER], unchanged_for=plan.ORPHANS_AFTER),
+            Wait,
+            "1 servers and 1 other",
+        ),
+        (Observed(stack("DELETE_IN_PROGRESS"), unchanged_for=plan.UNCHANGED_LIMIT), DeleteStack, "again"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
     ],
 )
 def test_the_step_towards_nothing(observed, kind, said):
-    step = plan.to_delete(observed, plan.Tried())
+    step = plan.plan_deletion(observed, plan.Attempts())
     assert isinstance(step, kind)
     assert said in str(step)
 
 
 def test_a_stack_is_recreated_only_so_often():
     observed = Observed(stack("CREATE_FAILED"), [DIED])
-    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(creations=plan.ATTEMPTS)), Fail)
+    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
 
 
 def test_what_heat_cannot_take_up_again_is_recreated():
     observed = Observed(stack("UPDATE_FAILED"), [BROKEN])
-    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(resumptions=1)), DeleteStack)
-    assert isinstance(plan.to_create(SPEC, observed, plan.Tried(plan.ATTEMPTS, resumptions=1)), Fail)
+    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(resumptions=1)), DeleteStack)
+    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(plan.MAX_ATTEMPTS, resumptions=1)), Fail)
 
 
 def test_what_people_may_have_used_is_never_recreated():
     """Kubernetes was well before Heat was done: what Heat says of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
         observed = Observed(stack(status), [resource, READY], True, WELL)
-        for resumptions in range(plan.ATTEMPTS + 1):
-            step = plan.to_create(SPEC, observed, plan.Tried(resumptions=resumptions))
+        for resumptions in range(plan.MAX_ATTEMPTS + 1):
+            step = plan.plan_creation(SPEC, observed, plan.Attempts(resumptions=resumptions))
             assert isinstance(step, ResumeStack | Fail)
         assert isinstance(step, Fail)
 
@@ -161,32 +178,36 @@ def test_what_heat_attached_without_noting_it_is_detached(ready):
     """Whether the control plane was Ready or not."""
     made = [StackResource((kind.lower(),), f"OS::Neutron::{kind}", "CREATE_COMPLETE", "", kind) for kind in JOINED]
     observed = Observed(stack("UPDATE_FAILED"), [INTERFACE, CANCELLED, *made, *ready], True, WELL)
-    step = plan.to_create(SPEC, observed, plan.Tried(resumptions=plan.ATTEMPTS - 1))
+    step = plan.plan_creation(SPEC, observed, plan.Attempts(resumptions=plan.MAX_ATTEMPTS - 1))
     assert isinstance(step, ResumeStack)
     assert step.attached == JOINED
-    assert not isinstance(plan.to_create(SPEC, observed, plan.Tried(resumptions=plan.ATTEMPTS)), ResumeStack)
+    assert not isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(resumptions=plan.MAX_ATTEMPTS)), ResumeStack)
 
 
 @pytest.mark.parametrize(
     ("creations", "step"),
-    [(1, DeleteStack), (plan.ATTEMPTS, Fail), (0, Wait)],  # of another run: Heat may be at replacing what people use
+    [
+        (1, DeleteStack),
+        (plan.MAX_ATTEMPTS, Fail),
+        (0, Wait),
+    ],  # of another run: Heat may be at replacing what people use
 )
 def test_a_server_that_heat_made_without_noting_it_has_the_stack_recreated(creations, step):
-    observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, READY], True, WELL, unknown=[UNKNOWN])
-    found = plan.to_create(SPEC, observed, plan.Tried(creations))
+    observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, READY], True, WELL, untracked=[UNKNOWN])
+    found = plan.plan_creation(SPEC, observed, plan.Attempts(creations))
     assert isinstance(found, step)
-    assert not isinstance(found, DeleteStack) or found.free, "Heat cannot delete the port that it is on"
+    assert not isinstance(found, DeleteStack) or found.delete_orphans, "Heat cannot delete the port that it is on"
 
 
 def test_a_server_that_is_gone_is_recreated_only_so_often():
-    observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER, WORKER])
-    step = plan.to_create(SPEC, observed, plan.Tried(replacements=plan.ATTEMPTS))
+    observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, missing=[WORKER, WORKER])
+    step = plan.plan_creation(SPEC, observed, plan.Attempts(replacements=plan.MAX_ATTEMPTS))
     assert step == Fail("servers demo-default-worker-0, demo-default-worker-0 are gone", used=True)
 
 
 def test_a_deletion_that_keeps_failing_is_given_up_with_its_reason():
     port = StackResource(("network",), "OS::Neutron::Net", "DELETE_FAILED", "Conflict: resources.network: port in use")
-    step = plan.to_delete(Observed(stack("DELETE_FAILED"), [port]), plan.Tried(deletions=plan.ATTEMPTS))
+    step = plan.plan_deletion(Observed(stack("DELETE_FAILED"), [port]), plan.Attempts(deletions=plan.MAX_ATTEMPTS))
     assert step == Fail("network of demo: port in use")
 
 

@@ -98,15 +98,15 @@ def test_the_newest_image_is_chosen():
 @pytest.mark.parametrize(
     ("name", "used", "limit", "said"),
     [
-        ("instances", 18, 20, "needed 3, left 2 (limit 20, in use 18)"),
-        ("cores", 35, 40, "needed 6, left 5"),
-        ("ram", 0, 6000, "needed 6144 MB, left 6000 MB"),
-        ("ports", 96, 100, "needed 5, left 4"),
-        ("floating_ips", 10, 10, "needed 1, left 0"),
-        ("networks", 11, 10, "needed 1, left 0"),
+        ("instances", 18, 20, "needed 3, available 2 (limit 20, in use 18)"),
+        ("cores", 35, 40, "needed 6, available 5"),
+        ("ram", 0, 6000, "needed 6144 MB, available 6000 MB"),
+        ("ports", 96, 100, "needed 5, available 4"),
+        ("floating_ips", 10, 10, "needed 1, available 0"),
+        ("networks", 11, 10, "needed 1, available 0"),
     ],
 )
-def test_a_quota_says_what_is_needed_and_left(name, used, limit, said):
+def test_a_quota_says_what_is_needed_and_available(name, used, limit, said):
     told = refusals(GOOD, replace(OFFER, quotas={**OFFER.quotas, name: Quota(used, limit)}))
     assert len(told) == 1
     assert said in told[0]

@@ -8,10 +8,10 @@ from itertools import count
 import pytest
 
 from clustering import NODES, SPEC, Clock, Dying, Joined, Killed, World
-from moorage.cloud.memory import TRYING, MemoryCloud
+from moorage.cloud.memory import RETRY_POLLS, MemoryCloud
 from moorage.cloud.port import Flavor, StackRequest
 from moorage.clusters import reconcile
-from moorage.clusters.reconcile import Pace
+from moorage.clusters.reconcile import PollInterval
 from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec, ClusterStatus
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
@@ -56,14 +56,14 @@ def test_a_cluster_is_made_and_asked_with_the_clients_key(world, cloud, kube):
     assert made.api_url == "https://172.24.4.20:6443"
     assert kube.asked_with.key == world.files()[0].read_text()
     assert [event.seconds for event in made.events] == sorted(event.seconds for event in made.events)
-    assert "PRIVATE KEY" not in str(cloud.made["demo"])
+    assert "PRIVATE KEY" not in str(cloud.records["demo"])
 
 
 def test_the_same_again_returns_it_and_another_is_refused(world, cloud):
     world.create()
-    first = cloud.made["demo"].stack.id
+    first = cloud.records["demo"].stack.id
     assert world.create().status is ClusterStatus.READY
-    assert cloud.made["demo"].stack.id == first
+    assert cloud.records["demo"].stack.id == first
     with pytest.raises(Conflict, match="workers 2, not 3"):
         world.create(ClusterSpec("demo", workers=3))
 
@@ -71,7 +71,7 @@ def test_the_same_again_returns_it_and_another_is_refused(world, cloud):
 def test_without_waiting_it_ends_when_heat_has_the_stack(world, cloud):
     made = world.create(wait=False)
     assert made.status is ClusterStatus.CREATING
-    assert cloud.made["demo"].stack.status == "CREATE_IN_PROGRESS"
+    assert cloud.records["demo"].stack.status == "CREATE_IN_PROGRESS"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -81,7 +81,7 @@ def test_create_killed_at_every_call_goes_on(kube, tmp_path, after):
             world.create(cloud=dying)
         except Killed:
             assert world.create().status is ClusterStatus.READY
-            assert list(world.cloud.made) == ["demo"]
+            assert list(world.cloud.records) == ["demo"]
             continue
         assert number > 8
         return
@@ -96,8 +96,8 @@ def test_create_killed_at_every_call_can_be_deleted(kube, tmp_path, after):
             try:
                 world.delete()
             except NotFound:
-                assert not world.cloud.made
-            assert not world.cloud.made
+                assert not world.cloud.records
+            assert not world.cloud.records
             assert not world.files()
             continue
         return
@@ -111,7 +111,7 @@ def test_delete_killed_at_every_call_goes_on(kube, tmp_path, after):
             world.delete(cloud=dying)
         except Killed:
             world.delete()
-            assert not world.cloud.made
+            assert not world.cloud.records
             assert not world.files()
             continue
         assert number > 4
@@ -119,19 +119,19 @@ def test_delete_killed_at_every_call_goes_on(kube, tmp_path, after):
 
 
 def test_heat_is_asked_to_go_on_when_its_engine_died(world, cloud):
-    cloud.dead = True
+    cloud.engine_dead = True
     assert world.create().status is ClusterStatus.READY
     assert [text for text in world.said if "asking it to go on" in text]
-    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was recreated"
-    cloud.looks, cloud.dead = 3, False
-    cloud.delete_stack(cloud.made["demo"].stack)
-    cloud.dead = True
+    assert cloud.records["demo"].stack.id == "stack-1", "and nothing was recreated"
+    cloud.polls, cloud.engine_dead = 3, False
+    cloud.delete_stack(cloud.records["demo"].stack)
+    cloud.engine_dead = True
     world.delete()
-    assert not cloud.made
+    assert not cloud.records
 
 
 @pytest.mark.parametrize(
-    "doubled",
+    "duplicated",
     [
         {"router_interface": ""},
         {"control_plane": "unknown-1"},
@@ -140,14 +140,14 @@ def test_heat_is_asked_to_go_on_when_its_engine_died(world, cloud):
     ],
     ids=["interface", "control-plane", "worker", "both"],
 )
-def test_what_a_heat_that_died_had_made_goes_so_that_heat_can_make_it(world, cloud, doubled):
-    cloud.doubled = dict(doubled)
+def test_what_a_heat_that_died_had_made_goes_so_that_heat_can_make_it(world, cloud, duplicated):
+    cloud.duplicated = dict(duplicated)
     made = world.create()
     assert made.status is ClusterStatus.READY
-    assert cloud.doubled == {}
+    assert cloud.duplicated == {}
     told = "".join(world.said)
-    assert ("router_interface" in doubled) == ("detaching a subnet that Heat does not know" in told)
-    assert ("unknown-1" in doubled.values()) == ("Heat does not know that it made demo-" in told)
+    assert ("router_interface" in duplicated) == ("detaching a subnet that Heat does not know" in told)
+    assert ("unknown-1" in duplicated.values()) == ("Heat does not know that it made demo-" in told)
     assert "unknown-1" not in {server.id for server in cloud.servers("demo")}
     assert len(cloud.servers("demo")) == len(NODES)
 
@@ -160,7 +160,7 @@ def test_a_failed_node_is_told_in_its_own_words(world, cloud):
     assert shown.status is ClusterStatus.FAILED
     assert shown.reason == "node demo-default-worker-1: etcd.service: no space left"
     world.delete()
-    assert not cloud.made
+    assert not cloud.records
 
 
 def test_a_service_that_died_meanwhile_is_survived_by_recreating_it(world, cloud):
@@ -171,24 +171,24 @@ def test_a_service_that_died_meanwhile_is_survived_by_recreating_it(world, cloud
         if "recreating" in text:
             cloud.failing.clear()
 
-    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, mended, pace=Clock().pace)
+    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, mended, poll=Clock().poll)
     assert made.status is ClusterStatus.READY
 
 
 def test_a_worker_whose_server_was_deleted_is_told_and_recreated(world, cloud, kube):
     world.create()
-    lost = lose(cloud, NODES[1])
+    missing = lose(cloud, NODES[1])
     shown = world.observe()
     assert shown.status is ClusterStatus.DEGRADED
     assert shown.reason == f"server {NODES[1]} is gone: the command that created the cluster recreates that"
     made = world.create()
     assert made.status is ClusterStatus.READY
     assert [node.name for node in made.nodes] == NODES
-    assert lost not in {server.id for server in cloud.servers("demo")}
+    assert missing not in {server.id for server in cloud.servers("demo")}
     assert kube.removed == (NODES[1],)
     (token,) = kube.tokens
-    assert cloud.replaced["demo"] == {"bootstrap_token": token}
-    assert cloud.made["demo"].stack.status == "UPDATE_COMPLETE"
+    assert cloud.updated_parameters["demo"] == {"bootstrap_token": token}
+    assert cloud.records["demo"].stack.status == "UPDATE_COMPLETE"
 
 
 def test_a_worker_is_lost_although_kubernetes_has_not_noticed(world, cloud, kube):
@@ -217,7 +217,7 @@ def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
 def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
     world.create()
     lose(cloud, NODES[0])
-    world.kube.away = "the Kubernetes API does not answer"
+    world.kube.unreachable = "the Kubernetes API does not answer"
     with pytest.raises(Failed, match=f"server {NODES[0]} is gone, and all that the cluster's Kubernetes knew"):
         world.create()
     assert world.observe().reason.startswith(f"server {NODES[0]} is gone, and all")
@@ -233,13 +233,13 @@ def test_a_node_that_cannot_be_recreated_leaves_the_cluster_as_it_is(world, clou
     assert raised.value.hint.startswith("mend the cause, then give this command again"), "not first: delete it"
     cloud.failing.clear()
     assert world.create().status is ClusterStatus.READY
-    assert cloud.made["demo"].stack.id == "stack-1", "and nothing was recreated"
+    assert cloud.records["demo"].stack.id == "stack-1", "and nothing was recreated"
 
 
 def test_an_answer_that_got_lost_makes_no_second_stack(world, cloud):
-    cloud.lost = 1
+    cloud.lost_answers = 1
     assert world.create().status is ClusterStatus.READY
-    assert cloud.made["demo"].stack.id == "stack-1"
+    assert cloud.records["demo"].stack.id == "stack-1"
 
 
 def test_a_cloud_that_is_away_for_a_while_is_waited_for(world, cloud):
@@ -247,16 +247,16 @@ def test_a_cloud_that_is_away_for_a_while_is_waited_for(world, cloud):
 
     def sleep(seconds):
         clock.sleep(seconds)
-        cloud.away = "Heat does not answer" if 2 < clock.time < 30 else ""
+        cloud.unreachable = "Heat does not answer" if 2 < clock.time < 30 else ""
 
-    pace = Pace(1.0, lambda: clock.time, sleep)
-    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, world.said.append, pace=pace)
+    poll = PollInterval(1.0, lambda: clock.time, sleep)
+    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, world.said.append, poll=poll)
     assert made.status is ClusterStatus.READY
     assert any("waiting for the cloud" in text for text in world.said)
 
 
 def test_a_cloud_that_never_answered_is_told_at_once(world, cloud):
-    cloud.away = "Keystone does not answer at http://172.24.4.1:5000"
+    cloud.unreachable = "Keystone does not answer at http://172.24.4.1:5000"
     with pytest.raises(CloudUnreachable, match="Keystone"):
         world.create()
     assert not world.files()
@@ -266,15 +266,15 @@ def test_nothing_is_made_of_bad_input(world, cloud):
     cloud.flavor_list = [Flavor("tiny", "f0", 1, 512, 1)]
     with pytest.raises(BadInput, match=r"m1\.node"):
         world.create()
-    assert not cloud.made
+    assert not cloud.records
     assert not world.files()
 
 
 def test_nothing_is_made_beyond_the_quota(world, cloud):
     cloud.limits = {**cloud.limits, "ports": 3}
-    with pytest.raises(QuotaExceeded, match="needed 5, left 3"):
+    with pytest.raises(QuotaExceeded, match="needed 5, available 3"):
         world.create()
-    assert not cloud.made
+    assert not cloud.records
 
 
 def test_a_node_that_stays_unready_ends_in_time_with_the_reason(world, kube):
@@ -292,16 +292,16 @@ def test_another_machine_sees_the_cluster_but_has_no_key(world, cloud, kube, tmp
     with pytest.raises(Conflict, match="not on this machine"):
         reconcile.access(cloud, kube.connect, elsewhere.folder, "demo")
     elsewhere.delete()
-    assert not cloud.made
+    assert not cloud.records
 
 
 def test_delete_asks_again_when_heat_fails_and_gives_up_in_the_end(world, cloud):
     world.create()
-    cloud.clinging = 1
+    cloud.failing_deletions = 1
     world.delete()
-    assert not cloud.made
+    assert not cloud.records
     world.create()
-    cloud.clinging = 9
+    cloud.failing_deletions = 9
     with pytest.raises(Failed, match="port in use"):
         world.delete()
     assert world.files()
@@ -312,20 +312,20 @@ def test_servers_that_heat_has_lost_are_deleted_with_the_cluster(world, cloud):
     cloud.orphans["demo"] = ["server demo-default-worker-1"]
     done = world.delete()
     assert not any("deletion failed" in line for line in world.said), "Heat need not fail before somebody looks"
-    assert done.events[-1].seconds < TRYING / 4
+    assert done.events[-1].seconds < RETRY_POLLS / 4
     assert any("what Heat had lost: server demo-default-worker-1" in line for line in world.said)
-    assert not cloud.made
+    assert not cloud.records
     assert not cloud.orphans
 
 
 def test_a_deletion_that_was_killed_still_proves_that_nothing_is_left(world, cloud):
     world.create()
-    del cloud.made["demo"]  # Heat came to its end while nobody looked
-    cloud.strays["demo"] = ["port demo-default-worker-1"]
+    del cloud.records["demo"]  # Heat came to its end while nobody looked
+    cloud.leftover["demo"] = ["port demo-default-worker-1"]
     with pytest.raises(TimedOut, match="what is left: port demo-default-worker-1"):
         world.delete()
     assert world.files(), "it can be repeated"
-    cloud.strays.clear()
+    cloud.leftover.clear()
     world.delete()
     assert not world.files()
 
@@ -333,11 +333,11 @@ def test_a_deletion_that_was_killed_still_proves_that_nothing_is_left(world, clo
 def test_a_deletion_that_is_not_waited_for_goes_on_and_is_proved_later(world, cloud):
     world.create()
     world.delete(wait=False)
-    assert cloud.made["demo"].stack.status == "DELETE_IN_PROGRESS"
+    assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
     assert world.files(), "the key stays until nothing else is left"
     world.delete(wait=False)
     world.delete()
-    assert not cloud.made
+    assert not cloud.records
     assert not world.files()
 
 
@@ -351,7 +351,7 @@ def test_a_stack_that_is_no_cluster_is_left_alone(world, cloud):
     for call in (world.create, world.delete, world.observe):
         with pytest.raises(Conflict, match="not a cluster of Moorage"):
             call()
-    assert "demo" in cloud.made
+    assert "demo" in cloud.records
 
 
 def test_a_cluster_gets_a_credential_that_goes_with_it(world, cloud):
@@ -369,10 +369,10 @@ def test_a_cluster_that_takes_nothing_from_its_cloud_gets_none(world, cloud):
 
 
 def test_who_may_make_no_credential_is_told_before_anything_is_made(world, cloud):
-    cloud.may_make_credentials = False
+    cloud.allow_credentials = False
     with pytest.raises(BadInput, match="credential"):
         world.create()
-    assert cloud.made == {}
+    assert cloud.records == {}
 
 
 def test_a_new_credential_is_given_before_the_old_one_is_revoked(world, cloud, kube):
@@ -382,7 +382,7 @@ def test_a_new_credential_is_given_before_the_old_one_is_revoked(world, cloud, k
     [(_, second)] = cloud.credentials
     assert first.id != second.id
     assert second.secret in kube.given
-    kube.away = "the API is away"
+    kube.unreachable = "the API is away"
     with pytest.raises(CloudUnreachable):
         world.renew()
     assert second in [one for _, one in cloud.credentials], "what the cluster uses stays"
@@ -390,7 +390,7 @@ def test_a_new_credential_is_given_before_the_old_one_is_revoked(world, cloud, k
 
 def test_a_cluster_that_cannot_ask_its_cloud_says_so(world, kube):
     world.create()
-    kube.cloud_trouble = "Keystone refused the credentials of the cloud 'moorage'"
+    kube.cloud_problem = "Keystone refused the credentials of the cloud 'moorage'"
     seen = world.observe()
     assert seen.status is ClusterStatus.DEGRADED
     assert "Keystone refused" in seen.reason

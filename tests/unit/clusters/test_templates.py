@@ -49,8 +49,8 @@ def test_a_nested_template_gets_all_that_it_needs(outer, inner):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_and_output_is_described(name):
-    described = [*HOT[name]["parameters"].values(), *HOT[name]["outputs"].values()]
-    assert all("description" in entry for entry in described if list(entry) != ["value"])
+    describe = [*HOT[name]["parameters"].values(), *HOT[name]["outputs"].values()]
+    assert all("description" in entry for entry in describe if list(entry) != ["value"])
 
 
 def test_secrets_are_hidden():

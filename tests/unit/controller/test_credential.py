@@ -10,7 +10,7 @@ import pytest
 
 from moorage.controller.credential import PERIOD, SOON, CredentialWatch, until_accepted
 from moorage.kube.events import Recorder
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import CONFIG_MAPS, EVENTS, SECRETS
 from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable
@@ -30,7 +30,7 @@ class Keystone:
 
 @pytest.fixture
 def api():
-    return MemoryObjects()
+    return MemoryKubernetesClient()
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def give(api, text):
     api.create(SECRETS, {"metadata": {"namespace": "kube-system", "name": SECRET.partition("/")[2]}, "data": data})
 
 
-def trouble(api):
+def problem(api):
     found = api.get(CONFIG_MAPS, STATE)
     return found["data"]["trouble"] if found else None
 
 
 def test_all_is_well(api, watch):
     assert watch.reconcile("cloud") == PERIOD
-    assert trouble(api) is None
+    assert problem(api) is None
     assert watch.file.read_text() == "the first"
 
 
@@ -74,13 +74,13 @@ def test_a_new_credential_becomes_the_file_for_its_owner_alone(api, watch):
 def test_a_refusal_is_told_until_it_is_over(api, watch, keystone):
     keystone.refuses = "Keystone refused the credentials"
     assert watch.reconcile("cloud") == SOON
-    assert trouble(api) == "Keystone refused the credentials"
+    assert problem(api) == "Keystone refused the credentials"
     event = api.list(EVENTS).items[0]
-    assert event["reason"] == "CloudAway"
+    assert event["reason"] == "CloudUnreachable"
     assert "Keystone refused the credentials" in event["message"]
     keystone.refuses = ""
     assert watch.reconcile("cloud") == PERIOD
-    assert trouble(api) == ""
+    assert problem(api) == ""
 
 
 def test_a_start_waits_until_the_cloud_accepts_us(api, watch, keystone, monkeypatch):
@@ -88,7 +88,7 @@ def test_a_start_waits_until_the_cloud_accepts_us(api, watch, keystone, monkeypa
     keystone.refuses, asked = "revoked", []
 
     def ask():
-        asked.append(trouble(api))
+        asked.append(problem(api))
         if len(asked) == 3:
             keystone.refuses = ""
         keystone.check()
@@ -100,7 +100,7 @@ def test_a_start_waits_until_the_cloud_accepts_us(api, watch, keystone, monkeypa
 
 def test_an_api_that_is_away_does_not_end_the_wait(api, watch, keystone, monkeypatch):
     monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
-    api.away, calls = "gone", []
+    api.unreachable, calls = "gone", []
 
     def ask():
         calls.append(None)

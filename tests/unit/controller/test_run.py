@@ -27,16 +27,16 @@ from moorage.cloud.volumes import NewVolume
 from moorage.controller.main import LEASE, Project, Settings, balanced, compose
 from moorage.controller.metrics import Metrics
 from moorage.controller.run import Runner
-from moorage.kube import cache as cache_module
-from moorage.kube.cache import Cache
-from moorage.kube.lease import Terms
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube import informer as cache_module
+from moorage.kube.informer import Informer
+from moorage.kube.lease import LeaseTimings
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import LEASES, NODES, PERSISTENT_VOLUMES, SERVICES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
 until = partial(waiting.until, seconds=10, pause=0.01)
-QUICK = Terms(duration=1, give_up=0.6, every=0.05)
+QUICK = LeaseTimings(duration=1, give_up=0.6, every=0.05)
 INNER = Subnet("subnet", "demo", "10.0.0.0/24")
 TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}
 
@@ -64,9 +64,9 @@ class Running:
 
 @pytest.fixture
 def api():
-    api = MemoryObjects()
+    api = MemoryKubernetesClient()
     yield api
-    api.away = "over"
+    api.unreachable = "over"
     api.cut_watches()
 
 
@@ -214,7 +214,7 @@ def test_a_lease_that_is_lost_ends_the_work(api, start):
 def test_an_api_that_is_away_for_long_ends_the_work(api, start):
     one = start("one")
     until(lambda: holder(api) == "one")
-    api.away = "etcd has no leader"
+    api.unreachable = "etcd has no leader"
     one.thread.join(10)
     assert one.result == [False]
 
@@ -259,7 +259,7 @@ class Stumbling:
 
 def test_a_fault_in_one_object_is_counted_and_does_not_stop_others(api):
     metrics, stop, stumbling = Metrics(), Event(), Stumbling()
-    runner = Runner(Cache(api), metrics)
+    runner = Runner(Informer(api), metrics)
     runner.add(stumbling)
     runner.cache.start(stop)
     runner.start()
@@ -285,7 +285,7 @@ class Gathering(Stumbling):
 
 def test_news_that_come_within_a_moment_are_one_by_a_reconciler_s_wish(api):
     stop, gathering = Event(), Gathering()
-    runner = Runner(Cache(api), Metrics())
+    runner = Runner(Informer(api), Metrics())
     runner.add(gathering)
     runner.cache.start(stop)
     runner.start()
@@ -302,7 +302,7 @@ def test_news_that_come_within_a_moment_are_one_by_a_reconciler_s_wish(api):
 
 @pytest.mark.parametrize(("reconciler", "workers"), [(Gathering, 5), (Stumbling, 2)])
 def test_a_reconciler_may_have_more_workers_than_the_rest(api, reconciler, workers):
-    runner = Runner(Cache(api), Metrics())
+    runner = Runner(Informer(api), Metrics())
     runner.add(reconciler())
     runner.start()
     names = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{reconciler.name}-")]
@@ -312,7 +312,7 @@ def test_a_reconciler_may_have_more_workers_than_the_rest(api, reconciler, worke
 
 def test_nothing_is_begun_when_it_is_not_allowed_any_more(api):
     stumbling = Stumbling()
-    runner = Runner(Cache(api), Metrics(), allowed=lambda: False)
+    runner = Runner(Informer(api), Metrics(), allowed=lambda: False)
     runner.add(stumbling)
     runner.wake("stumbling", "x")
     runner.start()
@@ -327,11 +327,12 @@ from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
 from moorage.cloud.memory_network import MemoryNetwork
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 import sys
 from moorage.cloud.network import ClusterNetwork, Subnet
-api = MemoryObjects()
-network = MemoryNetwork(cluster_networks={"demo": ClusterNetwork(Subnet("subnet", "demo", "10.0.0.0/24"), "group", "outside")})
+api = MemoryKubernetesClient()
+subnet = Subnet("subnet", "demo", "10.0.0.0/24")
+network = MemoryNetwork(cluster_networks={"demo": ClusterNetwork(subnet, "group", "outside")})
 project = main.Project("", MemoryInstances(), MemoryLoadBalancers(), network, MemoryVolumes())
 main.command.main(
     ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,

@@ -33,13 +33,13 @@ def test_calls_are_counted_by_operation_and_result(metrics):
     port = counted(cloud, "servers", metrics.called)
     assert port.list("demo") == []
     port.get("x")
-    cloud.away = "down"
+    cloud.unreachable = "down"
     with pytest.raises(CloudUnreachable):
         port.list("demo")
     assert calls(metrics, "servers.list", "ok") == 1
     assert calls(metrics, "servers.list", "CloudUnreachable") == 1
     assert calls(metrics, "servers.get", "ok") == 1
-    assert port.away == "down"
+    assert port.unreachable == "down"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.volumes import NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
 from moorage.csi.cinder.backend import CinderBackend
-from moorage.csi.cinder.waiting import Patience
+from moorage.csi.cinder.waiter import Timeouts
 from moorage.csi.size import GIB, SizeOutOfRange
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
 from still import backend_on
@@ -22,7 +22,7 @@ CLAIM = {"csi.storage.k8s.io/pvc/name": "data", "type": "fast"}
 
 @pytest.fixture
 def cinder():
-    return MemoryVolumes(servers={"node-1", "node-2"}, looks=2)
+    return MemoryVolumes(servers={"node-1", "node-2"}, polls=2)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_cloud_without_messages_does_not_hide_a_failure(backend, cinder, monke
     def none(id):
         raise BadInput("Cinder refused: Version 3.5 is not supported by the API")
 
-    monkeypatch.setattr(cinder, "why", none)
+    monkeypatch.setattr(cinder, "last_message", none)
     cinder.failing["create"] = "why"
     with pytest.raises(Failed, match=r"could not make volume pvc-1$"):
         backend.create(request())
@@ -125,10 +125,10 @@ def test_an_attachment_that_somebody_else_dropped_is_no_matter(backend, cinder, 
     backend.publish(made.handle, "node-1")
     cinder.servers.discard("node-1")
     held = cinder.get(made.handle)
-    cinder.forget(held.attachments[0].id)
+    cinder.delete_attachment(held.attachments[0].id)
     monkeypatch.setattr(cinder, "get", lambda id: held)
     backend.unpublish(made.handle, "node-1")
-    assert cinder.asked.count("forget") == 2
+    assert cinder.asked.count("delete_attachment") == 2
 
 
 def test_a_failed_volume_of_somebody_else_is_left_alone(backend, cinder):
@@ -140,16 +140,16 @@ def test_a_failed_volume_of_somebody_else_is_left_alone(backend, cinder):
 
 
 def test_a_volume_that_takes_longer_is_told_and_found_again(cinder, backend):
-    cinder.looks = 10_000
+    cinder.polls = 10_000
     with pytest.raises(TimedOut, match="busy after 50 seconds"):
         backend.create(request())
-    cinder.shelf.settle(replace(cinder.shelf.peek_all()[0], status="available"))
+    cinder.store.settle(replace(cinder.store.peek_all()[0], status="available"))
     assert backend.create(request()).name == "pvc-1"
     assert cinder.asked.count("create") == 1
 
 
 def test_a_silent_cinder_is_told(backend, cinder):
-    cinder.away = "Cinder of the cloud 'mine' does not answer"
+    cinder.unreachable = "Cinder of the cloud 'mine' does not answer"
     for call in (lambda: backend.create(request()), lambda: backend.volumes(), lambda: backend.publish("v", "node-1")):
         with pytest.raises(CloudUnreachable):
             call()
@@ -157,7 +157,7 @@ def test_a_silent_cinder_is_told(backend, cinder):
 
 def test_a_volume_in_error_is_told_with_its_fault(backend, cinder):
     made = backend.create(request())
-    cinder.shelf.settle(replace(cinder.get(made.handle), status="error_extending"))
+    cinder.store.settle(replace(cinder.get(made.handle), status="error_extending"))
     assert backend.volume(made.handle).fault == "Cinder has it in status error_extending"
 
 
@@ -347,7 +347,7 @@ def test_a_snapshot_that_failed_is_cleared_away(backend, cinder):
 
 def test_a_snapshot_that_takes_long_is_not_ready_yet(cinder, backend):
     made = backend.create(request())
-    cinder.looks = 10_000
+    cinder.polls = 10_000
     taken = backend.snapshot("s", made.handle, {})
     assert not taken.ready
     assert backend.snapshot("s", made.handle, {}).handle == taken.handle
@@ -380,16 +380,16 @@ def test_patience_looks_ever_more_seldom_and_ends():
         pauses.append(seconds)
         now[0] += seconds
 
-    patience = Patience(total=10, first=1, longest=3, growth=2, clock=lambda: now[0], sleep=sleep)
+    timeouts = Timeouts(total=10, first=1, longest=3, growth=2, clock=lambda: now[0], sleep=sleep)
     with pytest.raises(TimedOut, match="it sleeps after 10 seconds"):
-        patience.begin().until(lambda: False, bool, "it sleeps")
+        timeouts.begin().until(lambda: False, bool, "it sleeps")
     assert pauses == [1, 2, 3, 3]
-    assert Patience().total < 60
+    assert Timeouts().total < 60
 
 
 def test_one_call_waits_no_longer_in_all_however_often_it_waits(cinder, backend):
-    made, clock = backend.create(request()), backend.settings.patience.clock
-    cinder.looks = 20  # half a minute for the snapshot, and again for the volume
+    made, clock = backend.create(request()), backend.settings.timeouts.clock
+    cinder.polls = 20  # half a minute for the snapshot, and again for the volume
     taken = cinder.create_snapshot("s", made.handle, False, {})
     began = clock()
     with pytest.raises(TimedOut):

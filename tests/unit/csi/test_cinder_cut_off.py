@@ -93,7 +93,7 @@ def world(cinder):
 
 
 def begun(name, looks):
-    cinder = MemoryVolumes(servers={"node-1", "node-2"}, looks=looks)
+    cinder = MemoryVolumes(servers={"node-1", "node-2"}, polls=looks)
     prepare, work = WORK[name]
     handle = prepare(backend_on(cinder))
     cinder.asked.clear()

@@ -229,13 +229,13 @@ def test_a_snapshot_of_a_volume_that_is_being_deleted_is_refused(calls, cinder):
 
 
 def test_the_capacity_is_of_a_zone_or_without_a_limit(calls, cinder):
-    def room(zone):
+    def capacity(zone):
         asked = csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={TOPOLOGY: zone}))
         return calls.GetCapacity(asked, timeout=5).available_capacity
 
-    assert (room("east"), room("mars")) == (1000 * GIB, 0)
+    assert (capacity("east"), capacity("mars")) == (1000 * GIB, 0)
     del cinder.limits["gigabytes"]
-    assert room("west") == UNLIMITED
+    assert capacity("west") == UNLIMITED
 
 
 def test_what_cannot_be_used_so_is_not_confirmed(calls):
@@ -249,7 +249,7 @@ def test_what_cannot_be_used_so_is_not_confirmed(calls):
 
 
 def test_a_cloud_that_is_away_is_unavailable(calls, cinder):
-    cinder.away = "Cinder of the cloud 'mine' does not answer"
+    cinder.unreachable = "Cinder of the cloud 'mine' does not answer"
     assert refused(calls.ListVolumes, csi.ListVolumesRequest()) == (
         grpc.StatusCode.UNAVAILABLE,
         "Cinder of the cloud 'mine' does not answer",

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.csi.cinder.look import Settings
+from moorage.csi.cinder.reader import Settings
 from moorage.csi.main import Adapters, command, start
 from moorage.csi.ready import Ready
 from moorage.csi.spec import csi_pb2 as csi
@@ -32,13 +32,13 @@ clouds:
 
 
 def test_the_driver_is_ready_once_the_cloud_answered(tmp_path):
-    cinder = MemoryVolumes(away="Cinder of the cloud 'mine' does not answer")
+    cinder = MemoryVolumes(unreachable="Cinder of the cloud 'mine' does not answer")
     server = start(cinder, Settings("demo"), tmp_path / "csi.sock")
     with grpc.insecure_channel(f"unix:{tmp_path / 'csi.sock'}") as channel:
         identity = csi_pb2_grpc.IdentityStub(channel)
         assert identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5).name == "cinder.csi.openstack.org"
         assert identity.Probe(csi.ProbeRequest(), timeout=5).ready.value is False
-        cinder.away = ""
+        cinder.unreachable = ""
         assert identity.Probe(csi.ProbeRequest(), timeout=5).ready.value is True
         assert csi_pb2_grpc.ControllerStub(channel).ListVolumes(csi.ListVolumesRequest(), timeout=5).next_token == ""
     server.stop(0).wait(5)

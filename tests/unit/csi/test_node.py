@@ -32,7 +32,7 @@ class Rig:
         plug(self.by_id, VOLUME, self.device)
         self.files = MemoryFilesystems()
         self.disk = self.files.add(self.device, GIB)
-        self.node = Node(self.files, "server-1", "nova", 25, self.by_id, patience=0)
+        self.node = Node(self.files, "server-1", "nova", 25, self.by_id, timeouts=0)
         self.kubelet = Kubelet(self.call, VOLUME, folder / "staging", folder / "pods")
 
     def call(self, name, request):
@@ -168,7 +168,7 @@ def test_a_device_that_appears_late_is_waited_for(rig, kubelet, tmp_path):
         if now[0] > 3 and not (rig.by_id / "virtio-late").is_symlink():
             plug(rig.by_id, volume, device)
 
-    rig.node.devices = replace(rig.node.devices, patience=10, clock=lambda: now[0], sleep=sleep)
+    rig.node.devices = replace(rig.node.devices, timeouts=10, clock=lambda: now[0], sleep=sleep)
     replace(kubelet, volume=volume).stage()
     assert rig.disk.signature == ""
     assert rig.files.disks[device].signature == "ext4"

@@ -43,14 +43,14 @@ class Mortal:
 
 def lives(folder, wanted, files, box):
     """A volume's whole life on a node, each call of kubelet repeated until it has ended."""
-    node = Node(box, "n", "", 1, folder / "by-id", patience=0)
+    node = Node(box, "n", "", 1, folder / "by-id", timeouts=0)
 
     def call(name, request):
         try:
             return getattr(node, name)(request, None)
         except Killed:
             node.files = files
-            return getattr(Node(files, "n", "", 1, folder / "by-id", patience=0), name)(request, None)
+            return getattr(Node(files, "n", "", 1, folder / "by-id", timeouts=0), name)(request, None)
 
     kubelet = Kubelet(call, "volume", folder / "staging", folder / "pods")
     seen = []

@@ -39,7 +39,7 @@ def test_what_is_missing_is_told(tmp_path, name, field):
     request.CopyFrom(WHOLE[name])
     request.ClearField(field)
     with pytest.raises(BadInput):
-        getattr(Node(files, "n", "", 1, tmp_path, patience=0), name)(request, None)
+        getattr(Node(files, "n", "", 1, tmp_path, timeouts=0), name)(request, None)
     assert files == MemoryFilesystems()
 
 
@@ -71,5 +71,5 @@ def test_a_block_device_may_be_written_by_several_nodes():
 
 @pytest.mark.parametrize("volume", ["../../etc/passwd", "a" * 5000, "v\x00v", " "])
 def test_a_handle_of_nobody_finds_nothing(tmp_path, volume):
-    node = Node(MemoryFilesystems(), "n", "", 1, tmp_path, patience=0)
+    node = Node(MemoryFilesystems(), "n", "", 1, tmp_path, timeouts=0)
     assert node.devices.now(volume) is None

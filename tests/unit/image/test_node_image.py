@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moorage.csi.cinder.waiting import Patience
+from moorage.csi.cinder.waiter import Timeouts
 from moorage.image import debian, node_image
 from moorage.image.release import CONTENTS
 from moorage.model.errors import NotFound
@@ -77,7 +77,7 @@ def test_sidecars_speak_with_the_driver_that_is_started() -> None:
 def test_a_sidecar_waits_as_long_as_the_driver_may_take() -> None:
     for name in SIDECARS:
         (seconds,) = re.findall(r"--timeout=(\d+)s", texts()[f"{name}.service"])
-        assert int(seconds) > Patience().total
+        assert int(seconds) > Timeouts().total
 
 
 def test_sidecars_come_back_and_may_do_little() -> None:

@@ -7,7 +7,7 @@ import json
 import httpx2
 import pytest
 
-from moorage.kube.api import KubeApi
+from moorage.kube.api import HttpKubernetesClient
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, path_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 def api(answer):
     """The adapter with a transport that answers as `answer(request)` says."""
-    return KubeApi(httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(answer)))
+    return HttpKubernetesClient(httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(answer)))
 
 
 def status(code, message="no"):
@@ -114,7 +114,7 @@ def test_a_deletion_names_the_uid_and_gone_is_fine():
 
 def test_a_file_that_is_no_kubeconfig(tmp_path):
     with pytest.raises(BadInput, match="no kubeconfig"):
-        KubeApi.connect(tmp_path / "missing")
+        HttpKubernetesClient.connect(tmp_path / "missing")
     (tmp_path / "k").write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")
     with pytest.raises(BadInput):
-        KubeApi.connect(tmp_path / "k")
+        HttpKubernetesClient.connect(tmp_path / "k")

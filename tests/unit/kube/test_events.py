@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.kube.events import Recorder
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, NODES
 
 pytestmark = pytest.mark.unit
@@ -18,7 +18,7 @@ def clock():
 
 @pytest.fixture
 def api():
-    return MemoryObjects()
+    return MemoryKubernetesClient()
 
 
 @pytest.fixture
@@ -37,17 +37,17 @@ def events(api):
 
 def test_the_same_words_are_counted_and_written_once_a_minute(api, node, recorder, clock):
     for _ in range(5):
-        recorder.say(node, "CloudAway", "Nova does not answer")
-    assert events(api) == [("CloudAway", 1)]
+        recorder.event(node, "CloudUnreachable", "Nova does not answer")
+    assert events(api) == [("CloudUnreachable", 1)]
     clock[0] = 60
-    recorder.say(node, "CloudAway", "Nova does not answer")
-    assert events(api) == [("CloudAway", 6)]
-    recorder.say(node, "CloudAway", "Keystone does not answer")
-    assert events(api) == [("CloudAway", 6), ("CloudAway", 1)]
+    recorder.event(node, "CloudUnreachable", "Nova does not answer")
+    assert events(api) == [("CloudUnreachable", 6)]
+    recorder.event(node, "CloudUnreachable", "Keystone does not answer")
+    assert events(api) == [("CloudUnreachable", 6), ("CloudUnreachable", 1)]
 
 
 def test_an_event_says_about_whom(api, node, recorder):
-    recorder.say(node, "Ready", "good", "Normal")
+    recorder.event(node, "Ready", "good", "Normal")
     event = api.list(EVENTS).items[0]
     assert event["involvedObject"] == {
         "kind": "Node",
@@ -59,17 +59,17 @@ def test_an_event_says_about_whom(api, node, recorder):
 
 
 def test_an_event_that_the_api_dropped_is_recreated(api, node, recorder, clock):
-    recorder.say(node, "CloudAway", "x")
+    recorder.event(node, "CloudUnreachable", "x")
     event = api.list(EVENTS).items[0]
     api.delete(EVENTS, f"default/{event['metadata']['name']}")
     clock[0] = 61
-    recorder.say(node, "CloudAway", "x")
-    assert events(api) == [("CloudAway", 1)]
+    recorder.event(node, "CloudUnreachable", "x")
+    assert events(api) == [("CloudUnreachable", 1)]
 
 
 def test_an_api_that_is_away_does_not_stop_the_one_who_says_it(api, node, recorder):
-    api.away = "down"
-    recorder.say(node, "CloudAway", "x")
-    api.away = ""
-    recorder.say(node, "CloudAway", "x")
-    assert events(api) == [("CloudAway", 1)]
+    api.unreachable = "down"
+    recorder.event(node, "CloudUnreachable", "x")
+    api.unreachable = ""
+    recorder.event(node, "CloudUnreachable", "x")
+    assert events(api) == [("CloudUnreachable", 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.kube.lease import Elector, Seen, decide
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import LEASES
 
 pytestmark = pytest.mark.unit
@@ -26,7 +26,7 @@ def clock():
 
 @pytest.fixture
 def api():
-    return MemoryObjects()
+    return MemoryKubernetesClient()
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def test_a_released_lease_is_taken_at_once(api, electors):
 def test_it_is_ours_for_a_while_when_the_api_is_away(api, clock, electors):
     one = electors[0]
     one.step()
-    api.away = "etcd has no leader"
+    api.unreachable = "etcd has no leader"
     clock.now += 9
     assert one.step()
     clock.now += 1
     assert not one.step()
-    api.away = ""
+    api.unreachable = ""
     assert one.step()
 
 

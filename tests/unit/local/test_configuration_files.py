@@ -24,7 +24,7 @@ SECRETS = Secrets(
 
 
 def rendered(name: str, layout: Layout = LAYOUT) -> dict[str, str]:
-    return configuration.render(service(name), layout, SECRETS, configuration.Choices("netdev"))
+    return configuration.render(service(name), layout, SECRETS, configuration.ConfigOverrides("netdev"))
 
 
 def parsed(text: str) -> configparser.ConfigParser:
@@ -80,7 +80,7 @@ def test_heat_takes_large_stacks():
 def test_written_files_are_private(tmp_path):
     layout = Layout(tmp_path / "state", tmp_path / "run", tmp_path / "cache")
     layout.make()
-    configuration.write(layout, SECRETS, configuration.Choices("netdev"))
+    configuration.write(layout, SECRETS, configuration.ConfigOverrides("netdev"))
     for entry in SERVICES:
         for name in configuration.templates(entry):
             assert (layout.etc / entry.name / name).stat().st_mode & 0o777 == 0o600

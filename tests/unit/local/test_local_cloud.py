@@ -2,7 +2,7 @@
 
 import pytest
 
-from moorage.local.cloud import Extras, LocalCloud
+from moorage.local.cloud import LocalCloud, Options
 from moorage.local.seed import Image
 from moorage.model.errors import BadInput, CloudUnreachable, NotFound
 
@@ -55,6 +55,6 @@ def test_a_stopped_cloud_shows_every_program_as_stopped(cloud):
 
 
 def test_another_image_is_something_new_to_put_in(tmp_path):
-    first = Extras(Image("moorage-1", tmp_path, 4, 1024))
-    assert first.fingerprint != Extras(Image("moorage-2", tmp_path, 4, 1024)).fingerprint
-    assert first.fingerprint == Extras(Image("moorage-1", tmp_path, 4, 1024), tmp_path / "registry").fingerprint
+    first = Options(Image("moorage-1", tmp_path, 4, 1024))
+    assert first.fingerprint != Options(Image("moorage-2", tmp_path, 4, 1024)).fingerprint
+    assert first.fingerprint == Options(Image("moorage-1", tmp_path, 4, 1024), tmp_path / "registry").fingerprint

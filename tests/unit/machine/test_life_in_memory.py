@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moorage.host.memory import MemoryHost
-from moorage.host.port import Group, HostError
+from moorage.host.port import Cgroup, HostError
 from moorage.local.machine import attach, disks, life
 from moorage.local.machine.spec import Machine, Nic, Volume, load
 
@@ -49,7 +49,7 @@ def test_what_is_made_outlives_and_takes_nothing_of_the_host(machine: Machine, h
 def test_a_start_takes_what_the_machine_asks_for(machine: Machine, host: MemoryHost, volume: Volume) -> None:
     attach.attach_volume(machine, volume, host)
     assert life.start(load(machine.path), host) == 4711
-    assert host.limits == {Group("moorage", "m"): (2, 2048)}
+    assert host.limits == {Cgroup("moorage", "m"): (2, 2048)}
     assert host.namespaces() == {"moorage-m"}
     assert host.ports() == {nic.tap for nic in NICS}
     assert host.plugged[NICS[0].tap].ids == {

@@ -18,7 +18,7 @@ from moorage.ccm.load_balancers.views import Service
 from moorage.ccm.load_balancers.views import service_of as view_of
 from moorage.cloud.load_balancers import ERROR, LoadBalancer, LoadBalancers
 from moorage.cloud.network import FloatingIP, Network, SecurityGroupRule
-from moorage.kube.objects import SERVICES, Objects, Resource
+from moorage.kube.objects import SERVICES, KubernetesClient, Resource
 from moorage.model.errors import Conflict, NotFound
 from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named
 
@@ -92,7 +92,7 @@ class OrphanCollector:
     """Looks once a minute; wakes the reconciler for load balancers that failed or were taken away by somebody."""
 
     reconciler: LoadBalancerReconciler
-    api: Objects
+    api: KubernetesClient
     executor: Executor
     wake: Callable[[str], None]
     name: str = "load-balancer-sweep"

@@ -22,7 +22,7 @@ from moorage.ccm.load_balancers.views import FINALIZER, Service, service_of, ser
 from moorage.cloud.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
 from moorage.cloud.network import FloatingIP, Network
 from moorage.kube.events import Recorder
-from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, Object, Objects, Resource, key_of
+from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
 
 SERVICE_LABEL = "kubernetes.io/service-name"  # of an EndpointSlice: whose endpoints it has
@@ -41,7 +41,7 @@ PROBLEMS: dict[type[MoorageError], tuple[str, float]] = {
     Conflict: ("InUse", RETRY * 3),
     NotFound: ("NotFound", RETRY * 3),
     Failed: ("Failed", LATER),
-    CloudUnreachable: ("CloudAway", RETRY),
+    CloudUnreachable: ("SyncLoadBalancerFailed", RETRY),
 }
 
 
@@ -74,7 +74,7 @@ class LoadBalancerReconciler:
     and the rest is not looked at.
     """
 
-    api: Objects
+    api: KubernetesClient
     services: Stored
     targets: TargetNodes
     slices: Stored
@@ -134,14 +134,16 @@ class LoadBalancerReconciler:
         """Come back soon, and later and later; say so when it takes long."""
         attempts = self._count_attempt(key)
         if attempts + 1 >= PENDING_ATTEMPTS:
-            self.events.say(found, "StillBusy", f"{why}, for a while now: ask the cloud's operator if that goes on")
+            self.events.event(
+                found, "LoadBalancerPending", f"{why}, for a while now: ask the cloud's operator if that goes on"
+            )
         return float(min(SOON * 1.5**attempts, RETRY))
 
     def _report_problem(self, key: str, found: Object, error: MoorageError) -> float:
         """Say what a person must know about the Service, and try again, later and later: it may have been passing."""
         reason, latest = PROBLEMS[type(error)]
         hint = f": {error.hint}" if error.hint else ""
-        self.events.say(found, reason, f"{error.message}{hint}")
+        self.events.event(found, reason, f"{error.message}{hint}")
         return float(min(FIRST_RETRY * 2 ** self._count_attempt(key), latest))
 
     def _count_attempt(self, key: str) -> int:
@@ -161,7 +163,7 @@ class LoadBalancerReconciler:
         if applied and (applied.outline, applied.shown) == (desired_state.outline, _status_text(found)):
             return self._update_nodes(key, applied, desired_state)
         for sentence in reading.refused:
-            self.events.say(found, "AnnotationRefused", sentence)
+            self.events.event(found, "AnnotationRefused", sentence)
         found = self._add_finalizer(key, found, service)
         return self._converge(key, found, desired_state)
 
@@ -255,7 +257,7 @@ class LoadBalancerReconciler:
         for step in steps:
             if isinstance(step, DeleteLoadBalancer):
                 message = f"the load balancer {step.load_balancer} is in ERROR: it is deleted and recreated"
-                self.events.say(found, "MadeAnew", message)
+                self.events.event(found, "RecreatingLoadBalancer", message)
                 if desired.existing == step.load_balancer:
                     self._patch(key, found, {"metadata": {"annotations": {LOAD_BALANCER_ID: None}}})
                     raise _Stale
@@ -280,7 +282,7 @@ class LoadBalancerReconciler:
     ) -> Object:
         """The Service, with its address."""
         for sentence in unmet(desired, load_balancer, self.settings.subnet):
-            self.events.say(found, "OnlyWhenMade", sentence)
+            self.events.event(found, "AnnotationIgnored", sentence)
         address = load_balancer.address if desired.floating_ip is None or mapped is None else mapped.address
         ports = [
             {"port": listener.port, "protocol": _transport(listener.protocol)}
@@ -292,7 +294,9 @@ class LoadBalancerReconciler:
         ingress = [entry | {"ports": ports}]
         if _ingress(found) != ingress:
             found = self._patch(key, found, {"status": {"loadBalancer": {"ingress": ingress}}}, status=True)
-            self.events.say(found, "Balanced", f"the load balancer {load_balancer.id} answers at {address}", "Normal")
+            self.events.event(
+                found, "EnsuredLoadBalancer", f"the load balancer {load_balancer.id} answers at {address}", "Normal"
+            )
         return found
 
     def _delete(self, key: str, found: Object, service: Service) -> float | None:

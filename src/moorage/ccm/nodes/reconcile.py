@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from moorage.ccm.nodes.plan import NodePlan, Notice, plan_node
 from moorage.ccm.nodes.view import ServerView
 from moorage.kube.events import Recorder
-from moorage.kube.objects import NODES, PODS, SYSTEM, Object, Objects, Resource, key_of
+from moorage.kube.objects import NODES, PODS, SYSTEM, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 PERIOD = 10.0  # seconds between two lists of the servers; a lost server's node goes within this and a moment
@@ -27,7 +27,7 @@ class Nodes(Protocol):
 class NodeReconciler:
     """Makes a node what its server says; the key is the node's name."""
 
-    api: Objects
+    api: KubernetesClient
     nodes: Nodes
     view: ServerView
     events: Recorder
@@ -55,7 +55,7 @@ class NodeReconciler:
         if plan.change:
             self.api.patch(NODES, key, _guarded(node, plan.change))
         if plan.notice:
-            self.events.say(node, plan.notice.reason, plan.notice.message, plan.notice.type)
+            self.events.event(node, plan.notice.reason, plan.notice.message, plan.notice.type)
 
     def _end_pods(self, name: str) -> None:
         """Kubernetes would do this itself a minute later. Their machine is gone: nothing of them can be running."""
@@ -81,8 +81,10 @@ class ServerPoll:
         try:
             self.view.refresh()
         except CloudUnreachable as error:
-            notice = Notice("CloudAway", f"nodes are left as they are, because the cloud cannot be asked: {error}")
-            self.events.say(SYSTEM, notice.reason, notice.message)
+            notice = Notice(
+                "CloudUnreachable", f"nodes are left as they are, because the cloud cannot be asked: {error}"
+            )
+            self.events.event(SYSTEM, notice.reason, notice.message)
             return PERIOD
         for node in self.nodes.all():
             if not plan_node(node, self.view.listed(node), self.view.place).idle:

@@ -19,7 +19,7 @@ class ServerView:
 
     def __init__(self, instances: Instances, cluster: str, place: Place, clock: Callable[[], float]) -> None:
         self.instances, self.cluster, self.place, self.clock = instances, cluster, place, clock
-        self.away = "not asked yet"
+        self.unreachable = "not asked yet"
         self._by_id: dict[str, Instance] = {}
         self._by_name: dict[str, list[Instance]] = {}
         self._at: float | None = None
@@ -33,8 +33,8 @@ class ServerView:
     def listed(self, node: Object) -> Instance | Unknown | None:
         """The node's server by the last list, None when that had none: which does not say that it is gone."""
         known = server_id(node, self.place)
-        if self.away:
-            return Unknown(self.away)
+        if self.unreachable:
+            return Unknown(self.unreachable)
         if known:
             return self._by_id.get(known)
         named = self._by_name.get(node["metadata"]["name"], [])
@@ -67,7 +67,7 @@ class ServerView:
         try:
             found = self._list()
         except CloudUnreachable as error:
-            self.away = error.message
+            self.unreachable = error.message
             raise
         finally:
             self._at = asked  # not before: whoever asks during the first list waits for it
@@ -75,7 +75,7 @@ class ServerView:
         for server in found:
             by_name.setdefault(server.name, []).append(server)
         self._by_id, self._by_name = {server.id: server for server in found}, by_name
-        self.away = ""
+        self.unreachable = ""
 
     def _list(self) -> list[Instance]:
         """A cluster has at least the server that we run on: with none at all, we look into another project."""

@@ -16,8 +16,8 @@ from moorage.kube.objects import (
     PERSISTENT_VOLUMES,
     SNAPSHOT_CONTENTS,
     STORAGE_CLASSES,
+    KubernetesClient,
     Object,
-    Objects,
     Resource,
 )
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
@@ -39,7 +39,7 @@ class Stored(Protocol):
 class ClassReconciler:
     """Looks at Cinder's types once a minute, and makes the classes that are lacking."""
 
-    api: Objects
+    api: KubernetesClient
     volumes: Volumes
     events: Recorder
     name: str = "storage-classes"
@@ -63,7 +63,7 @@ class ClassReconciler:
             return  # somebody was quicker: the next look sees what is there
         if new.beside:
             message = f"for the volume type {new.wanted['parameters']['type']!r}: another class is named {new.beside}"
-            self.events.say(made, "NamedOtherwise", message, "Normal")
+            self.events.event(made, "StorageClassRenamed", message, "Normal")
 
     def _tell(self, orphans: Sequence[Object], types: Mapping[str, str]) -> None:
         """Once, as long as the type is gone."""
@@ -72,7 +72,7 @@ class ClassReconciler:
                 type, there = found["parameters"]["type"], ", ".join(sorted(types.values()))
                 message = f"Cinder has no volume type {type!r} for this project any more; there are {there}"
                 hint = "no volume can be made of this class: delete it once no claim names it"
-                self.events.say(found, "TypeGone", f"{message}: {hint}")
+                self.events.event(found, "VolumeTypeDeleted", f"{message}: {hint}")
         self._told = {found["metadata"]["uid"] for found in orphans}
 
 
@@ -132,7 +132,9 @@ class PolicyReconciler:
             try:
                 self._bring(policy)
             except (Conflict, BadInput, QuotaExceeded) as error:
-                self.events.say(found, "NotMarked", f"its policy cannot be written on {policy.id}: {error.message}")
+                self.events.event(
+                    found, "ReclaimPolicyNotRecorded", f"its policy cannot be written on {policy.id}: {error.message}"
+                )
                 return SOON if isinstance(error, Conflict) else LATER
             self._done[key] = policy
         return None
@@ -150,12 +152,14 @@ class PolicyReconciler:
 def volume_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
     known = Known(volumes.list, volumes.get)
     watches = (PERSISTENT_VOLUMES,)
-    return PolicyReconciler("volume-policies", watches, objects, of_volume, known, volumes.mark, cluster, events)
+    return PolicyReconciler(
+        "volume-policies", watches, objects, of_volume, known, volumes.set_metadata, cluster, events
+    )
 
 
 def snapshot_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
     known = Known(volumes.snapshots, volumes.get_snapshot)
     watches = (SNAPSHOT_CONTENTS,)
     return PolicyReconciler(
-        "snapshot-policies", watches, objects, of_snapshot, known, volumes.mark_snapshot, cluster, events
+        "snapshot-policies", watches, objects, of_snapshot, known, volumes.set_snapshot_metadata, cluster, events
     )

@@ -10,7 +10,7 @@ from moorage.csi.cinder import parameters
 from moorage.csi.cinder.attach import Attach
 from moorage.csi.cinder.change import Change
 from moorage.csi.cinder.create import Create
-from moorage.csi.cinder.look import Look, Settings, as_snapshot
+from moorage.csi.cinder.reader import Settings, VolumeReader, as_snapshot
 from moorage.csi.cinder.snapshots import Snapshots
 from moorage.csi.cinder.types import known
 from moorage.csi.size import GIB
@@ -29,12 +29,12 @@ class CinderBackend:
         self.settings = settings
 
     def create(self, request: VolumeRequest) -> Volume:
-        look = self._look()
-        return look.as_volume(Create(look)(request))
+        reader = self._reader()
+        return reader.as_volume(Create(reader)(request))
 
     def delete(self, handle: str) -> None:
-        look = self._look()
-        seen = look.volume(handle)
+        reader = self._reader()
+        seen = reader.volume(handle)
         if seen is None:
             return
         if seen.attachments:
@@ -43,36 +43,36 @@ class CinderBackend:
             self.cinder.delete(handle)
         except NotFound:
             return  # somebody was faster
-        if (left := look.volume(handle)) is not None:
-            raise look.failed(f"Cinder could not delete volume {handle}, which is in status {left.status}", handle)
+        if (left := reader.volume(handle)) is not None:
+            raise reader.failed(f"Cinder could not delete volume {handle}, which is in status {left.status}", handle)
 
     def volume(self, handle: str) -> Volume | None:
         seen = self.cinder.get(handle)
-        return None if seen is None else self._look().as_volume(seen)
+        return None if seen is None else self._reader().as_volume(seen)
 
     def volumes(self) -> list[Volume]:
-        look = self._look()
-        return [look.as_volume(seen) for seen in self.cinder.list() if seen.status != "deleting"]
+        reader = self._reader()
+        return [reader.as_volume(seen) for seen in self.cinder.list() if seen.status != "deleting"]
 
     def publish(self, handle: str, node: str) -> Mapping[str, str]:
-        Attach(self._look()).publish(handle, node)
+        Attach(self._reader()).publish(handle, node)
         return {}
 
     def unpublish(self, handle: str, node: str) -> None:
-        Attach(self._look()).unpublish(handle, node)
+        Attach(self._reader()).unpublish(handle, node)
 
     def expand(self, handle: str, size: int) -> Volume:
-        look = self._look()
-        return look.as_volume(Change(look).expand(handle, size))
+        reader = self._reader()
+        return reader.as_volume(Change(reader).expand(handle, size))
 
     def modify(self, handle: str, given: Mapping[str, str]) -> None:
-        Change(self._look()).modify(handle, given)
+        Change(self._reader()).modify(handle, given)
 
     def snapshot(self, name: str, volume: str, given: Mapping[str, str]) -> Snapshot:
-        return as_snapshot(Snapshots(self._look()).make(name, volume, given))
+        return as_snapshot(Snapshots(self._reader()).make(name, volume, given))
 
     def delete_snapshot(self, handle: str) -> None:
-        Snapshots(self._look()).delete(handle)
+        Snapshots(self._reader()).delete(handle)
 
     def find_snapshot(self, handle: str) -> Snapshot | None:
         seen = self.cinder.get_snapshot(handle)
@@ -82,14 +82,14 @@ class CinderBackend:
         return [as_snapshot(seen) for seen in self.cinder.snapshots() if seen.status != "deleting"]
 
     def capacity(self, given: Mapping[str, str], zone: str) -> int | None:
-        """What the project's quota leaves; a pool's own room is the operator's to know."""
+        """What the project's quota leaves; a pool's own left is the operator's to know."""
         said = parameters.volume(given)
         wanted = said.availability or (zone if self.settings.zones else "")
         if wanted and wanted not in self.cinder.zones():
             return 0
-        room = self.cinder.room(known(self.cinder, said.type) if said.type else "")
-        return None if room is None else room * GIB
+        left = self.cinder.remaining_quota(known(self.cinder, said.type) if said.type else "")
+        return None if left is None else left * GIB
 
-    def _look(self) -> Look:
+    def _reader(self) -> VolumeReader:
         """A call begins: its time runs."""
-        return Look(self.cinder, self.settings, self.settings.patience.begin())
+        return VolumeReader(self.cinder, self.settings, self.settings.timeouts.begin())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from moorage.cloud.volumes import CinderVolume
 from moorage.csi.cinder import parameters
-from moorage.csi.cinder.look import Look
+from moorage.csi.cinder.reader import VolumeReader
 from moorage.csi.cinder.types import known
 from moorage.csi.size import GIB
 
@@ -16,29 +16,29 @@ from moorage.csi.size import GIB
 class Change:
     """Each begins with what is there, so that a repeated call finds its work done."""
 
-    look: Look
+    reader: VolumeReader
 
     def expand(self, id: str, size: int) -> CinderVolume:
         """To `size` bytes at least; NotFound, Conflict, QuotaExceeded, Failed."""
         gib = -(-size // GIB)
-        seen = self.look.there(id)
+        seen = self.reader.there(id)
         if seen.size >= gib:
             return seen
-        self.look.volumes.extend(id, gib)
-        grown = self.look.there(id)
+        self.reader.volumes.extend(id, gib)
+        grown = self.reader.there(id)
         if grown.size < gib:
-            raise self.look.failed(f"Cinder could not extend volume {id} to {gib} GiB", id)
+            raise self.reader.failed(f"Cinder could not extend volume {id} to {gib} GiB", id)
         return grown
 
     def modify(self, id: str, given: Mapping[str, str]) -> None:
         """Give it the type of a VolumeAttributesClass; NotFound, BadInput, Conflict, Failed."""
         wanted = parameters.changes(given)
-        seen = self.look.there(id)
+        seen = self.reader.there(id)
         if wanted in ("", seen.type):
             return
-        name = known(self.look.volumes, wanted)
+        name = known(self.reader.volumes, wanted)
         if name == seen.type:
             return
-        self.look.volumes.retype(id, name)
-        if self.look.there(id).type != name:
-            raise self.look.failed(f"Cinder could not give volume {id} the type {name}", id)
+        self.reader.volumes.retype(id, name)
+        if self.reader.there(id).type != name:
+            raise self.reader.failed(f"Cinder could not give volume {id} the type {name}", id)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume, NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
 from moorage.csi.cinder import parameters
-from moorage.csi.cinder.look import Look, Settings
-from moorage.csi.cinder.marks import marks, ours
+from moorage.csi.cinder.metadata import metadata, ours
+from moorage.csi.cinder.reader import Settings, VolumeReader
 from moorage.csi.cinder.types import known
 from moorage.csi.size import GIB, SizeOutOfRange
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound
@@ -19,21 +19,21 @@ def wanted(request: VolumeRequest, settings: Settings) -> NewVolume:
     said = parameters.volume(request.parameters)
     zone = said.availability or (request.zone if settings.zones else "")
     source = request.source
-    metadata = marks(settings.cluster, request.parameters)
+    written = metadata(settings.cluster, request.parameters)
     size = -(-request.size // GIB)
-    return NewVolume(request.name, size, said.type, zone, source.snapshot, source.volume, metadata)
+    return NewVolume(request.name, size, said.type, zone, source.snapshot, source.volume, written)
 
 
 @dataclass(frozen=True)
 class Create:
     """One request's way: find it, begin it, wait for it, and clear away what failed."""
 
-    look: Look
+    reader: VolumeReader
 
     def __call__(self, request: VolumeRequest) -> CinderVolume:
-        new = wanted(request, self.look.settings)
+        new = wanted(request, self.reader.settings)
         begun = self._begun(new) or self._begin(new, request.source)
-        made = self.look.volume(begun.id)
+        made = self.reader.volume(begun.id)
         if made is None:
             raise Failed(f"volume {begun.id} was deleted while it was made")
         if made.status.startswith("error"):
@@ -42,7 +42,7 @@ class Create:
 
     def _begun(self, new: NewVolume) -> CinderVolume | None:
         """The volume of that name, the oldest that is whole when there are several; NameTaken."""
-        named = [seen for seen in self.look.volumes.list(new.name) if "deleting" not in seen.status]
+        named = [seen for seen in self.reader.volumes.list(new.name) if "deleting" not in seen.status]
         found = min(named, key=lambda seen: (seen.status == "error", seen.created_at, seen.id), default=None)
         if found is not None and not self._same(found, new):
             raise NameTaken(f"volume {found.id} has the name {new.name!r}, and another type or source")
@@ -51,15 +51,15 @@ class Create:
     def _same(self, found: CinderVolume, new: NewVolume) -> bool:
         if (found.snapshot, found.source) != (new.snapshot, new.source):
             return False
-        return new.type in ("", found.type) or self.look.volumes.types().get(new.type) == found.type
+        return new.type in ("", found.type) or self.reader.volumes.types().get(new.type) == found.type
 
     def _begin(self, new: NewVolume, source: Source) -> CinderVolume:
         self._check_source(new, source)
         try:
-            return self.look.volumes.create(new)
+            return self.reader.volumes.create(new)
         except NotFound:
             if new.type:
-                known(self.look.volumes, new.type)  # Cinder does not say what it did not find
+                known(self.reader.volumes, new.type)  # Cinder does not say what it did not find
             raise
         except BadInput as error:
             raise self._explained(new, error) from error
@@ -67,12 +67,12 @@ class Create:
     def _check_source(self, new: NewVolume, source: Source) -> None:
         """NotFound, Conflict when it cannot be read, SizeOutOfRange."""
         if source.snapshot:
-            _check(f"snapshot {source.snapshot}", self.look.snapshot(source.snapshot), new.size)
+            _check(f"snapshot {source.snapshot}", self.reader.snapshot(source.snapshot), new.size)
         if source.volume:
-            _check(f"volume {source.volume}", self.look.volume(source.volume), new.size)
+            _check(f"volume {source.volume}", self.reader.volume(source.volume), new.size)
 
     def _explained(self, new: NewVolume, error: BadInput) -> BadInput:
-        zones = self.look.volumes.zones()
+        zones = self.reader.volumes.zones()
         if not new.zone or new.zone in zones:
             return error
         return BadInput(
@@ -83,10 +83,10 @@ class Create:
 
     def _cleared(self, made: CinderVolume) -> Failed:
         """Delete a volume that failed, so that the next attempt starts from nothing; what to raise."""
-        if not ours(made.metadata, self.look.settings.cluster):
+        if not ours(made.metadata, self.reader.settings.cluster):
             raise NameTaken(f"volume {made.id} has the name {made.name!r}, is in error and not this cluster's")
-        failure = self.look.failed(f"Cinder could not make volume {made.name}", made.id)
-        self.look.volumes.delete(made.id)
+        failure = self.reader.failed(f"Cinder could not make volume {made.name}", made.id)
+        self.reader.volumes.delete(made.id)
         return failure
 
 

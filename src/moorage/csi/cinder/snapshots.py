@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from moorage.cloud.volumes import CinderSnapshot
 from moorage.csi.backend import NameTaken
 from moorage.csi.cinder import parameters
-from moorage.csi.cinder.look import Look
-from moorage.csi.cinder.marks import marks, ours
+from moorage.csi.cinder.metadata import metadata, ours
+from moorage.csi.cinder.reader import VolumeReader
 from moorage.model.errors import Conflict, Failed, NotFound, TimedOut
 
 
@@ -17,7 +17,7 @@ from moorage.model.errors import Conflict, Failed, NotFound, TimedOut
 class Snapshots:
     """What was begun under a name is gone on with."""
 
-    look: Look
+    reader: VolumeReader
 
     def make(self, name: str, volume: str, given: Mapping[str, str]) -> CinderSnapshot:
         """The snapshot, perhaps still being made; NotFound, NameTaken, Conflict, QuotaExceeded, Failed."""
@@ -30,24 +30,24 @@ class Snapshots:
 
     def delete(self, id: str) -> None:
         """Nothing when it is gone; Conflict, Failed."""
-        if self.look.snapshot(id) is None:
+        if self.reader.snapshot(id) is None:
             return
         try:
-            self.look.volumes.delete_snapshot(id)
+            self.reader.volumes.delete_snapshot(id)
         except NotFound:
             return  # somebody was faster
-        if (left := self.look.snapshot(id)) is not None:
-            raise self.look.failed(f"Cinder could not delete snapshot {id}, which is in status {left.status}", id)
+        if (left := self.reader.snapshot(id)) is not None:
+            raise self.reader.failed(f"Cinder could not delete snapshot {id}, which is in status {left.status}", id)
 
     def _begun(self, name: str, volume: str) -> CinderSnapshot | None:
-        named = [seen for seen in self.look.volumes.snapshots(name) if "deleting" not in seen.status]
+        named = [seen for seen in self.reader.volumes.snapshots(name) if "deleting" not in seen.status]
         found = min(named, key=lambda seen: (seen.status == "error", seen.created_at, seen.id), default=None)
         if found is not None and found.volume != volume:
             raise NameTaken(f"snapshot {found.id} has the name {name!r}, and is of volume {found.volume}")
         return found
 
     def _begin(self, name: str, volume: str, force: bool, given: Mapping[str, str]) -> CinderSnapshot:
-        seen = self.look.volumes.get(volume)
+        seen = self.reader.volumes.get(volume)
         if seen is None:
             raise NotFound(f"Cinder knows no volume {volume}")
         if "deleting" in seen.status:
@@ -56,12 +56,12 @@ class Snapshots:
             raise Conflict(
                 f"volume {volume} is in use", 'set force-create: "true" in the VolumeSnapshotClass, or end its pod'
             )
-        return self.look.volumes.create_snapshot(name, volume, force, marks(self.look.settings.cluster, given))
+        return self.reader.volumes.create_snapshot(name, volume, force, metadata(self.reader.settings.cluster, given))
 
     def _settled(self, begun: CinderSnapshot) -> CinderSnapshot:
         """As it is now, also when it takes longer than we wait: the caller asks again."""
         try:
-            seen = self.look.snapshot(begun.id)
+            seen = self.reader.snapshot(begun.id)
         except TimedOut:
             return begun
         if seen is None:
@@ -70,8 +70,8 @@ class Snapshots:
 
     def _cleared(self, made: CinderSnapshot) -> Failed:
         """Delete a snapshot that failed, so that the next attempt starts from nothing; what to raise."""
-        if not ours(made.metadata, self.look.settings.cluster):
+        if not ours(made.metadata, self.reader.settings.cluster):
             raise NameTaken(f"snapshot {made.id} has the name {made.name!r}, is in error and not this cluster's")
-        failure = self.look.failed(f"Cinder could not make snapshot {made.name}", made.id)
-        self.look.volumes.delete_snapshot(made.id)
+        failure = self.reader.failed(f"Cinder could not make snapshot {made.name}", made.id)
+        self.reader.volumes.delete_snapshot(made.id)
         return failure

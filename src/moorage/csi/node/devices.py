@@ -21,7 +21,7 @@ class Devices:
     """The names below `folder`; `clock` and `sleep` count seconds."""
 
     folder: Path = BY_ID
-    patience: float = PATIENCE
+    timeouts: float = PATIENCE
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -34,7 +34,7 @@ class Devices:
 
     def awaited(self, volume: str) -> Path:
         """The device; TimedOut when it does not appear."""
-        end = self.clock() + self.patience
+        end = self.clock() + self.timeouts
         while (device := self.now(volume)) is None:
             if self.clock() >= end:
                 return find(volume, self.folder)

@@ -24,7 +24,7 @@ class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
     """The volumes of one node.
 
     `node_id` is the server's id, by which the controller attaches; `zone` where it is, "" for anywhere; `limit` how
-    many volumes it takes. `by_id` holds the devices' names; `patience` in seconds is for one that was just attached.
+    many volumes it takes. `by_id` holds the devices' names; `timeouts` in seconds is for one that was just attached.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
         zone: str,
         limit: int,
         by_id: Path = BY_ID,
-        patience: float = PATIENCE,
+        timeouts: float = PATIENCE,
     ) -> None:
         self.files = filesystems
         self.node_id, self.zone, self.limit = node_id, zone, limit
-        self.devices = Devices(by_id, patience)
+        self.devices = Devices(by_id, timeouts)
         self.locks = Locks()
 
     def NodeGetInfo(self, request: Any, context: Any) -> Any:

@@ -6,14 +6,14 @@ import shutil
 import socket
 from collections.abc import Iterable
 
-from moorage.host.port import Host, Pair, Port
+from moorage.host.port import Host, Port, VethPair
 from moorage.host.run import run
 from moorage.local.machine.spec import Machine, Nic
 
 
 def connect(nic: Nic, machine: Machine, host: Host) -> None:
     """Lay a port's cable and plug it in, as OVN knows it: by `iface-id`."""
-    host.add_pair(Pair(nic.tap, nic.name, nic.mac, nic.mtu), machine.namespace)
+    host.add_veth_pair(VethPair(nic.tap, nic.name, nic.mac, nic.mtu), machine.namespace)
     plug(nic, machine, host)
 
 

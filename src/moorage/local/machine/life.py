@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from moorage.host.port import Group, Host
+from moorage.host.port import Cgroup, Host
 from moorage.local.machine import disks, interfaces
 from moorage.local.machine.monitor import start_time
 from moorage.local.machine.spec import Machine, load_all
@@ -48,7 +48,7 @@ def start(machine: Machine, host: Host) -> int:
     running = pid(machine)
     if running:
         return running
-    host.add_group(_group(machine), machine.cpus, machine.memory)
+    host.add_cgroup(_group(machine), machine.cpus, machine.memory)
     host.add_namespace(machine.namespace)
     for nic in machine.nics:
         interfaces.connect(nic, machine, host)
@@ -204,10 +204,10 @@ def stop_all(
 def _release(machine: Machine, host: Host) -> None:
     """Give back what a machine that has ended holds beside its interfaces."""
     host.remove_namespace(machine.namespace)
-    host.remove_group(_group(machine))
+    host.remove_cgroup(_group(machine))
     for volume in machine.volumes:
         host.detach_loop(Path(volume.path))
 
 
-def _group(machine: Machine) -> Group:
-    return Group(machine.cgroup_parent, machine.id)
+def _group(machine: Machine) -> Cgroup:
+    return Cgroup(machine.cgroup_parent, machine.id)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """Seconds: `total` is for all that one call waits; pauses between looks grow by `growth` from `first` to `longest`.
 
     The sidecars' own time limit must be longer than `total`, so that they hear how far it is.
@@ -26,24 +26,24 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def begin(self) -> Waiting:
+    def begin(self) -> Waiter:
         """A call begins now."""
-        return Waiting(self, self.clock() + self.total)
+        return Waiter(self, self.clock() + self.total)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Waiter:
     """What is left of one call's time, which `ends` by the clock."""
 
-    patience: Patience
+    timeouts: Timeouts
     ends: float
 
     def until(self, ask: Callable[[], T], done: Callable[[T], bool], what: str) -> T:
         """The first answer that will do; TimedOut says what was waited for."""
-        pause = self.patience.first
+        pause = self.timeouts.first
         while not done(answer := ask()):
-            if self.patience.clock() + pause > self.ends:
-                raise TimedOut(f"{what} after {self.patience.total:g} seconds", "it goes on, and is looked at again")
-            self.patience.sleep(pause)
-            pause = min(pause * self.patience.growth, self.patience.longest)
+            if self.timeouts.clock() + pause > self.ends:
+                raise TimedOut(f"{what} after {self.timeouts.total:g} seconds", "it goes on, and is looked at again")
+            self.timeouts.sleep(pause)
+            pause = min(pause * self.timeouts.growth, self.timeouts.longest)
         return answer

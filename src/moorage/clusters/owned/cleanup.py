@@ -10,26 +10,26 @@ from typing import TypeVar
 from moorage.cloud.load_balancers import LoadBalancers
 from moorage.cloud.port import Cloud
 from moorage.cloud.volumes import Volumes
-from moorage.clusters.belongings.look import look
-from moorage.clusters.belongings.network import plan_network
-from moorage.clusters.belongings.storage import plan_keeping, plan_storage
-from moorage.clusters.belongings.things import (
-    Act,
-    Clearance,
-    DeleteFloating,
+from moorage.clusters.owned.network import plan_network
+from moorage.clusters.owned.observe import observe
+from moorage.clusters.owned.resources import (
+    CleanupPreview,
+    DeleteAttachment,
+    DeleteFloatingIP,
     DeleteListener,
     DeleteLoadBalancer,
     DeletePool,
     DeleteServer,
     DeleteSnapshot,
     DeleteVolume,
-    DropAttachment,
+    Deletion,
     KeepSnapshot,
     KeepVolume,
-    ReleaseFloating,
-    Retag,
+    ReleaseFloatingIP,
+    SetTags,
 )
-from moorage.model.cluster import Belonging
+from moorage.clusters.owned.storage import plan_retention, plan_storage
+from moorage.model.cluster import OwnedResource
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 from moorage.model.ownership import RECLAIM_MARK, RETAIN
 
@@ -38,34 +38,34 @@ MARK = {RECLAIM_MARK: RETAIN}
 
 
 @dataclass
-class Remover:
+class Cleanup:
     """For one cluster; with `keep` no volume and no snapshot goes. `seen` is what the last look made of it; `kept` is
     all that was to stay, by id, as it was seen first: what was marked to stay no longer tells why."""
 
     cloud: Cloud
     cluster: str
     keep: bool = False
-    seen: Clearance | None = None
-    kept: dict[str, Belonging] = field(default_factory=dict)
+    seen: CleanupPreview | None = None
+    kept: dict[str, OwnedResource] = field(default_factory=dict)
     _asked: Counter[str] = field(default_factory=Counter)
 
-    def look(self, *, stackless: bool) -> Clearance:
+    def observe(self, *, stackless: bool) -> CleanupPreview:
         """CloudUnreachable when a service cannot be asked."""
-        made = look(self.cloud, self.cluster, stackless=stackless)
-        self.seen = Clearance(
-            plan_keeping(made, self.keep, self._asked),
-            plan_network(made, self._asked),
-            plan_storage(made, self.keep, self._asked),
+        observed = observe(self.cloud, self.cluster, stackless=stackless)
+        self.seen = CleanupPreview(
+            plan_retention(observed, self.keep, self._asked),
+            plan_network(observed, self._asked),
+            plan_storage(observed, self.keep, self._asked),
         )
-        self.kept = {thing.id: thing for thing in self.seen.kept} | self.kept
+        self.kept = {resource.id: resource for resource in self.seen.kept} | self.kept
         return self.seen
 
-    def carry_out(self, acts: Iterable[Act], say: Callable[[str], None]) -> None:
+    def carry_out(self, deletions: Iterable[Deletion], say: Callable[[str], None]) -> None:
         """Each may be refused, and is looked at again; when a service does not answer the rest waits too."""
-        for act in acts:
+        for act in deletions:
             say(act.text)
             try:
-                self._do(act)
+                self._delete(act)
             except NotFound:
                 continue  # it went meanwhile
             except (Conflict, BadInput) as error:
@@ -75,27 +75,27 @@ class Remover:
                 return
             self._asked[act.id] += 1
 
-    def _do(self, act: Act) -> None:
+    def _delete(self, act: Deletion) -> None:
         match act:
             case DeleteServer():
                 self.cloud.delete_server(act.id)
-            case DeleteFloating():
+            case DeleteFloatingIP():
                 self.cloud.network.delete_floating_ip(act.id)
-            case ReleaseFloating():
+            case ReleaseFloatingIP():
                 self.cloud.network.associate_floating_ip(act.id, "")
                 self.cloud.network.set_floating_ip_description(act.id, "")
-            case DeleteLoadBalancer() | DeletePool() | DeleteListener() | Retag():
-                _balance(_known(self.cloud.load_balancers), act)
+            case DeleteLoadBalancer() | DeletePool() | DeleteListener() | SetTags():
+                _balance(_present(self.cloud.load_balancers), act)
             case _:
-                _store(_known(self.cloud.volumes), act)
+                _store(_present(self.cloud.volumes), act)
 
 
-def _known(port: T | None) -> T:
+def _present(port: T | None) -> T:
     assert port is not None, "what is to be deleted was found by it"
     return port
 
 
-def _balance(do: LoadBalancers, act: Act) -> None:
+def _balance(do: LoadBalancers, act: Deletion) -> None:
     match act:
         case DeleteLoadBalancer():
             do.delete(act.id)
@@ -103,19 +103,19 @@ def _balance(do: LoadBalancers, act: Act) -> None:
             do.delete_pool(act.id)
         case DeleteListener():
             do.delete_listener(act.id)
-        case Retag():
+        case SetTags():
             do.set_tags(act.id, act.tags)
 
 
-def _store(do: Volumes, act: Act) -> None:
+def _store(do: Volumes, act: Deletion) -> None:
     match act:
         case DeleteSnapshot():
             do.delete_snapshot(act.id)
         case DeleteVolume():
             do.delete(act.id)
-        case DropAttachment():
-            do.forget(act.id)
+        case DeleteAttachment():
+            do.delete_attachment(act.id)
         case KeepVolume():
-            do.mark(act.id, MARK)
+            do.set_metadata(act.id, MARK)
         case KeepSnapshot():
-            do.mark_snapshot(act.id, MARK)
+            do.set_snapshot_metadata(act.id, MARK)

@@ -8,9 +8,9 @@ from threading import Event
 import pytest
 
 import waiting
-from moorage.kube import cache as module
-from moorage.kube.cache import Cache, Follower, wait_ready
-from moorage.kube.memory_objects import MemoryObjects
+from moorage.kube import informer as module
+from moorage.kube.informer import Informer, Reflector, wait_ready
+from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import NODES, SERVICES, SNAPSHOT_CONTENTS
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
@@ -31,19 +31,19 @@ def short_pauses(monkeypatch):
 
 @pytest.fixture
 def api():
-    return MemoryObjects()
+    return MemoryKubernetesClient()
 
 
 @pytest.fixture
-def heard():
+def handler():
     return []
 
 
 @pytest.fixture
-def cache(api, heard):
+def cache(api, handler):
     stop = Event()
-    cache = Cache(api)
-    cache.tell(NODES, lambda found: heard.append(found["metadata"]["name"]))
+    cache = Informer(api)
+    cache.add_handler(NODES, lambda found: handler.append(found["metadata"]["name"]))
     cache.start(stop)
     wait_ready(cache, stop, 5)
     yield cache
@@ -55,14 +55,14 @@ def names(cache):
     return sorted(found["metadata"]["name"] for found in cache.store(NODES).all())
 
 
-def test_what_comes_changes_and_goes_is_seen(api, cache, heard):
+def test_what_comes_changes_and_goes_is_seen(api, cache, handler):
     api.create(NODES, node("a"))
     until(lambda: names(cache) == ["a"])
     api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
     until(lambda: cache.get(NODES, "a")["metadata"]["labels"] == {"x": "1"})
     api.delete(NODES, "a")
     until(lambda: names(cache) == [])
-    assert heard == ["a", "a", "a"]
+    assert handler == ["a", "a", "a"]
     assert cache.alive()
 
 
@@ -73,44 +73,44 @@ def test_a_broken_watch_goes_on_without_a_new_list(api, cache):
     assert api.asked.count("list nodes") == 1
 
 
-def test_a_version_too_old_makes_a_new_list_which_tells_what_went(api, cache, heard):
+def test_a_version_too_old_makes_a_new_list_which_tells_what_went(api, cache, handler):
     api.create(NODES, node("old"))
     until(lambda: names(cache) == ["old"])
-    api.away = "restarting"
+    api.unreachable = "restarting"
     api.cut_watches()
-    api.away = ""
+    api.unreachable = ""
     api.delete(NODES, "old")
     api.create(NODES, node("new"))
     api.forget()
     until(lambda: names(cache) == ["new"])
-    assert heard[0] == "old"
-    assert heard[-1] == "new"
-    assert heard.count("old") == 2
+    assert handler[0] == "old"
+    assert handler[-1] == "new"
+    assert handler.count("old") == 2
 
 
-def test_the_list_is_recreated_after_the_api_forgot(api, heard):
+def test_the_list_is_recreated_after_the_api_forgot(api, handler):
     store = Store()
-    follower = Follower(api, NODES, store, lambda found: heard.append(found["metadata"]["name"]), version="0")
+    reflector = Reflector(api, NODES, store, lambda found: handler.append(found["metadata"]["name"]), version="0")
     store.put({"metadata": {"name": "gone", "resourceVersion": "1"}})
     api.create(NODES, node("a"))
     api.forget()
-    assert follower.step() > 0
-    assert follower.version == ""
-    follower._relist()
-    assert (heard, store.keys()) == (["gone", "a"], {"a"})
-    follower._relist()
-    assert heard == ["gone", "a"], "what has not changed is not told again"
+    assert reflector.step() > 0
+    assert reflector.version == ""
+    reflector._relist()
+    assert (handler, store.keys()) == (["gone", "a"], {"a"})
+    reflector._relist()
+    assert handler == ["gone", "a"], "what has not changed is not told again"
 
 
 def test_pauses_grow_while_the_api_is_away_and_have_a_limit(api):
-    api.away = "down"
-    follower = Follower(api, NODES, Store(), lambda _: None, jitter=lambda: 1.0)
-    assert [round(follower.step(), 3) for _ in range(5)] == [0.01, 0.02, 0.04, 0.05, 0.05]
+    api.unreachable = "down"
+    reflector = Reflector(api, NODES, Store(), lambda _: None, jitter=lambda: 1.0)
+    assert [round(reflector.step(), 3) for _ in range(5)] == [0.01, 0.02, 0.04, 0.05, 0.05]
 
 
 def test_an_api_that_is_away_from_the_start_is_said(api):
-    api.away = "down"
-    cache, stop = Cache(api), Event()
+    api.unreachable = "down"
+    cache, stop = Informer(api), Event()
     cache.store(SERVICES)
     with pytest.raises(CloudUnreachable, match="no lists"):
         wait_ready(cache, stop, 0.1)
@@ -135,7 +135,7 @@ def test_what_nobody_reads_is_not_kept():
 
 
 def test_a_resource_that_is_defined_later_keeps_nobody_waiting(api):
-    stop, cache = Event(), Cache(api)
+    stop, cache = Event(), Informer(api)
     cache.store(NODES)
     contents = cache.store(SNAPSHOT_CONTENTS)
     cache.start(stop)

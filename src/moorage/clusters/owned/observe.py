@@ -10,14 +10,14 @@ from typing import TypeVar
 from moorage.cloud.load_balancers import LoadBalancer, LoadBalancers
 from moorage.cloud.port import Cloud
 from moorage.cloud.volumes import CinderVolume, Volumes
-from moorage.clusters.belongings.things import Made, snapshots_of
+from moorage.clusters.owned.resources import ObservedResources, snapshots_of
 from moorage.model.errors import BadInput, Failed, NotFound
 from moorage.model.ownership import CLUSTER_MARK, cluster_tag, serving_tag
 
 T = TypeVar("T")
 
 
-def look(cloud: Cloud, cluster: str, *, stackless: bool) -> Made:
+def observe(cloud: Cloud, cluster: str, *, stackless: bool) -> ObservedResources:
     """CloudUnreachable when any service cannot be asked; what the cloud does not offer is not asked."""
     load_balancers, volumes = cloud.load_balancers, cloud.volumes
     with ThreadPoolExecutor(6) as at_once:
@@ -27,7 +27,7 @@ def look(cloud: Cloud, cluster: str, *, stackless: bool) -> Made:
         served = at_once.submit(_served, load_balancers, cluster) if load_balancers else None
         stored = at_once.submit(_stored, volumes, cluster) if volumes else None
         snapshots = at_once.submit(volumes.snapshots) if volumes else None
-        made = Made(
+        observed = ObservedResources(
             cluster,
             stackless,
             servers=_answer(servers),
@@ -37,7 +37,7 @@ def look(cloud: Cloud, cluster: str, *, stackless: bool) -> Made:
             volumes=_answer(stored),
             snapshots=_answer(snapshots),
         )
-    return _in_detail(made, volumes) if volumes else made
+    return _in_detail(observed, volumes) if volumes else observed
 
 
 def _answer(asked: Future[list[T]] | None) -> tuple[T, ...]:
@@ -65,21 +65,21 @@ def _stored(volumes: Volumes, cluster: str) -> list[CinderVolume]:
     return [volume for volume in volumes.list() if volume.metadata.get(CLUSTER_MARK) == cluster]
 
 
-def _in_detail(made: Made, volumes: Volumes) -> Made:
+def _in_detail(observed: ObservedResources, volumes: Volumes) -> ObservedResources:
     """With what must be asked one by one: which servers that hold volumes are gone, and why a thing failed."""
-    here = {server.id for server in made.servers}
-    away = {held.server for volume in made.volumes for held in volume.attachments} - here
-    failed = [thing.id for thing in snapshots_of(made) if thing.status.startswith("error")]
-    failed += [thing.id for thing in made.volumes if thing.status.startswith("error")]
+    here = {server.id for server in observed.servers}
+    unreachable = {held.server for volume in observed.volumes for held in volume.attachments} - here
+    failed = [resource.id for resource in snapshots_of(observed) if resource.status.startswith("error")]
+    failed += [resource.id for resource in observed.volumes if resource.status.startswith("error")]
     return replace(
-        made,
-        lost=frozenset(server for server in sorted(away) if volumes.attached(server) is None),
-        words={id: _words(volumes, id) for id in failed},
+        observed,
+        missing_servers=frozenset(server for server in sorted(unreachable) if volumes.attached(server) is None),
+        messages={id: _words(volumes, id) for id in failed},
     )
 
 
 def _words(volumes: Volumes, id: str) -> str:
     """A cloud without messages to users must not hide the failure itself."""
     with suppress(NotFound, BadInput, Failed):
-        return volumes.why(id)
+        return volumes.last_message(id)
     return ""

@@ -10,9 +10,9 @@ from moorage.cloud.load_balancers import Listener, LoadBalancer, Pool
 from moorage.cloud.network import FloatingIP
 from moorage.cloud.port import Server
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
-from moorage.clusters.belongings.network import plan_network
-from moorage.clusters.belongings.storage import plan_keeping, plan_storage
-from moorage.clusters.belongings.things import TRIES, Made
+from moorage.clusters.owned.network import plan_network
+from moorage.clusters.owned.resources import TRIES, ObservedResources
+from moorage.clusters.owned.storage import plan_retention, plan_storage
 from moorage.model.ownership import (
     CLUSTER_MARK,
     RECLAIM_MARK,
@@ -31,44 +31,44 @@ CONTROL = Server("s-0", "demo-control-plane-0", "ACTIVE", {"moorage_role": "cont
 WORKER = Server("s-1", "demo-default-worker-0", "ACTIVE", {"moorage_role": "worker"})
 
 
-def web(**words):
+def web(**messages):
     tags = (service_tag("demo", "default", "web"), cluster_tag("demo"))
     usual = {"name": tags[0], "tags": tags, "id": "lb", "port": "vip", "provisioning_status": "ACTIVE"}
-    return LoadBalancer(**{**usual, **words})
+    return LoadBalancer(**{**usual, **messages})
 
 
-def theirs(**words):
+def theirs(**messages):
     tags = ("other", service_tag("demo", "default", "web"), serving_tag("demo"))
     listeners = (
         Listener("l", "TCP", 22, tags=("other",), id="l-1"),
         Listener("m", "TCP", 80, Pool("p", "TCP", "SOURCE_IP", id="p-2"), (tags[1],), id="l-2"),
     )
     usual = {"name": "theirs", "tags": tags, "id": "lb-2", "listeners": listeners, "provisioning_status": "ACTIVE"}
-    return LoadBalancer(**{**usual, **words})
+    return LoadBalancer(**{**usual, **messages})
 
 
-def volume(id="v", status="available", metadata=MINE, at=(), **words):
+def volume(id="v", status="available", metadata=MINE, at=(), **messages):
     attachments = tuple(VolumeAttachment(f"a-{server}", server) for server in at)
-    return CinderVolume(id, f"pvc-{id}", 1, status, metadata=metadata, attachments=attachments, **words)
+    return CinderVolume(id, f"pvc-{id}", 1, status, metadata=metadata, attachments=attachments, **messages)
 
 
 def snapshot(id="s", of="v", status="available", metadata=MINE):
     return CinderSnapshot(id, f"snapshot-{id}", of, 1, status, metadata)
 
 
-def acts(clearing):
-    return [(type(act).__name__, act.id) for act in clearing.acts]
+def deletions(clearing):
+    return [(type(act).__name__, act.id) for act in clearing.deletions]
 
 
 def network(asked=(), **found):
-    return plan_network(Made("demo", servers=(CONTROL, WORKER), **found), dict(asked))
+    return plan_network(ObservedResources("demo", servers=(CONTROL, WORKER), **found), dict(asked))
 
 
-def storage(*things, asked=(), keep=False, **words):
+def storage(*things, asked=(), keep=False, **messages):
     volumes = tuple(thing for thing in things if isinstance(thing, CinderVolume))
     snapshots = tuple(thing for thing in things if isinstance(thing, CinderSnapshot))
-    made = Made("demo", **{"servers": (WORKER,), "volumes": volumes, "snapshots": snapshots, **words})
-    return plan_keeping(made, keep, dict(asked)), plan_storage(made, keep, dict(asked))
+    made = ObservedResources("demo", **{"servers": (WORKER,), "volumes": volumes, "snapshots": snapshots, **messages})
+    return plan_retention(made, keep, dict(asked)), plan_storage(made, keep, dict(asked))
 
 
 def test_nothing_made_is_nothing_to_do():
@@ -79,8 +79,8 @@ def test_nothing_made_is_nothing_to_do():
 def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web"))
     clearing = network(load_balancers=(web(),), floating=(address,))
-    assert acts(clearing) == [("DeleteServer", "s-0"), ("DeleteFloating", "f"), ("DeleteLoadBalancer", "lb")]
-    assert [(thing.kind, thing.claim) for thing in clearing.going] == [
+    assert deletions(clearing) == [("DeleteServer", "s-0"), ("DeleteFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
+    assert [(thing.kind, thing.claim) for thing in clearing.deleted] == [
         ("floating IP", "default/web"),
         ("load balancer", "default/web"),
     ]
@@ -88,25 +88,25 @@ def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
 
 def test_what_octavia_is_at_is_waited_for_and_so_is_the_control_plane():
     clearing = network({"s-0": 1, "lb": 1}, load_balancers=(web(provisioning_status="PENDING_DELETE"),))
-    assert acts(clearing) == []
-    assert clearing.waits[0] == "waiting for Nova to delete server demo-control-plane-0"
-    assert "waiting for Octavia" in clearing.waits[1]
-    assert network({"s-0": 1}).waits, "it could make another one as long as it runs"
+    assert deletions(clearing) == []
+    assert clearing.waiting[0] == "waiting for Nova to delete server demo-control-plane-0"
+    assert "waiting for Octavia" in clearing.waiting[1]
+    assert network({"s-0": 1}).waiting, "it could make another one as long as it runs"
     assert network().done, "but it is not stopped where it has made none"
 
 
 def test_a_load_balancer_in_error_is_deleted_until_that_is_hopeless():
     broken = (web(provisioning_status="ERROR"),)
-    assert ("DeleteLoadBalancer", "lb") in acts(network({"lb": TRIES - 1}, load_balancers=broken))
-    assert "could not delete load balancer" in network({"lb": TRIES}, load_balancers=broken).stuck[0]
-    assert network({"lb": TRIES}, load_balancers=(web(),)).stuck == (), "OVN may call it ACTIVE once more"
+    assert ("DeleteLoadBalancer", "lb") in deletions(network({"lb": TRIES - 1}, load_balancers=broken))
+    assert "could not delete load balancer" in network({"lb": TRIES}, load_balancers=broken).blocked[0]
+    assert network({"lb": TRIES}, load_balancers=(web(),)).blocked == (), "OVN may call it ACTIVE once more"
 
 
 def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
     shared = web(tags=(*web().tags, service_tag("demo_2", "default", "web")))
-    assert "kube_service_demo_2_default_web" in network(load_balancers=(shared,)).stuck[0]
+    assert "kube_service_demo_2_default_web" in network(load_balancers=(shared,)).blocked[0]
     among_us = web(tags=(*web().tags, service_tag("demo", "default", "other")))
-    assert network(load_balancers=(among_us,)).stuck == ()
+    assert network(load_balancers=(among_us,)).blocked == ()
 
 
 @pytest.mark.parametrize(
@@ -123,27 +123,27 @@ def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
     ids=["ours", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
 )
 def test_whose_a_floating_ip_is(held, goes):
-    assert (("DeleteFloating", "f") in acts(network(load_balancers=(web(),), floating=(held,)))) == goes
+    assert (("DeleteFloatingIP", "f") in deletions(network(load_balancers=(web(),), floating=(held,)))) == goes
 
 
 def test_a_floating_ip_that_its_service_is_to_keep_is_released():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
     clearing = network({"s-0": 1}, load_balancers=(web(),), floating=(address,))
-    assert acts(clearing) == [("ReleaseFloating", "f"), ("DeleteLoadBalancer", "lb")]
+    assert deletions(clearing) == [("ReleaseFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
     assert [thing.name for thing in clearing.kept] == ["172.24.4.9"]
-    assert "172.24.4.9" not in {thing.name for thing in clearing.going}
+    assert "172.24.4.9" not in {thing.name for thing in clearing.deleted}
 
 
 def test_a_load_balancer_of_others_is_left_step_by_step():
     steps, found = [], theirs()
-    while (act := network({"s-0": 1}, served=(found,)).acts)[0].__class__.__name__ != "Retag":
-        steps.append(acts(network({"s-0": 1}, served=(found,))))
+    while (act := network({"s-0": 1}, served=(found,)).deletions)[0].__class__.__name__ != "SetTags":
+        steps.append(deletions(network({"s-0": 1}, served=(found,))))
         own = found.listeners[1]
         kept = (replace(own, pool=None),) if own.pool else ()
         found = replace(found, listeners=(found.listeners[0], *kept))
     assert steps == [[("DeletePool", "p-2")], [("DeleteListener", "l-2")]]
     assert act[0].tags == ("other",)
-    assert network(served=(theirs(provisioning_status="PENDING_UPDATE"),)).waits
+    assert network(served=(theirs(provisioning_status="PENDING_UPDATE"),)).waiting
 
 
 def test_a_load_balancer_of_others_in_error_is_no_obstacle():
@@ -155,36 +155,38 @@ def test_a_load_balancer_of_others_in_error_is_no_obstacle():
 def test_a_volume_goes_after_its_snapshots_and_what_began_with_them():
     one, two, three = volume("v"), volume("w", snapshot="s"), volume("x", source="v")
     _, clearing = storage(one, two, three, snapshot("s", "v"))
-    assert acts(clearing) == [("DeleteVolume", "w"), ("DeleteVolume", "x")]
-    assert len(clearing.waits) == 2
+    assert deletions(clearing) == [("DeleteVolume", "w"), ("DeleteVolume", "x")]
+    assert len(clearing.waiting) == 2
     _, clearing = storage(one, snapshot("s", "v"))
-    assert acts(clearing) == [("DeleteSnapshot", "s")]
+    assert deletions(clearing) == [("DeleteSnapshot", "s")]
     _, clearing = storage(one, snapshot("s", "v", "deleting"))
-    assert (acts(clearing), len(clearing.waits)) == ([], 2)
-    assert acts(storage(one)[1]) == [("DeleteVolume", "v")]
+    assert (deletions(clearing), len(clearing.waiting)) == ([], 2)
+    assert deletions(storage(one)[1]) == [("DeleteVolume", "v")]
 
 
 @pytest.mark.parametrize("status", ["creating", "deleting", "detaching", "in-use"])
 def test_what_cinder_is_at_is_waited_for(status):
     _, clearing = storage(volume(status=status))
-    assert (acts(clearing), clearing.stuck) == ([], ())
-    assert status in clearing.waits[0]
+    assert (deletions(clearing), clearing.blocked) == ([], ())
+    assert status in clearing.waiting[0]
 
 
 def test_a_volume_is_free_once_its_server_is_gone():
     _, clearing = storage(volume(status="in-use", at=["s-1"]))
-    assert clearing.waits[0] == "waiting for server demo-default-worker-0 to release volume pvc-v (1 GiB)"
-    _, clearing = storage(volume(status="in-use", at=["s-9"]), lost=frozenset(["s-9"]))
-    assert acts(clearing) == [("DropAttachment", "a-s-9")]
-    _, clearing = storage(volume(status="attaching", at=["s-9"]), asked={"a-s-9": TRIES}, lost=frozenset(["s-9"]))
-    assert (acts(clearing), len(clearing.waits)) == ([], 1)
+    assert clearing.waiting[0] == "waiting for server demo-default-worker-0 to release volume pvc-v (1 GiB)"
+    _, clearing = storage(volume(status="in-use", at=["s-9"]), missing_servers=frozenset(["s-9"]))
+    assert deletions(clearing) == [("DeleteAttachment", "a-s-9")]
+    _, clearing = storage(
+        volume(status="attaching", at=["s-9"]), asked={"a-s-9": TRIES}, missing_servers=frozenset(["s-9"])
+    )
+    assert (deletions(clearing), len(clearing.waiting)) == ([], 1)
 
 
 def test_servers_that_heat_left_hold_volumes_no_longer():
     held = volume(status="in-use", at=["s-1"])
-    assert acts(storage(held)[1]) == [], "they are Heat's to delete"
-    assert acts(storage(held, stackless=True)[1]) == [("DeleteServer", "s-1")]
-    assert "Nova" in storage(held, stackless=True, asked={"s-1": 1})[1].waits[0]
+    assert deletions(storage(held)[1]) == [], "they are Heat's to delete"
+    assert deletions(storage(held, stackless=True)[1]) == [("DeleteServer", "s-1")]
+    assert "Nova" in storage(held, stackless=True, asked={"s-1": 1})[1].waiting[0]
 
 
 @pytest.mark.parametrize(
@@ -202,37 +204,37 @@ def test_servers_that_heat_left_hold_volumes_no_longer():
 def test_who_is_kept_and_why(things, kept, why):
     keeping, clearing = storage(*things)
     assert {thing.id for thing in keeping.kept} == kept
-    assert {thing.id for thing in clearing.going} == {thing.id for thing in things if thing.metadata} - kept
+    assert {thing.id for thing in clearing.deleted} == {thing.id for thing in things if thing.metadata} - kept
     assert why in {thing.why for thing in keeping.kept} | {""}
     unmarked = {thing.id for thing in things if thing.id in kept and RECLAIM_MARK not in thing.metadata}
-    assert {id for _, id in acts(keeping)} == unmarked, "a later cluster of that name must not delete it"
+    assert {id for _, id in deletions(keeping)} == unmarked, "a later cluster of that name must not delete it"
 
 
 def test_all_is_kept_when_that_is_asked_for():
     keeping, clearing = storage(volume("v"), volume("w", metadata=RETAINED), snapshot(), keep=True)
     assert {(thing.id, thing.why) for thing in keeping.kept} == {(id, "as was asked for") for id in "vws"}
-    assert acts(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
+    assert deletions(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
     assert clearing.done
 
 
 def test_what_cannot_be_marked_stops_the_deletion():
     keeping, _ = storage(volume(status="maintenance"), keep=True, asked={"v": TRIES})
-    assert (acts(keeping), len(keeping.stuck)) == ([], 1)
+    assert (deletions(keeping), len(keeping.blocked)) == ([], 1)
 
 
 def test_what_cinder_cannot_delete_is_told_in_its_words_and_stops_nothing_else():
-    _, clearing = storage(volume(status="error_deleting"), volume("w"), words={"v": "backend is full"})
-    assert acts(clearing) == [("DeleteVolume", "w")]
-    assert clearing.stuck == ("volume pvc-v (1 GiB) cannot be deleted, it is error_deleting: backend is full",)
+    _, clearing = storage(volume(status="error_deleting"), volume("w"), messages={"v": "backend is full"})
+    assert deletions(clearing) == [("DeleteVolume", "w")]
+    assert clearing.blocked == ("volume pvc-v (1 GiB) cannot be deleted, it is error_deleting: backend is full",)
     _, clearing = storage(volume(), asked={"v": TRIES})
-    assert len(clearing.stuck) == 1
+    assert len(clearing.blocked) == 1
 
 
 def test_nothing_waits_for_what_cannot_go():
     _, clearing = storage(volume(), snapshot(status="error_deleting"))
-    assert acts(clearing) == [("DeleteVolume", "v")]
+    assert deletions(clearing) == [("DeleteVolume", "v")]
     _, clearing = storage(volume(), snapshot(status="error_deleting"), asked={"v": TRIES})
-    assert (acts(clearing), clearing.waits, len(clearing.stuck)) == ([], (), 2)
+    assert (deletions(clearing), clearing.waiting, len(clearing.blocked)) == ([], (), 2)
 
 
 def test_a_volume_is_told_by_its_claim():

@@ -14,7 +14,7 @@ CLUSTER = "cinder.csi.openstack.org/cluster"
 LONGEST = 255  # characters of a value (cinder/api/schemas)
 
 
-def marks(cluster: str, given: Mapping[str, str]) -> dict[str, str]:
+def metadata(cluster: str, given: Mapping[str, str]) -> dict[str, str]:
     """Cinder's metadata: the cluster, and the claim or snapshot that the sidecars name."""
     named = {key: value[:LONGEST] for key, value in given.items() if key.startswith(SIDECARS)}
     return named | {CLUSTER: cluster, CLUSTER_MARK: cluster}

@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 
-class Thing(Protocol):
+class Resource(Protocol):
     @property
     def id(self) -> str: ...
 
 
-T = TypeVar("T", bound=Thing)
+T = TypeVar("T", bound=Resource)
 
 
 @dataclass
-class _Change(Generic[T]):
+class _Transition(Generic[T]):
     """What a thing becomes, None for gone, after so many more looks."""
 
     then: T | None
-    looks: int
+    polls: int
 
 
-class Shelf(Generic[T]):
+class ResourceStore(Generic[T]):
     """Things by id, in the order in which they were made."""
 
     def __init__(self) -> None:
         self._things: dict[str, T] = {}
-        self._changes: dict[str, _Change[T]] = {}
+        self._changes: dict[str, _Transition[T]] = {}
 
-    def begin(self, now: T, then: T | None, looks: int) -> None:
+    def begin(self, now: T, then: T | None, polls: int) -> None:
         """Put a thing that is `now` so and `then` so."""
         self._things[now.id] = now
-        self._changes[now.id] = _Change(then, looks)
+        self._changes[now.id] = _Transition(then, polls)
 
     def settle(self, now: T) -> None:
         """Put a thing that stays as it is."""
@@ -54,7 +54,7 @@ class Shelf(Generic[T]):
     def peek_all(self) -> list[T]:
         return list(self._things.values())
 
-    def look(self, id: str) -> T | None:
+    def get(self, id: str) -> T | None:
         """A thing as it is; its change comes nearer by that."""
         seen = self._things.get(id)
         change = self._changes.get(id)
@@ -63,13 +63,13 @@ class Shelf(Generic[T]):
             return self._things.get(id)
         return seen
 
-    def look_all(self) -> list[T]:
-        looked = [self.look(id) for id in list(self._things)]
+    def list(self) -> list[T]:
+        looked = [self.get(id) for id in list(self._things)]
         return [thing for thing in looked if thing is not None]
 
-    def _age(self, seen: T, change: _Change[T]) -> None:
-        change.looks -= 1
-        if change.looks >= 0:
+    def _age(self, seen: T, change: _Transition[T]) -> None:
+        change.polls -= 1
+        if change.polls >= 0:
             return
         del self._changes[seen.id]
         if change.then is None:

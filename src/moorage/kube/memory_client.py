@@ -10,20 +10,20 @@ from typing import Any
 from uuid import uuid4
 
 from moorage.kube.merge import patched
-from moorage.kube.objects import PODS, Change, Listed, Object, Resource, key_of
+from moorage.kube.objects import PODS, Change, Object, Resource, ResourceList, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 
-class MemoryObjects:
-    """The port `Objects`; may be used by many threads.
+class MemoryKubernetesClient:
+    """The port `KubernetesClient`; may be used by many threads.
 
-    Faults: `away` is why the API does not answer; `cut_watches` breaks those that run; `forget` drops the history,
-    so that an older watch cannot go on. `asked` are the calls so far, as in "patch nodes". An optional resource is
-    known once it is in `defined`.
+    Faults: `unreachable` is why the API does not answer; `cut_watches` breaks running watches; `forget` drops the
+    history, so that an older watch cannot resume. `asked` are the calls so far, as in "patch nodes". An optional
+    resource is known once it is in `defined`.
     """
 
     def __init__(self) -> None:
-        self.away = ""
+        self.unreachable = ""
         self.asked: list[str] = []
         self.defined: set[Resource] = set()
         self._held: dict[tuple[str, str], Object] = {}
@@ -31,10 +31,10 @@ class MemoryObjects:
         self._version = self._oldest = self._cuts = 0
         self._changed = Condition()
 
-    def list(self, resource: Resource, field: str = "") -> Listed:
+    def list(self, resource: Resource, field: str = "") -> ResourceList:
         with self._asked("list", resource):
             found = [o for (plural, _), o in self._held.items() if plural == resource.plural and _has(o, field)]
-            return Listed(tuple(deepcopy(found)), str(self._version))
+            return ResourceList(tuple(deepcopy(found)), str(self._version))
 
     def watch(self, resource: Resource, version: str, seconds: float) -> Iterator[Change]:
         with self._asked("watch", resource):
@@ -42,8 +42,8 @@ class MemoryObjects:
         while True:
             with self._changed:
                 self._wait_for_news(cuts, seen, ends - monotonic())
-                if self._cuts != cuts or self.away:
-                    raise CloudUnreachable(self.away or "the watch broke off")
+                if self._cuts != cuts or self.unreachable:
+                    raise CloudUnreachable(self.unreachable or "the watch broke off")
                 if seen < self._oldest:
                     raise NotFound(f"the API holds nothing older than version {self._oldest}")
                 news = [c for at, plural, c in self._since(seen) if plural == resource.plural]
@@ -110,8 +110,8 @@ class MemoryObjects:
 
     def _asked(self, call: str, resource: Resource) -> Condition:
         self.asked.append(f"{call} {resource.plural}")
-        if self.away:
-            raise CloudUnreachable(self.away)
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable)
         if resource.optional and resource not in self.defined:
             raise NotFound("the server could not find the requested resource")
         return self._changed

@@ -1,7 +1,7 @@
-"""What the API holds, kept here and kept true: list once, then watch.
+"""Informers: a local copy of the API's objects, listed once and then watched.
 
-Reconcilers read from here instead of asking. A watch that ends or breaks goes on where it was; when the API no longer
-holds that version, everything is listed again, and what went meanwhile is told as gone.
+Reconcilers read from here instead of the API. A watch that ends or breaks resumes at its resource version; when the
+API no longer has that version, everything is listed again, and handlers get the objects that were deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from moorage.kube.objects import Change, Object, Objects, Resource, key_of
+from moorage.kube.objects import Change, KubernetesClient, Object, Resource, key_of
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
 
 WATCH = 300  # seconds after which a watch is started again, as client-go does at 5 to 10 minutes
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts when the API is away
-Heard = Callable[[Object], None]
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts when the API is unreachable
+Handler = Callable[[Object], None]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Follower:
-    """Keeps one store true; `heard` is called with each object that came, changed or went."""
+class Reflector:
+    """Keeps one store up to date; calls `handler` with each object that was added, changed or deleted."""
 
-    api: Objects
+    api: KubernetesClient
     resource: Resource
     store: Store
-    heard: Heard
+    handler: Handler
     jitter: Callable[[], float] = random.random
     version: str = ""
     failures: int = 0
@@ -41,7 +41,7 @@ class Follower:
             if not self.version:
                 self._relist()
             for change in self.api.watch(self.resource, self.version, WATCH):
-                self._take(change)
+                self._apply(change)
                 self.failures = 0
         except NotFound:
             self.version = ""
@@ -59,66 +59,66 @@ class Follower:
         listed = self.api.list(self.resource)
         here = {key_of(found): found for found in listed.items}
         for key in self.store.keys() - here.keys():
-            self._gone(key)
+            self._delete(key)
         for key, found in here.items():
             if _version(self.store.get(key)) != _version(found):
-                self._came(found)
+                self._upsert(found)
         self.version = listed.version
 
-    def _take(self, change: Change) -> None:
+    def _apply(self, change: Change) -> None:
         if change.type == "DELETED":
-            self._gone(key_of(change.object), change.object)
+            self._delete(key_of(change.object), change.object)
         elif change.type != "BOOKMARK":
-            self._came(change.object)
+            self._upsert(change.object)
         self.version = str(_version(change.object))
 
-    def _came(self, found: Object) -> None:
+    def _upsert(self, found: Object) -> None:
         self.store.put(found)
-        self.heard(found)
+        self.handler(found)
 
-    def _gone(self, key: str, last: Object | None = None) -> None:
+    def _delete(self, key: str, last: Object | None = None) -> None:
         old = self.store.drop(key) or last
         if old is not None:
-            self.heard(old)
+            self.handler(old)
 
 
-class Cache:
-    """Stores of the resources that were asked for, each followed by a thread of its own.
+class Informer:
+    """A store for each resource, kept up to date by a reflector with its own thread.
 
-    `store` and `tell` come before `start`; a listener must be quick and must not raise.
+    Call `store` and `add_handler` before `start`. A handler must be quick and must not raise.
     """
 
-    def __init__(self, api: Objects) -> None:
+    def __init__(self, api: KubernetesClient) -> None:
         self.api = api
-        self._followers: dict[Resource, Follower] = {}
-        self._listeners: dict[Resource, list[Heard]] = {}
+        self._reflectors: dict[Resource, Reflector] = {}
+        self._handlers: dict[Resource, list[Handler]] = {}
         self._threads: list[Thread] = []
 
     def store(self, resource: Resource) -> Store:
-        """The store of a resource, followed from `start` on."""
-        if resource not in self._followers:
-            listeners = self._listeners.setdefault(resource, [])
-            self._followers[resource] = Follower(self.api, resource, Store(), lambda found: _tell(listeners, found))
-        return self._followers[resource].store
+        """The store of a resource; it is filled from `start` on."""
+        if resource not in self._reflectors:
+            handlers = self._handlers.setdefault(resource, [])
+            self._reflectors[resource] = Reflector(self.api, resource, Store(), lambda found: _notify(handlers, found))
+        return self._reflectors[resource].store
 
-    def tell(self, resource: Resource, listener: Heard) -> None:
-        """Call `listener` with every object of the resource that came, changed or went."""
+    def add_handler(self, resource: Resource, handler: Handler) -> None:
+        """Call `handler` with every object of the resource that is added, changed or deleted."""
         self.store(resource)
-        self._listeners[resource].append(listener)
+        self._handlers[resource].append(handler)
 
     def get(self, resource: Resource, key: str) -> Object | None:
         """What the store holds under that key, None when there is no such object."""
         return self.store(resource).get(key)
 
     def ready(self) -> bool:
-        """Whether every store has been listed; one of an optional resource may stay empty for ever."""
-        return all(follower.version for resource, follower in self._followers.items() if not resource.optional)
+        """Whether every store has been listed; one of an optional resource may stay empty."""
+        return all(reflector.version for resource, reflector in self._reflectors.items() if not resource.optional)
 
     def start(self, stop: Event) -> None:
-        """Follow until `stop`. The threads end with the process: one that waits for news cannot be woken."""
-        for follower in self._followers.values():
-            name = f"watch-{follower.resource.plural}"
-            self._threads.append(Thread(target=_follow, args=(follower, stop), name=name, daemon=True))
+        """Run until `stop`. The threads are daemons, because a watch that blocks cannot be interrupted."""
+        for reflector in self._reflectors.values():
+            name = f"watch-{reflector.resource.plural}"
+            self._threads.append(Thread(target=_run_reflector, args=(reflector, stop), name=name, daemon=True))
             self._threads[-1].start()
 
     def alive(self) -> bool:
@@ -126,7 +126,7 @@ class Cache:
         return all(thread.is_alive() for thread in self._threads)
 
 
-def wait_ready(cache: Cache, stop: Event, seconds: float) -> None:
+def wait_ready(cache: Informer, stop: Event, seconds: float) -> None:
     """Return when all is listed, or on `stop`; CloudUnreachable when it takes longer."""
     waited = 0.0
     while not cache.ready() and not stop.wait(0.05):
@@ -135,15 +135,15 @@ def wait_ready(cache: Cache, stop: Event, seconds: float) -> None:
             raise CloudUnreachable(f"the Kubernetes API gave no lists in {seconds:.0f} s")
 
 
-def _follow(follower: Follower, stop: Event) -> None:
+def _run_reflector(reflector: Reflector, stop: Event) -> None:
     pause = 0.0
     while not stop.wait(pause):
-        pause = follower.step()
+        pause = reflector.step()
 
 
-def _tell(listeners: Iterable[Heard], found: Object) -> None:
-    for listener in listeners:
-        listener(found)
+def _notify(handlers: Iterable[Handler], found: Object) -> None:
+    for handler in handlers:
+        handler(found)
 
 
 def _version(found: Object | None) -> str | None:

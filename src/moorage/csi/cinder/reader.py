@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from moorage.cloud.volumes import BUSY, CinderSnapshot, CinderVolume, Volumes
 from moorage.csi.backend import Snapshot, Source, Volume
-from moorage.csi.cinder.waiting import Patience, Waiting
+from moorage.csi.cinder.waiter import Timeouts, Waiter
 from moorage.csi.size import GIB
 from moorage.model.errors import Failed, MoorageError, NotFound
 
@@ -17,20 +17,20 @@ class Settings:
 
     cluster: str
     zones: bool = True
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 @dataclass(frozen=True)
-class Look:
+class VolumeReader:
     """Cinder's things, once they have settled; one for each call of the driver, whose time it counts."""
 
     volumes: Volumes
     settings: Settings
-    waiting: Waiting
+    waiter: Waiter
 
     def volume(self, id: str) -> CinderVolume | None:
         """The volume when nothing is under way with it, None when it is gone; TimedOut."""
-        return self.waiting.until(
+        return self.waiter.until(
             lambda: self.volumes.get(id), lambda seen: seen is None or seen.status not in BUSY, f"volume {id} is busy"
         )
 
@@ -42,7 +42,7 @@ class Look:
 
     def snapshot(self, id: str) -> CinderSnapshot | None:
         """The snapshot when nothing is under way with it, None when it is gone; TimedOut."""
-        return self.waiting.until(
+        return self.waiter.until(
             lambda: self.volumes.get_snapshot(id),
             lambda seen: seen is None or seen.status not in BUSY,
             f"snapshot {id} is busy",
@@ -56,7 +56,7 @@ class Look:
     def _why(self, id: str) -> str:
         """A cloud without messages to users must not hide the failure itself."""
         try:
-            return self.volumes.why(id)
+            return self.volumes.last_message(id)
         except MoorageError:
             return ""
 

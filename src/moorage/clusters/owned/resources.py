@@ -1,0 +1,152 @@
+"""What there is of a cluster's own making, and the acts by which it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from moorage.cloud.load_balancers import LoadBalancer
+from moorage.cloud.network import FloatingIP
+from moorage.cloud.port import Server
+from moorage.cloud.volumes import CinderSnapshot, CinderVolume
+from moorage.model.cluster import OwnedResource
+from moorage.model.ownership import CLUSTER_MARK
+
+TRIES = 5  # requests to delete one resource before it is reported as blocked
+
+
+@dataclass(frozen=True)
+class ObservedResources:
+    """What a cluster owns beside its stack, as observed. `stackless` is whether Heat no longer has its stack.
+
+    `load_balancers` were created for the cluster; `served` are other load balancers with ports of its Services, their
+    listeners included. `floating` and `snapshots` are all of the project, `volumes` those of the cluster.
+    `missing_servers` are the ids of deleted servers to which a volume is still attached; `messages` are Cinder's, by
+    the id of the volume or snapshot that failed.
+    """
+
+    cluster: str
+    stackless: bool = False
+    servers: tuple[Server, ...] = ()
+    load_balancers: tuple[LoadBalancer, ...] = ()
+    served: tuple[LoadBalancer, ...] = ()
+    floating: tuple[FloatingIP, ...] = ()
+    volumes: tuple[CinderVolume, ...] = ()
+    snapshots: tuple[CinderSnapshot, ...] = ()
+    missing_servers: frozenset[str] = frozenset()
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+
+def snapshots_of(observed: ObservedResources) -> list[CinderSnapshot]:
+    """Those of the cluster; the others of the project matter to the volumes that they are of."""
+    return [snapshot for snapshot in observed.snapshots if snapshot.metadata.get(CLUSTER_MARK) == observed.cluster]
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One thing to ask of the cloud: about what, and in words for the person who watches."""
+
+    id: str
+    text: str
+
+
+class DeleteServer(Deletion):
+    """Of Nova, before Heat is asked: so that it makes nothing more, or because Heat does not know it."""
+
+
+class DeleteLoadBalancer(Deletion):
+    """With all that hangs on it."""
+
+
+class DeletePool(Deletion):
+    """Off a load balancer that is not the cluster's; its listener would leave it behind."""
+
+
+class DeleteListener(Deletion):
+    """Off a load balancer that is not the cluster's."""
+
+
+@dataclass(frozen=True)
+class SetTags(Deletion):
+    """Have a load balancer forget that it serves the cluster."""
+
+    tags: tuple[str, ...] = ()
+
+
+class DeleteFloatingIP(Deletion):
+    pass
+
+
+class ReleaseFloatingIP(Deletion):
+    """Leave it to the project, as nobody's."""
+
+
+class DeleteSnapshot(Deletion):
+    pass
+
+
+class DeleteVolume(Deletion):
+    pass
+
+
+class DeleteAttachment(Deletion):
+    """Have Cinder know that the server at which a volume was is gone."""
+
+
+class KeepVolume(Deletion):
+    """Write on it that it is to stay: a later cluster of this name must not take it for its own to delete."""
+
+
+class KeepSnapshot(Deletion):
+    """As for a volume."""
+
+
+@dataclass(frozen=True)
+class CleanupPlan:
+    """What is to do now, what is on its way, what cannot be deleted; what of it all goes in the end, and what stays."""
+
+    deletions: tuple[Deletion, ...] = ()
+    waiting: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    deleted: tuple[OwnedResource, ...] = ()
+    kept: tuple[OwnedResource, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        return not (self.deletions or self.waiting or self.blocked)
+
+
+@dataclass(frozen=True)
+class CleanupPreview:
+    """All cleanup plans of a cluster, in the order of their execution.
+
+    `retention` marks what is kept before anything is deleted. `network` has load balancers and floating IPs, without
+    which the cluster's network cannot be deleted. `storage` can be deleted once the cluster's servers are gone.
+    """
+
+    retention: CleanupPlan = CleanupPlan()
+    network: CleanupPlan = CleanupPlan()
+    storage: CleanupPlan = CleanupPlan()
+
+    @property
+    def done(self) -> bool:
+        return self.retention.done and self.network.done and self.storage.done
+
+    @property
+    def deleted(self) -> tuple[OwnedResource, ...]:
+        return self.network.deleted + self.storage.deleted
+
+    @property
+    def kept(self) -> tuple[OwnedResource, ...]:
+        return self.network.kept + self.retention.kept
+
+
+def combine(given: Iterable[CleanupPlan]) -> CleanupPlan:
+    parts = tuple(given)
+    return CleanupPlan(
+        deletions=tuple(act for part in parts for act in part.deletions),
+        waiting=tuple(wait for part in parts for wait in part.waiting),
+        blocked=tuple(text for part in parts for text in part.blocked),
+        deleted=tuple(resource for part in parts for resource in part.deleted),
+        kept=tuple(resource for part in parts for resource in part.kept),
+    )

@@ -1,0 +1,163 @@
+"""What becomes of a cluster's volumes and snapshots: who is kept, and in which order the others go. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from moorage.cloud.volumes import BUSY, CinderSnapshot, CinderVolume, VolumeAttachment
+from moorage.clusters.owned.resources import (
+    TRIES,
+    CleanupPlan,
+    DeleteAttachment,
+    DeleteServer,
+    DeleteSnapshot,
+    DeleteVolume,
+    Deletion,
+    KeepSnapshot,
+    KeepVolume,
+    ObservedResources,
+    combine,
+    snapshots_of,
+)
+from moorage.model.cluster import OwnedResource
+from moorage.model.ownership import RECLAIM_MARK, RETAIN
+
+SIDECARS = "csi.storage.k8s.io/"
+# Statuses in which Cinder deletes (cinder/volume/api.py).
+VOLUME_ENDS = ("available", "error", "error_restoring", "error_extending", "error_managing")
+SNAPSHOT_ENDS = ("available", "error")
+PASSING = BUSY | {"in-use"}  # those which it leaves by itself, the cluster's servers being gone
+Resource = CinderVolume | CinderSnapshot
+
+
+def plan_retention(observed: ObservedResources, keep: bool, asked: Mapping[str, int]) -> CleanupPlan:
+    """What stays, with `keep` all of it, and is to say so of itself. `asked` is how often this run did what by id."""
+    kept = _kept(observed, keep)
+    return combine(
+        _retain(resource, kept[resource.id], asked) for resource in _resources(observed) if resource.id in kept
+    )
+
+
+def plan_storage(observed: ObservedResources, keep: bool, asked: Mapping[str, int]) -> CleanupPlan:
+    """What goes, as above."""
+    kept = _kept(observed, keep)
+    deleted = [resource for resource in _resources(observed) if resource.id not in kept]
+    return combine(
+        [_delete_servers(observed, asked), *(_delete(resource, deleted, observed, asked) for resource in deleted)]
+    )
+
+
+def claim_of(resource: Resource) -> str:
+    """`namespace/name` of the claim or VolumeSnapshot that it was made for, as the sidecars wrote it."""
+    kind = "pvc" if isinstance(resource, CinderVolume) else "volumesnapshot"
+    names = [resource.metadata.get(f"{SIDECARS}{kind}/{part}", "") for part in ("namespace", "name")]
+    return "/".join(names) if all(names) else ""
+
+
+def _resources(observed: ObservedResources) -> list[Resource]:
+    return [*snapshots_of(observed), *observed.volumes]
+
+
+def _kept(observed: ObservedResources, keep: bool) -> dict[str, str]:
+    """Why, by id."""
+    resources = _resources(observed)
+    why = {resource.id: "as was asked for" for resource in resources if keep}
+    why |= {resource.id: f"its policy is {RETAIN}" for resource in resources if not keep and _retained(resource)}
+    gone = {snapshot.id for snapshot in snapshots_of(observed)} - set(why)
+    for volume in observed.volumes:
+        if volume.id not in why and (reason := _foreign_user(volume, observed, gone)):
+            why[volume.id] = reason
+    return why
+
+
+def _retained(resource: Resource) -> bool:
+    return resource.metadata.get(RECLAIM_MARK) == RETAIN
+
+
+def _foreign_user(volume: CinderVolume, observed: ObservedResources, gone: set[str]) -> str:
+    """What of others keeps a volume from going, empty when nothing does."""
+    known = {server.id for server in observed.servers} | observed.missing_servers
+    strangers = [attachment.server for attachment in volume.attachments if attachment.server not in known]
+    if strangers:
+        return f"it is at server {strangers[0]}, which is not the cluster's"
+    stays = [found for found in observed.snapshots if found.volume == volume.id and found.id not in gone]
+    return f"its snapshot {stays[0].name or stays[0].id} stays" if stays else ""
+
+
+def _retain(resource: Resource, why: str, asked: Mapping[str, int]) -> CleanupPlan:
+    shown, bare = replace(_shown(resource), why=why), _shown(resource)
+    if _retained(resource):
+        return CleanupPlan(kept=(shown,))
+    if asked.get(resource.id, 0) >= TRIES:
+        return CleanupPlan(
+            blocked=(f"{bare} is {resource.status}: that it is to stay cannot be written on it",), kept=(shown,)
+        )
+    mark = KeepVolume if isinstance(resource, CinderVolume) else KeepSnapshot
+    return CleanupPlan((mark(resource.id, f"writing on {bare} that it is to stay"),), kept=(shown,))
+
+
+def _delete(
+    resource: Resource, deleted: list[Resource], observed: ObservedResources, asked: Mapping[str, int]
+) -> CleanupPlan:
+    shown = _shown(resource)
+    missing_servers = [held for held in _attachments(resource) if held.server in observed.missing_servers]
+    if missing_servers and all(asked.get(held.id, 0) < TRIES for held in missing_servers):
+        drops = (DeleteAttachment(held.id, f"freeing {shown} of a server that is gone") for held in missing_servers)
+        return CleanupPlan(tuple(drops), deleted=(shown,))
+    before = [other for other in deleted if _derived_from(other, resource) and not _is_blocked(other, asked)]
+    if holds := next(_blockers(resource, before, observed), ""):
+        return CleanupPlan(waiting=(holds,), deleted=(shown,))
+    if _is_blocked(resource, asked):
+        said = f": {observed.messages[resource.id]}" if observed.messages.get(resource.id) else ""
+        return CleanupPlan(blocked=(f"{shown} cannot be deleted, it is {resource.status}{said}",), deleted=(shown,))
+    return CleanupPlan((_deletion_of(resource, f"deleting {shown}"),), deleted=(shown,))
+
+
+def _attachments(resource: Resource) -> tuple[VolumeAttachment, ...]:
+    return resource.attachments if isinstance(resource, CinderVolume) else ()
+
+
+def _deletion_of(resource: Resource, text: str) -> Deletion:
+    return (DeleteVolume if isinstance(resource, CinderVolume) else DeleteSnapshot)(resource.id, text)
+
+
+def _is_blocked(resource: Resource, asked: Mapping[str, int]) -> bool:
+    ends = VOLUME_ENDS if isinstance(resource, CinderVolume) else SNAPSHOT_ENDS
+    return resource.status not in PASSING and (resource.status not in ends or asked.get(resource.id, 0) >= TRIES)
+
+
+def _blockers(resource: Resource, before: list[Resource], observed: ObservedResources) -> Iterator[str]:
+    """What is to be waited for, what goes before it included, until its end can be asked for."""
+    here = {server.id: server.name for server in observed.servers}
+    for attachment in _attachments(resource):
+        if attachment.server in here:
+            yield f"waiting for server {here[attachment.server]} to release {_shown(resource)}"
+    if resource.status in PASSING:
+        yield f"waiting for Cinder: {_shown(resource)} is {resource.status}"
+    for other in before:
+        yield f"{_shown(resource)} goes after {_shown(other)}"
+
+
+def _derived_from(other: Resource, resource: Resource) -> bool:
+    """Whether the other began with this one: some backends keep what it shares with it, and refuse."""
+    if isinstance(other, CinderSnapshot):
+        return other.volume == resource.id
+    return resource.id in (other.snapshot, other.source)
+
+
+def _delete_servers(observed: ObservedResources, asked: Mapping[str, int]) -> CleanupPlan:
+    """Servers that Heat left behind hold volumes."""
+    if not observed.stackless:
+        return CleanupPlan()
+    return CleanupPlan(
+        deletions=tuple(
+            DeleteServer(s.id, f"deleting server {s.name}") for s in observed.servers if not asked.get(s.id)
+        ),
+        waiting=tuple(f"waiting for Nova to delete server {s.name}" for s in observed.servers if asked.get(s.id)),
+    )
+
+
+def _shown(resource: Resource) -> OwnedResource:
+    kind = "volume" if isinstance(resource, CinderVolume) else "snapshot"
+    return OwnedResource(kind, resource.id, resource.name or resource.id, resource.size, claim_of(resource))
