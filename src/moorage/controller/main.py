@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from moorage.controller.health import Answers, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, counted
 from moorage.controller.run import Runner, lead
+from moorage.host.signals import stop_on_sigterm
 from moorage.kube.events import Recorder
 from moorage.kube.informer import Informer
 from moorage.kube.lease import Elector, LeaseTimings
@@ -206,8 +206,7 @@ def command(
 ) -> int:
     """Join a Kubernetes cluster to the OpenStack that it runs on."""
     log_json(log_level)
-    stop = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_on_sigterm()
     api = adapters.kube(kubeconfig)
     events = Recorder(api, NAME, time.monotonic)
     watch = CredentialWatch(api, events, clouds, adapters.check(clouds, cloud))

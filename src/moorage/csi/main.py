@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import click
@@ -22,6 +20,7 @@ from moorage.csi.identity import Identity
 from moorage.csi.ready import Ready
 from moorage.csi.serve import serve
 from moorage.csi.spec import csi_pb2_grpc
+from moorage.host.signals import stop_on_sigterm
 
 PROGRAM = "moorage-csi-controller"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -63,8 +62,7 @@ def command(
 ) -> int:
     """Serve the controller side of the CSI driver cinder.csi.openstack.org."""
     adapters.log(log_level)
-    stop = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_on_sigterm()
     server = start(adapters.volumes(clouds, cloud), Settings(cluster, zones=not any_zone), socket)
     log.info("serving %s on %s", NAME, socket)
     stop.wait()

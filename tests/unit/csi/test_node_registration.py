@@ -26,7 +26,7 @@ class Running:
         self.sockets = Sockets.below(folder, NAME)
         self.said = []
         self.serving = threading.Event()
-        self.run = Run(self.say)
+        self.run = Run(self.say, threading.Event())
         self.code = None
         self.thread = threading.Thread(target=self.work, args=(folder,))
         self.thread.start()

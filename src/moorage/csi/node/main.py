@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,6 +19,7 @@ from moorage.csi.node.service import Node
 from moorage.csi.serve import serve
 from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
 from moorage.host.linux_filesystems import LinuxFilesystems
+from moorage.host.signals import stop_on_sigterm
 from moorage.model.ownership import CINDER_DRIVER
 
 NAME = CINDER_DRIVER
@@ -35,7 +35,7 @@ class Run:
     """From start to end: `stop` ends it, `failure` says why it had to."""
 
     say: Callable[[str], None]
-    stop: Event = field(default_factory=Event)
+    stop: Event
     failure: str = ""
 
     def told(self, error: str) -> None:
@@ -77,8 +77,7 @@ def add(server: Any, node: Node, name: str) -> None:
 @click.option("--by-id", default=BY_ID, show_default=True, type=FOLDER, help="Where udev names disks by their serial.")
 def command(node_id: str, zone: str, limit: int, name: str, kubelet: Path, by_id: Path) -> int:
     """Bring attached volumes to pods of this node. It needs root, and no access to the cloud."""
-    run = Run(lambda line: click.echo(line, err=True))
-    signal.signal(signal.SIGTERM, lambda *_: run.stop.set())
+    run = Run(lambda line: click.echo(line, err=True), stop_on_sigterm())
     node = Node(LinuxFilesystems(), node_id, zone, limit, by_id)
     return run.until_stopped(node, name, Sockets.below(kubelet, name))
 
