@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moorage.kube.objects import KubernetesClient
     from moorage.kube.port import Kube, KubeAccess
 
-CONTROLLER_TIMEOUT = 20.0  # seconds for one answer of the cloud to the controller, which asks again by itself
+CONTROLLER_TIMEOUT = 20.0  # seconds for one response of the cloud to the controller, which retries
 
 
 def connect_cloud(name: str | None) -> Cloud:
@@ -38,7 +38,7 @@ def connect_kube(access: KubeAccess) -> Kube:
 
 
 def connect_project(clouds: Path, name: str) -> Project:
-    """What the controller asks of an entry of that very clouds.yaml."""
+    """Connect the controller to an entry of that clouds.yaml."""
     from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
     from moorage.cloud.openstack_network import OpenStackNetwork
     from moorage.cloud.openstack_servers import OpenStackInstances
@@ -52,12 +52,12 @@ def connect_project(clouds: Path, name: str) -> Project:
 
 
 def connect_check(clouds: Path, name: str) -> Callable[[], None]:
-    """What asks the cloud whether that entry's credentials are good; CloudUnreachable when not."""
+    """A function that checks the entry's credentials; it raises CloudUnreachable when they are refused."""
     return _controllers_rest(clouds, name).check
 
 
 def connect_volumes(clouds: Path, name: str) -> Volumes:
-    """Volumes of an entry of that very clouds.yaml."""
+    """Connect to the volumes of an entry of that clouds.yaml."""
     from moorage.cloud.openstack_volumes import OpenStackVolumes
 
     return OpenStackVolumes(_controllers_rest(clouds, name))
@@ -107,13 +107,13 @@ def main() -> None:
 
 
 def _tell(error: MoorageError) -> int:
-    """A daemon's last words; its exit code."""
+    """Report a daemon's error; returns its exit code."""
     click.echo(f"{error}" + (f": {error.hint}" if error.hint else ""), err=True)
     return error.exit_code
 
 
 def _run(command: click.Command, given: object, tell: Callable[[MoorageError], int]) -> NoReturn:
-    """Run a command and exit; a person never sees a traceback for what went wrong outside."""
+    """Run a command and exit. Users never see a traceback for an external error."""
     try:
         result = command.main(standalone_mode=False, obj=given)
         sys.exit(result if isinstance(result, int) else 0)
@@ -123,7 +123,7 @@ def _run(command: click.Command, given: object, tell: Callable[[MoorageError], i
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: run the same command again to go on", err=True)
+        click.echo("interrupted: run the same command again to resume", err=True)
         sys.exit(130)
 
 

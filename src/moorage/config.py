@@ -12,11 +12,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders that Moorage owns on this machine.
+    """The folders that Moorage uses on this machine.
 
-    `cache` can be dropped at any time and is made again (MOORAGE_CACHE); `state` holds the local cloud's data
-    and logs (MOORAGE_STATE); `run` its sockets and pids (MOORAGE_RUN); `data` a person's cluster keys
-    (XDG_DATA_HOME, by the XDG Base Directory Specification).
+    `cache` can be deleted at any time and is filled again (MOORAGE_CACHE); `state` has the local cloud's data and logs
+    (MOORAGE_STATE); `run` its sockets and pids (MOORAGE_RUN); `data` the user's cluster keys (XDG_DATA_HOME, by the XDG
+    Base Directory Specification).
     """
 
     cache: Path

@@ -163,10 +163,10 @@ def test_a_revoked_credential_is_told_and_a_new_one_taken_up(cluster):
     for credential in list(identity.application_credentials(user)):
         if credential.name.startswith(f"moorage-{NAME}-"):
             identity.delete_application_credential(user, credential)
-    shown = until(cluster.show, lambda seen: "cannot ask its cloud" in (seen["reason"] or ""))
+    shown = until(cluster.show, lambda seen: "cannot reach its cloud" in (seen["reason"] or ""))
     assert "refused the credentials" in shown["reason"]
     assert any("CloudUnreachable: " in event for event in cluster.events())
     cluster.cloud.moorage("--cloud", "moorage", "cluster", "renew-credential", NAME)
-    until(lambda: "cannot ask its cloud" not in (cluster.show()["reason"] or ""))
+    until(lambda: "cannot reach its cloud" not in (cluster.show()["reason"] or ""))
     cluster.apply(OUTSIDE)
     until(lambda: cluster.address("outside", "kube-system"), seconds=60)

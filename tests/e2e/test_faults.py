@@ -119,7 +119,7 @@ def test_a_worker_whose_server_was_deleted_is_told_and_recreated(cluster, comput
     assert seen["status"] == "degraded"
     assert f"server {WORKER} is gone" in seen["reason"]
     said = run_cluster.create().stderr
-    assert f"server {WORKER} is gone: having Heat recreate that" in said
+    assert f"server {WORKER} is gone: replacing it" in said
     assert running() == before
     until(lambda: pods_run(cluster))
     assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"

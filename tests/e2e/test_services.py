@@ -85,7 +85,7 @@ def test_what_heat_made_and_had_not_noted_when_it_died_goes_and_is_made(cloud, n
         heat, begun = cloud.programs()["heat"]["pid"], []
 
         def look(_, line):
-            if "asking Heat for" in line and not begun:
+            if "requesting a network" in line and not begun:
                 begun.append(until(lambda: under_way(database, name), seconds=60, pause=0.02))
                 rows.kill_where_it_writes(database, "SELECT id FROM heat.resource WHERE id = %s", begun, heat)
 

@@ -1,1 +1,1 @@
-"""What Moorage needs of OpenStack: the port, the real adapter, the in-memory twin."""
+"""The OpenStack client: ports, real adapters and in-memory adapters."""

@@ -1,4 +1,4 @@
-"""What load balancing needs of an OpenStack: Octavia's load balancers, as its API version 2 has them."""
+"""The port for load balancers: Octavia's API version 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACTIVE, ERROR = "ACTIVE", "ERROR"
 
 @dataclass(frozen=True)
 class HealthMonitor:
-    """Asks each member how it is. `type` is Octavia's: TCP, UDP-CONNECT, HTTP, SCTP; times in seconds."""
+    """A health monitor. `type` is Octavia's: TCP, UDP-CONNECT, HTTP, SCTP; times in seconds."""
 
     type: str
     delay: int
@@ -23,9 +23,9 @@ class HealthMonitor:
 
 
 class Member(NamedTuple):
-    """Where traffic goes. `monitor_port` is the port that the monitor asks, `port` itself when None.
+    """A member of a pool. `monitor_port` is the port that is monitored, `port` when None.
 
-    A tuple, for there are many: it takes a third of a dataclass's room and time.
+    A tuple, because there are many: it takes a third of a dataclass's memory and time.
     """
 
     address: str
@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """Members that share a load. `session_persistence` is empty or Octavia's word for it, SOURCE_IP."""
+    """A pool of members. `session_persistence` is empty or Octavia's SOURCE_IP."""
 
     name: str
     protocol: str
@@ -50,7 +50,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Of a listener, in milliseconds; None leaves it to Octavia."""
+    """A listener's timeouts in milliseconds; None selects Octavia's default."""
 
     client_data: int | None = None
     member_connect: int | None = None
@@ -60,7 +60,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Listener:
-    """A port that is listened on. `connections` -1 means no limit; `forwarded_for` tells HTTP members the client."""
+    """A listener. `connections` -1 means no limit; `forwarded_for` inserts the X-Forwarded-For header."""
 
     name: str
     protocol: str
@@ -76,7 +76,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class LoadBalancer:
-    """A load balancer with all that hangs on it.
+    """A load balancer with its listeners, pools and members.
 
     `provisioning_status` is ACTIVE, ERROR, PENDING_UPDATE …; nothing can be changed while it is PENDING.
     `operating_status` is the state of the members. Octavia chooses whichever of network, subnet, port and address of
@@ -106,69 +106,70 @@ class LoadBalancer:
 class LoadBalancers(Protocol):
     """The load balancers of one project.
 
-    Every call may raise CloudUnreachable (no answer: try again). Calls that change something return before it is
-    done, and may raise Conflict (the load balancer is PENDING: try again; or what is asked for is taken), BadInput
-    (refused, as by a provider that cannot do it), QuotaExceeded, and NotFound. Deletions of what is gone do nothing.
+    Every call may raise CloudUnreachable (no response: try again). Calls that change something return before the change
+    is complete. They may raise Conflict (the load balancer is PENDING: try again; or an address or port is in use),
+    BadInput (rejected, for example because the provider does not support it), QuotaExceeded, and NotFound. Deletions of
+    missing objects do nothing.
     """
 
     def providers(self) -> list[str]:
-        """What this cloud's load balancers may be made by, such as amphora and ovn; empty where it has none at all."""
+        """The providers that this cloud offers, such as amphora and ovn; empty without load balancers."""
         ...
 
     def named(self, name: str) -> list[LoadBalancer]:
-        """Those of that name, without what hangs on them."""
+        """Load balancers of that name, without listeners."""
         ...
 
     def tagged(self, tag: str) -> list[LoadBalancer]:
-        """Those with that tag, without what hangs on them."""
+        """Load balancers with that tag, without listeners."""
         ...
 
     def tree(self, id: str) -> LoadBalancer | None:
-        """One with all that hangs on it, None when it is gone."""
+        """One load balancer with its listeners, pools and members; None when it does not exist."""
         ...
 
     def status(self, id: str) -> str:
-        """Its provisioning status, empty when it is gone: one call. PENDING also while only a part of it is."""
+        """The provisioning status, empty when it does not exist: one call. PENDING also while only a part of it is."""
         ...
 
     def create(self, wanted: LoadBalancer) -> LoadBalancer:
-        """Ask for one with all that hangs on it, in one call; Conflict when address or port is in use."""
+        """Create one with all its parts, in one call; Conflict when its address or port is in use."""
         ...
 
     def set_tags(self, id: str, tags: Iterable[str]) -> None: ...
 
     def delete(self, id: str) -> None:
-        """With all that hangs on it."""
+        """Delete one with its listeners, pools and members."""
         ...
 
     def create_listener(self, load_balancer: str, wanted: Listener) -> str:
-        """Without its pool; returns the id."""
+        """Create a listener without its pool; returns the id."""
         ...
 
     def update_listener(self, id: str, wanted: Listener) -> None:
-        """All but protocol and port, which cannot be changed."""
+        """Update all but protocol and port, which cannot be changed."""
         ...
 
     def delete_listener(self, id: str) -> None: ...
 
     def create_pool(self, listener: str, wanted: Pool) -> str:
-        """As the listener's, without members and monitor; returns the id."""
+        """Create a listener's pool, without members and monitor; returns the id."""
         ...
 
     def update_pool(self, id: str, wanted: Pool) -> None:
-        """Algorithm and persistence."""
+        """Update algorithm and session persistence."""
         ...
 
     def delete_pool(self, id: str) -> None: ...
 
     def set_members(self, pool: str, members: Iterable[Member]) -> None:
-        """These and no others, in one call."""
+        """Replace all members, in one call."""
         ...
 
     def create_health_monitor(self, pool: str, wanted: HealthMonitor) -> None: ...
 
     def update_health_monitor(self, id: str, wanted: HealthMonitor) -> None:
-        """All but the type, which cannot be changed."""
+        """Update all but the type, which cannot be changed."""
         ...
 
     def delete_health_monitor(self, id: str) -> None: ...

@@ -33,7 +33,7 @@ LIMITS |= {"routers": 10, "security_groups": 20, "floating_ips": 10}
 
 @dataclass
 class _StackRecord:
-    """A stack and how far it is."""
+    """A stack, and its progress."""
 
     stack: Stack
     template: str
@@ -46,7 +46,7 @@ ALREADY = {
     SERVER: "Conflict: resources.server: Port p-1 is still in use.",
     ROUTER_INTERFACE: "BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet s-1.",
 }
-RETRY_POLLS = 60  # looks for which Heat tries to delete what something clings to, before it says so
+RETRY_POLLS = 60  # polls until Heat reports that something blocks a deletion
 
 
 @dataclass
@@ -88,7 +88,7 @@ class MemoryCloud:
     def create_credential(self, cluster: str) -> Credential:
         self._check_reachable()
         if not self.allow_credentials:
-            raise BadInput("Keystone refused: application credentials make no others")
+            raise BadInput("Keystone refused: application credentials cannot create others")
         records = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
         self.credentials.append((cluster, records))
         return records
@@ -246,7 +246,7 @@ class MemoryCloud:
         return next((m for m in self.records.values() if name_or_id in (m.stack.name, m.stack.id)), None)
 
     def _age(self, records: _StackRecord) -> None:
-        """A look is a moment: resources get on, then the stack does."""
+        """Every read advances time: first the resources progress, then the stack."""
         if self.engine_dead or not records.stack.status.endswith("_IN_PROGRESS"):
             return
         records.polls += 1
@@ -270,7 +270,7 @@ class MemoryCloud:
             self._becomes(records, f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
     def _end(self, records: _StackRecord) -> None:
-        """Servers go first, as nothing that they are on can go before them."""
+        """Servers are deleted first, because their networks cannot be deleted before."""
         for server in self.servers(records.stack.name):
             self.delete_server(server.id)
         records.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in records.resources]
@@ -289,7 +289,7 @@ class MemoryCloud:
         )
 
     def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
-        """The resource in its new state; nodes say that they are ready, or not, at the last."""
+        """The resource in its new state; nodes signal at the end that they are ready, or why not."""
         if resource.status == "CREATE_COMPLETE":
             return resource
         path = "/".join(resource.path)
@@ -319,7 +319,7 @@ def _checked_parameters(request: StackRequest) -> dict[str, Any]:
 
 
 def _shown(template: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as Heat tells them."""
+    """Parameters as Heat returns them."""
     declared = _hot(template).get("parameters", {})
     return {name: "******" if declared[name].get("hidden") else _as_text(value) for name, value in values.items()}
 
@@ -341,7 +341,7 @@ def _hot(text: str) -> dict[str, Any]:
 def _tree(
     template: str, files: Mapping[str, str], parameters: Mapping[str, Any], above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every resource's path and type, nested stacks and groups unfolded."""
+    """The path and type of every resource, with nested stacks and groups expanded."""
     for name, body in _hot(template).get("resources", {}).items():
         kind, path = body["type"], (*above, name)
         yield path, kind
@@ -363,7 +363,7 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def _outputs(records: _StackRecord) -> dict[str, Any]:
-    """Outputs that are parameters, and those of the cluster's template; others are None, as what Heat cannot tell."""
+    """Outputs that are parameters, and those of the cluster's template; others are None, as in Heat."""
     signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in records.resources)
     known = {
         "api_address": "10.0.0.10",

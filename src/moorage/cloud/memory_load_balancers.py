@@ -1,4 +1,4 @@
-"""Load balancers in memory, by Octavia's own rules."""
+"""Load balancers in memory, with Octavia's rules."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ OVN_MONITORS = ("TCP", "UDP-CONNECT")
 
 @dataclass
 class MemoryLoadBalancers:
-    """The port `LoadBalancers`. After a change a load balancer is PENDING until it was looked at `settle` times.
+    """The port `LoadBalancers`. After a change a load balancer is PENDING until it was read `settle` times.
 
-    Faults: `unreachable` is why Octavia does not answer; `quota` is how many load balancers there may be; `taken` are
-    addresses that something else has; `failing` names load balancers that end in ERROR. `asked` are the calls so far.
-    `gone` is told the port of a load balancer that was deleted. `orphaned` are pools that outlived their listener.
+    Faults: `unreachable` is why Octavia does not answer; `quota` is the maximum number of load balancers; `taken` are
+    addresses that are in use elsewhere; `failing` names load balancers that end in ERROR. `asked` are the calls so far.
+    `gone` is called with the port of a deleted load balancer. `orphaned` are pools that outlived their listener.
     """
 
     settle: int = 0
@@ -172,7 +172,7 @@ class MemoryLoadBalancers:
             self._put(owner, replace(front, pool=replace(pool, monitor=None)))
 
     def becomes(self, id: str, provisioning_status: str) -> None:
-        """Give a load balancer another provisioning status, as an operator or a fault does."""
+        """Set a provisioning status, as an operator or a fault does."""
         self._left.pop(id, None)
         self.held[id] = replace(self.held[id], provisioning_status=provisioning_status)
 
@@ -187,7 +187,7 @@ class MemoryLoadBalancers:
         return list(self.held.values())
 
     def _age(self, id: str, look: bool = True) -> None:
-        """A look is a moment."""
+        """Every read advances time."""
         with self._lock:
             if id not in self._left:
                 return
@@ -266,7 +266,7 @@ def _monitor_id(listener: Listener) -> str:
 
 
 def _unique(ports: Iterable[tuple[str, int]]) -> None:
-    """Octavia tells UDP from TCP, and takes all else on one port for the same."""
+    """Octavia distinguishes UDP from TCP only; all other protocols conflict on one port."""
     seen = [("UDP" if name == "UDP" else "SCTP" if name == "SCTP" else "TCP", port) for name, port in ports]
     if len(set(seen)) != len(seen):
         raise Conflict("Another Listener on this Load Balancer is already using this protocol and port")

@@ -14,8 +14,8 @@ from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound,
 class MemoryNetwork:
     """The port `Network`.
 
-    Faults: `unreachable` is why Neutron does not answer; `floating_quota` and `rule_quota` are how many there may be;
-    `choosing` is whether a project may choose a floating IP's address, which most clouds keep to administrators.
+    Faults: `unreachable` is why Neutron does not answer; `floating_quota` and `rule_quota` are maximum numbers;
+    `choosing` is whether a project may choose a floating IP's address, which most clouds allow to administrators only.
     `asked` are the calls so far.
     """
 

@@ -33,7 +33,7 @@ class MemoryInstances:
         return self.servers.get(id)
 
     def becomes(self, id: str, status: str) -> None:
-        """Give a server another status."""
+        """Set a server's status."""
         self.servers[id] = replace(self.servers[id], status=status)
 
     def _answer(self, call: str) -> None:

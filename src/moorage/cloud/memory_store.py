@@ -1,4 +1,4 @@
-"""Things in memory whose changes take their time: a change is complete after some looks."""
+"""A store of resources in memory with changes that take time: a change completes after some reads."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ T = TypeVar("T", bound=Resource)
 
 @dataclass
 class _Transition(Generic[T]):
-    """What a thing becomes, None for gone, after so many more looks."""
+    """What a resource becomes after some more reads; None for deleted."""
 
     then: T | None
     polls: int
 
 
 class ResourceStore(Generic[T]):
-    """Things by id, in the order in which they were made."""
+    """Resources by id, in the order of their creation."""
 
     def __init__(self) -> None:
         self._things: dict[str, T] = {}
         self._changes: dict[str, _Transition[T]] = {}
 
     def begin(self, now: T, then: T | None, polls: int) -> None:
-        """Put a thing that is `now` so and `then` so."""
+        """Put a resource that is `now`, and becomes `then`."""
         self._things[now.id] = now
         self._changes[now.id] = _Transition(then, polls)
 
     def settle(self, now: T) -> None:
-        """Put a thing that stays as it is."""
+        """Put a resource that does not change."""
         self._things[now.id] = now
         self._changes.pop(now.id, None)
 
     def alter(self, id: str, change: Callable[[T], T]) -> None:
-        """Change a thing as it is and as it will be."""
+        """Change a resource's present and future state."""
         self._things[id] = change(self._things[id])
         coming = self._changes.get(id)
         if coming is not None and coming.then is not None:
             coming.then = change(coming.then)
 
     def peek(self, id: str) -> T | None:
-        """A thing as it is, without a look."""
+        """A resource's state, without advancing its change."""
         return self._things.get(id)
 
     def peek_all(self) -> list[T]:
         return list(self._things.values())
 
     def get(self, id: str) -> T | None:
-        """A thing as it is; its change comes nearer by that."""
+        """A resource's state; the read advances its change."""
         seen = self._things.get(id)
         change = self._changes.get(id)
         if seen is not None and change is not None:

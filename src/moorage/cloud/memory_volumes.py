@@ -1,4 +1,4 @@
-"""Volumes in memory: statuses that take their time, refusals by status, quotas, and faults."""
+"""Volumes in memory: statuses that take time, rejections by status, quotas, and faults."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MemoryVolumes:
     snapshot_store: ResourceStore[CinderSnapshot] = field(default_factory=ResourceStore)
     _messages: dict[str, str] = field(default_factory=dict)
     _bringing: dict[str, str] = field(default_factory=dict)
-    """The server of every volume that is at one, or on its way there or back."""
+    """The server of every volume that is attached, attaching or detaching."""
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def create(self, wanted: NewVolume) -> CinderVolume:
@@ -194,7 +194,7 @@ class MemoryVolumes:
         return min((self.limits[name] - self._used(name) for name in names), default=None)
 
     def lose(self, server: str) -> None:
-        """What Nova does when it deletes a server: its volumes are free."""
+        """What Nova does when it deletes a server: release its volumes."""
         self.servers.discard(server)
         for id in [id for id, at in self._bringing.items() if at == server]:
             del self._bringing[id]
@@ -207,7 +207,7 @@ class MemoryVolumes:
             raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
     def _id(self) -> str:
-        """Ids differ from their first character on, as a disk's serial is the id's beginning."""
+        """Ids differ in their first characters, because a disk's serial is the start of the id."""
         return str(UUID(int=next(self._ids) << 96))
 
     def _check(self, wanted: NewVolume) -> None:

@@ -1,4 +1,4 @@
-"""What stands before a load balancer and its members in Neutron: floating IPs and security group rules."""
+"""The port for floating IPs and security group rules: Neutron."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnet, as text; `cidr` as in 10.0.0.0/24."""
+    """A subnet; `cidr` is text such as 10.0.0.0/24."""
 
     id: str
     name: str
@@ -18,8 +18,9 @@ class Subnet:
 
 @dataclass(frozen=True)
 class ClusterNetwork:
-    """Where a cluster's nodes are: their subnet, the id of the security group that all of them have, and the id of the
-    network outside of their router, empty without one."""
+    """A cluster's network: the nodes' subnet, the id of their security group, and the id of the external network of
+    their router, which may be empty.
+    """
 
     subnet: Subnet
     group: str
@@ -28,7 +29,7 @@ class ClusterNetwork:
 
 @dataclass(frozen=True)
 class FloatingIP:
-    """A floating IP; `port` is empty while it is mapped to none. The description says whose it is."""
+    """A floating IP; `port` is empty without an association. The description names its owner."""
 
     id: str
     address: str
@@ -38,7 +39,7 @@ class FloatingIP:
 
 @dataclass(frozen=True)
 class SecurityGroupRule:
-    """Lets traffic in to one port of what has the security group, from `cidr`. `protocol` is tcp, udp or sctp."""
+    """Allows traffic from `cidr` to one port of the security group's members. `protocol` is tcp, udp or sctp."""
 
     group: str
     protocol: str
@@ -49,48 +50,48 @@ class SecurityGroupRule:
 
 
 class Network(Protocol):
-    """Of one project.
+    """The network resources of one project.
 
-    Every call may raise CloudUnreachable (no answer: try again), those that make something Conflict (it is there
-    already, or the address is in use), BadInput (refused) and QuotaExceeded. Deletions of what is gone do nothing.
+    Every call may raise CloudUnreachable (no response: try again). Calls that create something may raise Conflict (it
+    exists, or the address is in use), BadInput (rejected) and QuotaExceeded. Deletions of missing objects do nothing.
     """
 
     def cluster_network(self, cluster: str) -> ClusterNetwork | None:
-        """Known by names and descriptions (`model.ownership.owned_by`); None where there is no such cluster."""
+        """The cluster's network, by names and descriptions (`model.ownership.owned_by`); None if there is none."""
         ...
 
     def subnet(self, id: str) -> Subnet | None: ...
 
     def subnets(self, network: str) -> list[Subnet]:
-        """Of a network, by name."""
+        """The subnets of a network, by name."""
         ...
 
     def floating_ips(self) -> list[FloatingIP]:
-        """All of the project: one call, whichever of them are looked for."""
+        """All floating IPs of the project, in one call."""
         ...
 
     def create_floating_ip(
         self, network: str, subnet: str, port: str, description: str, address: str = ""
     ) -> FloatingIP:
-        """Make one of an external network and map it to a port; subnet and address are the cloud's choice if empty."""
+        """Create one on an external network and associate it; Neutron chooses an empty subnet or address."""
         ...
 
     def associate_floating_ip(self, id: str, port: str) -> None:
-        """Map it to another port, to none when that is empty. NotFound when it is gone."""
+        """Associate it with a port, or with none when that is empty. NotFound when it does not exist."""
         ...
 
     def set_floating_ip_description(self, id: str, description: str) -> None:
-        """NotFound when it is gone."""
+        """NotFound when it does not exist."""
         ...
 
     def delete_floating_ip(self, id: str) -> None: ...
 
     def rules(self, group: str) -> list[SecurityGroupRule]:
-        """Rules of a security group that let one port in from a range of addresses; others are left out."""
+        """The rules of a security group that allow one port from a range of addresses; other rules are left out."""
         ...
 
     def create_rule(self, rule: SecurityGroupRule) -> None:
-        """Conflict when the same rule is there already."""
+        """Conflict when the same rule exists."""
         ...
 
     def delete_rule(self, id: str) -> None: ...

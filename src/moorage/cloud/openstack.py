@@ -1,4 +1,4 @@
-"""The real cloud: Heat, Nova, Neutron, Glance and Cinder of one project, few round trips."""
+"""The port `Cloud` on a real OpenStack: Heat, Nova, Neutron, Glance and Cinder, with few round trips."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NETWORK_THINGS = {
     "ports": "port",
     "security_groups": "security group",
 }
-# What goes by itself, in this order; subnets and ports go with their network.
+# Resources that are deleted directly, in this order; subnets and ports are deleted with their network.
 LOSABLE = ("floatingips", "routers", "networks", "security_groups")
 # Our name of a quota, and Neutron's.
 NETWORK_QUOTAS = {
@@ -37,7 +37,8 @@ NETWORK_QUOTAS = {
     "security_groups": "security_group",
     "floating_ips": "floatingip",
 }
-# Owners of ports that go when Octavia deletes the load balancer, and are not to go before: its own, its OVN provider.
+# Owners of ports that Octavia deletes with the load balancer, and that must exist until then: its own, its OVN
+# provider's.
 LOAD_BALANCERS = ("Octavia", "ovn-lb")
 DEPTH = 4  # cluster > group > members > node
 
@@ -93,7 +94,7 @@ class OpenStackCloud:
             return []
 
     def _resources(self, stack: Stack) -> list[tuple[Mapping[str, Any], StackResource]]:
-        """Heat's rows, with what we make of them."""
+        """Heat's resources, as returned and as ours."""
         rows = self.rest.get("orchestration", f"{_path(stack)}/resources", nested_depth=DEPTH)["resources"]
         return list(zip(rows, _resources(rows, stack.id), strict=True))
 
@@ -133,7 +134,7 @@ class OpenStackCloud:
             return
         except BadInput:
             left = self.stack(stack.id)
-            if left and not left.status.startswith("DELETE"):  # Heat calls it a mistake to ask while it deletes
+            if left and not left.status.startswith("DELETE"):  # Heat rejects the request while it deletes the stack
                 raise
 
     def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
@@ -150,7 +151,7 @@ class OpenStackCloud:
             try:
                 self.rest.delete("network", f"/{collection}/{id}")
             except (NotFound, Conflict):
-                continue  # gone meanwhile, or still in use
+                continue  # deleted meanwhile, or still in use
         return [f"server {server.name}" for server in servers]
 
     def _free(self, port: Mapping[str, Any]) -> None:
@@ -162,11 +163,12 @@ class OpenStackCloud:
             elif not owner.startswith(("compute:", *LOAD_BALANCERS)):
                 self.rest.delete("network", path)
             elif owner.startswith("compute:") and not self._is_server(port["device_id"]):
-                # Neutron 29 lets a project delete no port that says it is a server's, but lets it say otherwise.
+                # Neutron 29 lets no project delete a port that belongs to a server, but lets it change the port's
+                # owner.
                 self.rest.put("network", path, {"port": {"device_id": "", "device_owner": ""}})
                 self.rest.delete("network", path)
         except (NotFound, Conflict, BadInput):
-            return  # gone meanwhile, or Neutron's own, which goes with its network
+            return  # deleted meanwhile, or Neutron's own, which is deleted with its network
 
     def _is_server(self, id: str) -> bool:
         try:
@@ -185,7 +187,7 @@ class OpenStackCloud:
         try:
             self.rest.delete("compute", f"/servers/{id}")
         except (NotFound, Conflict):
-            return  # gone meanwhile, or about to be
+            return  # deleted meanwhile, or being deleted
 
     def servers(self, cluster: str) -> list[Server]:
         return sorted((_server(row) for row in server_rows(self.rest, cluster)), key=lambda server: server.name)
@@ -202,7 +204,7 @@ class OpenStackCloud:
     def _network_things(
         self, cluster: str, collections: Iterable[str], ids: Iterable[str] = ()
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What Neutron has of a cluster, by these ids or by its own word, with the collection that it is in."""
+        """A cluster's resources in Neutron, by these ids or by their description, each with its collection."""
         known, owned, fields = set(ids), owned_by(cluster), ["id", "name", "floating_ip_address", "description"]
         for collection in collections:
             for row in self.rest.get("network", f"/{collection}", fields=fields)[collection]:
@@ -286,7 +288,7 @@ def _stack(row: Mapping[str, Any]) -> Stack:
 
 
 def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResource]:
-    """Resources with their paths: a nested stack's id is the physical id of the resource that stands for it."""
+    """Resources with their paths: the id of a nested stack is the physical id of its resource in the outer stack."""
     above = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
     return [
         StackResource(
@@ -314,7 +316,7 @@ def _stack_of(row: Mapping[str, Any]) -> str:
 
 
 def _own_path(row: Mapping[str, Any]) -> str:
-    """Where a resource is asked for, in whatever stack it is."""
+    """The path of a resource in the API, in whichever stack it is."""
     return "/stacks/" + _link(row, "self").partition("/stacks/")[2]
 
 

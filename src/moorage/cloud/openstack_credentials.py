@@ -1,4 +1,4 @@
-"""Application credentials of a real cloud: the user's own, in Keystone."""
+"""Application credentials of the user, in a real Keystone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from moorage.model.errors import BadInput, NotFound
 from moorage.model.ownership import owned_by
 
 ADMINISTRATIVE = frozenset({"admin", "manager", "service"})
-"""Roles of Keystone's defaults that reach beyond one project's servers, networks and volumes."""
+"""Keystone's default roles that reach beyond one project's servers, networks and volumes."""
 
 
 def create(rest: Rest, cluster: str) -> Credential:
-    """See `Cloud.create_credential`. Its name is the cluster's and a random part, its description says whose it is."""
+    """See `Cloud.create_credential`. The name is the cluster's and a random part; the description names the owner."""
     wanted = {"name": f"moorage-{cluster}-{token_hex(4)}", "description": owned_by(cluster), "unrestricted": False}
     wanted |= {"roles": [{"name": role} for role in least(rest.roles())]}
     try:
@@ -23,7 +23,7 @@ def create(rest: Rest, cluster: str) -> Credential:
     except BadInput as error:
         raise BadInput(
             f"the cluster needs an application credential, and {error.message}",
-            "use credentials that may make one: a user's own (not an application credential that is restricted), "
+            "use credentials that may create one: a user's own (not a restricted application credential), "
             "or --no-cloud-provider for a cluster without load balancers and volumes",
         ) from error
     return Credential(made["id"], made["secret"], rest.endpoint("identity"), rest.region or "")
@@ -44,7 +44,7 @@ def _delete(rest: Rest, id: str) -> None:
 
 
 def least(roles: Iterable[str]) -> list[str]:
-    """The roles without the administrative ones; all of them where there are no others."""
+    """The roles without administrative ones; all of them when there are no others."""
     given = sorted(roles)
     return [role for role in given if role not in ADMINISTRATIVE] or given
 

@@ -1,4 +1,4 @@
-"""The real load balancers: Octavia."""
+"""The port `LoadBalancers` on a real Octavia."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moorage.model.errors import NotFound
 
 OCTAVIA = "load-balancer"
 FORWARDED_FOR = "X-Forwarded-For"
-HEALTHY = "200"  # what kube-proxy answers for a Service with endpoints on the node
+HEALTHY = "200"  # kube-proxy's response for a Service with endpoints on the node
 
 
 class OpenStackLoadBalancers:
@@ -116,7 +116,7 @@ class OpenStackLoadBalancers:
 
 
 def _slowest(found: Mapping[str, Any]) -> str:
-    """ACTIVE, or what a part is still at: a provider that works off a queue calls the whole ACTIVE after each part."""
+    """ACTIVE, or the status of a part in change: a provider with a queue sets the whole to ACTIVE after each part."""
     below = (part for kind in ("listeners", "pools", "members") for part in found.get(kind, ()))
     parts = [*below, *([found["health_monitor"]] if found.get("health_monitor") else [])]
     if found["provisioning_status"].startswith("PENDING"):

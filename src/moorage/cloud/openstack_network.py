@@ -1,4 +1,4 @@
-"""The real floating IPs and security group rules: Neutron."""
+"""The port `Network` on a real Neutron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers of a real cloud: Nova, few and large questions."""
+"""The port `Instances` on a real Nova, with few and large requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moorage.cloud.rest import Rest
 from moorage.cloud.servers import Address, Instance
 from moorage.model.errors import NotFound
 
-FLAVOR_BY_NAME = "2.47"  # Nova's microversion from which a server tells its flavor's name
+FLAVOR_BY_NAME = "2.47"  # Nova's microversion from which a server has its flavor's name
 
 
 class OpenStackInstances:
@@ -31,7 +31,7 @@ class OpenStackInstances:
 
 
 def server_rows(rest: Rest, cluster: str, microversion: str = "") -> Iterator[Mapping[str, Any]]:
-    """The servers whose metadata name this cluster, as Nova tells them, page by page."""
+    """The servers with this cluster's metadata, as Nova returns them, page by page."""
     query = {"name": f"^{cluster}-"}
     while True:
         page = rest.get("compute", "/servers/detail", microversion=microversion, **query)

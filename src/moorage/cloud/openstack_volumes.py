@@ -1,4 +1,4 @@
-"""The volumes of a real cloud: Cinder, and Nova for attachments."""
+"""The port `Volumes` on a real Cinder, and Nova for attachments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 CINDER = "block-storage"
 # Cinder's microversions (cinder/api/microversions.py) from which it ...
 MESSAGES_BY_RESOURCE = "3.5"  # filters the messages to users
-ATTACHMENTS = "3.27"  # has attachments as things of their own
+ATTACHMENTS = "3.27"  # has attachments as resources
 EXTENDS_ATTACHED = "3.42"  # extends an attached volume
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class OpenStackVolumes:
         self._mark(f"/snapshots/{id}", metadata)
 
     def _mark(self, path: str, metadata: Mapping[str, str]) -> None:
-        """POST leaves other keys alone."""
+        """POST leaves other keys unchanged."""
         with _status():
             self.rest.post(CINDER, f"{path}/metadata", {"metadata": dict(metadata)})
 
@@ -125,7 +125,7 @@ class OpenStackVolumes:
             self.rest.post(CINDER, f"/volumes/{id}/action", body, microversion=microversion)
 
     def _rows(self, kind: str, name: str) -> Iterator[Mapping[str, Any]]:
-        """All rows, page by page; the name is given to Cinder so that its answer is short."""
+        """All rows, page by page; Cinder filters by name, so that the response is short."""
         query = {"name": name} if name else {}
         while True:
             page = self.rest.get(CINDER, f"/{kind}/detail", **query)
@@ -159,7 +159,7 @@ def _left(quota: Mapping[str, int]) -> int:
 
 @contextmanager
 def _quota() -> Iterator[None]:
-    """Tell the refusals that are of a limit, which neither Cinder nor Nova always calls a quota."""
+    """Recognize rejections because of a limit, which neither Cinder nor Nova always calls a quota."""
     try:
         yield
     except BadInput as error:
@@ -170,7 +170,7 @@ def _quota() -> Iterator[None]:
 
 @contextmanager
 def _status() -> Iterator[None]:
-    """Cinder, and Nova after it, answer 400 when a status does not allow a change; we call it Conflict."""
+    """Cinder, and so Nova, answer 400 when the status does not allow a change; here it is a Conflict."""
     try:
         with _quota():
             yield

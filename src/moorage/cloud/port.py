@@ -1,4 +1,4 @@
-"""What Moorage needs of an OpenStack cloud."""
+"""The port for OpenStack: stacks, servers, images, quotas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moorage.model.credential import Credential
 
 @dataclass(frozen=True)
 class Stack:
-    """A Heat stack. `status` is Heat's, such as CREATE_IN_PROGRESS; hidden parameters come as stars."""
+    """A Heat stack. `status` is Heat's, such as CREATE_IN_PROGRESS; the values of hidden parameters are asterisks."""
 
     id: str
     name: str
@@ -29,7 +29,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class StackResource:
-    """A resource of a stack or of a stack nested in it; `path` says where, outermost first."""
+    """A resource of a stack or of a nested stack; `path` is its location, outermost first."""
 
     path: tuple[str, ...]
     type: str
@@ -40,7 +40,7 @@ class StackResource:
 
 @dataclass(frozen=True)
 class StackRequest:
-    """A stack to make: `template` and `files` are HOT texts; the timeout is Heat's, in minutes."""
+    """A request for a stack: `template` and `files` are HOT texts; the timeout is Heat's, in minutes."""
 
     name: str
     template: str
@@ -52,7 +52,7 @@ class StackRequest:
 
 @dataclass(frozen=True)
 class Server:
-    """A Nova server; `fault` is Nova's own word when it is in ERROR."""
+    """A Nova server; `fault` is Nova's message when its status is ERROR."""
 
     id: str
     name: str
@@ -101,28 +101,33 @@ class Quota:
 class Cloud(Protocol):
     """One project of one cloud.
 
-    Every call may raise CloudUnreachable (which service, which address, why). What is asked for by name or id and
-    does not exist is None or left out; Conflict is raised by `create_stack` only. Calls may be repeated.
+    Every call may raise CloudUnreachable (which service, which address, why). A read of an object that does not exist
+    returns None or leaves it out; only `create_stack` raises Conflict. Calls may be repeated.
     """
 
     @property
     def project(self) -> str:
-        """Id of the project; the same for everybody who uses it, from any machine."""
+        """The project's id: the same for all its users, on any machine."""
         ...
 
     def create_credential(self, cluster: str) -> Credential:
-        """Make an application credential for a cluster: restricted, for this project, with this user's roles but for
-        those that administrate the cloud. A new one at every call; BadInput when Keystone makes none for whoever asks.
+        """Create an application credential for a cluster: restricted, for this project, with this user's roles except
+        administrative ones.
+
+        A new one at every call; BadInput when Keystone creates none for this user.
         """
         ...
 
     def delete_credentials(self, cluster: str, keep: str = "") -> None:
-        """Revoke what this user has for the cluster, but for the one with the id `keep`; other users' are not seen."""
+        """Revoke this user's credentials for the cluster, except the one with the id `keep`.
+
+        Other users' are not visible.
+        """
         ...
 
     @property
     def load_balancers(self) -> LoadBalancers | None:
-        """The project's load balancers; None where the catalog has no Octavia."""
+        """The project's load balancers; None without Octavia in the catalog."""
         ...
 
     @property
@@ -130,11 +135,11 @@ class Cloud(Protocol):
 
     @property
     def volumes(self) -> Volumes | None:
-        """The project's volumes; None where the catalog has no Cinder."""
+        """The project's volumes; None without Cinder in the catalog."""
         ...
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
-        """The stack of that name (or id), deleted ones not counted; outputs only on request, they cost time."""
+        """The stack of that name or id, unless it is deleted. Outputs only on request, because they take time."""
         ...
 
     def stacks(self, tag: str) -> list[Stack]:
@@ -142,58 +147,60 @@ class Cloud(Protocol):
         ...
 
     def resources(self, stack: Stack) -> list[StackResource]:
-        """All resources of a stack and of those nested in it; empty when the stack is gone."""
+        """All resources of a stack and of its nested stacks; empty when the stack does not exist."""
         ...
 
     def create_stack(self, request: StackRequest) -> None:
-        """Ask for a stack and return at once; Conflict when one of that name is there, BadInput when Heat refuses."""
+        """Request a stack, without waiting; Conflict when one of that name exists, BadInput when Heat rejects it."""
         ...
 
     def delete_stack(self, stack: Stack) -> None:
-        """Ask for a stack's end and return at once; nothing happens when it is gone."""
+        """Request a stack's deletion, without waiting; does nothing when it does not exist."""
         ...
 
     def resume_stack(self, stack: Stack) -> None:
-        """Have Heat take up a stack as it is, where it may have let it lie; nothing happens when it is gone or busy.
+        """Update the stack without changes, so that Heat resumes it; does nothing when it does not exist or is busy.
 
-        An update without a change: engines that live go on with what they do, what dead ones held is taken from them.
+        Living engines continue their work; the locks of dead engines are released.
         """
         ...
 
     def replace_resources(
         self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
     ) -> None:
-        """Have Heat recreate what has these paths, and all that is nested in it, whatever is left of it.
+        """Make Heat recreate the resources with these paths and all that is nested in them, in whatever state they are.
 
-        The stack's parameters get these values; others stay. Nothing happens when the stack is gone or busy.
+        The stack's parameters get these values; others are kept. Does nothing when the stack does not exist or is busy.
         """
         ...
 
     def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        """Remove what Heat has lost of a cluster that is to go; returns what is still on its way, as in "server a-0".
+        """Delete resources of a cluster in deletion that Heat does not know. Returns what is still being deleted, as in
+        "server a-0".
 
-        A service that died in the middle leaves servers that only their metadata tell, network things that only their
-        description tells and that are not among these ids, and ports that cling to networks of either kind: those of
-        routers, of nobody, and of servers that are gone. Ask until nothing is named, and `leftovers` names nothing.
+        A service that died in the middle leaves servers that only their metadata identify, network resources that only
+        their description identifies and that are not among these ids, and ports on both kinds of networks: ports of
+        routers, of deleted servers, and without an owner. Call it until it returns nothing and `leftovers` returns
+        nothing.
         """
         ...
 
     def detach_subnet(self, router: str, subnet: str) -> None:
-        """Take a subnet off a router, both by id; nothing happens when it is not on it."""
+        """Detach a subnet from a router, both by id; does nothing when it is not attached."""
         ...
 
     def servers(self, cluster: str) -> list[Server]:
-        """The servers whose metadata name this cluster, by name."""
+        """The servers with this cluster's metadata, by name."""
         ...
 
     def delete_server(self, id: str) -> None:
-        """Ask for a server's end and return at once; nothing happens when it is gone or about to be."""
+        """Request a server's deletion, without waiting; does nothing when it does not exist or is being deleted."""
         ...
 
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        """What is still there of a cluster, as in "port demo-nodes": its servers, and network things.
+        """What remains of a cluster, as in "port demo-nodes": its servers and network resources.
 
-        Network things are the cluster's by these ids, or by their description (`model.ownership.owned_by`).
+        Network resources are the cluster's by these ids, or by their description (`model.ownership.owned_by`).
         """
         ...
 
@@ -208,14 +215,13 @@ class Cloud(Protocol):
     def upload_image(
         self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
     ) -> None:
-        """Make an image of a raw file (GB, MB); one that breaks off is not left behind half-made."""
+        """Create an image from a raw file (GB, MB). An interrupted upload leaves no incomplete image."""
         ...
 
     def external_networks(self) -> list[str]:
-        """Names and ids of the networks that floating IPs can come from."""
+        """Names and ids of the networks with floating IPs."""
         ...
 
     def quotas(self) -> dict[str, Quota]:
-        """By name: instances, cores, ram (MB), networks, ports, routers,
-        security_groups, floating_ips."""
+        """By name: instances, cores, ram (MB), networks, ports, routers, security_groups, floating_ips."""
         ...

@@ -1,4 +1,4 @@
-"""Speak to an OpenStack's services over HTTP, and say in plain words when that does not work."""
+"""HTTP requests to OpenStack services, with errors that users understand."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ NAMES = {
     "block-storage": "Cinder",
     "load-balancer": "Octavia",
 }
-# Keystone, Glance, Neutron and Octavia publish their root in the catalog; the API lives under its version.
+# Keystone, Glance, Neutron and Octavia publish their root in the catalog; the API is below its version.
 VERSIONS = {"identity": "/v3", "image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
-# Seconds for one answer, unless clouds.yaml has an api_timeout: without a limit a service that hangs would hang us.
+# Seconds for one response, unless clouds.yaml has an api_timeout. Without a limit, a hanging service would hang us.
 ANSWER_TIMEOUT = 60.0
 
 
 class Rest:
-    """One authenticated project; the token is fetched at the first call and renewed by itself.
+    """One authenticated project; the first call gets a token, which is renewed automatically.
 
-    Addresses come from the catalog as they are, without a round of version discovery.
+    Addresses are used as they are in the catalog, without version discovery.
     """
 
     def __init__(self, session: Session, cloud: str, region: str | None, interface: str) -> None:
@@ -51,7 +51,7 @@ class Rest:
 
     @classmethod
     def connect(cls, name: str | None) -> Rest:
-        """Read clouds.yaml or OS_* variables; nothing is asked of the cloud yet."""
+        """Read clouds.yaml or OS_* variables, without a request to the cloud."""
         return cls._configured(name)
 
     @classmethod
@@ -70,8 +70,11 @@ class Rest:
 
     @classmethod
     def of_file(cls, clouds: Path, name: str) -> Rest:
-        """Use an entry of that very clouds.yaml. One with an application credential, as control planes have it, needs
-        no openstacksdk, which takes longer to import than all else."""
+        """Use an entry of that clouds.yaml.
+
+        An entry with an application credential, as on control planes, does not need openstacksdk, which takes longer to
+        import than everything else.
+        """
         entry = _entry(clouds, name)
         if entry.get("auth_type") != "v3applicationcredential":
             return cls._configured(name, clouds)
@@ -88,7 +91,7 @@ class Rest:
         return cls(session, name, entry.get("region_name"), str(entry.get("interface") or "public"))
 
     def endpoint(self, service: str) -> str:
-        """The service's address in the catalog, with the API's version at its end."""
+        """The service's address in the catalog, with the API's version appended."""
         if service not in self._endpoints:
             found = self._listed(service)
             if not found:
@@ -102,7 +105,7 @@ class Rest:
         return self._endpoints[service]
 
     def offers(self, service: str) -> bool:
-        """Whether the catalog has such a service."""
+        """Whether the catalog has that service."""
         return bool(self._listed(service))
 
     def _listed(self, service: str) -> str:
@@ -110,36 +113,36 @@ class Rest:
         return self._guarded(service, lambda: self.session.get_endpoint(**words)) or ""
 
     def project(self) -> str:
-        """Id of the project that the credentials are for."""
+        """The id of the credentials' project."""
         return str(self._guarded("identity", self.session.get_project_id))
 
     def check(self) -> None:
-        """Ask Keystone itself whether it still knows us; CloudUnreachable when it does not, or does not answer.
+        """Check the credentials with Keystone; CloudUnreachable when it refuses them or does not answer.
 
-        Other services remember for minutes that a token was good.
+        Other services cache for minutes that a token is valid.
         """
         try:
             self.get("identity", "/auth/projects")
-        except NotFound as error:  # a token whose application credential is gone
+        except NotFound as error:  # the token's application credential was deleted
             raise CloudUnreachable(
                 f"Keystone refused the credentials of the cloud {self.cloud!r}: they were revoked"
             ) from error
 
     def user(self) -> str:
-        """Id of the user whose credentials they are."""
+        """The id of the credentials' user."""
         return str(self._guarded("identity", self.session.get_user_id))
 
     def roles(self) -> list[str]:
-        """Names of the roles that the user has in the project."""
+        """The names of the user's roles in the project."""
         auth: Any = self.session.auth
         return list(self._guarded("identity", lambda: auth.get_access(self.session).role_names))
 
     def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
-        """GET, as a mapping; NotFound when it is not there. `microversion` is the service's, as in "2.47"."""
+        """GET, as a mapping; NotFound. `microversion` is the service's, as in "2.47"."""
         return _body(self._send("GET", service, path, params=query, **_versioned(service, microversion)))
 
     def post(self, service: str, path: str, body: Mapping[str, Any], *, microversion: str = "") -> dict[str, Any]:
-        """POST; Conflict when it is there already, BadInput or QuotaExceeded when the service refuses it."""
+        """POST; Conflict when it exists, BadInput or QuotaExceeded when the service rejects it."""
         return _body(self._send("POST", service, path, json=body, **_versioned(service, microversion)))
 
     def put(self, service: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +150,7 @@ class Rest:
         return _body(self._send("PUT", service, path, json=body))
 
     def patch(self, service: str, path: str, body: Mapping[str, Any]) -> None:
-        """PATCH; the errors of `post` and NotFound. Heat answers it without JSON."""
+        """PATCH; the errors of `post` and NotFound. Heat's response is not JSON."""
         self._send("PATCH", service, path, json=body)
 
     def put_file(self, service: str, path: str, file: Path) -> None:
@@ -156,7 +159,7 @@ class Rest:
             self._send("PUT", service, path, data=stream, headers={"Content-Type": "application/octet-stream"})
 
     def delete(self, service: str, path: str, *, microversion: str = "") -> None:
-        """DELETE; NotFound when it is not there."""
+        """DELETE; NotFound."""
         self._send("DELETE", service, path, **_versioned(service, microversion))
 
     def _send(self, method: str, service: str, path: str, **words: Any) -> Any:
@@ -184,14 +187,14 @@ class Rest:
             raise _unreachable(service, self.cloud, error) from error
         except (identity.DiscoveryFailure, identity.HttpError) as error:
             raise CloudUnreachable(
-                f"Keystone of the cloud {self.cloud!r} did not let us in: {_plain(error)}"
+                f"Keystone of the cloud {self.cloud!r} rejected the login: {_plain(error)}"
             ) from error
 
 
 def _twice(ask: Callable[[], Any]) -> Any:
-    """Ask once more, at once, where there was no connection: it may have been a kept one, broken long before.
+    """Retry once, at once, when there was no connection: a kept-alive connection may have been closed long before.
 
-    That is for what changes nothing. An answer that does not come in time is not asked for twice.
+    Only for requests that change nothing. A response that is late is not requested twice.
     """
     from keystoneauth1.exceptions import ConnectFailure
 
@@ -202,7 +205,7 @@ def _twice(ask: Callable[[], Any]) -> Any:
 
 
 def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
-    """An entry of a clouds.yaml; BadInput when it is not there."""
+    """An entry of a clouds.yaml; BadInput when it does not exist."""
     import yaml
 
     try:
@@ -212,7 +215,7 @@ def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-# Cinder's microversions go by its former service type.
+# Cinder's microversions use its former service type.
 VERSIONED = {"block-storage": "volume"}
 
 
@@ -232,7 +235,7 @@ def _no_credentials(name: str | None, error: Exception) -> MoorageError:
             "name one of its entries with --cloud; no cloud at hand? moorage demo up starts one here",
         )
     return BadInput(
-        f"no cloud was named, and the environment holds no credentials: {_plain(error)}",
+        f"no cloud was named, and the environment has no credentials: {_plain(error)}",
         "moorage --cloud NAME …, with NAME an entry of clouds.yaml; no cloud at hand? moorage demo up starts one here",
     )
 
@@ -249,14 +252,14 @@ def _unreachable(service: str, cloud: str, error: Exception) -> CloudUnreachable
     )
 
 
-# The identity service is asked on the way to any other: its usual port tells which of both did not answer.
+# Any call may need the identity service first: its usual port shows which of the two did not answer.
 _PORTS = {"identity": 5000}
 
 
 def _refusal(service: str, url: str, status: int, text: str) -> MoorageError:
     said = _message(text)
     if status == 404:
-        return NotFound(f"{NAMES[service]} knows no {url}")
+        return NotFound(f"{NAMES[service]} has no {url}")
     if status in (403, 409, 413) and "quota" in said.lower():
         return QuotaExceeded(f"{NAMES[service]} refused: {said}", "free some, or ask the cloud's operator for more")
     if status == 409:
@@ -269,7 +272,7 @@ def _refusal(service: str, url: str, status: int, text: str) -> MoorageError:
 
 
 def _message(text: str) -> str:
-    """The sentence in an OpenStack error answer, whatever its wrapping."""
+    """The message in an OpenStack error response, whatever its wrapping."""
     import json
 
     try:

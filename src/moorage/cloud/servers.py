@@ -1,4 +1,4 @@
-"""What a cluster's controller needs to know of the cluster's servers."""
+"""The port for servers, as a cluster's controller uses it: Nova."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class Address:
-    """An IP address of a server: `fixed` is its port's own, `floating` is mapped to one from outside."""
+    """An IP address of a server: `fixed` is its port's own, `floating` is associated with it."""
 
     kind: Literal["fixed", "floating"]
     ip: str
@@ -18,7 +18,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Instance:
-    """A server as Nova tells it. `status` is Nova's, such as ACTIVE or SHUTOFF; addresses are in Nova's order."""
+    """A server in Nova. `status` is Nova's, such as ACTIVE or SHUTOFF; addresses are in Nova's order."""
 
     id: str
     name: str
@@ -30,12 +30,12 @@ class Instance:
 
 
 class Instances(Protocol):
-    """The servers of one project. Every call raises CloudUnreachable when the cloud cannot be asked."""
+    """The servers of one project. Every call raises CloudUnreachable when the cloud does not answer."""
 
     def list(self, cluster: str) -> builtins.list[Instance]:
-        """The servers whose metadata name this cluster: one call for a thousand of them."""
+        """The servers with this cluster's metadata: one call for a thousand of them."""
         ...
 
     def get(self, id: str) -> Instance | None:
-        """One server, None when it is gone for good."""
+        """One server, None when it is deleted."""
         ...

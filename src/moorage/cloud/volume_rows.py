@@ -1,4 +1,4 @@
-"""Cinder's rows as ours; the shapes are those of its API reference, version 3."""
+"""Convert Cinder's rows, which have the shapes of its API reference, version 3."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def _attachment(entry: Mapping[str, Any]) -> VolumeAttachment:
 
 
 def _seconds(told: str | None) -> float:
-    """Cinder tells UTC without saying so."""
+    """Cinder's times are UTC without a time zone."""
     return datetime.fromisoformat(told).replace(tzinfo=UTC).timestamp() if told else 0.0

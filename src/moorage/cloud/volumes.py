@@ -1,4 +1,4 @@
-"""What a cluster's storage driver needs of Cinder, and of Nova for bringing a volume to a server."""
+"""The port for volumes: Cinder, and Nova for attachments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-# Statuses of a volume or snapshot from which it leaves by itself (cinder/objects/fields.py).
+# Transitional statuses of volumes and snapshots (cinder/objects/fields.py).
 BUSY = frozenset(("creating", "deleting", "attaching", "detaching", "reserved", "extending", "retyping")) | frozenset(
     ("downloading", "uploading", "backing-up", "restoring-backup", "maintenance", "updating")
 )
@@ -15,7 +15,7 @@ BUSY = frozenset(("creating", "deleting", "attaching", "detaching", "reserved", 
 
 @dataclass(frozen=True)
 class VolumeAttachment:
-    """That a volume is at a server. `id` is Cinder's, of the connection."""
+    """An attachment of a volume to a server; `id` is Cinder's."""
 
     id: str
     server: str
@@ -23,9 +23,9 @@ class VolumeAttachment:
 
 @dataclass(frozen=True)
 class CinderVolume:
-    """A volume as Cinder tells it: `size` in GiB, `type` by its name, `created_at` in seconds since 1970.
+    """A volume in Cinder: `size` in GiB, `type` by name, `created_at` in seconds since 1970.
 
-    `snapshot` or `source` is the id of what it began with; of its attachments only those that stand are told.
+    `snapshot` or `source` is the id of what it was created from. Only existing attachments are listed.
     """
 
     id: str
@@ -43,7 +43,7 @@ class CinderVolume:
 
 @dataclass(frozen=True)
 class CinderSnapshot:
-    """A snapshot as Cinder tells it: `size` that of its volume then, in GiB; `created_at` in seconds since 1970."""
+    """A snapshot in Cinder: `size` of its volume at that time, in GiB; `created_at` in seconds since 1970."""
 
     id: str
     name: str
@@ -56,7 +56,7 @@ class CinderSnapshot:
 
 @dataclass(frozen=True)
 class NewVolume:
-    """What is asked of Cinder: `size` in GiB; "" for `type` and `zone` means Cinder's own choice."""
+    """A request for a volume: `size` in GiB; Cinder chooses a `type` or `zone` that is empty."""
 
     name: str
     size: int
@@ -68,10 +68,10 @@ class NewVolume:
 
 
 class Volumes(Protocol):
-    """Volumes and snapshots of one project. What changes something returns before the change is complete: look again.
+    """Volumes and snapshots of one project. Changes return before they are complete: read again.
 
-    Every call may raise CloudUnreachable. What is asked for by id and is not there is None; a change of it raises
-    NotFound. Conflict: its status does not allow the change now. BadInput: Cinder or Nova can never do it.
+    Every call may raise CloudUnreachable. A read of a missing id returns None; a change of it raises NotFound.
+    Conflict: its status does not allow the change now. BadInput: Cinder or Nova can never do it.
     """
 
     def create(self, wanted: NewVolume) -> CinderVolume:
@@ -89,15 +89,15 @@ class Volumes(Protocol):
         ...
 
     def extend(self, id: str, size: int) -> None:
-        """To so many GiB, also while it is attached; QuotaExceeded."""
+        """Expand it to that many GiB, also while it is attached; QuotaExceeded."""
         ...
 
     def retype(self, id: str, type: str) -> None:
-        """Give it another type, moving its bytes where that takes it; NotFound also for the type."""
+        """Change its type, migrating its data where needed; NotFound also for the type."""
         ...
 
     def set_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
-        """Write these of a volume's metadata and leave the others; none is ever taken away."""
+        """Set these keys of a volume's metadata and keep the others; no key is ever removed."""
         ...
 
     def last_message(self, id: str) -> str:
@@ -105,7 +105,7 @@ class Volumes(Protocol):
         ...
 
     def create_snapshot(self, name: str, volume: str, force: bool, metadata: Mapping[str, str]) -> CinderSnapshot:
-        """A new snapshot at every call; an attached volume's only with `force`. QuotaExceeded."""
+        """A new snapshot at every call; of an attached volume only with `force`. QuotaExceeded."""
         ...
 
     def get_snapshot(self, id: str) -> CinderSnapshot | None: ...
@@ -117,21 +117,21 @@ class Volumes(Protocol):
     def delete_snapshot(self, id: str) -> None: ...
 
     def set_snapshot_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
-        """As `set_metadata`, of a snapshot's."""
+        """As `set_metadata`, for a snapshot."""
         ...
 
     def attached(self, server: str) -> frozenset[str] | None:
-        """Ids of the volumes that Nova has at a server or is bringing to it; None when there is no such server."""
+        """Ids of the volumes that Nova has attached or is attaching to a server; None without such a server."""
         ...
 
     def attach(self, server: str, volume: str) -> None:
-        """QuotaExceeded: the server holds as many disks as it can."""
+        """QuotaExceeded: the server has as many disks as it can have."""
         ...
 
     def detach(self, server: str, volume: str) -> None: ...
 
     def delete_attachment(self, attachment: str) -> None:
-        """Have Cinder drop an attachment whose server is gone; Conflict while the server is there."""
+        """Make Cinder delete an attachment of a deleted server; Conflict while the server exists."""
         ...
 
     def types(self) -> Mapping[str, str]:
@@ -139,13 +139,16 @@ class Volumes(Protocol):
         ...
 
     def default_type(self) -> str:
-        """Name of the type that a volume gets for which none is asked; "" where Cinder names none."""
+        """The name of the default volume type; "" when Cinder has none."""
         ...
 
     def zones(self) -> builtins.list[str]:
-        """Names of the zones in which volumes can be made."""
+        """Names of the zones in which volumes can be created."""
         ...
 
     def remaining_quota(self, type: str = "") -> int | None:
-        """GiB that the project's quota leaves, for volumes of that type where it is narrower; None: no limit."""
+        """GiB that the quota leaves to the project, for volumes of that type when its quota is narrower.
+
+        None: no limit.
+        """
         ...

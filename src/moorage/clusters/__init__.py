@@ -1,1 +1,1 @@
-"""A cluster's life: what is asked for, what is there, what comes next."""
+"""A cluster's life: observe, plan, execute, until the cluster is as specified or deleted."""

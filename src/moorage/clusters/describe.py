@@ -1,4 +1,4 @@
-"""A cluster as people look at it, out of what was observed. Pure."""
+"""A cluster as users see it, from its observed state. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moorage.model.cluster import Cluster, ClusterStatus, Node
 
 
 def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
-    """The cluster with its nodes; needs a stack."""
+    """The cluster with its nodes; `observed` must have a stack."""
     stack = observed.stack
     assert stack is not None
     nodes = tuple(_node(server, observed.kubernetes) for server in servers)
@@ -29,14 +29,14 @@ def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
 
 
 def summarize(stack: Stack) -> Cluster:
-    """What a stack tells by itself, for lists: nodes were not asked."""
+    """The cluster as its stack alone describes it, for lists; nodes are not read."""
     status = _of_stack(stack.status)
     reason = explain.failure(stack, ()) if status is ClusterStatus.FAILED else ""
     return Cluster(stack.name, ClusterStatus.READY if status is None else status, reason, created_at=stack.created_at)
 
 
 def _of_stack(status: str) -> ClusterStatus | None:
-    """The cluster's status as far as the stack decides it; None when the nodes decide."""
+    """The cluster's status as far as its stack determines it; None when its nodes determine it."""
     action, _, state = status.partition("_")
     if state == "FAILED":
         return ClusterStatus.FAILED
@@ -67,13 +67,13 @@ def _status(
 
 
 def _missing(observed: Observed, stack: Stack) -> list[str]:
-    """Servers that are gone, and what to do about it."""
+    """Missing servers, and what the user can do."""
     if not observed.missing:
         return []
     gone = explain.gone(observed.missing, stack.name)
     if explain.with_control_plane(observed.missing):
         return [gone]
-    return [f"{gone}: the command that created the cluster recreates that"]
+    return [f"{gone}: run the command that created the cluster again to recreate that"]
 
 
 def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:
@@ -84,7 +84,7 @@ def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence
         return [*faults, asked.unreachable]
     running = {server.name for server in servers if server.status == "ACTIVE"}
     sick = [f"node {node.name}: {node.reason}" for node in nodes if not node.ready and node.name in running]
-    problem = [f"it cannot ask its cloud: {asked.problem}"] if asked.problem else []
+    problem = [f"it cannot reach its cloud: {asked.problem}"] if asked.problem else []
     return [*faults, *sick, *([] if asked.dns else ["CoreDNS has no running replica"]), *problem]
 
 

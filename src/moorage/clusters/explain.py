@@ -1,4 +1,4 @@
-"""A stack in a person's words: what is waited for, and what went wrong. Pure."""
+"""Explain a stack to users: what it waits for, and why it failed. Pure."""
 
 from __future__ import annotations
 
@@ -20,54 +20,56 @@ CALLED = {
     "OS::Neutron::FloatingIPAssociation": "floating IP's attachment",
     SERVER: "server",
     CONDITION: "first boot",
-    "OS::Heat::WaitConditionHandle": "credential for signalling",
+    "OS::Heat::WaitConditionHandle": "credential for signaling",
 }
 IN_USE = "is still in use"
-# What a service that dies while Heat talks to it leaves in a stack; asking again helps.
+# Errors that a stack records when a service dies while Heat calls it; a retry helps.
 PASSING = re.compile(
     r"went down|unable to establish connection|connectfailure|connection refused|connection aborted|remotedisconnected"
     r"|messagingtimeout|messagedeliveryfailure|timed out waiting for a reply|\(http 50[0234]\)|internal server error"
     r"|serviceunavailable|lost connection|gone away|was restarted|can't connect|dbconnectionerror|message: unknown"
-    # Nova, asked to delete a server that it had begun before it died, takes the server's port along.
+    # Nova, after a restart in the middle of a server's creation, deletes the port together with the server.
     r"|port id \S+ could not be found"
-    # Nova, of a server that Heat had made and did not know: once it is deleted, its port is free.
+    # A server that Heat created without recording it holds the port; the port is free once that server is deleted.
     rf"|port \S+ {IN_USE}",
     re.IGNORECASE,
 )
-ATTACHED = re.compile(r"of subnet (\S+) overlaps with cidr \S+ of subnet \1\b")  # Neutron, of a subnet already there
+ATTACHED = re.compile(
+    r"of subnet (\S+) overlaps with cidr \S+ of subnet \1\b"
+)  # Neutron: the subnet is attached already
 
 
 def waiting(resources: Sequence[StackResource], nodes: int) -> str:
-    """What a stack that is being made does just now, and what that is for."""
+    """What a stack in creation is doing at the moment, and why."""
     ready = _complete(resources, CONDITION)
     booted = servers_complete(resources)
     begun = any(resource.type == SERVER and resource.status != "INIT_COMPLETE" for resource in resources)
     if booted >= nodes:
-        return f"waiting for nodes: {ready} of {nodes} Ready (each boots, starts Kubernetes and says so)"
+        return f"waiting for nodes: {ready} of {nodes} Ready (each boots, starts Kubernetes and sends a signal)"
     if begun:
         return f"waiting for Nova: {booted} of {nodes} servers started, {ready} nodes Ready"
-    return "waiting for Neutron: network, router and addresses, which the servers are put on"
+    return "waiting for Neutron: network, router and addresses for the servers"
 
 
 def servers_complete(resources: Sequence[StackResource]) -> int:
-    """How many servers are made, as Heat has it."""
+    """The number of servers that are complete in Heat."""
     return _complete(resources, SERVER)
 
 
 def removing(resources: Sequence[StackResource]) -> str:
-    """What a stack that is being deleted still holds."""
+    """What a stack in deletion still has."""
     left = [resource for resource in held(resources) if resource.type in CALLED]
     servers = sum(resource.type == SERVER for resource in left)
-    return f"waiting for Heat to delete {servers} servers and {len(left) - servers} other things"
+    return f"waiting for Heat to delete {servers} servers and {len(left) - servers} other resources"
 
 
 def held(resources: Sequence[StackResource]) -> list[StackResource]:
-    """Those that Heat made and has not deleted; it remembers ids of what is gone."""
+    """The resources that Heat created and has not deleted. Heat keeps the ids of deleted ones."""
     return [resource for resource in resources if resource.physical_id and resource.status != "DELETE_COMPLETE"]
 
 
 def failure(stack: Stack, resources: Sequence[StackResource]) -> str:
-    """The deepest failing resource's own reason, not the words of those that failed because of it."""
+    """The reason of the innermost failed resource, not those of the resources that failed because of it."""
     failed = [resource for resource in resources if resource.status.endswith("_FAILED")]
     told = [resource for resource in failed if not _cancelled(resource.reason)] or failed
     if not told:
@@ -77,12 +79,15 @@ def failure(stack: Stack, resources: Sequence[StackResource]) -> str:
 
 
 def passing(reason: str) -> bool:
-    """Whether a failure came of a service that was away for a moment."""
+    """Whether a stack failed because a service was unavailable for a moment."""
     return bool(PASSING.search(reason))
 
 
 def attached(resources: Sequence[StackResource]) -> tuple[str, str] | None:
-    """Router and subnet, by id, that Heat cannot join because they are: who joined them died before Heat noted it."""
+    """Ids of a router and a subnet that Heat cannot connect because they are connected.
+
+    Heat died before recording that.
+    """
     failed = [resource for resource in resources if resource.type == INTERFACE and resource.status.endswith("_FAILED")]
     if not any(ATTACHED.search(resource.reason) for resource in failed):
         return None
@@ -91,7 +96,7 @@ def attached(resources: Sequence[StackResource]) -> tuple[str, str] | None:
 
 
 def unmade(resources: Sequence[StackResource]) -> list[StackResource]:
-    """Servers that Heat could not make, as their port is in use, or is between two tries to make."""
+    """Servers that Heat could not create because their port is in use, or that it is about to create again."""
     return [
         resource
         for resource in resources
@@ -101,12 +106,12 @@ def unmade(resources: Sequence[StackResource]) -> list[StackResource]:
 
 
 def interrupted(reason: str) -> bool:
-    """Whether nothing failed, but one update of the stack made way for another."""
+    """Whether nothing failed, but a newer update of the stack cancelled an older one."""
     return reason.endswith("cancelled")
 
 
 def server_faults(servers: Sequence[Server]) -> list[str]:
-    """What Nova says of servers that do not run."""
+    """Nova's reasons for servers that do not run."""
     return [
         f"server {server.name} is {server.status}" + (f": {server.fault}" if server.fault else "")
         for server in servers
@@ -119,7 +124,7 @@ def _complete(resources: Sequence[StackResource], kind: str) -> int:
 
 
 def _begun(resources: Sequence[StackResource]) -> list[StackResource]:
-    """Those that are made or being made; between two tries Heat deletes what it could not make."""
+    """Whether Heat has begun to create them. Between two attempts Heat deletes what it could not create."""
     return [resource for resource in resources if not resource.status.startswith(("INIT", "DELETE"))]
 
 
@@ -128,7 +133,7 @@ def _cancelled(reason: str) -> bool:
 
 
 def _named(resource: StackResource, cluster: str) -> str:
-    """A resource as people call it: "node demo-default-worker-1", "router of demo"."""
+    """A resource's name for users: "node demo-default-worker-1", "router of demo"."""
     kind = CALLED.get(resource.type, resource.type)
     if resource.type in (SERVER, CONDITION):
         return f"{'node' if resource.type == CONDITION else 'server'} {node_name(resource, cluster)}"
@@ -136,30 +141,30 @@ def _named(resource: StackResource, cluster: str) -> str:
 
 
 def node_name(resource: StackResource, cluster: str) -> str:
-    """The name of a node, and of its server, by a resource that is the node's own."""
+    """The name of a node and its server, from a resource in the node's own stack."""
     index = next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
     return f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
 
 
 def gone(servers: Sequence[StackResource], cluster: str) -> str:
-    """What became of servers that Nova does not know any more."""
+    """The servers that Nova no longer has."""
     names = [node_name(server, cluster) for server in servers]
     told = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
-    return told + (", and all that the cluster's Kubernetes knew" if with_control_plane(servers) else "")
+    return told + (", and with it the cluster's etcd" if with_control_plane(servers) else "")
 
 
 def with_control_plane(servers: Sequence[StackResource]) -> bool:
-    """Whether the control plane's is among them."""
+    """Whether the control plane's server is one of them."""
     return any(_of_control_plane(server) for server in servers)
 
 
 def _of_control_plane(resource: StackResource) -> bool:
-    """Whether a server or a first boot is the control plane's: it alone is not in a nested stack."""
+    """Whether a server or wait condition is the control plane's: it alone is not in a nested stack."""
     return len(resource.path) == 1
 
 
 def control_plane_was_ready(resources: Sequence[StackResource]) -> bool:
-    """Whether the control plane has said that it is Ready: its certificates came with that."""
+    """Whether the control plane has signaled that it is Ready. Its certificates came with that signal."""
     return any(
         resource.type == CONDITION and _of_control_plane(resource) and resource.status.endswith("_COMPLETE")
         for resource in _begun(resources)
@@ -173,11 +178,11 @@ def _own_words(reason: str) -> str:
     text = re.sub(r"^(\w+): (?=resources\.|\S)", _unless_telling, text)
     text = re.sub(r"^(resources\.[\w.-]+: )+", "", text)
     if re.fullmatch(r"\d+ of \d+ received.*", text):
-        return "it said nothing within its time; its console may tell why (openstack console log show)"
+        return "no signal within its time; its console may show why (openstack console log show)"
     return text
 
 
 def _unless_telling(match: re.Match[str]) -> str:
-    """Drop an exception's class name, keep a word that is the message's own."""
+    """Drop an exception's class name, unless that is the whole message."""
     word = match.group(1)
     return "" if re.fullmatch(r"[A-Z]\w*[a-z][A-Z]\w*|[A-Z]\w+(Error|Client)|Conflict|Error", word) else match.group(0)

@@ -1,4 +1,4 @@
-"""The client's private key, which never leaves this machine, and the signing request made of it."""
+"""The client's private key, which never leaves this machine, and its certificate signing request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMON_NAME = "moorage:admin"
 
 @dataclass(frozen=True)
 class KeyStore:
-    """One key a cluster, under `<folder>/<cloud>/<cluster>/client.key`, readable by its owner only."""
+    """One key for each cluster, in `<folder>/<cloud>/<cluster>/client.key`, readable by its owner only."""
 
     folder: Path
 
@@ -26,14 +26,14 @@ class KeyStore:
         return self.folder / cluster / "client.key"
 
     def key(self, cluster: str) -> str | None:
-        """PEM of the key, or None when this machine has none for that cluster."""
+        """The key as PEM, None when this machine has none for that cluster."""
         try:
             return self.path(cluster).read_text()
         except FileNotFoundError:
             return None
 
     def make(self, cluster: str) -> str:
-        """PEM of a new key, on disk all or nothing; a key that is there already is kept and returned."""
+        """The key as PEM; creates it when it does not exist. The file is written completely or not at all."""
         there = self.key(cluster)
         if there is not None:
             return there
@@ -43,7 +43,7 @@ class KeyStore:
         return pem
 
     def delete(self, cluster: str) -> None:
-        """Remove the key and its folder; nothing happens when there is none."""
+        """Delete the key and its folder. Does nothing when there is none."""
         shutil.rmtree(self.path(cluster).parent, ignore_errors=True)
 
 
@@ -58,7 +58,7 @@ def _write_at_once(path: Path, text: str) -> None:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise Failed(
-            f"cannot write {path}: {error.strerror}", "make room or give write access, then run again"
+            f"cannot write {path}: {error.strerror}", "free some disk space or give write access, then run again"
         ) from error
 
 
@@ -73,7 +73,7 @@ def _new_key() -> str:
 
 
 def signing_request(key: str) -> str:
-    """PEM of a signing request for `key`, subject CN=moorage:admin, O=moorage:admins."""
+    """A signing request for `key` as PEM, subject CN=moorage:admin, O=moorage:admins."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.x509.oid import NameOID
@@ -89,7 +89,7 @@ def signing_request(key: str) -> str:
 
 
 def matches(key: str, request: str) -> bool:
-    """Whether the PEM signing request was made of this PEM key."""
+    """Whether the PEM signing request is for this PEM key."""
     from cryptography import x509
 
     return x509.load_pem_x509_csr(request.encode()).public_key() == _load(key).public_key()

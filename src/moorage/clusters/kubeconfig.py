@@ -1,4 +1,4 @@
-"""A cluster's entry in a kubeconfig file, beside what others put there."""
+"""A cluster's entries in a kubeconfig file that may have other entries."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SECTIONS = ("clusters", "users", "contexts")
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
-    """The file that kubectl writes to: the first of KUBECONFIG, or ~/.kube/config."""
+    """The file that kubectl writes: the first of KUBECONFIG, or ~/.kube/config."""
     first = environment.get("KUBECONFIG", "").split(os.pathsep)[0]
     return Path(first) if first else Path(environment.get("HOME", "/root")) / ".kube" / "config"
 
 
 def alone(name: str, access: KubeAccess) -> dict[str, Any]:
-    """A kubeconfig that holds this cluster only."""
+    """A kubeconfig with this cluster only."""
     return merged({}, name, access)
 
 
 def merged(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str, Any]:
-    """`there` with the cluster's entries replaced or added, and its context the current one."""
+    """`there` with the cluster's entries added or replaced; the cluster's context is the current one."""
     entry = entry_name(name)
     made = {
         "clusters": {"cluster": {"server": access.url, "certificate-authority-data": _data(access.ca)}},
@@ -41,7 +41,7 @@ def merged(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str,
 
 
 def without(there: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """`there` without the cluster's entries; a current context that was its is unset."""
+    """`there` without the cluster's entries; unsets a current context of the cluster."""
     entry, result = entry_name(name), dict(there)
     for section in SECTIONS:
         if section in there:
@@ -52,25 +52,25 @@ def without(there: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def entry_name(name: str) -> str:
-    """What the cluster, its user and its context are called in the file."""
+    """The name of the cluster's cluster, user and context entries."""
     return f"moorage-{name}"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The file as a mapping, empty when there is none; BadInput when it is not a kubeconfig."""
+    """The file's content, empty when there is no file; BadInput when it is not a kubeconfig."""
     import yaml
 
     try:
         loaded = yaml.safe_load(path.read_text()) if path.exists() else None
     except (yaml.YAMLError, OSError) as error:
-        raise BadInput(f"{path} cannot be read as a kubeconfig: {error}", "mend it, or use --print") from error
+        raise BadInput(f"{path} cannot be read as a kubeconfig: {error}", "repair it, or use --print") from error
     if loaded is not None and not isinstance(loaded, dict):
-        raise BadInput(f"{path} is not a kubeconfig", "mend it, or use --print")
+        raise BadInput(f"{path} is not a kubeconfig", "repair it, or use --print")
     return loaded or {}
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the file at once (never half), mode 0600."""
+    """Write the file atomically, mode 0600."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Look at one cluster: its stack, its key on this machine, its Kubernetes."""
+"""Observe one cluster: its stack, its key on this machine, its Kubernetes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DNS = ("kube-system", "coredns")
 
 @dataclass
 class Observer:
-    """Looks as often as asked; keeps its connection to Kubernetes between looks."""
+    """Observes a cluster repeatedly over one connection to its Kubernetes API."""
 
     cloud: Cloud
     connect_kube: ConnectKube
@@ -30,14 +30,17 @@ class Observer:
     _made_for: str = field(default="", init=False)
 
     def observe(self, *, kubernetes: bool = True) -> Observed:
-        """One look; raises CloudUnreachable when OpenStack does not answer (Kubernetes' silence is a result)."""
+        """Observe once.
+
+        CloudUnreachable when OpenStack does not answer; an unreachable Kubernetes API is part of the result.
+        """
         stack = self.cloud.stack(self.name)
         if stack is None:
             return Observed(None, key=self.keys.key(self.name) is not None)
         if CLUSTER_TAG not in stack.tags:
             raise Conflict(
                 f"the Heat stack {self.name!r} is not a cluster of Moorage (it lacks the tag {CLUSTER_TAG})",
-                "choose another name; we leave that stack alone",
+                "choose another name; moorage does not change that stack",
             )
         complete = stack.status.endswith("_COMPLETE")
         resources = () if complete else tuple(self.cloud.resources(stack))
@@ -52,7 +55,7 @@ class Observer:
         return Observed(stack, resources, key, asked, servers=servers, missing=missing, untracked=untracked)
 
     def access(self, stack: Stack) -> KubeAccess | None:
-        """How to reach the cluster's API with this machine's key; None as long as there is no certificate."""
+        """Access to the cluster's API with this machine's key; None until the stack has the certificates."""
         key = self.keys.key(self.name)
         full = self.cloud.stack(stack.id, outputs=True)
         outputs = full.outputs if full else {}
@@ -63,7 +66,7 @@ class Observer:
         )
 
     def kube(self, stack: Stack) -> Kube | None:
-        """The cluster's API, asked with this machine's key; None as `access`."""
+        """A client for the cluster's API with this machine's key; None as for `access`."""
         if self._kube is None or self._made_for != stack.id:
             access = self.access(stack)
             if access is None:
@@ -78,9 +81,9 @@ class Observer:
             self._kube = None
 
     def _missing(self, stack: Stack, servers: Sequence[Server]) -> tuple[StackResource, ...]:
-        """The servers of a complete stack which Nova does not know; Heat is asked only when some are missing.
+        """The servers of a complete stack that Nova does not have. Heat is called only when servers are missing.
 
-        Kubernetes may call a node Ready for most of a minute after its server has gone.
+        Kubernetes may report a node as Ready for most of a minute after its server was deleted.
         """
         there = {server.id for server in servers}
         if len(there) >= nodes_of(stack):
@@ -89,9 +92,9 @@ class Observer:
         return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
 
     def _untracked(self, stack: Stack) -> tuple[Server, ...]:
-        """The servers in the place of those that Heat could not make.
+        """Servers that have the place of servers that Heat could not create.
 
-        Nova is asked before Heat: what Heat makes between the two answers is in none, or is being made in both.
+        Nova is called before Heat, so that a server that Heat creates between the two calls is not reported.
         """
         servers, resources = self.cloud.servers(self.name), self.cloud.resources(stack)
         names = {explain.node_name(resource, self.name) for resource in explain.unmade(resources)}
@@ -105,7 +108,7 @@ class Observer:
     def _ask(self, stack: Stack) -> Kubernetes:
         kube = self.kube(stack)
         if kube is None:
-            return Kubernetes(unreachable="the control plane has not handed out its certificates")
+            return Kubernetes(unreachable="the control plane has not published its certificates")
         try:
             return Kubernetes(kube.nodes(), kube.available(*DNS), problem=kube.problem())
         except CloudUnreachable as error:
@@ -113,7 +116,7 @@ class Observer:
 
 
 def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> bool:
-    """Whether the control plane has said that it is ready: its certificates came with that."""
+    """Whether the control plane has signaled that it is Ready. Its certificates came with that signal."""
     if stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_FAILED"):
         return True
     return stack.status == "CREATE_IN_PROGRESS" and explain.control_plane_was_ready(resources)

@@ -1,4 +1,4 @@
-"""A cluster's specification as a stack's parameters, and back."""
+"""Convert a cluster's spec to stack parameters and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from moorage.model.credential import Credential
 
 TAGS = ("moorage", "moorage-cluster")
 CLUSTER_TAG = "moorage-cluster"
-# What the user chose, and may not change by a second `create`; the key and the token are not among it.
+# The parameters that users choose, and that a second `create` may not change; without the key and the token.
 USER_PARAMETERS = (
     "image",
     "flavor",
@@ -37,7 +37,7 @@ USER_PARAMETERS = (
 def stack_request(
     spec: ClusterSpec, image: str, signing_request: str, ready_timeout: int, credential: Credential | None = None
 ) -> StackRequest:
-    """The stack that makes the cluster. `image` is the one that was chosen; `ready_timeout` in seconds."""
+    """The request for a cluster's stack. `image` is the selected image's id; `ready_timeout` in seconds."""
     parameters = {
         **user_parameters(spec, image),
         "client_csr": signing_request,
@@ -52,7 +52,7 @@ def stack_request(
 
 
 def user_parameters(spec: ClusterSpec, image: str) -> dict[str, Any]:
-    """The stack's parameters that the user chose."""
+    """The stack parameters that the user chose."""
     return {
         "image": image,
         "flavor": spec.flavor,
@@ -71,9 +71,9 @@ def user_parameters(spec: ClusterSpec, image: str) -> dict[str, Any]:
 
 
 def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
-    """What differs between what is asked for and what the stack was made with, as "workers 2, not 3".
+    """Differences between the spec and the stack's parameters, as in "workers 2, not 3".
 
-    A specification that names no image agrees with any.
+    A spec without an image matches any.
     """
     wanted = user_parameters(spec, spec.image or str(stack.parameters.get("image", "")))
     return [
@@ -84,28 +84,28 @@ def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
 
 
 def shown(stack: Stack) -> dict[str, str]:
-    """The choices that a stack was made with, as text."""
+    """The user's parameters of a stack, as text."""
     return {name: _told(stack.parameters[name]) for name in USER_PARAMETERS if name in stack.parameters}
 
 
 def nodes_of(stack: Stack) -> int:
-    """How many nodes a cluster is to have."""
+    """The number of nodes that a cluster has when it is complete."""
     return 1 + int(stack.parameters.get("workers", 0))
 
 
 def template(name: str) -> str:
-    """Text of one of the HOT files."""
+    """The text of a HOT file."""
     return (files("moorage.clusters") / "templates" / name).read_text()
 
 
 def bootstrap_token() -> str:
-    """A fresh token in Kubernetes' form, `[a-z0-9]{6}.[a-z0-9]{16}`."""
+    """A new token in Kubernetes' format, `[a-z0-9]{6}.[a-z0-9]{16}`."""
     letters = string.ascii_lowercase + string.digits
     return ".".join("".join(secrets.choice(letters) for _ in range(length)) for length in (6, 16))
 
 
 def _plain(value: Any) -> Any:
-    """A parameter's value whichever way Heat writes it: lists and maps come back as text."""
+    """A parameter's value in one form: Heat returns lists and maps as text."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, list | tuple):

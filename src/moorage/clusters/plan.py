@@ -68,13 +68,16 @@ class Observed:
 
 @dataclass(frozen=True)
 class CreateStack:
-    """Make the client's private key if this machine has none, and ask Heat for the stack."""
+    """Create the client's private key if this machine has none, and request the stack from Heat."""
 
 
 @dataclass(frozen=True)
 class DeleteStack:
-    """Ask Heat to delete the stack; `why` is for the person who watches. What Heat does not know of goes first where
-    there may be such things: `delete_orphans`, and what has failed."""
+    """Request the stack's deletion.
+
+    `why` is a message for the user. `delete_orphans` deletes first what Heat does not know; so does the deletion of a
+    failed stack.
+    """
 
     stack: Stack
     why: str
@@ -83,7 +86,7 @@ class DeleteStack:
 
 @dataclass(frozen=True)
 class DeleteOwned:
-    """Take away what the cluster made by itself; with no acts, wait for what was asked for."""
+    """Delete resources that the cluster owns; without deletions, wait for those that were requested."""
 
     deletions: Sequence[Deletion]
     waiting: Sequence[str]
@@ -91,8 +94,10 @@ class DeleteOwned:
 
 @dataclass(frozen=True)
 class DeleteOrphans:
-    """Take away what Heat has lost and waits for: it would try for a minute, and fail then. The ids are of all that
-    Heat still has, its networks among them."""
+    """Delete what Heat does not know and what blocks its deletion, which it would retry for a minute before failing.
+
+    `ids` are of all resources that Heat still has, its networks among them.
+    """
 
     ids: Sequence[str]
 
@@ -101,7 +106,7 @@ class DeleteOrphans:
 class ResumeStack:
     """Update the stack without changes, so that Heat resumes it.
 
-    `attached` are a router and a subnet that Heat is to join.
+    `attached` are the ids of a router and a subnet that Heat must be able to connect.
     """
 
     stack: Stack
@@ -111,7 +116,7 @@ class ResumeStack:
 
 @dataclass(frozen=True)
 class ReplaceNodes:
-    """Have Heat recreate the nodes to which these servers belonged; they join with a token of their own."""
+    """Make Heat recreate the nodes of these servers; they join with a new token."""
 
     stack: Stack
     servers: Sequence[StackResource]
@@ -120,21 +125,21 @@ class ReplaceNodes:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do but to look again soon."""
+    """Nothing to do but observe again soon."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Reject:
-    """The name is taken by a cluster that was asked for differently."""
+    """A cluster of that name exists, with a different spec."""
 
     differences: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Fail:
-    """It did not work, and trying again would not help; `used` is whether the cluster was well before."""
+    """Creation or deletion failed, and a retry would not help; `used` is whether the cluster was ready before."""
 
     reason: str
     used: bool = False
@@ -142,12 +147,12 @@ class Fail:
 
 @dataclass(frozen=True)
 class DeleteKey:
-    """The stack is gone: prove that nothing else is left, and drop the key."""
+    """The stack is deleted: verify that nothing remains, and delete the key."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """Observed is wanted; `note` says what could not be checked."""
+    """The observed state is the desired one; `note` says what could not be checked."""
 
     note: str = ""
 
@@ -169,7 +174,7 @@ Step = (
 
 @dataclass(frozen=True)
 class Attempts:
-    """How often this run did what may not be done forever."""
+    """Attempts of this run, to bound retries."""
 
     creations: int = 0
     deletions: int = 0
@@ -178,7 +183,7 @@ class Attempts:
 
 
 def plan_creation(spec: ClusterSpec, observed: Observed, attempts: Attempts) -> Step:
-    """The next step to a cluster that is made and well."""
+    """The next step towards a cluster that is created and ready."""
     stack = observed.stack
     if stack is None:
         return CreateStack()
@@ -199,57 +204,58 @@ def plan_creation(spec: ClusterSpec, observed: Observed, attempts: Attempts) -> 
 
 
 def _previous_stack(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
-    """The name's former stack is on its way out."""
+    """A previous stack of that name is being deleted."""
     if stack.status == "DELETE_FAILED":
         return plan_deletion(observed, attempts)
     step = _deleting(observed)
     return (
-        replace(step, why=f"the former {stack.name} is being deleted: {step.why}") if isinstance(step, Wait) else step
+        replace(step, why=f"the previous {stack.name} is being deleted: {step.why}") if isinstance(step, Wait) else step
     )
 
 
 def _delete_untracked(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
-    """Heat died before it had noted what it made, and cannot make it once more as long as that is there.
+    """Heat died before it recorded servers that it had created, and cannot create them again while those exist.
 
-    What this very run asked for, and has not called made, nobody uses. Elsewhere Heat may be at replacing such servers.
+    No user has the cluster that this run requested and has not reported as created. In any other cluster Heat may be
+    replacing such servers.
     """
-    told = f"Heat does not know that it made {', '.join(server.name for server in observed.untracked)}"
+    told = f"Heat does not know that it created {', '.join(server.name for server in observed.untracked)}"
     return (
         Fail(told)
         if attempts.creations >= MAX_ATTEMPTS
-        else DeleteStack(stack, f"{told}: recreating all of it", delete_orphans=True)
+        else DeleteStack(stack, f"{told}: recreating the stack", delete_orphans=True)
     )
 
 
 def _failed(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
     reason = explain.failure(stack, observed.resources)
     if attempts.resumptions < MAX_ATTEMPTS and (attached := explain.attached(observed.resources)):
-        return ResumeStack(stack, "detaching a subnet that Heat does not know that it attached to its router", attached)
+        return ResumeStack(stack, "detaching a subnet that Heat attached to its router without recording it", attached)
     if attempts.resumptions < MAX_ATTEMPTS and explain.interrupted(reason):
         if observed.unchanged_for < UNCHANGED_LIMIT_AFTER_OUTAGE:
-            return Wait("Heat broke off; it may go on by itself")
-        return ResumeStack(stack, "Heat broke off: asking it to go on")
+            return Wait("Heat was interrupted; waiting for it to resume")
+        return ResumeStack(stack, "Heat was interrupted: resuming the stack")
     if explain.control_plane_was_ready(observed.resources):
         return _repair(stack, reason, attempts)
     if attempts.creations >= MAX_ATTEMPTS:
         return Fail(reason)
     if explain.passing(f"{stack.reason} {reason}"):
-        return DeleteStack(stack, f"a service was away for a moment ({reason}): recreating it")
-    if attempts.resumptions:  # Heat stumbled over what it had half done before
-        return DeleteStack(stack, f"Heat could not go on ({reason}): recreating it")
+        return DeleteStack(stack, f"a service was unavailable for a moment ({reason}): recreating the stack")
+    if attempts.resumptions:  # Heat failed over resources that it had created partly
+        return DeleteStack(stack, f"Heat could not resume ({reason}): recreating the stack")
     return Fail(reason)
 
 
 def _repair(stack: Stack, reason: str, attempts: Attempts) -> Step:
-    """People may have put something into this cluster: it is mended or left as it is, and never recreated."""
+    """Users may have deployed something in this cluster: repair it or leave it as it is, but never recreate it."""
     passing = explain.passing(f"{stack.reason} {reason}") and attempts.resumptions < MAX_ATTEMPTS
     if passing or (stack.status == "UPDATE_FAILED" and not attempts.resumptions):
-        return ResumeStack(stack, f"asking Heat to try again what failed ({reason})")
+        return ResumeStack(stack, f"resuming the stack, to retry what failed ({reason})")
     return Fail(reason, used=stack.status == "UPDATE_FAILED")
 
 
 def _replace_missing(spec: ClusterSpec, stack: Stack, observed: Observed, attempts: Attempts) -> Step:
-    """Servers are gone that nobody asked Heat to delete."""
+    """Servers of the stack were deleted without Heat."""
     gone = explain.gone(observed.missing, stack.name)
     if explain.with_control_plane(observed.missing):
         return Fail(gone)
@@ -257,19 +263,20 @@ def _replace_missing(spec: ClusterSpec, stack: Stack, observed: Observed, attemp
         return Fail(gone, used=True)
     if observed.kubernetes is None or observed.kubernetes.unreachable:
         return _settled(spec, observed)
-    return ReplaceNodes(stack, observed.missing, f"{gone}: having Heat recreate that")
+    return ReplaceNodes(stack, observed.missing, f"{gone}: replacing it")
 
 
 def _in_progress(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
-    """Kubernetes may be well before Heat has noticed: what is left then is Heat's own bookkeeping.
+    """Kubernetes may be ready before Heat records that; then only Heat's own records are incomplete.
 
-    Not so while a server is not complete: Nova may call it failed although it runs, and Heat make another.
+    The cluster is not done while a server is incomplete: Nova may report it as failed although it runs, and Heat would
+    create another one.
     """
     served = explain.servers_complete(observed.resources) >= spec.nodes
     if served and observed.key and observed.kubernetes and isinstance(_settled(spec, observed), Done):
         return Done()
     if observed.stuck:
-        return ResumeStack(stack, f"Heat has shown no change for {observed.unchanged_for:.0f} s: asking it to go on")
+        return ResumeStack(stack, f"the stack has not changed for {observed.unchanged_for:.0f} s: resuming it")
     return Wait(explain.waiting(observed.resources, spec.nodes))
 
 
@@ -280,16 +287,18 @@ def _settled(spec: ClusterSpec, observed: Observed) -> Step:
     if asked is None or asked.unreachable:
         return Wait(f"waiting for the Kubernetes API: {asked.unreachable if asked else 'not asked yet'}")
     if asked.problem:
-        return Wait(f"the cluster cannot ask its cloud: {asked.problem}")
+        return Wait(f"the cluster cannot reach its cloud: {asked.problem}")
     missing = [f"{node.name}: {node.reason}" for node in asked.nodes if not node.ready]
     if len(asked.nodes) < spec.nodes or missing:
         ready = sum(node.ready for node in asked.nodes)
         return Wait(f"waiting for nodes: {ready} of {spec.nodes} Ready" + "".join(f"; {text}" for text in missing[:1]))
-    return Done() if asked.dns else Wait("waiting for CoreDNS, by which pods find Services")
+    return Done() if asked.dns else Wait("waiting for CoreDNS")
 
 
 def plan_deletion(observed: Observed, attempts: Attempts) -> Step:
-    """The next step to nothing left: what stands in the cluster's network, the stack, what its servers had."""
+    """The next step towards a deleted cluster: resources in its network first, then the stack, then its servers'
+    volumes.
+    """
     stack, storage = observed.stack, observed.preview.storage
     for first in (observed.preview.retention, observed.preview.network):
         if first.blocked:
@@ -300,7 +309,9 @@ def plan_deletion(observed: Observed, attempts: Attempts) -> Step:
         return _after_stack(storage)
     if stack.status == "DELETE_IN_PROGRESS":
         if observed.stuck:
-            return DeleteStack(stack, f"Heat has shown no change for {observed.unchanged_for:.0f} s: asking it again")
+            return DeleteStack(
+                stack, f"the stack has not changed for {observed.unchanged_for:.0f} s: deleting it again"
+            )
         if storage.deletions:
             return DeleteOwned(storage.deletions, ())
         return _deleting(observed)
@@ -308,12 +319,12 @@ def plan_deletion(observed: Observed, attempts: Attempts) -> Step:
         reason = explain.failure(stack, observed.resources)
         if attempts.deletions >= MAX_ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
             return Fail(reason)
-        return DeleteStack(stack, f"deletion failed ({reason}): asking again")
+        return DeleteStack(stack, f"deletion failed ({reason}): trying again")
     return DeleteStack(stack, "deleting servers, addresses and network")
 
 
 def _deleting(observed: Observed) -> Wait | DeleteOrphans:
-    """Heat is at it, and should not take long once no server is left."""
+    """Heat is deleting the stack, which does not take long once no server is left."""
     held = explain.held(observed.resources)
     if observed.unchanged_for < ORPHANS_AFTER or any(resource.type == explain.SERVER for resource in held):
         return Wait(explain.removing(observed.resources))
@@ -321,7 +332,7 @@ def _deleting(observed: Observed) -> Wait | DeleteOrphans:
 
 
 def _after_stack(storage: CleanupPlan) -> Step:
-    """Heat has nothing left. What cannot be deleted is told once all else is gone."""
+    """The stack is deleted. Report what cannot be deleted once everything else is."""
     if storage.deletions or storage.waiting:
         return DeleteOwned(storage.deletions, storage.waiting)
     return Fail("; ".join(storage.blocked)) if storage.blocked else DeleteKey()

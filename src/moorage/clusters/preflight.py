@@ -1,4 +1,7 @@
-"""Refuse what cannot become a cluster, before anything is made. Pure, but for `checked`, which asks the cloud."""
+"""Reject specs that cannot become a cluster, before anything is created.
+
+Pure except for `checked`, which reads the cloud.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from moorage.model.errors import BadInput, MoorageError, QuotaExceeded
 
 T = TypeVar("T", Flavor, Image)
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-NAME_LENGTH = 40  # leaves room in a DNS label (63) for "-default-worker-" and an index
+NAME_LENGTH = 40  # leaves characters of a DNS label (63) for "-default-worker-" and an index
 CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
-NODE_MASK = 24  # each node gets a /24 of the pods' addresses
+NODE_MASK = 24  # each node gets a /24 of the pod CIDR
 IMAGE_PROPERTIES = ("moorage_version", "moorage_kubernetes_version")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One refusal: the parameter, its value, why not, and what would do."""
+    """One problem of a spec: the parameter, its value, why it is wrong, and what to use instead."""
 
     parameter: str
     value: str
@@ -50,7 +53,7 @@ class Offer:
 
 
 def checked(cloud: Cloud, spec: ClusterSpec) -> str:
-    """Id of the image to boot; raises BadInput or QuotaExceeded with all that is wrong, in one message."""
+    """The id of the image to boot. BadInput or QuotaExceeded lists all problems in one message."""
     with ThreadPoolExecutor(max_workers=5) as pool:
         flavors, images = pool.submit(cloud.flavors), pool.submit(cloud.images)
         networks, quotas = pool.submit(cloud.external_networks), pool.submit(cloud.quotas)
@@ -64,7 +67,7 @@ def checked(cloud: Cloud, spec: ClusterSpec) -> str:
 
 
 def problems(spec: ClusterSpec, offer: Offer) -> list[Problem]:
-    """All that is wrong, in the order of the parameters."""
+    """All problems, in the order of the parameters."""
     return [
         *of_itself(spec),
         *_flavors(spec, offer),
@@ -76,12 +79,12 @@ def problems(spec: ClusterSpec, offer: Offer) -> list[Problem]:
 
 
 def of_itself(spec: ClusterSpec) -> list[Problem]:
-    """What is wrong on any cloud."""
+    """Problems that the spec has on any cloud."""
     return [*_name(spec.name), *_counts(spec), *_networks(spec), *_others(spec)]
 
 
 def chosen_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
-    """The image that was named, or the newest of Moorage's that is active."""
+    """The image that the spec names, or the newest active Moorage image."""
     if spec.image is not None:
         return next((image for image in images if spec.image in (image.id, image.name)), None)
     ours = [image for image in images if not _lacking(image) and image.status == "active"]
@@ -89,7 +92,7 @@ def chosen_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
 
 
 def needs(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
-    """How much of each quota the cluster takes, by the quotas' names of the cloud port."""
+    """How much the cluster uses of each quota, by the names in `Cloud.quotas`."""
     sizes = {flavor.name: flavor for flavor in flavors} | {flavor.id: flavor for flavor in flavors}
     first, others = sizes.get(spec.flavor), sizes.get(spec.flavor_of_workers)
     pairs = [(first, spec.control_plane_nodes), (others, spec.workers)]
@@ -98,7 +101,7 @@ def needs(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
         "cores": sum(flavor.vcpus * count for flavor, count in pairs if flavor),
         "ram": sum(flavor.memory * count for flavor, count in pairs if flavor),
         "networks": 1,
-        "ports": spec.nodes + 2,  # the router's, and the network's own for DHCP
+        "ports": spec.nodes + 2,  # the router's port, and the network's DHCP port
         "routers": 1,
         "security_groups": 2,
         "floating_ips": 1,
@@ -110,19 +113,19 @@ def _name(name: str) -> Iterator[Problem]:
         yield Problem(
             "name",
             repr(name),
-            "not a DNS label that servers can be named after",
-            f"a letter, then letters, digits or hyphens, all small, {NAME_LENGTH} at most, such as 'demo-1'",
+            "not a DNS label that server names can start with",
+            f"a letter, then letters, digits or hyphens, all lower case, {NAME_LENGTH} at most, such as 'demo-1'",
         )
 
 
 def _counts(spec: ClusterSpec) -> Iterator[Problem]:
     if spec.workers < 1:
-        yield Problem("--workers", str(spec.workers), "pods of yours need a node to run on", "1 workers or more")
+        yield Problem("--workers", str(spec.workers), "pods need a worker to run on", "1 or more workers")
     if spec.control_plane_nodes != 1:
         yield Problem(
             "--control-plane-nodes",
             str(spec.control_plane_nodes),
-            "one control-plane node is what we can do today",
+            "one control-plane node is supported today",
             "1",
         )
 
@@ -139,21 +142,21 @@ def _networks(spec: ClusterSpec) -> Iterator[Problem]:
             yield from _size(option, network, spec.nodes)
     for (one, first), (other, second) in combinations(parsed.items(), 2):
         if first.overlaps(second):
-            yield Problem(
-                other, str(second), f"overlaps {one} {first}", "choose networks that have no address in common"
-            )
+            yield Problem(other, str(second), f"overlaps {one} {first}", "choose networks without common addresses")
 
 
 def _size(option: str, network: IPv4Network, nodes: int) -> Iterator[Problem]:
     if option == "--node-cidr" and network.num_addresses - 5 < nodes:
-        yield Problem(option, str(network), f"has too few addresses for {nodes} nodes and the router", "a larger one")
+        yield Problem(
+            option, str(network), f"has too few addresses for {nodes} nodes and the router", "a larger network"
+        )
     if option == "--pod-cidr" and (network.prefixlen > NODE_MASK or 2 ** (NODE_MASK - network.prefixlen) < nodes):
         fitting = NODE_MASK - max(nodes - 1, 0).bit_length()
         yield Problem(
             option, str(network), f"each of {nodes} nodes needs a /{NODE_MASK} of it", f"a /{fitting} or larger"
         )
     if option == "--service-cidr" and not 12 <= network.prefixlen <= 28:
-        yield Problem(option, str(network), "not a size that Kubernetes takes", "between a /12 and a /28")
+        yield Problem(option, str(network), "not a size that Kubernetes accepts", "between a /12 and a /28")
 
 
 def _others(spec: ClusterSpec) -> Iterator[Problem]:
@@ -186,7 +189,7 @@ def _flavors(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
 def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: Sequence[Flavor]) -> Iterator[Problem]:
     flavor = _named(name, flavors)
     if flavor is None:
-        yield Problem(option, name, "no such flavour", _choices(name, [flavor.name for flavor in flavors]))
+        yield Problem(option, name, "no such flavor", _choices(name, [flavor.name for flavor in flavors]))
         return
     fitting = [f.name for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
     if flavor.memory < memory:
@@ -223,7 +226,7 @@ def _external_network(spec: ClusterSpec, networks: Sequence[str]) -> Iterator[Pr
         yield Problem(
             "--external-network",
             spec.external_network,
-            "no external network of that name, so there is nowhere to take a floating IP from",
+            "no external network of that name, so that there are no floating IPs",
             _choices(spec.external_network, names),
         )
 
@@ -238,7 +241,10 @@ def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]
         inside = [a for a in addresses if not isinstance(network, str) and IPv4Address(a) in network]
         if inside:
             yield Problem(
-                option, text, f"the cloud itself is at {inside[0]}, which nodes must reach", "another network"
+                option,
+                text,
+                f"it contains {inside[0]}, an address of the cloud that nodes must reach",
+                "another network",
             )
 
 
@@ -261,11 +267,11 @@ def _refusal(found: Sequence[Problem]) -> MoorageError:
     kind = QuotaExceeded if all(problem.quota for problem in found) else BadInput
     if len(found) == 1:
         return kind(f"{found[0].parameter} {found[0].value}".strip() + f": {found[0].why}", found[0].instead)
-    return kind(f"{len(found)} things stand in the way:" + "".join(f"\n  {problem}" for problem in found))
+    return kind(f"{len(found)} problems:" + "".join(f"\n  {problem}" for problem in found))
 
 
 def _network(text: str) -> IPv4Network | str:
-    """The network, or why the text is none."""
+    """The network, or the reason why the text is not a network."""
     try:
         return IPv4Network(text)
     except ValueError as error:
@@ -285,4 +291,4 @@ def _choices(name: str, names: Sequence[str]) -> str:
 
 
 def _one_of(names: Sequence[str]) -> str:
-    return f"there is {', '.join(sorted(names)[:6])}" if names else ""
+    return f"available: {', '.join(sorted(names)[:6])}" if names else ""

@@ -1,6 +1,6 @@
-"""Make, look at and delete clusters: observe, plan, take one step, until done.
+"""Create, observe and delete clusters: observe, plan, execute one step, until the plan is done.
 
-Any of it can be stopped at any point and begun again: what was done is seen, what is left is done.
+A run can be interrupted anywhere. The next run observes what was done, and does the rest.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, T
 
 Report = Callable[[str], None]
 READY_TIMEOUT = 600  # seconds that a node has to become Ready
-OUTAGE_LIMIT = 120.0  # seconds that a cloud may be away while we work with it
+OUTAGE_LIMIT = 120.0  # seconds for which the cloud may be unreachable during a run
 
 
 @dataclass(frozen=True)
 class PollInterval:
-    """How often to look, in seconds; the clock is given so that tests need not wait."""
+    """Seconds between two observations; tests replace the clock."""
 
     interval: float = 1.0
     now: Callable[[], float] = time.monotonic
@@ -38,7 +38,7 @@ class PollInterval:
 
 
 def key_store(cloud: Cloud, data_folder: Path) -> KeyStore:
-    """Where this machine keeps the keys of that project's clusters."""
+    """The keys that this machine has for the clusters of that project."""
     return KeyStore(data_folder / "clusters" / cloud.project)
 
 
@@ -53,11 +53,11 @@ def create(
     timeout: float = READY_TIMEOUT + 300,
     poll: PollInterval = PollInterval(),
 ) -> Cluster:
-    """Make a cluster, or go on with one that is being made, or return the one that is there.
+    """Create a cluster, or resume its creation, or return the existing one.
 
-    Ends when every node is Ready and CoreDNS is available; without `wait`, when Heat has the stack. Raises BadInput
-    and QuotaExceeded before anything is made, Conflict when the name is taken by a different cluster, Failed with
-    the failing resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
+    Returns when every node is Ready and CoreDNS is available; without `wait`, when Heat has accepted the stack. Raises
+    BadInput and QuotaExceeded before anything is created, Conflict when a different cluster has that name, Failed with
+    the failed resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), spec.name)
     run = _Run(observer, EventLog(report, poll), timeout)
@@ -82,11 +82,12 @@ def delete(
     timeout: float = 600,
     poll: PollInterval = PollInterval(),
 ) -> DeletionResult:
-    """Delete all that a cluster ever made, half-made or not, and its key here; returns what was done and what is kept.
+    """Delete all that a cluster ever created, and its key on this machine. Returns what was done and what is kept.
 
-    Its API need not answer. Volumes and snapshots are kept by their reclaim policy; all of them with `keep_volumes`.
-    Without `wait` it returns once Heat was asked; a second call, with it, proves that nothing is left and drops the
-    key. Raises NotFound when there is nothing of that name, Failed when something is left.
+    The cluster's API is not needed. Volumes and snapshots are kept by their reclaim policy, and all of them with
+    `keep_volumes`. Without `wait` it returns once Heat has accepted the deletion; a second call with `wait` verifies
+    that nothing remains and deletes the key. Raises NotFound when there is nothing of that name, Failed when something
+    remains.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     run = _Run(observer, EventLog(report, poll), timeout)
@@ -98,7 +99,7 @@ def delete(
 def preview_deletion(
     cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str, *, keep_volumes: bool = False
 ) -> CleanupPreview:
-    """What the cluster made by itself, and what `delete` would take and keep of it; NotFound as there."""
+    """What the cluster owns beside its stack, and what `delete` would delete and keep of that; NotFound as there."""
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     observed = observer.observe(kubernetes=False)
     preview = Cleanup(cloud, name, keep_volumes).observe(stackless=observed.stack is None)
@@ -108,7 +109,7 @@ def preview_deletion(
 
 
 def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> Cluster:
-    """The cluster as it is now, its nodes included; NotFound when there is none."""
+    """The cluster as it is now, with its nodes; NotFound when there is none."""
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     try:
         observed = observer.observe()
@@ -121,15 +122,15 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:
-    """All clusters of the project as their stacks tell, without nodes, by name."""
+    """All clusters of the project by name, without nodes, as their stacks describe them."""
     return sorted((summarize(stack) for stack in cloud.stacks(CLUSTER_TAG)), key=lambda cluster: cluster.name)
 
 
 def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> KubeAccess:
-    """How to reach the cluster's Kubernetes with this machine's key.
+    """Access to the cluster's Kubernetes API with this machine's key.
 
-    Raises NotFound when there is no such cluster, Conflict when the key is on another machine or the control plane
-    has not handed out its certificates yet.
+    Raises NotFound when there is no such cluster, Conflict when the key is on another machine or the control plane has
+    not published its certificates yet.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
     observed = observer.observe(kubernetes=False)
@@ -137,7 +138,7 @@ def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str
         raise _no_cluster(name)
     if not observed.key:
         raise Conflict(
-            f"the private key of cluster {name!r} is not on this machine, and it never leaves the one that made it",
+            f"the private key of cluster {name!r} is not on this machine; it never leaves the machine that created it",
             f"run this where the cluster was created, or copy {observer.keys.path(name)} from there",
         )
     found = observer.access(observed.stack)
@@ -147,14 +148,14 @@ def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str
 
 
 def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> None:
-    """Give the cluster a new application credential in the place of the one that it has, which is revoked then.
+    """Replace the cluster's application credential by a new one, and revoke the old one.
 
-    May be repeated. Raises what `access` raises, Conflict for a cluster that takes nothing from its cloud, BadInput
-    where Keystone makes no credential for us, and CloudUnreachable, also for the cluster's API.
+    May be repeated. Raises the errors of `access`, Conflict for a cluster without a credential, BadInput when Keystone
+    refuses to create one, and CloudUnreachable, also for the cluster's API.
     """
     stack = cloud.stack(name)
     if stack is not None and not stack.parameters.get("cloud_provider"):
-        raise Conflict(f"cluster {name!r} was made with --no-cloud-provider: it has no credential of its cloud")
+        raise Conflict(f"cluster {name!r} was created with --no-cloud-provider: it has no credential")
     kube = connect_kube(access(cloud, connect_kube, data_folder, name))
     try:
         made = cloud.create_credential(name)
@@ -171,18 +172,18 @@ def _no_cluster(name: str) -> NotFound:
 def _failure(name: str, step: plan.Fail) -> Failed:
     if step.used:
         return Failed(
-            f"cluster {name!r} is there, but could not be mended: {step.reason}",
-            "mend the cause, then give this command again; what runs in the cluster goes on."
-            f" If it may all go: moorage cluster delete {name}, then create it again",
+            f"cluster {name!r} exists, but could not be repaired: {step.reason}",
+            "fix the cause, then run this command again; what runs in the cluster keeps running."
+            f" To give it up: moorage cluster delete {name}, then create it again",
         )
     return Failed(
-        f"cluster {name!r} could not be made: {step.reason}",
-        f"moorage cluster delete {name}, mend the cause, then create it again",
+        f"cluster {name!r} could not be created: {step.reason}",
+        f"moorage cluster delete {name}, fix the cause, then create it again",
     )
 
 
 def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
-    """An image that was named, by its id as the stack has it; one that is not there is left for preflight to refuse."""
+    """Replace the name of an image by its id, as the stack has it; preflight rejects an image that does not exist."""
     if spec.image is None:
         return spec
     match = next((image for image in cloud.images() if spec.image in (image.id, image.name)), None)
@@ -191,7 +192,7 @@ def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
 
 @dataclass
 class EventLog:
-    """Says each step once and remembers when it began."""
+    """Reports each step once, and keeps when it began."""
 
     report: Report
     poll: PollInterval
@@ -212,14 +213,14 @@ class EventLog:
 
 @dataclass
 class ProgressTracker:
-    """For how long Heat has shown the same picture."""
+    """Measures for how long a stack has not changed."""
 
     picture: object = None
     since: float = 0.0
     unresponsive: bool = False
 
     def of(self, observed: plan.Observed, now: float) -> plan.Observed:
-        """What was observed, with how long it has been so; counted from zero once that is too long."""
+        """The observed state with `unchanged_for`, which starts at zero again once the stack counts as stuck."""
         picture = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
         if picture != self.picture:
             self.picture, self.since = picture, now
@@ -244,7 +245,7 @@ class _Run:
     credential: Credential | None = None
 
     def create(self, spec: ClusterSpec, wait: bool) -> None:
-        late, hint = f"cluster {spec.name!r} is not ready", f"it goes on by itself: moorage cluster show {spec.name}"
+        late, hint = f"cluster {spec.name!r} is not ready", f"its creation continues: moorage cluster show {spec.name}"
         while True:
             observed = self._observe()
             if observed and self._step_creation(plan.plan_creation(spec, observed, self.attempts), spec, wait):
@@ -252,17 +253,17 @@ class _Run:
             self._pause(late, hint)
 
     def _step_creation(self, step: plan.Step, spec: ClusterSpec, wait: bool) -> bool:
-        """Take one step; True when there is no more to do."""
+        """Execute one step; True when the run is done."""
         match step:
             case plan.Reject():
                 raise Conflict(
-                    f"a cluster {spec.name!r} is there, made differently: {'; '.join(step.differences)}",
+                    f"a different cluster {spec.name!r} exists: {'; '.join(step.differences)}",
                     f"choose another name, or moorage cluster delete {spec.name}",
                 )
             case plan.Fail():
                 raise _failure(spec.name, step)
             case plan.Done():
-                self.log.note(f"cluster {spec.name} is made" + (f": {step.note}" if step.note else ""))
+                self.log.note(f"cluster {spec.name} is ready" + (f": {step.note}" if step.note else ""))
                 return True
             case plan.CreateStack():
                 return self._create_stack(spec) and not wait
@@ -294,13 +295,13 @@ class _Run:
             first = first and observed is None
             if step and self._step_deletion(step, cleanup):
                 return
-            # Heat is asked once its network is free; what comes after is not waited for.
+            # Without `wait`, return once the deletion of the stack was requested; that comes after its network is free.
             if step and not wait and not (isinstance(step, plan.DeleteOwned) and observed and observed.stack):
                 return
-            self._pause(f"cluster {name!r} is not deleted", "run the same command again to go on")
+            self._pause(f"cluster {name!r} is not deleted", "run the same command again to resume")
 
     def _step_deletion(self, step: plan.Step, cleanup: Cleanup) -> bool:
-        """Take one step; True when nothing is left."""
+        """Execute one step; True when nothing remains."""
         match step:
             case plan.DeleteOwned():
                 self._delete_owned(step, cleanup)
@@ -313,7 +314,7 @@ class _Run:
             case plan.Fail():
                 raise Failed(
                     f"cluster {self.observer.name!r} could not be deleted: {step.reason}",
-                    "remove what holds it, then delete it again",
+                    "remove what blocks it, then delete it again",
                 )
             case plan.DeleteStack():
                 self._delete(step)
@@ -328,34 +329,34 @@ class _Run:
             self.log.note(step.waiting[0] + (f" (and {more} more)" if (more := len(step.waiting) - 1) else ""))
 
     def _create_stack(self, spec: ClusterSpec) -> bool:
-        """Check, make the key if need be, ask for the stack; False when Heat could not be asked just now."""
+        """Check the spec, create the key if needed, request the stack; False when Heat could not be reached."""
         image = self._checked(spec)
         key = self.observer.keys.make(spec.name)
         self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
         try:
             credential = self._credential(spec)
-            self.log.note("asking Heat for a network, a control plane and workers")
+            self.log.note("requesting a network, a control plane and workers from Heat")
             request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT, credential)
             self.observer.cloud.create_stack(request)
         except Conflict:
-            return False  # somebody was quicker: the next look shows what is there
+            return False  # another run was faster: the next observation shows its stack
         except CloudUnreachable as error:
             if self.attempts.creations >= plan.MAX_ATTEMPTS:
                 raise
-            self.log.note(f"asking again: {error.message}")
+            self.log.note(f"requesting the stack again: {error.message}")
             return False
         return True
 
     def _credential(self, spec: ClusterSpec) -> Credential | None:
-        """The application credential of a cluster that is to be made; one a run."""
+        """The application credential of the new cluster; created once in a run."""
         if spec.cloud_provider and self.credential is None:
             self.credential = self.observer.cloud.create_credential(spec.name)
         return self.credential
 
     def _checked(self, spec: ClusterSpec) -> str:
-        """Id of the image to boot; asked of the cloud once a run."""
+        """The id of the image to boot; read from the cloud once in a run."""
         if not self.image:
-            self.log.note("checking what was asked for: names, flavours, image, addresses, quotas")
+            self.log.note("checking names, flavors, image, addresses and quotas")
             self.image = preflight.checked(self.observer.cloud, spec)
         return self.image
 
@@ -364,7 +365,7 @@ class _Run:
         cloud = self.observer.cloud
         try:
             self.ids |= {resource.physical_id for resource in cloud.resources(step.stack) if resource.physical_id}
-            # Heat would try for a minute before it says that something clings to what it is to delete.
+            # Heat would retry for a minute before it reports that something blocks a deletion.
             delete_orphans = (
                 not (step.delete_orphans or step.stack.status.endswith("_FAILED")) or self._orphans_deleted()
             )
@@ -373,7 +374,7 @@ class _Run:
             cloud.delete_stack(step.stack)
             self.attempts = replace(self.attempts, deletions=self.attempts.deletions + 1)
         except (CloudUnreachable, Conflict) as error:
-            self.log.note(f"asking Heat again: {error.message}")
+            self.log.note(f"trying again: {error.message}")
 
     def _resume(self, step: plan.ResumeStack) -> None:
         self.log.note(step.why)
@@ -383,10 +384,10 @@ class _Run:
                 self.observer.cloud.detach_subnet(*step.attached)
             self.observer.cloud.resume_stack(step.stack)
         except (CloudUnreachable, Conflict) as error:
-            self.log.note(f"asking Heat again: {error.message}")
+            self.log.note(f"trying again: {error.message}")
 
     def _replace(self, step: plan.ReplaceNodes) -> None:
-        """The nodes' first boots need a token: the one that the stack was made with has had its day."""
+        """The first boots of the nodes need a new token, because the stack's first token has expired."""
         self.log.note(step.why)
         self.attempts = replace(self.attempts, replacements=self.attempts.replacements + 1)
         name, token = self.observer.name, bootstrap_token()
@@ -408,14 +409,14 @@ class _Run:
             self.log.note(f"waiting for the cloud: {error.message}")
 
     def _orphans_deleted(self) -> bool:
-        """Have removed what Heat does not know of; False while some of it is on its way."""
+        """Delete what Heat does not know; False while a deletion is in progress."""
         left = self.observer.cloud.delete_orphans(self.observer.name, self.ids)
         if left:
-            self.log.note(f"waiting for Nova to delete what Heat had lost: {', '.join(left)}")
+            self.log.note(f"waiting for Nova to delete what Heat does not know: {', '.join(left)}")
         return not left
 
     def _verify_deleted(self) -> bool:
-        self.log.note("checking that nothing is left")
+        self.log.note("checking that nothing remains")
         try:
             left = self.observer.cloud.leftovers(self.observer.name, self.ids)
             if left:
@@ -426,11 +427,11 @@ class _Run:
             self.log.note(f"waiting for the cloud: {error.message}")
             return False
         if left:
-            self.log.note(f"waiting for what is left: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
+            self.log.note(f"waiting for what remains: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
         return not left
 
     def _observe(self, *, kubernetes: bool = True, cleanup: Cleanup | None = None) -> plan.Observed | None:
-        """Look; a cloud that has answered before may be away for a while (None), one that never did may not."""
+        """Observe. A cloud that answered before may be unreachable for a while (None); one that never did may not."""
         try:
             observed = self.observer.observe(kubernetes=kubernetes)
             if cleanup:
@@ -445,7 +446,7 @@ class _Run:
         return self.progress.of(observed, self.seen)
 
     def _preview_cleanup(self, cleanup: Cleanup, stack: Stack | None) -> CleanupPreview:
-        """While Heat deletes, what had nothing to go before is not asked for again: that would only slow Heat down."""
+        """While Heat deletes the stack, do not list again what was empty before: the requests would slow Heat down."""
         if stack and stack.status == "DELETE_IN_PROGRESS" and cleanup.seen and cleanup.seen.done:
             return cleanup.seen
         known = set(cleanup.kept)
@@ -457,6 +458,6 @@ class _Run:
 
     def _pause(self, late: str, hint: str) -> None:
         if self.log.seconds > self.timeout:
-            last = self.log.events[-1].text if self.log.events else "nothing was seen"
+            last = self.log.events[-1].text if self.log.events else "nothing was observed"
             raise TimedOut(f"{late} after {self.timeout:.0f} s: {last}", hint)
         self.log.poll.sleep(self.log.poll.interval)

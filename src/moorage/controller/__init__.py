@@ -1,1 +1,1 @@
-"""`moorage-controller`: the frame in which the reconcilers of a cluster run."""
+"""`moorage-controller`: the frame that runs the reconcilers of a cluster."""

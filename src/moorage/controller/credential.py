@@ -1,7 +1,7 @@
-"""The cluster's credential: a new one is taken up when it is given, and the word is out when the cloud refuses it.
+"""The cluster's credential: store a new one, and report when the cloud refuses the current one.
 
-A new one is given as the Secret kube-system/moorage-cloud, whose key `clouds.yaml` is the file's text. It becomes the
-file that we were told to read; systemd sees that and restarts its readers.
+The Secret kube-system/moorage-cloud has a new credential in its key `clouds.yaml`. Its text replaces the clouds.yaml of
+this program; systemd notices that and restarts the programs that read the file.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from moorage.node.files import File, write
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
-PERIOD = 20.0  # seconds between two looks: one call of either API
-SOON = 2.0  # while the cloud does not accept us
+PERIOD = 20.0  # seconds between two checks: one call of each API
+SOON = 2.0  # while the cloud refuses the credential
 
 
 @dataclass
 class CredentialWatch:
-    """Looks at the Secret and asks the cloud; what is wrong stands in an Event and in a ConfigMap."""
+    """Reads the Secret and checks the credential; reports a problem in an Event and a ConfigMap."""
 
     api: KubernetesClient
     events: Recorder
@@ -41,11 +41,11 @@ class CredentialWatch:
     _told: str | None = None
 
     def reconcile(self, key: str) -> float | None:
-        """Errors of the Kubernetes API are raised, those of the cloud are told."""
+        """Raises errors of the Kubernetes API; reports errors of the cloud."""
         self._take()
         problem = self._problem()
         if problem:
-            self.events.event(SYSTEM, "CloudUnreachable", f"nothing can be asked of the cloud: {problem}")
+            self.events.event(SYSTEM, "CloudUnreachable", f"the cloud cannot be reached: {problem}")
         if problem != self._told:
             self._tell(problem)
         return SOON if problem else PERIOD
@@ -58,7 +58,7 @@ class CredentialWatch:
         return ""
 
     def _take(self) -> None:
-        """Write the file again when a Secret says otherwise."""
+        """Write the file again when the Secret differs from it."""
         found = self.api.get(SECRETS, SECRET)
         text = base64.b64decode((found or {}).get("data", {}).get("clouds.yaml", "")).decode()
         if text:
@@ -76,7 +76,7 @@ class CredentialWatch:
 
 
 def until_accepted(watch: CredentialWatch, ask: Callable[[], Result], stop: Event) -> Result | None:
-    """What `ask` says once the cloud answers it, telling meanwhile why it does not; None on `stop`."""
+    """The result of `ask` once the cloud answers, and None on `stop`. Reports meanwhile why it does not answer."""
     while not stop.is_set():
         try:
             return ask()

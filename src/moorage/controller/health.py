@@ -1,4 +1,4 @@
-"""What may be asked over HTTP, on the loopback: /healthz, /readyz, /metrics."""
+"""The HTTP server on the loopback interface: /healthz, /readyz, /metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Answers:
-    """`healthy`: no thread has died. `ready`: everything is listed. Both are quick."""
+    """`healthy`: no thread has died. `ready`: all informers have listed. Both return fast."""
 
     healthy: Check
     ready: Check
@@ -34,7 +34,7 @@ class Answers:
 
 
 def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
-    """Answer on 127.0.0.1 from now on (port 0: any); BadInput when the port is taken. `shutdown` ends it."""
+    """Serve on 127.0.0.1 (port 0: any port) until `shutdown`; BadInput when the port is in use."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -48,7 +48,7 @@ def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Questions are not logged."""
+            """Requests are not logged."""
 
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line."""
+"""Logs as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-EXTRA = ("controller", "key", "seconds", "again")  # what a record may say besides its message
+EXTRA = ("controller", "key", "seconds", "again")  # fields of a record beside its message
 
 
 class JsonLines(logging.Formatter):
-    """Time (RFC 3339, UTC), level, logger, message, and what else the record says of EXTRA."""
+    """Time (RFC 3339, UTC), level, logger, message, and the record's EXTRA fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = {
@@ -28,7 +28,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_json(level: str, stream: TextIO = sys.stderr) -> None:
-    """Send all logs of this process there; libraries only when they warn."""
+    """Send all logs of this process to `stream`; libraries log warnings only."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Arguments and the composition of `moorage-controller`: the adapters come from the bootstrap."""
+"""Arguments and composition of `moorage-controller`; the bootstrap supplies the adapters."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from moorage.model.errors import BadInput
 
 NAME = "moorage-controller"
 LEASE = f"kube-system/{NAME}"
-PORT = 10270  # of the loopback; the ports around it are those of Kubernetes' own controllers
+PORT = 10270  # on the loopback interface; Kubernetes' own controllers use the ports around it
 log = logging.getLogger(__name__)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -67,10 +67,10 @@ class Project:
 
 @dataclass(frozen=True)
 class Adapters:
-    """How to reach both worlds: the API by a kubeconfig, the project by an entry of a clouds.yaml.
+    """Connects to the API by a kubeconfig, and to the project by an entry of a clouds.yaml.
 
-    `project` asks the cloud what it has, and raises CloudUnreachable. What `check` gives raises that when the cloud's
-    identity service does not accept us, or does not answer.
+    `project` reads what the cloud offers, and raises CloudUnreachable. The result of `check` raises that when Keystone
+    refuses the credential or does not answer.
     """
 
     kube: Callable[[Path], KubernetesClient]
@@ -80,7 +80,10 @@ class Adapters:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a controller is told. `cluster` is the name in its servers' metadata; `me` is who holds the lease."""
+    """A controller's configuration.
+
+    `cluster` is the name in the servers' metadata; `me` is the lease holder's identity.
+    """
 
     cluster: str
     place: Place
@@ -91,7 +94,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Controller:
-    """Everything put together, ready to run."""
+    """The composed controller, ready to run."""
 
     runner: Runner
     elector: Elector
@@ -99,7 +102,7 @@ class Controller:
     settings: Settings
 
     def run(self, stop: Event) -> bool:
-        """Work until `stop`; False when the lease was lost."""
+        """Run until `stop`; False when the lease was lost."""
         answers = Answers(self._alive, self.runner.cache.ready, self.metrics)
         server = serve(answers, self.settings.port)
         try:
@@ -119,7 +122,7 @@ def compose(
     balanced: load_balancing.Settings | None = None,
     watch: CredentialWatch | None = None,
 ) -> Controller:
-    """Put the reconcilers into their frame: this is the list of all of them. Without `balanced`, no load balancers."""
+    """Add all reconcilers to the runner. Without `balanced` there are no load balancers."""
     metrics, cache = Metrics(), Informer(api)
     runner = Runner(cache, metrics)
     events = Recorder(api, NAME, time.monotonic)
@@ -162,7 +165,7 @@ def _add_volumes(
     runner: Runner, api: KubernetesClient, volumes: Volumes | None, settings: Settings, events: Recorder
 ) -> None:
     if volumes is None:
-        log.warning("no storage classes, no policies of volumes: this cloud has no Cinder")
+        log.warning("no storage classes and no reclaim policies of volumes: this cloud has no Cinder")
         return
     cinder, stores = counted(volumes, "volumes", runner.metrics.called), runner.cache.store
     runner.add(ClassReconciler(api, cinder, events))
@@ -171,10 +174,10 @@ def _add_volumes(
 
 
 def balanced(project: Project, cluster: str, provider: str = "") -> load_balancing.Settings | None:
-    """Settings of the cluster's load balancers; None, and a word in the log, where it cannot have any."""
+    """Settings of the cluster's load balancers; None, with a log message, when it cannot have any."""
     home = project.network.cluster_network(cluster)
     if home is None:
-        log.warning("no load balancers: the project has no network of a cluster %r", cluster)
+        log.warning("no load balancers: the project has no network of cluster %r", cluster)
         return None
     try:
         return load_balancing.settings_for(cluster, home, project.load_balancers.providers(), provider)
@@ -184,13 +187,15 @@ def balanced(project: Project, cluster: str, provider: str = "") -> load_balanci
 
 
 @click.command(name=NAME)
-@click.option("--kubeconfig", type=FILE, required=True, help="How to reach the cluster's API.")
+@click.option("--kubeconfig", type=FILE, required=True, help="Kubeconfig for the cluster's API.")
 @click.option("--clouds", type=FILE, required=True, help="A clouds.yaml.")
 @click.option("--cloud", default="moorage", show_default=True, help="The entry of clouds.yaml.")
-@click.option("--cluster", required=True, help="The cluster's name, as its servers' metadata have it.")
-@click.option("--regional-ids", is_flag=True, help="Put the region into nodes' provider IDs.")
+@click.option("--cluster", required=True, help="The cluster's name in its servers' metadata.")
+@click.option("--regional-ids", is_flag=True, help="Put the region into the provider IDs of Nodes.")
 @click.option("--provider", default="", help="Octavia's provider for load balancers  [default: amphora, else ovn]")
-@click.option("--port", default=PORT, show_default=True, help="Of /healthz, /readyz and /metrics, on the loopback.")
+@click.option(
+    "--port", default=PORT, show_default=True, help="Port of /healthz, /readyz and /metrics, on the loopback interface."
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
 @click.pass_obj
 def command(
@@ -204,7 +209,7 @@ def command(
     port: int,
     log_level: str,
 ) -> int:
-    """Join a Kubernetes cluster to the OpenStack that it runs on."""
+    """Connect a Kubernetes cluster to the OpenStack cloud that it runs on."""
     log_json(log_level)
     stop = stop_on_sigterm()
     api = adapters.kube(kubeconfig)

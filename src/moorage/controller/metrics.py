@@ -1,4 +1,4 @@
-"""What Prometheus may ask: reconciles, queues, calls of the cloud."""
+"""Metrics for Prometheus: reconciles, queues, calls to the cloud."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)  # seconds
 
 
 class Metrics:
-    """The controller's figures, in a registry of their own."""
+    """The controller's metrics, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         words: dict[str, Any] = {"namespace": "moorage", "registry": self.registry}
-        self.seconds = Histogram("reconcile_seconds", "Time of one reconcile", ["controller"], buckets=BUCKETS, **words)
-        self.errors = Counter("reconcile_errors", "Reconciles that failed", ["controller", "error"], **words)
-        self.calls = Counter("cloud_calls", "Calls of the cloud", ["operation", "result"], **words)
+        self.seconds = Histogram(
+            "reconcile_seconds", "Duration of one reconcile", ["controller"], buckets=BUCKETS, **words
+        )
+        self.errors = Counter("reconcile_errors", "Failed reconciles", ["controller", "error"], **words)
+        self.calls = Counter("cloud_calls", "Calls to the cloud", ["operation", "result"], **words)
         self.call_seconds = Histogram(
-            "cloud_call_seconds", "Time of one call of the cloud", ["operation"], buckets=BUCKETS, **words
+            "cloud_call_seconds", "Duration of one call to the cloud", ["operation"], buckets=BUCKETS, **words
         )
         self.depth = Gauge("queue_depth", "Objects that wait for a worker", ["controller"], **words)
         self.leading = Gauge("leading", "Whether this controller holds the lease", **words)
 
     def called(self, operation: str, result: str, seconds: float) -> None:
-        """Count one call of the cloud; `result` is "ok" or the error's class."""
+        """Count one call to the cloud; `result` is "ok" or the error's class."""
         self.calls.labels(operation, result).inc()
         self.call_seconds.labels(operation).observe(seconds)
 
 
 def counted(port: T, name: str, called: Callable[[str, str, float], None]) -> T:
-    """The same port, each call of which is counted as `name.method` with its result and its time in seconds."""
+    """A wrapper of the port that counts each call as `name.method`, with its result and its duration in seconds."""
     return cast(T, _Counted(port, name, called))
 
 

@@ -1,4 +1,4 @@
-"""A work queue of keys: each at most once in it, each with at most one worker, each with its own back-off."""
+"""A work queue: each key is in it at most once, has at most one worker, and has its own backoff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from threading import Condition
 
 @dataclass(frozen=True)
 class Backoff:
-    """In seconds: the first pause after a failure, doubled at each further one up to the longest; half is jitter."""
+    """Seconds: the first delay after a failure, doubled for each further one up to the longest; half is jitter."""
 
     first: float = 0.2
     longest: float = 60.0
@@ -24,7 +24,7 @@ class Backoff:
 
 
 class WorkQueue:
-    """Keys that wait for a worker; used by any thread."""
+    """Keys that wait for a worker; thread-safe."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class WorkQueue:
         self._changed = Condition()
 
     def add(self, key: str, after: float = 0.0) -> None:
-        """Have the key worked on in `after` seconds, or earlier when that was wished already."""
+        """Add a key that is due in `after` seconds, or earlier if it was added so before."""
         with self._changed:
             due = self._clock() + after
             if due < self._due.get(key, float("inf")):
@@ -49,7 +49,7 @@ class WorkQueue:
                 self._offer(key)
 
     def take(self, seconds: float | None = None) -> str | None:
-        """The next key whose time has come, None after `seconds` or when stopped. Give it back with `done`."""
+        """The next key that is due, None after `seconds` or when stopped. Call `done` or `failed` with it."""
         with self._changed:
             ends = None if seconds is None else self._clock() + seconds
             while not self._stopped:
@@ -63,11 +63,11 @@ class WorkQueue:
             return None
 
     def done(self, key: str, again: float | None = None) -> None:
-        """The work went well; look again after `again` seconds, or when something happens."""
+        """The work succeeded; the key is due again after `again` seconds, or when it is added."""
         self._finish(key, again)
 
     def failed(self, key: str) -> float:
-        """The work went wrong: it is tried again after a pause, which is returned in seconds."""
+        """The work failed; the key is due again after a delay, which is returned in seconds."""
         with self._changed:
             failures = self._failures.get(key, 0) + 1
         pause = self._backoff.pause(failures, self._jitter())
@@ -75,14 +75,14 @@ class WorkQueue:
         return pause
 
     def stop(self) -> None:
-        """Let every worker go; nothing is handed out any more."""
+        """Wake all workers; no more keys are returned."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     @property
     def depth(self) -> int:
-        """Keys whose time has come and that no worker has."""
+        """The number of keys that are due and have no worker."""
         with self._changed:
             now = self._clock()
             return sum(due <= now and key not in self._busy for key, due in self._due.items())
@@ -105,7 +105,7 @@ class WorkQueue:
             self._changed.notify()
 
     def _until_due(self) -> float | None:
-        """Seconds until the next key's time, None when there is none; what is out of date is dropped on the way."""
+        """Seconds until the next key is due, None without keys; drops outdated entries."""
         while self._order:
             due, key = self._order[0]
             if self._due.get(key) == due and key not in self._busy:

@@ -1,4 +1,4 @@
-"""Runs reconcilers: watches fill their queues, workers empty them while we hold the lease."""
+"""Runs reconcilers: watches fill their queues, workers process them while this process holds the lease."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from moorage.kube.lease import Elector
 from moorage.kube.objects import Object, Resource, key_of
 from moorage.model.errors import MoorageError
 
-LISTED = 60.0  # seconds in which the API must have given all lists
-LAST_WORK = 5.0  # seconds that workers get to end what they are at
+LISTED = 60.0  # seconds within which all informers must have listed
+LAST_WORK = 5.0  # seconds for workers to finish at the end
 
 log = logging.getLogger(__name__)
 
 
 class Reconciler(Protocol):
-    """One concern. `watches` are the resources whose objects' keys are to be reconciled.
+    """A reconciler for one concern. `watches` are the resources with keys to reconcile.
 
-    It may have `always`, keys to be reconciled from the start; `keys_for(resource, object)`, which keys an object
-    concerns (its own, else); `gather`, seconds in which news of a key become one; and `workers`, how many at once.
+    Optional: `always`, keys to reconcile from the start; `keys_for(resource, object)`, the keys for an object, by
+    default its own; `gather`, seconds within which changes of a key are merged; `workers`, the number of threads.
     """
 
     @property
@@ -35,16 +35,16 @@ class Reconciler(Protocol):
     def watches(self) -> tuple[Resource, ...]: ...
 
     def reconcile(self, key: str) -> float | None:
-        """Bring one object to where it should be; seconds after which to look again, None: when it changes.
+        """Reconcile one object. Returns the seconds until the next time, None to wait for a change.
 
-        Whatever it raises is logged and counted, and the key comes again after a pause.
+        Errors are logged and counted, and the key is retried after a delay.
         """
         ...
 
 
 @dataclass
 class Runner:
-    """All reconcilers, each with a queue and some workers of its own; nothing is begun when it is not `allowed`."""
+    """All reconcilers, each with its own queue and workers, which start nothing while `allowed` is False."""
 
     cache: Informer
     metrics: Metrics
@@ -55,7 +55,7 @@ class Runner:
     _threads: list[Thread] = field(default_factory=list)
 
     def add(self, reconciler: Reconciler) -> None:
-        """Before `start`."""
+        """Call it before `start`."""
         queue = self.queues[reconciler.name] = WorkQueue()
         self.metrics.depth.labels(reconciler.name).set_function(lambda: queue.depth)
         self._reconcilers.append(reconciler)
@@ -65,11 +65,11 @@ class Runner:
             queue.add(key)
 
     def wake(self, name: str, key: str) -> None:
-        """Have a reconciler look at a key soon."""
+        """Reconcile a key soon."""
         self.queues[name].add(key)
 
     def start(self) -> None:
-        """Begin to work; the queues have been filling since the cache was started."""
+        """Start the workers; the queues have been filling since the informers were started."""
         for reconciler in self._reconcilers:
             for number in range(getattr(reconciler, "workers", self.workers)):
                 name = f"{reconciler.name}-{number}"
@@ -77,7 +77,7 @@ class Runner:
                 self._threads[-1].start()
 
     def stop(self) -> None:
-        """Hand out no more work, and wait a moment for what is being done."""
+        """Stop the queues, and wait a moment for running work."""
         for queue in self.queues.values():
             queue.stop()
         ends = time.monotonic() + LAST_WORK
@@ -98,7 +98,7 @@ class Runner:
         try:
             with self.metrics.seconds.labels(reconciler.name).time():
                 again = reconciler.reconcile(key)
-        except Exception as error:  # a fault in one object must not stop the work on others
+        except Exception as error:  # an error in one object must not stop the work on others
             self.metrics.errors.labels(reconciler.name, type(error).__name__).inc()
             known = isinstance(error, MoorageError)
             pause = round(queue.failed(key), 2)
@@ -108,9 +108,9 @@ class Runner:
 
 
 def lead(runner: Runner, elector: Elector, stop: Event, every: float) -> bool:
-    """Wait for the lease, work while we hold it, hand it over on `stop`.
+    """Wait for the lease, work while we hold it, release it on `stop`.
 
-    False when the lease was lost in the middle, or a thread of ours died: then the program ends, to be restarted.
+    False when the lease was lost or one of our threads died: then the program exits, to be restarted.
     """
     runner.cache.start(stop)
     wait_ready(runner.cache, stop, LISTED)
@@ -118,7 +118,7 @@ def lead(runner: Runner, elector: Elector, stop: Event, every: float) -> bool:
         return True
     log.info("holding the lease %s as %s", elector.key, elector.me)
     runner.metrics.leading.set(1)
-    runner.allowed = lambda: elector.held  # also while a renewal waits for its answer
+    runner.allowed = lambda: elector.held  # also while a renewal waits for its response
     runner.start()
     failed = _until(lambda: not (elector.step() and runner.cache.alive() and runner.alive()), stop, every)
     runner.metrics.leading.set(0)
@@ -134,11 +134,11 @@ def _release(elector: Elector) -> None:
     try:
         elector.release()
     except MoorageError as error:
-        log.warning("the lease could not be handed over, it will run out: %s", error)
+        log.warning("the lease could not be released, it will expire: %s", error)
 
 
 def _until(what: Callable[[], bool], stop: Event, every: float) -> bool:
-    """Whether it came true before `stop`."""
+    """Whether it became true before `stop`."""
     while not stop.is_set():
         if what():
             return True

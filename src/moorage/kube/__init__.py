@@ -1,1 +1,1 @@
-"""What Moorage needs of the Kubernetes API: the port, the real adapter, the in-memory twin."""
+"""The Kubernetes client: port, real adapter and in-memory adapter; informers, leases and events."""

@@ -1,4 +1,4 @@
-"""The real Kubernetes API for controllers: lightkube's connection, plain JSON objects."""
+"""The real Kubernetes API for controllers: lightkube's connection, objects as plain JSON."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageEr
 if TYPE_CHECKING:
     from httpx2 import Client, Response
 
-TIMEOUT = 10.0  # seconds for one answer
-PAGE = 500  # objects in one answer to a list
+TIMEOUT = 10.0  # seconds for one response
+PAGE = 500  # objects in one page of a list
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
 class HttpKubernetesClient:
-    """The port `KubernetesClient`; may be used by many threads."""
+    """The port `KubernetesClient`; thread-safe."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
 
     @classmethod
     def connect(cls, kubeconfig: Path) -> HttpKubernetesClient:
-        """Read a kubeconfig; nothing is asked yet. BadInput when it is not one."""
+        """Read a kubeconfig, without a request. BadInput when it is not one."""
         import httpx2
         from lightkube import KubeConfig
         from lightkube.config.client_adapter import Client, ConnectionParams
@@ -35,7 +35,7 @@ class HttpKubernetesClient:
         try:
             config = KubeConfig.from_file(str(kubeconfig)).get()
         except (ConfigError, OSError, ValueError) as error:
-            raise BadInput(f"{kubeconfig} is no kubeconfig: {error}") from error
+            raise BadInput(f"{kubeconfig} is not a kubeconfig: {error}") from error
         if config is None:
             raise BadInput(f"{kubeconfig} has no current context")
         return cls(Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT), trust_env=False)))
@@ -98,7 +98,7 @@ class HttpKubernetesClient:
 
 
 class _Stream:
-    """An answer that is read as it comes, and was checked."""
+    """A response that is read as it arrives, after its status was checked."""
 
     def __init__(self, begin: Callable[[], Any]) -> None:
         self.begun = begin()
@@ -116,7 +116,7 @@ class _Stream:
 
 
 class _translated:
-    """What httpx raises becomes an error of ours."""
+    """Translates httpx errors."""
 
     def __enter__(self) -> None:
         return
@@ -145,7 +145,7 @@ def _check(answer: Response) -> None:
 
 
 def refusal(status: int, said: str) -> MoorageError:
-    """The API's refusal as an error of ours; 410 is a version that it no longer holds."""
+    """The error for a rejected request; 410 is a resource version that the API no longer has."""
     if status in (404, 410):
         return NotFound(said)
     if status == 409:

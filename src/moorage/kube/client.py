@@ -1,4 +1,4 @@
-"""The real Kubernetes API, by lightkube."""
+"""The real Kubernetes API for the command line, by lightkube."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lightkube import Client
 
 T = TypeVar("T")
-TIMEOUT = 10.0  # seconds for one answer
-CONNECT_TIMEOUT = 2.0  # seconds to reach the API: its floating IP may come a moment after the server
+TIMEOUT = 10.0  # seconds for one response
+CONNECT_TIMEOUT = 2.0  # seconds to connect: the API's floating IP may be associated a moment after the server boots
 
 
 class KubeClient:
-    """The port `Kube`; connects at the first call. Use as a context manager, or `close()` it."""
+    """The port `Kube`; connects at the first call. Use it as a context manager, or call `close()`."""
 
     def __init__(self, access: KubeAccess) -> None:
         self.access = access
@@ -71,7 +71,7 @@ class KubeClient:
         self.close()
 
     def _give(self, secret: Mapping[str, Any]) -> None:
-        """Put a Secret there, in the place of what was there before."""
+        """Create or replace a Secret."""
         from lightkube.models.meta_v1 import ObjectMeta
         from lightkube.resources.core_v1 import Secret
 
@@ -80,7 +80,7 @@ class KubeClient:
         self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
 
     def _asked(self, call: Callable[[Client], T]) -> T | None:
-        """The answer, or None when what was asked for does not exist."""
+        """The response, None when the object does not exist."""
         import httpx2
         from lightkube import ApiError
 
@@ -130,7 +130,7 @@ def _node(node: Any) -> KubeNode:
     condition = next((c for c in node.status.conditions or () if c.type == "Ready"), None)
     reason = _reason(condition)
     if not reason and _uninitialized(node):
-        reason = "moorage-controller has not said yet which server it is"
+        reason = "moorage-controller has not initialized it yet"
     ready = not reason
     version = node.status.nodeInfo.kubeletVersion if node.status.nodeInfo else ""
     return KubeNode(node.metadata.name, ready, version, reason)
@@ -139,8 +139,8 @@ def _node(node: Any) -> KubeNode:
 def _reason(condition: Any) -> str:
     """Why a node with this Ready condition is not ready; "" when it is."""
     if condition is None:
-        return "its kubelet said nothing yet"
-    return "" if condition.status == "True" else condition.message or condition.reason or "its kubelet did not say why"
+        return "its kubelet has not reported yet"
+    return "" if condition.status == "True" else condition.message or condition.reason or "its kubelet gave no reason"
 
 
 def _uninitialized(node: Any) -> bool:

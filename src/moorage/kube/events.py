@@ -18,7 +18,7 @@ from moorage.model.errors import MoorageError, NotFound
 
 REMEMBERED = 1000  # Events kept in memory; the oldest is dropped first, and would be created again
 PAUSE = 60.0  # seconds between two writes of one Event
-LONGEST = 1024  # characters in a message, by the API's own check
+LONGEST = 1024  # characters in a message, the API's limit
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class _Recorded:
 
 @dataclass
 class Recorder:
-    """Writes Events in the name of `component`; used by many threads. An Event that cannot be written is logged."""
+    """Records Events for `component`; thread-safe. An Event that cannot be written is logged."""
 
     api: KubernetesClient
     component: str

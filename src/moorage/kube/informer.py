@@ -36,7 +36,7 @@ class Reflector:
     failures: int = 0
 
     def step(self) -> float:
-        """List if we must, then watch until the watch ends; returns the seconds to pause before the next step."""
+        """List if needed, then watch until the watch ends. Returns the seconds to wait before the next step."""
         try:
             if not self.version:
                 self._relist()
@@ -46,7 +46,7 @@ class Reflector:
         except NotFound:
             self.version = ""
         except MoorageError as error:
-            log.warning("watch of %s broke off: %s", self.resource.plural, error)
+            log.warning("watch of %s ended: %s", self.resource.plural, error)
             return self._pause()
         return 0.0 if self.version else self._pause()
 
@@ -107,7 +107,7 @@ class Informer:
         self._handlers[resource].append(handler)
 
     def get(self, resource: Resource, key: str) -> Object | None:
-        """What the store holds under that key, None when there is no such object."""
+        """The object with that key, None when there is none."""
         return self.store(resource).get(key)
 
     def ready(self) -> bool:

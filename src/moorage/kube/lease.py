@@ -1,7 +1,7 @@
-"""One of several is at work: leader election by a Lease of coordination.k8s.io.
+"""Leader election with a Lease of coordination.k8s.io.
 
-As client-go does it: a lease counts as expired by the time at which *we* saw it last change, so that clocks of
-different machines need not agree. A holder that cannot renew gives up before any other may take over.
+It follows client-go: a lease has expired when *we* have not seen it change for its duration, so that the clocks of
+different machines need not agree. A holder that cannot renew gives up before another one may take over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from moorage.model.errors import Conflict, MoorageError, NotFound
 
 @dataclass(frozen=True)
 class LeaseTimings:
-    """In seconds: how long a lease holds unrenewed, when a holder gives up, how often it is looked at."""
+    """Seconds: how long a lease is valid without renewal, when a holder gives up, and how often `step` runs."""
 
     duration: int = 15
     give_up: float = 10.0
@@ -26,14 +26,14 @@ class LeaseTimings:
 
 @dataclass(frozen=True)
 class Seen:
-    """A lease's record, and when (monotonic seconds) we first saw it like this."""
+    """A lease's spec, and when (monotonic seconds) we first saw it like this."""
 
     spec: dict[str, Any]
     at: float
 
 
 def decide(seen: Seen | None, me: str, now: float) -> Literal["make", "renew", "take", "wait"]:
-    """What to do about the lease as we saw it; None is no lease at all."""
+    """What to do with the lease as we saw it; None means that it does not exist."""
     if seen is None:
         return "make"
     holder = seen.spec.get("holderIdentity")
@@ -46,7 +46,7 @@ def decide(seen: Seen | None, me: str, now: float) -> Literal["make", "renew", "
 
 @dataclass
 class Elector:
-    """Strives to hold the lease `key` (namespace/name) as `me`; call `step` every `timings.every` seconds."""
+    """Tries to hold the lease `key` (namespace/name) as `me`; call `step` every `timings.every` seconds."""
 
     api: KubernetesClient
     key: str
@@ -58,24 +58,24 @@ class Elector:
     _renewed: float | None = None
 
     def step(self) -> bool:
-        """Look, and take or renew if we may; returns whether we hold it. Never raises MoorageError."""
+        """Read the lease, and take or renew it if allowed; returns whether we hold it. Never raises MoorageError."""
         try:
             self._strive()
         except (Conflict, NotFound):
-            self._renewed = None  # somebody else was quicker
+            self._renewed = None  # another candidate was faster
         except MoorageError:
-            return self.held  # the API is away: ours until we give it up
+            return self.held  # the API is unreachable: the lease is ours until we give it up
         return self.held
 
     @property
     def held(self) -> bool:
-        """Whether the lease is ours, and was renewed recently enough to rely on."""
+        """Whether the lease is ours and was renewed recently enough to rely on."""
         return self._renewed is not None and self.clock() < self._renewed + self.timings.give_up
 
     def release(self) -> None:
-        """Give it away at once, so that another need not wait. Nothing happens when it is not ours.
+        """Release the lease, so that another candidate need not wait. Does nothing when it is not ours.
 
-        CloudUnreachable when the API is away: the lease then runs out by itself.
+        CloudUnreachable when the API is unreachable: the lease then expires.
         """
         if self._renewed is None:
             return
@@ -93,7 +93,7 @@ class Elector:
             self._renewed = None
             return
         self._look(self._write(what, found))
-        self._renewed = asked  # not when the answer came: others count from when they could see it
+        self._renewed = asked  # not the time of the response: others count from when they could see it
 
     def _look(self, found: Object | None) -> None:
         if found is None:

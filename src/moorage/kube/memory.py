@@ -25,7 +25,7 @@ class MemoryKube:
     tokens: list[str] = field(default_factory=list)
 
     def connect(self, access: KubeAccess) -> MemoryKube:
-        """What bootstrap's `connect_kube` does: this very API, asked with that access."""
+        """As `connect_kube` of the bootstrap: returns this API, and keeps the access."""
         self.asked_with = access
         return self
 
@@ -54,7 +54,7 @@ class MemoryKube:
         self.node_list = [node for node in self.node_list if node.name != name]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
     def _answer(self) -> None:
         if self.unreachable:

@@ -1,4 +1,4 @@
-"""A Kubernetes API in memory: versions, watches, conflicts and finalizers as the real one has them."""
+"""A Kubernetes API in memory, with the real one's versions, watches, conflicts and finalizers."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class MemoryKubernetesClient:
             with self._changed:
                 self._wait_for_news(cuts, seen, ends - monotonic())
                 if self._cuts != cuts or self.unreachable:
-                    raise CloudUnreachable(self.unreachable or "the watch broke off")
+                    raise CloudUnreachable(self.unreachable or "the watch was interrupted")
                 if seen < self._oldest:
-                    raise NotFound(f"the API holds nothing older than version {self._oldest}")
+                    raise NotFound(f"the API has no version older than {self._oldest}")
                 news = [c for at, plural, c in self._since(seen) if plural == resource.plural]
                 seen = self._version
             yield from deepcopy(news)
@@ -86,7 +86,7 @@ class MemoryKubernetesClient:
                 return
             if uid and uid != old["metadata"]["uid"]:
                 raise Conflict(f"{resource.plural} {key} is another object now")
-            # Here no kubelet says that a pod of a node has ended.
+            # There is no kubelet here to report that a pod of a node has ended.
             if old["metadata"].get("finalizers") or (_on_a_node(resource, old) and not at_once):
                 metadata = {**old["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
                 self._update(resource, key, old, {**old, "metadata": metadata})
@@ -94,13 +94,13 @@ class MemoryKubernetesClient:
                 self._keep("DELETED", resource, key, dict(old))
 
     def cut_watches(self) -> None:
-        """Break the connection of every watch that runs."""
+        """Interrupt all running watches."""
         with self._changed:
             self._cuts += 1
             self._changed.notify_all()
 
     def forget(self) -> None:
-        """Drop the history up to now, as a compaction of etcd does."""
+        """Drop the history, as a compaction of etcd does."""
         with self._changed:
             self._version += 1
             self._oldest, self._history = self._version, []
@@ -119,11 +119,13 @@ class MemoryKubernetesClient:
     def _found(self, resource: Resource, key: str) -> Object:
         found = self._held.get((resource.plural, key))
         if found is None:
-            raise NotFound(f"{resource.plural} {key} is not there")
+            raise NotFound(f"{resource.plural} {key} does not exist")
         return found
 
     def _update(self, resource: Resource, key: str, old: Object, new: Object) -> Object:
-        """As the API does: what changes nothing makes no new version; a deleted object goes with its last finalizer."""
+        """As in the API: a change without effect creates no version; the last finalizer to be removed deletes the
+        object.
+        """
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if new == old:
             return deepcopy(new)
@@ -156,7 +158,7 @@ def _check_version(old: Object, new: Mapping[str, Any], key: str) -> None:
 
 
 def _has(found: Object, field: str) -> bool:
-    """Whether a field selector, as in "spec.nodeName=a", selects the object; an empty one selects all."""
+    """Whether a field selector such as "spec.nodeName=a" selects the object; an empty one selects all."""
     path, _, wanted = field.partition("=")
     value: Any = found
     for part in path.split(".") if path else ():

@@ -1,4 +1,4 @@
-"""JSON merge patch, RFC 7386, and what the API makes of a patch."""
+"""JSON merge patch (RFC 7386), and the API's rules for patches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moorage.kube.objects import Object
 
 
 def merged(old: Any, change: Any) -> Any:
-    """The old value with the change in it; neither is touched. Null takes a field away."""
+    """The old value with the change merged; neither is modified. Null removes a field."""
     if not isinstance(change, Mapping):
         return change
     made = dict(old) if isinstance(old, Mapping) else {}
@@ -22,7 +22,7 @@ def merged(old: Any, change: Any) -> Any:
 
 
 def patched(old: Object, change: Mapping[str, Any], status: bool) -> Object:
-    """The object after a patch: one of the status changes nothing else, any other leaves the status alone."""
+    """The object after a patch: a patch of the status changes nothing else, any other patch leaves the status alone."""
     if status:
         return {**old, "status": merged(old.get("status", {}), change.get("status", {}))}
     rest = {name: value for name, value in change.items() if name != "status"}

@@ -1,4 +1,4 @@
-"""What a controller needs of the Kubernetes API: any kind of object, as plain JSON, and its changes."""
+"""The Kubernetes client for controllers: any kind of object as plain JSON, and watches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resource:
-    """A kind of object: `version` is as in apiVersion ("v1", "apps/v1"), `plural` as in the API's paths.
+    """A kind of object: `version` as in apiVersion ("v1", "apps/v1"), `plural` as in the API's paths.
 
-    An `optional` one is not Kubernetes' own: the API knows it only once somebody has defined it.
+    An `optional` one is a custom resource: the API knows it only once it is defined.
     """
 
     version: str
@@ -38,12 +38,12 @@ SNAPSHOT_CONTENTS = Resource(
 )
 
 SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
-"""What Events are about that concern the whole cluster."""
+"""The object of Events that concern the whole cluster."""
 
 
 @dataclass(frozen=True)
 class ResourceList:
-    """All objects of a resource, and the version from which a watch goes on."""
+    """All objects of a resource, and the resource version at which a watch resumes."""
 
     items: tuple[Object, ...]
     version: str
@@ -51,21 +51,21 @@ class ResourceList:
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to an object. A BOOKMARK's object has nothing but a resourceVersion."""
+    """A change of an object. A BOOKMARK's object has a resourceVersion only."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Object
 
 
 def key_of(found: Mapping[str, Any]) -> str:
-    """`namespace/name`, or `name` for what belongs to the whole cluster."""
+    """`namespace/name`, or `name` for cluster-scoped objects."""
     metadata = found["metadata"]
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
 
 
 def path_of(resource: Resource, key: str = "") -> str:
-    """The API's path of one object, or of all of them when `key` is empty."""
+    """The API path of one object, or of all objects when `key` is empty."""
     root = f"/api/{resource.version}" if "/" not in resource.version else f"/apis/{resource.version}"
     namespace, _, name = key.rpartition("/")
     within = f"/namespaces/{namespace}" if resource.namespaced and namespace else ""
@@ -73,50 +73,51 @@ def path_of(resource: Resource, key: str = "") -> str:
 
 
 class KubernetesClient(Protocol):
-    """One cluster's API. Objects are keyed as `key_of` says and belong to the caller.
+    """The API of one cluster. Objects have keys as `key_of` returns them; callers may modify objects that they get.
 
-    Every call may raise CloudUnreachable (no answer in time, or not let in: try again) and BadInput (the API finds
-    the request wrong: trying again does not help).
+    Every call may raise CloudUnreachable (no response in time, or not authorized: try again) and BadInput (the API
+    rejects the request: a retry does not help).
     """
 
     def list(self, resource: Resource, field: str = "") -> ResourceList:
         """All objects of the resource in all namespaces; NotFound when the API does not know the resource.
 
-        `field` is a field selector of one equation, as in "spec.nodeName=a", on a field that the API can select by.
+        `field` is a field selector such as "spec.nodeName=a", on a field that the API can select by.
         """
         ...
 
     def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
-        """Changes after that version as they come; ends by itself after `seconds`.
+        """Changes after that version as they arrive; ends after `seconds`.
 
-        NotFound when the API no longer holds that version: list again.
+        NotFound when the API no longer has that version: list again.
         """
         ...
 
     def get(self, resource: Resource, key: str) -> Object | None:
-        """The object, None when it is not there."""
+        """The object, None when it does not exist."""
         ...
 
     def create(self, resource: Resource, wanted: Object) -> Object:
-        """Make it; Conflict when it is there already."""
+        """Create the object; Conflict when it exists."""
         ...
 
     def replace(self, resource: Resource, wanted: Object) -> Object:
-        """Put it in the place of the old one. NotFound when gone; Conflict when its resourceVersion is stale."""
+        """Replace the object. NotFound when it does not exist; Conflict when its resourceVersion is stale."""
         ...
 
     def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:
-        """Merge by RFC 7386 (lists are replaced whole, null takes away); with `status`, of the status only.
+        """Merge by RFC 7386 (lists are replaced, null removes a field); with `status`, patch the status only.
 
-        NotFound when gone; Conflict when the change names a resourceVersion that is stale.
+        NotFound when the object does not exist; Conflict when the change has a stale resourceVersion.
         """
         ...
 
     def delete(self, resource: Resource, key: str, uid: str = "", *, at_once: bool = False) -> None:
-        """Ask for its end; finalizers may keep it. Nothing happens when it is gone.
+        """Delete the object; finalizers may delay that. Does nothing when it does not exist.
 
-        A pod ends when its kubelet has said so or, `at_once`, without that word: for a kubelet that is no more.
+        A pod is deleted when its kubelet has stopped it or, with `at_once`, without its kubelet: for a node that no
+        longer exists.
 
-        Conflict when `uid` is given and another object has taken the name.
+        Conflict when `uid` is given and another object has that name.
         """
         ...

@@ -1,4 +1,4 @@
-"""What Moorage needs of a cluster's Kubernetes API."""
+"""The Kubernetes client of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class KubeAccess:
-    """Where a Kubernetes API is and who asks; certificates and key as PEM text."""
+    """The URL of a Kubernetes API and a client's credentials; certificates and key as PEM."""
 
     url: str
     ca: str
@@ -18,7 +18,7 @@ class KubeAccess:
 
 @dataclass(frozen=True)
 class KubeNode:
-    """`reason` is the Ready condition's own message when the node is not ready."""
+    """`reason` is the message of the Ready condition when the node is not ready."""
 
     name: str
     ready: bool
@@ -27,7 +27,7 @@ class KubeNode:
 
 
 class Kube(Protocol):
-    """One cluster's API, asked as its first administrator.
+    """The API of one cluster, called as its administrator.
 
     Every call may raise CloudUnreachable when the API does not answer or does not accept the certificate.
     """
@@ -37,25 +37,25 @@ class Kube(Protocol):
         ...
 
     def available(self, namespace: str, deployment: str) -> bool:
-        """Whether the Deployment is there and has a replica available."""
+        """Whether the Deployment exists and has an available replica."""
         ...
 
     def problem(self) -> str:
-        """Why the cluster cannot ask its cloud, in moorage-controller's words; "" when it can, or takes nothing."""
+        """Why the cluster cannot reach its cloud, as moorage-controller reports it; "" when it can, or need not."""
         ...
 
     def update_credential(self, clouds: str) -> None:
-        """Hand the cluster a new clouds.yaml, in the place of the one that it was given before."""
+        """Replace the cluster's clouds.yaml."""
         ...
 
     def create_join_token(self, token: str) -> None:
-        """Let nodes join by this bootstrap token, too, for a day from now."""
+        """Create another bootstrap token, valid for a day."""
         ...
 
     def remove_node(self, name: str) -> None:
-        """Delete the Node of a server that is gone; nothing happens when there is none."""
+        """Delete the Node of a deleted server; does nothing when it does not exist."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection; the next call makes a new one."""
+        """Close the connection; the next call connects again."""
         ...

@@ -1,4 +1,4 @@
-"""The objects of one resource as last heard of, found by key or by an index."""
+"""The objects of one resource as last received, by key or by an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Index = Callable[[Object], Iterable[str]]
 
 
 class Store:
-    """The objects of one resource; read by any thread. Objects in it are shared: never change one."""
+    """The objects of one resource; thread-safe. Objects in it are shared: never modify one."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -28,7 +28,7 @@ class Store:
             return list(self._objects.values())
 
     def add_index(self, name: str, index: Index) -> None:
-        """Make `by(name, value)` find the objects for which `index` gives that value."""
+        """Make `by(name, value)` return the objects for which `index` returns that value."""
         with self._lock:
             self._indexes[name] = index
             for key, found in self._objects.items():
@@ -70,7 +70,7 @@ class Store:
 
 
 def _slim(found: Object) -> Object:
-    """Without what nobody reads and takes most of the room: who wrote which field, a node's list of images."""
+    """Without fields that nothing reads and that take most of the memory: managedFields, a node's list of images."""
     metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
     slim = {**found, "metadata": metadata}
     if "images" in (found.get("status") or {}):

@@ -1,1 +1,1 @@
-"""The words of Moorage: frozen dataclasses and errors, from the standard library only."""
+"""Frozen dataclasses and errors that all parts share; standard library only."""

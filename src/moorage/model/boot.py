@@ -1,7 +1,7 @@
-"""Boot entries: which node image starts next, and how often it may still try.
+"""Boot entries: which node image boots next, and how many attempts it has left.
 
-The rules are the Boot Loader Specification's (type #1 entries, "Boot counting", "Sorting"), in the part that Moorage
-needs: an entry is `<id>[+<left>[-<done>]].conf`; without a counter it is blessed, with none left it is bad.
+The rules are the Boot Loader Specification's (type #1 entries, "Boot counting", "Sorting"), as far as Moorage needs
+them. An entry is `<id>[+<left>[-<done>]].conf`. Without a counter it is blessed; with no attempts left it is bad.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Entry:
 
     @classmethod
     def parse(cls, filename: str, text: str) -> Entry:
-        """Read an entry; raises ValueError when the name or the text is not one of ours."""
+        """Parse an entry; ValueError when the name or the text is not one of ours."""
         name = FILE_NAME.fullmatch(filename)
         if name is None:
             raise ValueError(f"{filename} is not the name of a boot entry")
@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def bad(self) -> bool:
-        """Whether every try has failed."""
+        """Whether every attempt has failed."""
         return self.left == 0
 
     @property
@@ -55,7 +55,7 @@ class Entry:
 
 
 def new(version: str) -> tuple[Entry, str]:
-    """The entry of a node image that was just put into its slot, and its text."""
+    """The entry of a node image that was just written to its slot, and the entry's text."""
     slot = f"/slots/{version}.squashfs"
     text = (
         f"title Moorage {version}\nversion {version}\nsort-key moorage\narchitecture x64\noptions {SLOT_OPTION}{slot}\n"
@@ -64,26 +64,26 @@ def new(version: str) -> tuple[Entry, str]:
 
 
 def choose(entries: Iterable[Entry]) -> Entry | None:
-    """The entry to start: the newest version, but a bad one only when all are bad. None when there is no entry.
+    """The entry to boot: the newest version, a bad one only when all are bad; None without entries.
 
-    The specification sorts bad entries last and keeps them: an image that may not come up is better than no image.
+    The specification sorts bad entries last and keeps them: an image that may not boot is better than no image.
     """
     return max(entries, key=lambda entry: (not entry.bad, version_key(entry.version)), default=None)
 
 
 def counted_down(entry: Entry) -> Entry:
-    """The entry once a try has begun; a blessed one and a bad one stay as they are."""
+    """The entry after an attempt has begun; blessed and bad ones do not change."""
     if not entry.left:
         return entry
     return replace(entry, left=entry.left - 1, done=entry.done + 1)
 
 
 def blessed(entry: Entry) -> Entry:
-    """The entry once its image has come up healthy."""
+    """The entry after its image has come up healthy."""
     return replace(entry, left=None, done=0)
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Order versions by their numbers and words in turn, so that 1.10 is newer than 1.9."""
+    """A sort key that compares numbers and words in turn, so that 1.10 is newer than 1.9."""
     parts = re.findall(r"\d+|[a-z]+", version.lower())
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)

@@ -1,4 +1,4 @@
-"""What a cluster is: what was asked for, and what is there."""
+"""A cluster: its spec and its state."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What was asked for. CIDRs are text as the user gave it; `preflight` says whether they are good.
+    """What the user requested. CIDRs are text as the user wrote it; `preflight` checks them.
 
-    `image` None means: the newest Moorage image of the cloud. `registry_mirrors` maps a registry's host to the URL
-    that nodes pull from instead. `cloud_provider` is "external" or, for a cluster that takes nothing from its
-    cloud, "".
+    `image` None selects the newest Moorage image of the cloud. `registry_mirrors` maps a registry's host to the URL
+    from which nodes pull instead. `cloud_provider` is "external", or "" for a cluster that does not use its cloud.
     """
 
     name: str
@@ -42,19 +41,19 @@ class ClusterSpec:
 
 
 class ClusterStatus(StrEnum):
-    """A cluster's state in one word; the `reason` beside it says more."""
+    """A cluster's state in one word; `reason` says more."""
 
     CREATING = "creating"
     READY = "ready"
-    DEGRADED = "degraded"  # made, but a node or the cluster's DNS is not well
-    UNKNOWN = "unknown"  # made, but this machine could not ask Kubernetes
+    DEGRADED = "degraded"  # created, but a node or the cluster's DNS is not ready
+    UNKNOWN = "unknown"  # created, but this machine could not ask Kubernetes
     DELETING = "deleting"
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node as the cloud and Kubernetes see it; `ready` is None when Kubernetes was not asked or has no such node."""
+    """A node in the cloud and in Kubernetes; `ready` is None when Kubernetes was not asked or has no such Node."""
 
     name: str
     role: str
@@ -68,10 +67,10 @@ class Node:
 
 @dataclass(frozen=True)
 class OwnedResource:
-    """What a cluster made in its cloud by itself: `kind` is "load balancer", "floating IP", "volume" or "snapshot".
+    """A resource that a cluster created in its cloud: a "load balancer", "floating IP", "volume" or "snapshot".
 
-    `size` in GiB; `claim` is `namespace/name` of the Kubernetes object that it was made for, empty where that is not
-    known; `why` says why it stays when its cluster goes, and is empty when it goes too.
+    `size` in GiB. `claim` is `namespace/name` of the Kubernetes object that it was created for, empty when unknown.
+    `why` is the reason why it is kept when its cluster is deleted; it is empty when it is deleted too.
     """
 
     kind: str
@@ -90,7 +89,7 @@ class OwnedResource:
 
 @dataclass(frozen=True)
 class DeletionResult:
-    """What was done to delete a cluster, and what of its own making is kept."""
+    """What the deletion of a cluster did, and the resources that it kept."""
 
     events: tuple[Event, ...] = ()
     kept: tuple[OwnedResource, ...] = ()
@@ -98,7 +97,7 @@ class DeletionResult:
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a reconciliation: seconds since its start, and what was done or waited for."""
+    """One step of a run: seconds since the run's start, and what was done or waited for."""
 
     seconds: float
     text: str
@@ -106,7 +105,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is there. `reason` is empty when all is well."""
+    """A cluster's state. `reason` is empty when all is well."""
 
     name: str
     status: ClusterStatus

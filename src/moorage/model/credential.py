@@ -1,4 +1,4 @@
-"""The credential with which a cluster asks its cloud."""
+"""The credential with which a cluster calls its cloud."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CLOUD = "moorage"
-"""The one entry of a control plane's clouds.yaml."""
+"""The only entry of a control plane's clouds.yaml."""
 SECRET = "kube-system/moorage-cloud"
-"""The Secret in which a cluster is given a new credential: its key `clouds.yaml` is the file's text."""
+"""The Secret that hands a cluster a new credential: its key `clouds.yaml` is the file's text."""
 STATE = "kube-system/moorage-controller"
-"""The ConfigMap whose key `trouble` says why the cluster cannot ask its cloud; empty or not there when it can."""
+"""The ConfigMap with the reason why the cluster cannot reach its cloud, in its key `trouble`; empty or missing when it
+can.
+"""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A Keystone application credential, and where it counts. `region` may be empty."""
+    """A Keystone application credential, its identity endpoint and its region, which may be empty."""
 
     id: str
     secret: str = field(repr=False)
@@ -25,7 +27,7 @@ class Credential:
 
 
 def clouds_yaml(credential: Credential) -> str:
-    """A clouds.yaml with one entry, in JSON, which is YAML."""
+    """A clouds.yaml with one entry, as JSON, which is valid YAML."""
     entry: dict[str, Any] = {
         "auth_type": "v3applicationcredential",
         "auth": {

@@ -1,22 +1,22 @@
-"""Every error a person may see.
+"""All errors that users see.
 
 MoorageError            exit code 1
-├── Failed              1  something was tried and did not work
-├── BadInput            2  refused before anything was touched
-├── NotFound            3  what was named does not exist
-├── Conflict            4  it exists already, or somebody else is at it
+├── Failed              1  an operation was tried and failed
+├── BadInput            2  rejected before anything was changed
+├── NotFound            3  the named object does not exist
+├── Conflict            4  it exists already, or another client is changing it
 ├── CloudUnreachable    5  a service did not answer, or refused the credentials
 ├── QuotaExceeded       6  the project's quota does not allow it
-└── TimedOut            7  it did not happen in its time
+└── TimedOut            7  it did not happen within its time limit
 """
 
 from __future__ import annotations
 
 
 class MoorageError(Exception):
-    """What went wrong, in plain words, and what to do next.
+    """An error for users: what went wrong, and what to do next.
 
-    `message` says what, naming the parameter or resource and its value; `hint` says what would help, or is empty.
+    `message` names the parameter or resource and its value; `hint` says what would help, or is empty.
     """
 
     exit_code = 1
@@ -28,29 +28,29 @@ class MoorageError(Exception):
 
 
 class Failed(MoorageError):
-    """Something was tried and did not work."""
+    """An operation was tried and failed."""
 
 
 class BadInput(MoorageError):
-    """Refused before anything was touched."""
+    """Rejected before anything was changed."""
 
     exit_code = 2
 
 
 class NotFound(MoorageError):
-    """What was named does not exist."""
+    """The named object does not exist."""
 
     exit_code = 3
 
 
 class Conflict(MoorageError):
-    """It exists already, or somebody else is at it."""
+    """It exists already, or another client is changing it."""
 
     exit_code = 4
 
 
 class CloudUnreachable(MoorageError):
-    """A service did not answer, or refused the credentials; `service` is its name, as in Heat, where it is known."""
+    """A service did not answer, or refused the credentials; `service` is its name, such as Heat, where it is known."""
 
     exit_code = 5
 
@@ -66,6 +66,6 @@ class QuotaExceeded(MoorageError):
 
 
 class TimedOut(MoorageError):
-    """It did not happen in its time."""
+    """It did not happen within its time limit."""
 
     exit_code = 7

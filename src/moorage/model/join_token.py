@@ -1,5 +1,6 @@
-"""The token by which a node joins a cluster, as Kubernetes keeps it (kubernetes.io: "Authenticating with Bootstrap
-Tokens")."""
+"""The token with which a node joins a cluster, as Kubernetes stores it (kubernetes.io: "Authenticating with Bootstrap
+Tokens").
+"""
 
 from __future__ import annotations
 
@@ -11,8 +12,11 @@ BOOTSTRAPPERS = "system:bootstrappers:moorage"
 
 
 def secret(token: str, now: datetime.datetime) -> dict[str, Any]:
-    """The Secret that lets nodes in by a token `[a-z0-9]{6}.[a-z0-9]{16}`, as JSON. The token cleaner takes it away
-    when its time is over, and the bootstrap signer signs the ConfigMap cluster-info with it."""
+    """The Secret for a token `[a-z0-9]{6}.[a-z0-9]{16}`, as JSON.
+
+    Kubernetes' token cleaner deletes it when it has expired, and the bootstrap signer signs the ConfigMap cluster-info
+    with it.
+    """
     id, _, rest = token.partition(".")
     return {
         "apiVersion": "v1",

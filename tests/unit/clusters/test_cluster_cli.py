@@ -54,8 +54,8 @@ def test_create_shows_progress_and_ends_with_the_cluster(moorage):
     made = json.loads(done.stdout)
     assert (made["name"], made["status"]) == ("demo", "ready")
     assert [node["name"] for node in made["nodes"]] == NODES
-    assert [event["text"] for event in made["events"]][-1] == "cluster demo is made"
-    assert "checking what was asked for" in done.stderr
+    assert [event["text"] for event in made["events"]][-1] == "cluster demo is ready"
+    assert "checking names" in done.stderr
 
 
 def test_options_reach_the_stack(moorage):

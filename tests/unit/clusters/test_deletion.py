@@ -158,7 +158,7 @@ def test_every_step_is_told_in_order(world, cloud):
         ("waiting for Octavia", "deleting servers, addresses and network"),
         ("deleting servers, addresses and network", "deleting snapshot daily"),
         ("deleting snapshot daily", "deleting volume pvc-data (2 GiB, of default/data)"),
-        ("deleting volume pvc-data", "checking that nothing is left"),
+        ("deleting volume pvc-data", "checking that nothing remains"),
     ]:
         assert said.index(earlier) < said.index(later), said
     assert said.count("keeping volume") == 1
@@ -398,7 +398,7 @@ def test_a_failure_is_told_also_by_a_cinder_that_has_no_words(world, cloud):
 def test_a_volume_at_a_server_of_a_person_is_left_there(world, cloud):
     id = store(cloud, "data", at="stranger")
     done = world.delete()
-    assert [kept.why for kept in done.kept] == ["it is at server stranger, which is not the cluster's"]
+    assert [kept.why for kept in done.kept] == ["it is attached to server stranger, which is not the cluster's"]
     assert cloud.volumes.get(id).status == "in-use"
 
 

@@ -42,7 +42,7 @@ def failed(path, kind, reason):
                     "WaitConditionTimeout: resources.x: 0 of 1 received",
                 )
             ],
-            "node demo-control-plane-0: it said nothing within its time",
+            "node demo-control-plane-0: no signal within its time",
         ),
         (
             [

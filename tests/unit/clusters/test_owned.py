@@ -193,10 +193,10 @@ def test_servers_that_heat_left_hold_volumes_no_longer():
     ("things", "kept", "why"),
     [
         ([volume(metadata=RETAINED)], {"v"}, "its policy is Retain"),
-        ([volume(), snapshot(metadata=RETAINED)], {"v", "s"}, "its snapshot snapshot-s stays"),
+        ([volume(), snapshot(metadata=RETAINED)], {"v", "s"}, "its snapshot snapshot-s is kept"),
         ([volume(metadata=RETAINED), snapshot()], {"v"}, "its policy is Retain"),
-        ([volume(), snapshot(metadata={})], {"v"}, "its snapshot snapshot-s stays"),
-        ([volume(status="in-use", at=["stranger"])], {"v"}, "it is at server stranger, which is not the cluster's"),
+        ([volume(), snapshot(metadata={})], {"v"}, "its snapshot snapshot-s is kept"),
+        ([volume(status="in-use", at=["stranger"])], {"v"}, "it is attached to server stranger, which is not the cluster's"),
         ([volume(metadata={**MINE, RECLAIM_MARK: "Delete"})], set(), ""),
     ],
     ids=["volume", "snapshot", "volume-not-its-snapshot", "a-person's-snapshot", "a-person's-server", "no-more"],
@@ -212,7 +212,7 @@ def test_who_is_kept_and_why(things, kept, why):
 
 def test_all_is_kept_when_that_is_asked_for():
     keeping, clearing = storage(volume("v"), volume("w", metadata=RETAINED), snapshot(), keep=True)
-    assert {(thing.id, thing.why) for thing in keeping.kept} == {(id, "as was asked for") for id in "vws"}
+    assert {(thing.id, thing.why) for thing in keeping.kept} == {(id, "as requested") for id in "vws"}
     assert deletions(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
     assert clearing.done
 

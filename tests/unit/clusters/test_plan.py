@@ -67,8 +67,8 @@ def stack(status, **changes):
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], True, SICK), Wait, "0 of 2 servers"),
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING, BOOTED], True, WELL), Wait, "1 of 2 servers"),
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL), Done, ""),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT), ResumeStack, "go on"),
-        (Observed(stack("UPDATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT), ResumeStack, "go on"),
+        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT), ResumeStack, "resuming"),
+        (Observed(stack("UPDATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT), ResumeStack, "resuming"),
         (
             Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged_for=plan.UNCHANGED_LIMIT_AFTER_OUTAGE),
             Wait,
@@ -86,15 +86,15 @@ def stack(status, **changes):
         ),
         (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL, plan.UNCHANGED_LIMIT), Done, ""),
         (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, plan.UNCHANGED_LIMIT), Wait, "does not answer"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, REFUSED), Wait, "cannot ask its cloud: revoked"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, REFUSED), Wait, "cannot reach its cloud: revoked"),
         (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Reject, "workers 3, not 1"),
         (Observed(stack("CREATE_FAILED"), [BROKEN]), Fail, "No valid host"),
         (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "recreating"),
-        (Observed(stack("UPDATE_FAILED"), [CANCELLED]), Wait, "by itself"),
+        (Observed(stack("UPDATE_FAILED"), [CANCELLED]), Wait, "waiting for it to resume"),
         (
             Observed(stack("UPDATE_FAILED"), [CANCELLED], unchanged_for=plan.UNCHANGED_LIMIT_AFTER_OUTAGE),
             ResumeStack,
-            "go on",
+            "resuming",
         ),
         (Observed(stack("CREATE_COMPLETE", flavor="m1.large")), Reject, "flavor m1.large, not m1.node"),
         (Observed(stack("CREATE_COMPLETE"), (), False), Done, "another machine"),
@@ -105,7 +105,7 @@ def stack(status, **changes):
         (Observed(stack("CREATE_COMPLETE"), (), True, NO_DNS), Wait, "CoreDNS"),
         (Observed(stack("CREATE_COMPLETE"), (), True, WELL), Done, ""),
         (Observed(stack("UPDATE_COMPLETE"), (), True, WELL), Done, ""),
-        (Observed(stack("CREATE_FAILED"), [DIED, READY]), ResumeStack, "try again"),
+        (Observed(stack("CREATE_FAILED"), [DIED, READY]), ResumeStack, "retry what failed"),
         (Observed(stack("CREATE_FAILED"), [BROKEN, READY]), Fail, "No valid host"),
         (Observed(stack("UPDATE_FAILED"), [BROKEN, READY]), ResumeStack, "No valid host"),
         (
@@ -115,10 +115,10 @@ def stack(status, **changes):
         ),
         (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[WORKER]), Wait, "does not answer"),
         (Observed(stack("CREATE_COMPLETE"), (), False, None, missing=[WORKER]), Done, "another machine"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[HELD, WORKER]), Fail, "all that the cluster's"),
-        (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "former"),
+        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[HELD, WORKER]), Fail, "with it the cluster's etcd"),
+        (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "previous"),
         (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], unchanged_for=plan.ORPHANS_AFTER), DeleteOrphans, "'a'"),
-        (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
+        (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),
     ],
 )
 def test_the_step_towards_a_made_cluster(observed, kind, said):
@@ -143,7 +143,7 @@ def test_the_step_towards_a_made_cluster(observed, kind, said):
             "1 servers and 1 other",
         ),
         (Observed(stack("DELETE_IN_PROGRESS"), unchanged_for=plan.UNCHANGED_LIMIT), DeleteStack, "again"),
-        (Observed(stack("DELETE_FAILED")), DeleteStack, "asking again"),
+        (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),
     ],
 )
 def test_the_step_towards_nothing(observed, kind, said):

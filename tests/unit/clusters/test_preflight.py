@@ -41,14 +41,14 @@ def test_the_defaults_are_good():
         ({"name": "1demo"}, "name '1demo'", "DNS label"),
         ({"name": "demo-"}, "name 'demo-'", "DNS label"),
         ({"name": "d" * 41}, "name", "40 at most"),
-        ({"workers": 0}, "--workers 0", "1 workers or more"),
-        ({"workers": -2}, "--workers -2", "1 workers or more"),
+        ({"workers": 0}, "--workers 0", "1 or more workers"),
+        ({"workers": -2}, "--workers -2", "1 or more workers"),
         ({"control_plane_nodes": 3}, "--control-plane-nodes 3", "one control-plane node"),
         ({"control_plane_nodes": 0}, "--control-plane-nodes 0", "one control-plane node"),
         ({"flavor": "m1.nodes"}, "--flavor m1.nodes", "did you mean m1.node?"),
-        ({"flavor": "m1.small"}, "--flavor m1.small", "a control plane needs 2000 MB; there is m1.large, m1.node"),
-        ({"worker_flavor": "huge"}, "--worker-flavor huge", "there is m1.large, m1.node, m1.small"),
-        ({"image": "debian-12"}, "--image debian-12", "no such image; there is moorage-12-1.37.2-0"),
+        ({"flavor": "m1.small"}, "--flavor m1.small", "a control plane needs 2000 MB; available: m1.large, m1.node"),
+        ({"worker_flavor": "huge"}, "--worker-flavor huge", "available: m1.large, m1.node, m1.small"),
+        ({"image": "debian-12"}, "--image debian-12", "no such image; available: moorage-12-1.37.2-0"),
         ({"external_network": "publik"}, "--external-network publik", "did you mean public?"),
         ({"pod_cidr": "10.244.0.0/33"}, "--pod-cidr 10.244.0.0/33", "not an IPv4 network"),
         ({"pod_cidr": "ten"}, "--pod-cidr ten", "a network such as 10.0.0.0/24"),
@@ -58,7 +58,7 @@ def test_the_defaults_are_good():
         ({"node_cidr": "10.0.0.0/29", "workers": 3}, "--node-cidr 10.0.0.0/29", "too few addresses for 4 nodes"),
         ({"pod_cidr": "10.244.0.0/23", "workers": 3}, "--pod-cidr 10.244.0.0/23", "a /22 or larger"),
         ({"service_cidr": "10.96.0.0/30"}, "--service-cidr 10.96.0.0/30", "between a /12 and a /28"),
-        ({"node_cidr": "172.24.4.0/24"}, "--node-cidr 172.24.4.0/24", "the cloud itself is at 172.24.4.1"),
+        ({"node_cidr": "172.24.4.0/24"}, "--node-cidr 172.24.4.0/24", "it contains 172.24.4.1, an address of the cloud"),
         ({"node_port_cidr": "everywhere"}, "--node-port-cidr everywhere", "0.0.0.0/0"),
         ({"dns_nameservers": ("dns.example",)}, "--dns-nameserver dns.example", "not an IPv4 address"),
         ({"registry_mirrors": {"docker.io": "mirror"}}, "--registry-mirror docker.io=mirror", "not a URL"),
@@ -76,7 +76,7 @@ def test_a_refusal_names_the_parameter_its_value_and_what_would_do(change, param
     [
         (Image("img", "i", "active", "", {}), "lacks the properties os_distro=moorage, moorage_version"),
         (replace(NODE_IMAGE, name="img", status="queued"), "it is queued, not active"),
-        (replace(NODE_IMAGE, name="img", min_disk=15), "the image needs 15 GB; there is m1.large"),
+        (replace(NODE_IMAGE, name="img", min_disk=15), "the image needs 15 GB; available: m1.large"),
     ],
 )
 def test_an_image_that_cannot_be_booted(image, said):
@@ -120,7 +120,7 @@ def test_all_refusals_come_together():
     spec = replace(GOOD, name="No", workers=0, flavor="none", external_network="nowhere")
     with pytest.raises(BadInput) as refused:
         preflight.checked(MemoryCloud(), spec)
-    for word in ("4 things", "'No'", "--workers 0", "--flavor none", "--external-network nowhere"):
+    for word in ("4 problems", "'No'", "--workers 0", "--flavor none", "--external-network nowhere"):
         assert word in refused.value.message
 
 

@@ -155,7 +155,7 @@ def test_where_there_can_be_no_load_balancers_nodes_are_joined_all_the_same(api,
     assert "this cloud has no Octavia" in caplog.text
     project.network.cluster_networks.clear()
     assert balanced(project, "demo") is None
-    assert "no network of a cluster 'demo'" in caplog.text
+    assert "no network of cluster 'demo'" in caplog.text
 
 
 def test_volumes_get_their_classes_and_say_by_what_policy_they_go(api, project, start, monkeypatch):

@@ -113,7 +113,7 @@ def test_a_deletion_names_the_uid_and_gone_is_fine():
 
 
 def test_a_file_that_is_no_kubeconfig(tmp_path):
-    with pytest.raises(BadInput, match="no kubeconfig"):
+    with pytest.raises(BadInput, match="not a kubeconfig"):
         HttpKubernetesClient.connect(tmp_path / "missing")
     (tmp_path / "k").write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")
     with pytest.raises(BadInput):

@@ -1,1 +1,1 @@
-"""What a cluster made in its cloud by itself, unknown to its stack: load balancers, addresses, volumes, snapshots."""
+"""Resources that a cluster created beside its stack: load balancers, floating IPs, volumes, snapshots."""

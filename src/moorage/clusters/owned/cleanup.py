@@ -1,4 +1,4 @@
-"""Takes a cluster's belongings away: look, plan, ask; from whatever was left the last time."""
+"""Deletes the resources that a cluster owns: observe, plan, execute. It resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -39,8 +39,11 @@ MARK = {RECLAIM_MARK: RETAIN}
 
 @dataclass
 class Cleanup:
-    """For one cluster; with `keep` no volume and no snapshot goes. `seen` is what the last look made of it; `kept` is
-    all that was to stay, by id, as it was seen first: what was marked to stay no longer tells why."""
+    """The cleanup of one cluster; `keep` keeps all volumes and snapshots.
+
+    `seen` is the last preview. `kept` are all resources that are kept, by id, each as it was first seen: a resource
+    that is marked as kept no longer has its original reason.
+    """
 
     cloud: Cloud
     cluster: str
@@ -50,7 +53,7 @@ class Cleanup:
     _asked: Counter[str] = field(default_factory=Counter)
 
     def observe(self, *, stackless: bool) -> CleanupPreview:
-        """CloudUnreachable when a service cannot be asked."""
+        """The plans for what is observed now. CloudUnreachable when a service does not answer."""
         observed = observe(self.cloud, self.cluster, stackless=stackless)
         self.seen = CleanupPreview(
             plan_retention(observed, self.keep, self._asked),
@@ -61,13 +64,13 @@ class Cleanup:
         return self.seen
 
     def carry_out(self, deletions: Iterable[Deletion], say: Callable[[str], None]) -> None:
-        """Each may be refused, and is looked at again; when a service does not answer the rest waits too."""
+        """Execute deletions. A rejected one is planned again; when a service does not answer, the rest waits too."""
         for act in deletions:
             say(act.text)
             try:
                 self._delete(act)
             except NotFound:
-                continue  # it went meanwhile
+                continue  # deleted meanwhile
             except (Conflict, BadInput) as error:
                 say(f"{act.text}: {error.message}")
             except CloudUnreachable as error:
@@ -91,7 +94,7 @@ class Cleanup:
 
 
 def _present(port: T | None) -> T:
-    assert port is not None, "what is to be deleted was found by it"
+    assert port is not None, "the resource was found through this service"
     return port
 
 

@@ -1,6 +1,6 @@
-"""What becomes of a cluster's load balancers and their floating IPs. Pure.
+"""Plan the deletion of a cluster's load balancers and floating IPs. Pure.
 
-Rules of the nodes' security group go with the group, which is the stack's.
+Rules in the nodes' security group are deleted with that group, which belongs to the stack.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from moorage.model.ownership import (
 
 
 def plan_network(observed: ObservedResources, asked: Mapping[str, int]) -> CleanupPlan:
-    """`asked` is how often this run has asked for the end of what has that id."""
+    """`asked` counts this run's deletion requests by id."""
     floating = [_floating(held, observed) for held in observed.floating]
     own = [_own(load_balancer, observed.cluster, asked) for load_balancer in observed.load_balancers]
     served = [_served(load_balancer, observed.cluster) for load_balancer in observed.served]
-    # A floating IP that only its port tells goes before what the port is of.
+    # A floating IP that only its port identifies is deleted before the port's load balancer.
     network = combine([*floating, *own, *served])
     return combine([_makers(observed, asked, begin=not network.done), network])
 
 
 def _makers(observed: ObservedResources, asked: Mapping[str, int], *, begin: bool) -> CleanupPlan:
-    """The control plane recreates load balancers as long as it runs: it ends first where there are any."""
+    """Stop the control plane first where there are load balancers, because it would recreate them."""
     running = [server for server in observed.servers if server.metadata.get("moorage_role") == "control-plane"]
     stopped = [server for server in running if asked.get(server.id)]
     begun = [server for server in running if server not in stopped] if begin else []
@@ -65,7 +65,7 @@ def _floating(held: FloatingIP, observed: ObservedResources) -> CleanupPlan:
         return CleanupPlan()
     resource = OwnedResource("floating IP", held.id, held.address, claim=claim)
     if described_kept(held.description):
-        kept = replace(resource, why="its Service is to keep it")
+        kept = replace(resource, why="its Service keeps it")
         return CleanupPlan((ReleaseFloatingIP(held.id, f"releasing {resource}"),), kept=(kept,))
     return CleanupPlan((DeleteFloatingIP(held.id, f"deleting {resource}"),), deleted=(resource,))
 
@@ -91,20 +91,28 @@ def _own(load_balancer: LoadBalancer, cluster: str, asked: Mapping[str, int]) ->
 
 
 def _served(load_balancer: LoadBalancer, cluster: str) -> CleanupPlan:
-    """One step at a time, as Octavia takes them; the tag by which it is found goes last."""
+    """One step at a time, as Octavia accepts them; the tag by which the load balancer is found is removed last."""
     if load_balancer.pending:
         return CleanupPlan(
             waiting=(f"waiting for Octavia: load balancer {load_balancer.name} is {load_balancer.provisioning_status}",)
         )
     if load_balancer.provisioning_status != ACTIVE:
         status = load_balancer.provisioning_status
-        why = f"Octavia has it in {status}, so that ports of the cluster cannot be taken off it"
+        why = f"Octavia has it in {status}, so that the cluster's ports cannot be removed from it"
         return CleanupPlan(kept=(OwnedResource("load balancer", load_balancer.id, load_balancer.name, why=why),))
     ours = next(_listeners(load_balancer, cluster), None)
     if ours is None:
         left = (tag for tag in load_balancer.tags if tag != serving_tag(cluster) and not service_named(tag, cluster))
-        return CleanupPlan((SetTags(load_balancer.id, f"leaving load balancer {load_balancer.name}", tuple(left)),))
-    told = f"taking port {ours.port} off load balancer {load_balancer.name}, which is not the cluster's"
+        return CleanupPlan(
+            (
+                SetTags(
+                    load_balancer.id,
+                    f"removing the cluster's tags from load balancer {load_balancer.name}",
+                    tuple(left),
+                ),
+            )
+        )
+    told = f"removing port {ours.port} from load balancer {load_balancer.name}, which is not the cluster's"
     return CleanupPlan((DeletePool(ours.pool.id, told) if ours.pool else DeleteListener(ours.id, told),))
 
 

@@ -1,4 +1,4 @@
-"""What the cloud has of a cluster's own making: a handful of questions, all asked at once."""
+"""Find the resources that a cluster owns in its cloud: a few requests, all in parallel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def observe(cloud: Cloud, cluster: str, *, stackless: bool) -> ObservedResources:
-    """CloudUnreachable when any service cannot be asked; what the cloud does not offer is not asked."""
+    """CloudUnreachable when a service does not answer; services that the cloud does not have are skipped."""
     load_balancers, volumes = cloud.load_balancers, cloud.volumes
     with ThreadPoolExecutor(6) as at_once:
         servers = at_once.submit(cloud.servers, cluster)
@@ -45,14 +45,14 @@ def _answer(asked: Future[list[T]] | None) -> tuple[T, ...]:
 
 
 def _own(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
-    """None for who may not see any, as on clouds where load balancers take a role of their own."""
+    """Empty for users who may not list any, as on clouds where load balancers need a role of their own."""
     with suppress(BadInput):
         return load_balancers.tagged(cluster_tag(cluster))
     return []
 
 
 def _served(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
-    """Those that were not made for the cluster, with what hangs on them."""
+    """Load balancers that were not created for the cluster and have its ports, with their listeners."""
     with suppress(BadInput):
         found = [
             held.id for held in load_balancers.tagged(serving_tag(cluster)) if cluster_tag(cluster) not in held.tags
@@ -66,7 +66,7 @@ def _stored(volumes: Volumes, cluster: str) -> list[CinderVolume]:
 
 
 def _in_detail(observed: ObservedResources, volumes: Volumes) -> ObservedResources:
-    """With what must be asked one by one: which servers that hold volumes are gone, and why a thing failed."""
+    """Add what takes a request each: which servers with volumes are deleted, and why a volume or snapshot failed."""
     here = {server.id for server in observed.servers}
     unreachable = {held.server for volume in observed.volumes for held in volume.attachments} - here
     failed = [resource.id for resource in snapshots_of(observed) if resource.status.startswith("error")]
@@ -79,7 +79,7 @@ def _in_detail(observed: ObservedResources, volumes: Volumes) -> ObservedResourc
 
 
 def _words(volumes: Volumes, id: str) -> str:
-    """A cloud without messages to users must not hide the failure itself."""
+    """A cloud without user messages must not hide the failure itself."""
     with suppress(NotFound, BadInput, Failed):
         return volumes.last_message(id)
     return ""

@@ -1,4 +1,4 @@
-"""What there is of a cluster's own making, and the acts by which it goes."""
+"""The resources that a cluster owns, and the actions that delete them."""
 
 from __future__ import annotations
 
@@ -38,37 +38,39 @@ class ObservedResources:
 
 
 def snapshots_of(observed: ObservedResources) -> list[CinderSnapshot]:
-    """Those of the cluster; the others of the project matter to the volumes that they are of."""
+    """The cluster's snapshots. Snapshots of others matter only for the volumes that they need."""
     return [snapshot for snapshot in observed.snapshots if snapshot.metadata.get(CLUSTER_MARK) == observed.cluster]
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """One thing to ask of the cloud: about what, and in words for the person who watches."""
+    """One request to the cloud: the resource's id, and a message for the user."""
 
     id: str
     text: str
 
 
 class DeleteServer(Deletion):
-    """Of Nova, before Heat is asked: so that it makes nothing more, or because Heat does not know it."""
+    """Through Nova, not Heat: before the stack is deleted, so that the server creates nothing, or when Heat does not
+    know it.
+    """
 
 
 class DeleteLoadBalancer(Deletion):
-    """With all that hangs on it."""
+    """With its listeners, pools and members."""
 
 
 class DeletePool(Deletion):
-    """Off a load balancer that is not the cluster's; its listener would leave it behind."""
+    """From a load balancer that is not the cluster's; deleting its listener would keep it."""
 
 
 class DeleteListener(Deletion):
-    """Off a load balancer that is not the cluster's."""
+    """From a load balancer that is not the cluster's."""
 
 
 @dataclass(frozen=True)
 class SetTags(Deletion):
-    """Have a load balancer forget that it serves the cluster."""
+    """Remove the cluster's tags from a load balancer."""
 
     tags: tuple[str, ...] = ()
 
@@ -78,7 +80,7 @@ class DeleteFloatingIP(Deletion):
 
 
 class ReleaseFloatingIP(Deletion):
-    """Leave it to the project, as nobody's."""
+    """Keep it in the project, without an owner."""
 
 
 class DeleteSnapshot(Deletion):
@@ -90,11 +92,11 @@ class DeleteVolume(Deletion):
 
 
 class DeleteAttachment(Deletion):
-    """Have Cinder know that the server at which a volume was is gone."""
+    """Make Cinder release a volume from a deleted server."""
 
 
 class KeepVolume(Deletion):
-    """Write on it that it is to stay: a later cluster of this name must not take it for its own to delete."""
+    """Mark a volume as kept, so that a later cluster of this name does not delete it."""
 
 
 class KeepSnapshot(Deletion):
@@ -103,7 +105,7 @@ class KeepSnapshot(Deletion):
 
 @dataclass(frozen=True)
 class CleanupPlan:
-    """What is to do now, what is on its way, what cannot be deleted; what of it all goes in the end, and what stays."""
+    """What to delete now, what to wait for, what cannot be deleted; what is deleted in the end, and what is kept."""
 
     deletions: tuple[Deletion, ...] = ()
     waiting: tuple[str, ...] = ()

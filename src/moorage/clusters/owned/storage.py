@@ -1,4 +1,4 @@
-"""What becomes of a cluster's volumes and snapshots: who is kept, and in which order the others go. Pure."""
+"""Plan the deletion of a cluster's volumes and snapshots: which are kept, and the order of the others. Pure."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from moorage.model.cluster import OwnedResource
 from moorage.model.ownership import RECLAIM_MARK, RETAIN
 
 SIDECARS = "csi.storage.k8s.io/"
-# Statuses in which Cinder deletes (cinder/volume/api.py).
+# Statuses in which Cinder accepts a deletion (cinder/volume/api.py).
 VOLUME_ENDS = ("available", "error", "error_restoring", "error_extending", "error_managing")
 SNAPSHOT_ENDS = ("available", "error")
-PASSING = BUSY | {"in-use"}  # those which it leaves by itself, the cluster's servers being gone
+PASSING = BUSY | {"in-use"}  # statuses that end without us, once the cluster's servers are deleted
 Resource = CinderVolume | CinderSnapshot
 
 
 def plan_retention(observed: ObservedResources, keep: bool, asked: Mapping[str, int]) -> CleanupPlan:
-    """What stays, with `keep` all of it, and is to say so of itself. `asked` is how often this run did what by id."""
+    """Mark the volumes and snapshots that are kept; `keep` keeps all. `asked` counts this run's requests by id."""
     kept = _kept(observed, keep)
     return combine(
         _retain(resource, kept[resource.id], asked) for resource in _resources(observed) if resource.id in kept
@@ -40,7 +40,7 @@ def plan_retention(observed: ObservedResources, keep: bool, asked: Mapping[str, 
 
 
 def plan_storage(observed: ObservedResources, keep: bool, asked: Mapping[str, int]) -> CleanupPlan:
-    """What goes, as above."""
+    """Delete the others; arguments as above."""
     kept = _kept(observed, keep)
     deleted = [resource for resource in _resources(observed) if resource.id not in kept]
     return combine(
@@ -49,7 +49,7 @@ def plan_storage(observed: ObservedResources, keep: bool, asked: Mapping[str, in
 
 
 def claim_of(resource: Resource) -> str:
-    """`namespace/name` of the claim or VolumeSnapshot that it was made for, as the sidecars wrote it."""
+    """`namespace/name` of its PersistentVolumeClaim or VolumeSnapshot, from the metadata that the sidecars write."""
     kind = "pvc" if isinstance(resource, CinderVolume) else "volumesnapshot"
     names = [resource.metadata.get(f"{SIDECARS}{kind}/{part}", "") for part in ("namespace", "name")]
     return "/".join(names) if all(names) else ""
@@ -60,9 +60,9 @@ def _resources(observed: ObservedResources) -> list[Resource]:
 
 
 def _kept(observed: ObservedResources, keep: bool) -> dict[str, str]:
-    """Why, by id."""
+    """The reason to keep each kept volume and snapshot, by id."""
     resources = _resources(observed)
-    why = {resource.id: "as was asked for" for resource in resources if keep}
+    why = {resource.id: "as requested" for resource in resources if keep}
     why |= {resource.id: f"its policy is {RETAIN}" for resource in resources if not keep and _retained(resource)}
     gone = {snapshot.id for snapshot in snapshots_of(observed)} - set(why)
     for volume in observed.volumes:
@@ -76,13 +76,13 @@ def _retained(resource: Resource) -> bool:
 
 
 def _foreign_user(volume: CinderVolume, observed: ObservedResources, gone: set[str]) -> str:
-    """What of others keeps a volume from going, empty when nothing does."""
+    """Why resources outside of the cluster need this volume; empty when none does."""
     known = {server.id for server in observed.servers} | observed.missing_servers
     strangers = [attachment.server for attachment in volume.attachments if attachment.server not in known]
     if strangers:
-        return f"it is at server {strangers[0]}, which is not the cluster's"
+        return f"it is attached to server {strangers[0]}, which is not the cluster's"
     stays = [found for found in observed.snapshots if found.volume == volume.id and found.id not in gone]
-    return f"its snapshot {stays[0].name or stays[0].id} stays" if stays else ""
+    return f"its snapshot {stays[0].name or stays[0].id} is kept" if stays else ""
 
 
 def _retain(resource: Resource, why: str, asked: Mapping[str, int]) -> CleanupPlan:
@@ -90,11 +90,9 @@ def _retain(resource: Resource, why: str, asked: Mapping[str, int]) -> CleanupPl
     if _retained(resource):
         return CleanupPlan(kept=(shown,))
     if asked.get(resource.id, 0) >= TRIES:
-        return CleanupPlan(
-            blocked=(f"{bare} is {resource.status}: that it is to stay cannot be written on it",), kept=(shown,)
-        )
+        return CleanupPlan(blocked=(f"{bare} is {resource.status}: it cannot be marked as kept",), kept=(shown,))
     mark = KeepVolume if isinstance(resource, CinderVolume) else KeepSnapshot
-    return CleanupPlan((mark(resource.id, f"writing on {bare} that it is to stay"),), kept=(shown,))
+    return CleanupPlan((mark(resource.id, f"marking {bare} as kept"),), kept=(shown,))
 
 
 def _delete(
@@ -103,7 +101,7 @@ def _delete(
     shown = _shown(resource)
     missing_servers = [held for held in _attachments(resource) if held.server in observed.missing_servers]
     if missing_servers and all(asked.get(held.id, 0) < TRIES for held in missing_servers):
-        drops = (DeleteAttachment(held.id, f"freeing {shown} of a server that is gone") for held in missing_servers)
+        drops = (DeleteAttachment(held.id, f"releasing {shown} from a deleted server") for held in missing_servers)
         return CleanupPlan(tuple(drops), deleted=(shown,))
     before = [other for other in deleted if _derived_from(other, resource) and not _is_blocked(other, asked)]
     if holds := next(_blockers(resource, before, observed), ""):
@@ -128,7 +126,7 @@ def _is_blocked(resource: Resource, asked: Mapping[str, int]) -> bool:
 
 
 def _blockers(resource: Resource, before: list[Resource], observed: ObservedResources) -> Iterator[str]:
-    """What is to be waited for, what goes before it included, until its end can be asked for."""
+    """What must happen before the volume or snapshot can be deleted, deletions of others included."""
     here = {server.id: server.name for server in observed.servers}
     for attachment in _attachments(resource):
         if attachment.server in here:
@@ -136,18 +134,18 @@ def _blockers(resource: Resource, before: list[Resource], observed: ObservedReso
     if resource.status in PASSING:
         yield f"waiting for Cinder: {_shown(resource)} is {resource.status}"
     for other in before:
-        yield f"{_shown(resource)} goes after {_shown(other)}"
+        yield f"{_shown(resource)} is deleted after {_shown(other)}"
 
 
 def _derived_from(other: Resource, resource: Resource) -> bool:
-    """Whether the other began with this one: some backends keep what it shares with it, and refuse."""
+    """Whether the other was created from this one: some backends share data between them and refuse the deletion."""
     if isinstance(other, CinderSnapshot):
         return other.volume == resource.id
     return resource.id in (other.snapshot, other.source)
 
 
 def _delete_servers(observed: ObservedResources, asked: Mapping[str, int]) -> CleanupPlan:
-    """Servers that Heat left behind hold volumes."""
+    """Delete servers that Heat left behind, because they hold volumes."""
     if not observed.stackless:
         return CleanupPlan()
     return CleanupPlan(
