@@ -46,7 +46,7 @@ def own_network() -> None:
 
 
 @dataclass(frozen=True)
-class ClusterNetwork:
+class Home:
     """A person's home and the machine's folders, for tests: `environment` points every program at them."""
 
     folder: Path
@@ -97,7 +97,7 @@ class ClusterNetwork:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> ClusterNetwork:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home of the tests' own; the cache is the person's, so that nothing is built twice."""
     folder = tmp_path_factory.mktemp("home")
     cache = os.environ.get("MOORAGE_CACHE") or str(Path.home() / ".cache" / "moorage")
@@ -110,7 +110,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> ClusterNetwork:
         "MOORAGE_RUN": "/run/moorage-test",
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
-    return ClusterNetwork(folder, environment)
+    return Home(folder, environment)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def cloud_entry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def cloud(own_network: None, home: ClusterNetwork) -> Iterator[ClusterNetwork]:
+def cloud(own_network: None, home: Home) -> Iterator[Home]:
     """A local cloud with a node image, for the whole run; everything of it is gone at the end."""
     with Path("/run/lock/moorage-test.lock").open("w") as lock:
         try:

@@ -52,7 +52,7 @@ def balance(project):
     home, tag = project.network.cluster_network(NAME), service_tag(NAME, "default", "web")
     made = project.load_balancers.create(LoadBalancer(tag, "ovn", tags=(tag, cluster_tag(NAME)), subnet=home.subnet.id))
     until(lambda: project.load_balancers.status(made.id), lambda status: status == "ACTIVE")
-    project.network.create_floating_ip(home.outside, "", made.port, service_description(NAME, "default/web"))
+    project.network.create_floating_ip(home.external_network, "", made.port, service_description(NAME, "default/web"))
 
 
 def left(project):

@@ -1,1 +1,1 @@
-"""What joins a cluster to its cloud: nodes, load balancers, volumes; one concern a folder."""
+"""Reconcilers that connect a cluster to its cloud: nodes, load balancers, volumes."""

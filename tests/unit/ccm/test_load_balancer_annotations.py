@@ -87,7 +87,7 @@ def test_what_the_provider_cannot_do_is_refused(row):
     text, value, _ = ROWS[row.name]
     given = {full(row.name): "9" if value == -1 else text}
     if row.stops:
-        with pytest.raises(BadInput, match="provider ovn cannot do it"):
+        with pytest.raises(BadInput, match="provider ovn does not support it"):
             read(given, OVN)
         return
     reading = read(given, OVN)

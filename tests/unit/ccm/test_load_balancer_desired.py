@@ -59,7 +59,7 @@ def test_other_families_than_ipv4_are_refused(families):
         ({"ports": (Port("DCCP", 80, 30080),)}, "no load balancer can forward DCCP"),
         ({"ranges": ("10.0.0.0/33",)}, "loadBalancerSourceRanges"),
         ({"ranges": ("2001:db8::/32",)}, "IPv6 ranges"),
-        ({"address": "here"}, "no IP address"),
+        ({"address": "here"}, "not an IP address"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(change, said):
@@ -75,14 +75,14 @@ def test_a_service_needs_an_external_network_or_to_be_internal():
 
 def test_ovn_cannot_watch_sctp_and_amphora_can():
     sctp = replace(WEB, ports=(Port("SCTP", 99, 30099),))
-    with pytest.raises(BadInput, match="cannot watch members of the SCTP port 99"):
+    with pytest.raises(BadInput, match="cannot monitor members of the SCTP port 99"):
         wanted(sctp, ServiceOptions(monitor=True))
     assert wanted(sctp, ServiceOptions(monitor=True), AMPHORA).load_balancer.listeners[0].pool.monitor.type == "SCTP"
     assert wanted(sctp).load_balancer.listeners[0].pool.monitor is None
 
 
 def test_a_monitor_must_not_wait_longer_than_it_pauses():
-    with pytest.raises(BadInput, match="wait 9 s for an answer when it asks every 5 s"):
+    with pytest.raises(BadInput, match="wait 9 s for a response when it runs every 5 s"):
         wanted(options=ServiceOptions(monitor=True, monitor_timeout=9))
 
 

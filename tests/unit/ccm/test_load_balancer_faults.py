@@ -316,7 +316,7 @@ def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
     world.network.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.9"))
     assert world.turn() == FIRST_RETRY
-    assert "is in use: it is mapped to the port another-port" in dict(world.events())["InUse"]
+    assert "is in use: it is associated with the port another-port" in dict(world.events())["InUse"]
     assert world.floating.port == "another-port"
 
 

@@ -577,7 +577,7 @@ def test_what_counts_only_when_it_is_made_is_said_when_it_comes_later(world):
     world.annotate(subnet_id="another")
     world.settle()
     assert (
-        "subnet-id does nothing to a load balancer that is there: it has subnet"
+        "subnet-id has no effect on an existing load balancer: it has subnet"
         in dict(world.events())["AnnotationIgnored"]
     )
     world.make("other", annotations={f"{PREFIX}subnet-id": "another"})

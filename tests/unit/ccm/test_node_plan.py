@@ -96,14 +96,14 @@ def test_no_other_status_taints_or_deletes(status):
 def test_a_node_whose_server_is_gone_is_deleted():
     plan = plan_node(settled(), None, PLACE)
     assert plan.delete
-    assert "5f0c is gone" in plan.notice.message
+    assert "5f0c was deleted" in plan.notice.message
 
 
 def test_a_node_that_never_had_a_server_is_not():
     plan = plan_node(node(NEW), None, PLACE)
     assert not plan.delete
     assert (plan.change, plan.again) == ({}, 10.0)
-    assert "no server of this cluster is named demo-w-0" in plan.notice.message
+    assert "no server of this cluster has the name demo-w-0" in plan.notice.message
 
 
 @pytest.mark.parametrize("before", [node(NEW), settled()], ids=["new", "settled"])

@@ -170,7 +170,7 @@ def test_a_class_whose_type_is_gone_stays_and_says_so_once(world):
     assert "fast" in world.classes()
     (event,) = world.api.list(EVENTS).items
     assert (event["reason"], event["count"]) == ("VolumeTypeDeleted", 1)
-    assert "no volume type 'fast'" in event["message"]
+    assert "no longer has a volume type 'fast'" in event["message"]
     world.cinder.type_names["type-4"] = "fast"
     world.look()
     assert world.types() == {"files": "files", "fast": "fast"}

@@ -196,7 +196,11 @@ def test_servers_that_heat_left_hold_volumes_no_longer():
         ([volume(), snapshot(metadata=RETAINED)], {"v", "s"}, "its snapshot snapshot-s is kept"),
         ([volume(metadata=RETAINED), snapshot()], {"v"}, "its policy is Retain"),
         ([volume(), snapshot(metadata={})], {"v"}, "its snapshot snapshot-s is kept"),
-        ([volume(status="in-use", at=["stranger"])], {"v"}, "it is attached to server stranger, which is not the cluster's"),
+        (
+            [volume(status="in-use", at=["stranger"])],
+            {"v"},
+            "it is attached to server stranger, which is not the cluster's",
+        ),
         ([volume(metadata={**MINE, RECLAIM_MARK: "Delete"})], set(), ""),
     ],
     ids=["volume", "snapshot", "volume-not-its-snapshot", "a-person's-snapshot", "a-person's-server", "no-more"],

@@ -115,7 +115,11 @@ def stack(status, **changes):
         ),
         (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[WORKER]), Wait, "does not answer"),
         (Observed(stack("CREATE_COMPLETE"), (), False, None, missing=[WORKER]), Done, "another machine"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[HELD, WORKER]), Fail, "with it the cluster's etcd"),
+        (
+            Observed(stack("CREATE_COMPLETE"), (), True, SILENT, missing=[HELD, WORKER]),
+            Fail,
+            "with it the cluster's etcd",
+        ),
         (Observed(stack("DELETE_IN_PROGRESS", workers="9")), Wait, "previous"),
         (Observed(stack("DELETE_IN_PROGRESS"), [SUBNET], unchanged_for=plan.ORPHANS_AFTER), DeleteOrphans, "'a'"),
         (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),

@@ -58,7 +58,11 @@ def test_the_defaults_are_good():
         ({"node_cidr": "10.0.0.0/29", "workers": 3}, "--node-cidr 10.0.0.0/29", "too few addresses for 4 nodes"),
         ({"pod_cidr": "10.244.0.0/23", "workers": 3}, "--pod-cidr 10.244.0.0/23", "a /22 or larger"),
         ({"service_cidr": "10.96.0.0/30"}, "--service-cidr 10.96.0.0/30", "between a /12 and a /28"),
-        ({"node_cidr": "172.24.4.0/24"}, "--node-cidr 172.24.4.0/24", "it contains 172.24.4.1, an address of the cloud"),
+        (
+            {"node_cidr": "172.24.4.0/24"},
+            "--node-cidr 172.24.4.0/24",
+            "it contains 172.24.4.1, an address of the cloud",
+        ),
         ({"node_port_cidr": "everywhere"}, "--node-port-cidr everywhere", "0.0.0.0/0"),
         ({"dns_nameservers": ("dns.example",)}, "--dns-nameserver dns.example", "not an IPv4 address"),
         ({"registry_mirrors": {"docker.io": "mirror"}}, "--registry-mirror docker.io=mirror", "not a URL"),

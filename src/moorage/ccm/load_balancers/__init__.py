@@ -1,1 +1,1 @@
-"""Services of type LoadBalancer: Octavia's load balancers, their floating IPs and the rules that let them in."""
+"""Services of type LoadBalancer: Octavia load balancers, floating IPs and security group rules."""

@@ -1,6 +1,6 @@
-"""The annotations by which a Service says what it wishes of its load balancer: one table, one reader. Pure.
+"""The annotations with which a Service configures its load balancer: one table and one reader. Pure.
 
-The names are those that OpenStack's cloud provider documents; docs/load-balancers.md is checked against the table.
+The names are those of OpenStack's cloud provider; a test compares docs/load-balancers.md with the table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ KEEP = f"{PREFIX}keep-floatingip"
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """What annotations say; None and empty: nothing. Times as the annotation's own: monitors seconds, timeouts ms."""
+    """The options of a Service.
+
+    None and empty mean unset. Times have the annotation's unit: monitors seconds, timeouts ms.
+    """
 
     internal: bool = False
     floating_network: str = ""
@@ -63,9 +66,10 @@ Reader = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Annotation:
-    """A row. `needs` is the trait of a provider without which it is refused.
+    """A row of the table. Providers without the capability `needs` do not support it.
 
-    A refused one that changes what a client or an application sees `stops` the Service; another is left out, and said.
+    An unsupported annotation that changes what clients or applications see `stops` the Service. Others are ignored,
+    with an Event.
     """
 
     name: str
@@ -79,7 +83,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Reading:
-    """Wishes, and a sentence for each annotation that is not honoured."""
+    """The options, and a message for each annotation that is not honoured."""
 
     options: ServiceOptions
     refused: tuple[str, ...] = ()
@@ -113,19 +117,19 @@ def _words(text: str) -> tuple[str, ...]:
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     pairs = tuple(tuple(word.partition("=")[::2]) for word in _words(text))
     if not all(name for name, _ in pairs):
-        raise ValueError("labels as in disk=ssd,zone=a")
+        raise ValueError("labels such as disk=ssd,zone=a")
     return tuple((name.strip(), value.strip()) for name, value in pairs)
 
 
 def _plain_name(text: str) -> str:
     if not text or text[0] in "!~&" or "*" in text or "?" in text:
-        raise ValueError("the subnet's own name: patterns are not understood")
+        raise ValueError("the subnet's exact name: patterns are not supported")
     return text
 
 
 def _plain_tags(text: str) -> tuple[str, ...]:
     if text[:1] in ("!", "&"):
-        raise ValueError("tags of which one is enough: ! and & are not understood")
+        raise ValueError("tags of which one is enough: ! and & are not supported")
     return _words(text)
 
 
@@ -136,13 +140,15 @@ def _proxy(text: str) -> str:
     return versions[text.lower()]
 
 
-_CREATION = "counts when the load balancer is made; a later change does nothing"
+_CREATION = "effective when the load balancer is created; a later change does nothing"
 _RETRIES = _number(1, 10)
 
 TABLE = (
     Annotation(INTERNAL, "internal", _flag),
-    Annotation("floating-network-id", "floating_network", _word, "in part", "counts when the floating IP is made"),
-    Annotation("floating-subnet", "floating_subnet", _plain_name, "in part", "the subnet's own name, no patterns"),
+    Annotation(
+        "floating-network-id", "floating_network", _word, "in part", "effective when the floating IP is created"
+    ),
+    Annotation("floating-subnet", "floating_subnet", _plain_name, "in part", "the subnet's exact name, no patterns"),
     Annotation("floating-subnet-id", "floating_subnet_id", _word),
     Annotation(
         "floating-subnet-tags", "floating_subnet_tags", _plain_tags, "in part", "one of the tags is enough; no ! and &"
@@ -151,17 +157,19 @@ TABLE = (
     Annotation("network-id", "network", _word, "in part", _CREATION),
     Annotation("subnet-id", "subnet", _word, "in part", _CREATION),
     Annotation("port-id", "port", _word, "in part", _CREATION),
-    Annotation("member-subnet-id", "member_subnet", _word, "in part", "counts for members that are added after it"),
+    Annotation("member-subnet-id", "member_subnet", _word, "in part", "effective for members that are added later"),
     Annotation(
         "load-balancer-id",
         "load_balancer",
         _word,
         "in part",
-        "used where it is given; never written by us, an Event says it",
+        "used when given; never written by us, an Event has the id",
     ),
     Annotation("hostname", "hostname", _word),
     Annotation("node-selector", "node_selector", _pairs),
-    Annotation("lb-method", "algorithm", _word, "in part", "what the provider can do; ovn: SOURCE_IP_PORT, SOURCE_IP"),
+    Annotation(
+        "lb-method", "algorithm", _word, "in part", "what the provider supports; ovn: SOURCE_IP_PORT, SOURCE_IP"
+    ),
     Annotation("connection-limit", "connections", _number(-1), needs="limits"),
     Annotation("timeout-client-data", "client_data", _number(0, 31536000000), needs="limits"),
     Annotation("timeout-member-connect", "member_connect", _number(0, 31536000000), needs="limits"),
@@ -176,7 +184,9 @@ TABLE = (
     Annotation("health-monitor-timeout", "monitor_timeout", _number(1)),
     Annotation("health-monitor-max-retries", "monitor_retries", _RETRIES),
     Annotation("health-monitor-max-retries-down", "monitor_retries_down", _RETRIES),
-    Annotation("load-balancer-address", "", _word, "in part", "a record of the provider before us: not read, not said"),
+    Annotation(
+        "load-balancer-address", "", _word, "in part", "written by OpenStack's cloud provider: ignored without an Event"
+    ),
     Annotation("class", "", _word, "no", "there is no file with classes: use the annotations for networks", stops=True),
     Annotation(
         "default-tls-container-ref", "", _word, "no", "TLS ends in the cluster: use an ingress or gateway", stops=True
@@ -186,7 +196,10 @@ _BY_NAME = {row.name if row.name == INTERNAL else PREFIX + row.name: row for row
 
 
 def read(annotations: Mapping[str, str], provider: Provider) -> Reading:
-    """BadInput when a value is no good, or when what is refused would change what a client or application sees."""
+    """Read a Service's annotations.
+
+    BadInput when a value is invalid, or when an unsupported annotation would change what clients or applications see.
+    """
     values: dict[str, Any] = {}
     refused: list[str] = []
     for name in sorted(annotations):
@@ -194,7 +207,7 @@ def read(annotations: Mapping[str, str], provider: Provider) -> Reading:
         if row is not None:
             _take(row, name, annotations[name], provider, values, refused)
         elif name.startswith(PREFIX):
-            refused.append(f"the annotation {name} is not known and does nothing: is it spelt right?")
+            refused.append(f"the annotation {name} is not known and is ignored: check its spelling")
     options = replace(ServiceOptions(), **values)
     _check(options, provider)
     return Reading(options, tuple(refused))
@@ -206,10 +219,10 @@ def _take(
     value = _parsed(row, name, text)
     lacking = row.needs and not getattr(provider, row.needs)
     if (lacking and value != getattr(ServiceOptions(), row.field)) or row.honoured == "no":
-        why = row.why or f"Octavia's provider {provider.name} cannot do it"
+        why = row.why or f"Octavia's provider {provider.name} does not support it"
         if row.stops:
-            raise BadInput(f"the annotation {name} cannot be honoured: {why}", "take the annotation away")
-        refused.append(f"the annotation {name} does nothing: {why}")
+            raise BadInput(f"the annotation {name} cannot be honoured: {why}", "remove the annotation")
+        refused.append(f"the annotation {name} is ignored: {why}")
     elif row.field and not lacking:
         values[row.field] = value
 
@@ -224,7 +237,8 @@ def _parsed(row: Annotation, name: str, text: str) -> Any:
 def _check(options: ServiceOptions, provider: Provider) -> None:
     if options.algorithm and options.algorithm not in provider.algorithms:
         raise BadInput(
-            f"the annotation {PREFIX}lb-method is {options.algorithm!r}, which the provider {provider.name} cannot do",
+            f"the annotation {PREFIX}lb-method is {options.algorithm!r}:"
+            f" the provider {provider.name} does not support it",
             f"use {' or '.join(provider.algorithms)}",
         )
     if options.proxy and options.forwarded_for:

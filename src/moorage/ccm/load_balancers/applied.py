@@ -1,6 +1,6 @@
-"""What a Service wants and what it has, told apart by its nodes: they change most, and are the same for most Services.
+"""A Service's desired and applied state, with the nodes apart: they change most, and most Services have the same ones.
 
-So what is remembered of each Service is small, and is compared without building a thousand members.
+So the state that is kept for each Service is small, and comparing it does not need a thousand members.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from moorage.cloud.load_balancers import LoadBalancer, Member
 
 @dataclass(frozen=True)
 class AppliedState:
-    """`outline` is what was wanted, without members; `nodes` are those. `shown` is the Service's status then.
+    """`outline` is the desired load balancer without members; `nodes` are the members' nodes. `shown` is the Service's
+    status then.
 
-    `pools` are the ids of the load balancer's pools, as the outline's listeners are ordered. While it is not `settled`
-    the members were asked for, and nobody has seen yet that the load balancer took them.
+    `pools` are the ids of the load balancer's pools, in the order of the outline's listeners. While it is not
+    `settled`, the members were sent, and no read has shown yet that the load balancer has them.
     """
 
     outline: DesiredLoadBalancer
@@ -37,7 +38,7 @@ class AppliedState:
 
 @dataclass(frozen=True)
 class DesiredState:
-    """All that a Service wants; its `outline` is without members."""
+    """The desired state of a Service; its `outline` has no members."""
 
     outline: DesiredLoadBalancer
     nodes: tuple[Node, ...]
@@ -56,23 +57,23 @@ class DesiredState:
         settings: Settings,
         subnet: str,
     ) -> DesiredState:
-        """As `desire`, which says what may be raised."""
+        """Raises as `desire` does."""
         outline = desire(service, (), (), options, settings, subnet)
         members = select_nodes(service, options, settings, nodes, serving)
         return cls(outline, nodes if members == nodes else members, service, options, settings, subnet)
 
     def with_members(self) -> DesiredLoadBalancer:
-        """With its members."""
+        """The desired load balancer with its members."""
         serving = {node.name for node in self.nodes}
         return desire(self.service, self.nodes, serving, self.options, self.settings, self.subnet)
 
     def members(self) -> Iterator[tuple[Member, ...]]:
-        """For each listener of the outline."""
+        """The members for each listener of the outline."""
         for port in self.service.ports:
             yield members_at(port, self.service, self.options, self.settings, self.nodes)
 
     def applied(self, found: LoadBalancer, shown: str) -> AppliedState:
-        """It is what the load balancer has now."""
+        """The state to keep once the load balancer is as desired."""
         held = {(listener.protocol, listener.port): listener.pool for listener in found.listeners}
         pools = [held[listener.protocol, listener.port] for listener in self.outline.load_balancer.listeners]
         return AppliedState(self.outline, shown, self.nodes, found.id, tuple(pool.id if pool else "" for pool in pools))

@@ -1,4 +1,4 @@
-"""What a Service, its nodes and its endpoints want of the cloud. Pure."""
+"""Compute the desired load balancer of a Service from its options, nodes and endpoints. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from moorage.cloud.network import SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput
 
 ANYWHERE = "0.0.0.0/0"
-HEALTH_PATH = "/healthz"  # kube-proxy's answer on a Service's health-check node port
+HEALTH_PATH = "/healthz"  # kube-proxy's path on a Service's health-check node port
 MONITORS = {"TCP": "TCP", "UDP": "UDP-CONNECT", "SCTP": "SCTP"}
 
 
 @dataclass(frozen=True)
 class FloatingIPRequest:
-    """A floating IP: one of that address when it is given, else any of the network (and the subnet, if given)."""
+    """A floating IP with that address, or any of the network (and of the subnet, if given)."""
 
     network: str
     address: str = ""
@@ -31,8 +31,11 @@ class FloatingIPRequest:
 
 @dataclass(frozen=True)
 class DesiredLoadBalancer:
-    """All that a Service is to have in the cloud. `existing` is the id of a load balancer that it is to use; `whole`
-    is whether health monitors may be made in one call with it."""
+    """All that a Service needs in the cloud.
+
+    `existing` is the id of a load balancer that it must use; `whole` is whether health monitors can be created in one
+    call with the load balancer.
+    """
 
     service_ref: ServiceRef
     load_balancer: LoadBalancer
@@ -47,7 +50,7 @@ class DesiredLoadBalancer:
 
 @dataclass(frozen=True)
 class _Ask:
-    """What every part of the answer is made of."""
+    """The input of all parts."""
 
     service: Service
     options: ServiceOptions
@@ -68,10 +71,10 @@ def desire(
     settings: Settings,
     subnet: str = "",
 ) -> DesiredLoadBalancer:
-    """BadInput, in words for who wrote the Service, when it cannot be honoured.
+    """The desired load balancer. BadInput, with a message for the Service's author, when it cannot be provided.
 
-    `serving` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet, already looked up.
-    Without nodes all is as with them, but for the members.
+    `serving` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet. Without nodes
+    everything is the same, except for the members.
     """
     service_ref = ServiceRef(settings.cluster, service.namespace, service.name)
     ask = _Ask(service, options, settings, service_ref, _ranges(service.ranges))
@@ -92,7 +95,7 @@ def desire(
 
 
 def choose_subnet(subnets: Iterable[Subnet], options: ServiceOptions) -> str:
-    """The id of the floating IP's subnet, empty for any; BadInput when none is as wished."""
+    """The id of the floating IP's subnet, empty for any; BadInput when none matches."""
     if options.floating_subnet_id or not (options.floating_subnet or options.floating_subnet_tags):
         return options.floating_subnet_id
     for found in subnets:
@@ -110,7 +113,7 @@ def _check(ask: _Ask) -> None:
     service = ask.service
     if service.families != ("IPv4",):
         raise BadInput(
-            f"a load balancer has IPv4 only, and the Service asks for {' and '.join(service.families)}",
+            f"a load balancer has IPv4 only, and the Service requests {' and '.join(service.families)}",
             "set spec.ipFamilyPolicy to SingleStack and spec.ipFamilies to [IPv4]",
         )
     unknown = sorted({port.protocol for port in service.ports} - set(MONITORS))
@@ -119,7 +122,7 @@ def _check(ask: _Ask) -> None:
     closed = [str(port.port) for port in service.ports if not port.node_port]
     if closed:
         raise BadInput(
-            f"port {', '.join(closed)} has no node port, and traffic goes there",
+            f"port {', '.join(closed)} has no node port, which the traffic needs",
             "set spec.allocateLoadBalancerNodePorts to true",
         )
     if service.address:
@@ -130,11 +133,11 @@ def _check_address(text: str) -> None:
     try:
         ip_address(text)
     except ValueError as error:
-        raise BadInput(f"spec.loadBalancerIP is {text!r}, which is no IP address", "correct it") from error
+        raise BadInput(f"spec.loadBalancerIP is {text!r}, which is not an IP address", "correct it") from error
 
 
 def _ranges(texts: Iterable[str]) -> tuple[str, ...]:
-    """As the cloud writes them; none when everybody may come."""
+    """The ranges as the cloud writes them; none when all clients are allowed."""
     try:
         found = {str(ip_network(text, strict=False)) for text in texts}
     except ValueError as error:
@@ -163,7 +166,9 @@ def _load_balancer(ask: _Ask, listeners: tuple[Listener, ...]) -> LoadBalancer:
 
 
 def _inner_address(ask: _Ask, free: bool) -> str:
-    """That of an internal load balancer: as wished, else as before, so that a recreated one keeps its address."""
+    """The address of an internal load balancer: as requested, else the present one, so that a recreated one keeps its
+    address.
+    """
     if not ask.options.internal or ask.options.port:
         return ""
     before = [text for text in ask.service.shown if ip_address(text) in ip_network(ask.settings.cidr)]
@@ -176,7 +181,7 @@ def _floating_ip_request(ask: _Ask, subnet: str) -> FloatingIPRequest | None:
     network = ask.options.floating_network or ask.settings.floating_network
     if not network and not ask.service.address:
         raise BadInput(
-            "there is no external network to take a floating IP from",
+            "there is no external network for a floating IP",
             f"name one with the annotation {PREFIX}floating-network-id, or make the Service internal",
         )
     return FloatingIPRequest(network, ask.service.address, subnet)
@@ -217,8 +222,8 @@ def _monitor(ask: _Ask, port: Port) -> HealthMonitor | None:
     kind, provider = MONITORS[port.protocol], ask.settings.provider
     if kind not in provider.monitors:
         raise BadInput(
-            f"Octavia's provider {provider.name} cannot watch members of the {port.protocol} port {port.port}",
-            f"take the annotation {PREFIX}enable-health-monitor away",
+            f"Octavia's provider {provider.name} cannot monitor members of the {port.protocol} port {port.port}",
+            f"remove the annotation {PREFIX}enable-health-monitor",
         )
     return _timed(kind, ask)
 
@@ -235,16 +240,17 @@ def _timed(kind: str, ask: _Ask, path: str = "") -> HealthMonitor:
     )
     if found.timeout > found.delay:
         raise BadInput(
-            f"a health monitor cannot wait {found.timeout} s for an answer when it asks every {found.delay} s",
+            f"a health monitor cannot wait {found.timeout} s for a response when it runs every {found.delay} s",
             f"set the annotation {PREFIX}health-monitor-timeout below health-monitor-delay",
         )
     return found
 
 
 def _rules(ask: _Ask, listeners: Sequence[Listener]) -> tuple[SecurityGroupRule, ...]:
-    """Node ports are open to whom packets come from: clients where the provider is transparent, else its own machines.
+    """Node ports are open to the packets' sources: clients when the provider is transparent, else the provider's own
+    machines.
 
-    Machines of the provider, and what asks for members' health, have addresses of the nodes' subnet.
+    The provider's machines and health monitors have addresses in the nodes' subnet.
     """
     settings = ask.settings
     inner = str(ip_network(settings.cidr))

@@ -1,4 +1,4 @@
-"""Carries out steps in the cloud. Any of the calls may be the last before we die: the next plan goes on from there."""
+"""Execute steps in the cloud. The process may die after any call; the next plan starts from what is there."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from moorage.ccm.load_balancers.steps import (
 from moorage.cloud.load_balancers import ACTIVE, LoadBalancers, Member, Pool
 from moorage.cloud.network import Network
 
-TIMEOUT = 3.0  # seconds to wait for a load balancer between two changes of it; then others get their turn
-PAUSE = 0.2  # seconds between two looks
+TIMEOUT = 3.0  # seconds to wait for a load balancer between two changes, before other Services get the worker
+PAUSE = 0.2  # seconds between two polls
 
 
 class LoadBalancerPending(Exception):
-    """The load balancer is still PENDING: come back."""
+    """The load balancer is still PENDING: try again later."""
 
 
 @dataclass
 class Executor:
-    """`pause` sleeps for seconds; `clock` gives seconds."""
+    """`pause` sleeps for seconds; `clock` returns seconds."""
 
     load_balancers: LoadBalancers
     network: Network
@@ -52,7 +52,7 @@ class Executor:
     clock: Callable[[], float] = time.monotonic
 
     def execute(self, steps: Iterable[Step]) -> None:
-        """Busy when a load balancer takes its time; else what the ports raise."""
+        """LoadBalancerPending when a load balancer stays PENDING; else the errors of the ports."""
         for step in steps:
             match step:
                 case CreateLoadBalancer(wanted):
@@ -63,7 +63,10 @@ class Executor:
                     self._execute_load_balancer(step)
 
     def replace_members(self, load_balancer: str, wanted: Iterable[tuple[str, Iterable[Member]]]) -> None:
-        """Of pools of a load balancer that was ACTIVE when it was last looked at: the first is not asked about."""
+        """Replace the members of pools.
+
+        The load balancer was ACTIVE at the last read, so the first change does not poll it.
+        """
         for number, (pool, members) in enumerate(wanted):
             if number:
                 self._wait_until_active(load_balancer)

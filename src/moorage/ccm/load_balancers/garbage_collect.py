@@ -1,6 +1,6 @@
-"""Finds what was made for Services of this cluster that are no more, and load balancers that need a look.
+"""Garbage-collect resources of deleted Services, and find load balancers that the reconciler must check.
 
-What is of another cluster, or of nobody, is never touched: everything is known by tag or description.
+It never touches resources of other clusters or without an owner: tags and descriptions identify all of ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from moorage.kube.objects import SERVICES, KubernetesClient, Resource
 from moorage.model.errors import Conflict, NotFound
 from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named
 
-PERIOD = 60.0  # seconds between two looks: three calls
+PERIOD = 60.0  # seconds between two runs: three calls
 
 log = logging.getLogger(__name__)
 ServiceExists = Callable[[str], bool]
@@ -30,7 +30,7 @@ ServiceExists = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class OwnedObjects:
-    """What the cloud has of a cluster: its load balancers, and all floating IPs and rules that may be of it."""
+    """A cluster's load balancers, and all floating IPs and rules that may be its own."""
 
     cluster: str
     load_balancers: tuple[LoadBalancer, ...]
@@ -39,13 +39,13 @@ class OwnedObjects:
 
 
 def list_owned(cluster: str, load_balancers: LoadBalancers, network: Network, group: str) -> OwnedObjects:
-    """Without what hangs on the load balancers; three calls. `group` may be empty where it is gone."""
+    """List them, the load balancers without listeners: three calls. `group` may be empty when it is deleted."""
     found = tuple(load_balancers.tagged(cluster_tag(cluster)))
     return OwnedObjects(cluster, found, tuple(network.floating_ips()), tuple(network.rules(group)) if group else ())
 
 
 def plan_garbage_collection(owned: OwnedObjects, exists: ServiceExists) -> Iterator[Step]:
-    """Steps that take away what is of no Service; `exists` says whether one is there, by `namespace/name`. Pure."""
+    """Steps that delete what belongs to no Service; `exists` tests for a Service by `namespace/name`. Pure."""
     kept = {
         load_balancer.port for load_balancer in owned.load_balancers if _in_use(load_balancer, owned.cluster, exists)
     }
@@ -67,7 +67,7 @@ def _is_orphaned(key: str | None, exists: ServiceExists) -> bool:
 
 
 def _in_use(load_balancer: LoadBalancer, cluster: str, exists: ServiceExists) -> bool:
-    """Whether it serves somebody: a Service that is there, or one of another cluster, of which we know nothing."""
+    """Whether it serves an existing Service, or one of another cluster, about which we know nothing."""
     return any(
         _exists(tag, cluster, exists)
         for tag in (*load_balancer.tags, load_balancer.name)
@@ -89,7 +89,7 @@ def _plan_partial(load_balancer: LoadBalancer, cluster: str, exists: ServiceExis
 
 @dataclass
 class OrphanCollector:
-    """Looks once a minute; wakes the reconciler for load balancers that failed or were taken away by somebody."""
+    """Runs once a minute; also wakes the reconciler for load balancers that failed or were deleted by a user."""
 
     reconciler: LoadBalancerReconciler
     api: KubernetesClient
@@ -100,19 +100,19 @@ class OrphanCollector:
     always: tuple[str, ...] = ("all",)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when a cloud cannot be asked: nothing is taken away then."""
+        """CloudUnreachable when the cloud does not answer: then nothing is deleted."""
         reconciler = self.reconciler
         owned = list_owned(
             reconciler.settings.cluster, reconciler.load_balancers, reconciler.network, reconciler.settings.group
         )
         self._wake(owned.load_balancers)
         for step in list(plan_garbage_collection(self._with_listeners(owned), self._exists)):
-            log.info("taking away what is of no Service: %s", step)
+            log.info("deleting a resource of a deleted Service: %s", step)
             self._execute(step)
         return PERIOD
 
     def _with_listeners(self, owned: OwnedObjects) -> OwnedObjects:
-        """With what hangs on load balancers of which some Service is gone: only then it matters."""
+        """With the listeners of load balancers with deleted Services; others do not need them."""
         trees = []
         for load_balancer in owned.load_balancers:
             gone = any(_is_orphaned(service_named(tag, owned.cluster), self._exists) for tag in load_balancer.tags)
@@ -120,7 +120,7 @@ class OrphanCollector:
         return OwnedObjects(owned.cluster, tuple(trees), owned.floating, owned.rules)
 
     def _exists(self, key: str) -> bool:
-        """The cache may lag, so that the API has the last word before something is taken away."""
+        """The informer may lag, so the API is asked before anything is deleted."""
         found = self.reconciler.services.get(key) or self.api.get(SERVICES, key)
         return found is not None and _is_managed(view_of(found))
 
@@ -141,7 +141,7 @@ class OrphanCollector:
         try:
             self.executor.execute([step])
         except (LoadBalancerPending, Conflict, NotFound) as error:
-            log.info("left for the next time: %s", error)
+            log.info("deferred to the next run: %s", error)
 
 
 def _is_managed(service: Service) -> bool:

@@ -1,4 +1,4 @@
-"""The steps for the listeners of one Service on its load balancer, and for their pools. Pure."""
+"""Plan the steps for a Service's listeners and pools on its load balancer. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from moorage.model.errors import Conflict
 
 
 def plan_listeners(desired: DesiredLoadBalancer, found: LoadBalancer) -> Iterator[Step]:
-    """What is to go goes first: a port may change hands. Conflict when a port is another Service's."""
+    """Deletions come first, because a new listener may use the same port. Conflict when another Service has a port."""
     wanted = {(listener.protocol, listener.port): listener for listener in desired.load_balancer.listeners}
     ours = {_key(held): held for held in found.listeners if is_listener_of(held, found, desired.service_ref)}
     for held in found.listeners:
@@ -45,7 +45,7 @@ def _key(listener: Listener) -> tuple[str, int]:
 
 
 def _check_free(held: Listener, desired: DesiredLoadBalancer) -> None:
-    """A load balancer's TCP port is one, whether it is spoken to in HTTP or not."""
+    """The transport protocol: HTTP and TCP listeners conflict on one port."""
     for listener in desired.load_balancer.listeners:
         if listener.port == held.port and _wire(listener) == _wire(held):
             raise Conflict(
@@ -73,7 +73,7 @@ def _between(load_balancer: str, wanted: Listener, held: Listener) -> Iterator[S
 
 
 def _fits(wanted: Listener, held: Listener) -> bool:
-    """Names are left as they are; a time that nobody wished is Octavia's."""
+    """Names are not compared; a timeout that is not requested is Octavia's default."""
     times = zip(vars(wanted.timeouts).values(), vars(held.timeouts).values(), strict=True)
     return (
         set(wanted.tags) <= set(held.tags)

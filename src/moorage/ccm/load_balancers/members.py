@@ -1,4 +1,4 @@
-"""Which nodes are the members of a Service's pools. Pure, and quick: there may be a thousand for each of its ports."""
+"""Select the nodes that are members of a Service's pools. Pure and fast: each port may have a thousand."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from moorage.cloud.load_balancers import Member
 
 
 def has_kube_proxy_health_check(service: Service, settings: Settings) -> bool:
-    """Local traffic where the provider can ask each node on another port than the one that traffic goes to."""
+    """Whether kube-proxy's health check port can be monitored: for local traffic, if the provider supports another
+    monitor port.
+    """
     return bool(service.local and service.health_port and "HTTP" in settings.provider.monitors)
 
 
 def select_nodes(
     service: Service, options: ServiceOptions, settings: Settings, nodes: Iterable[Node], serving: Iterable[str]
 ) -> tuple[Node, ...]:
-    """The nodes that traffic goes to, by name.
+    """The nodes that get traffic, by name.
 
-    Those that are ready; all when none is, for then rather the control plane is in trouble. Local traffic goes to
-    nodes with an endpoint, by their own word where the provider can ask them, else by what Kubernetes says.
+    These are the ready ones, or all when none is ready, because then the control plane is more likely at fault. Local
+    traffic goes to nodes with an endpoint: the provider monitors that if it can, else Kubernetes' EndpointSlices
+    decide.
     """
     there = sorted(nodes, key=lambda node: node.name)
     if options.node_selector:
@@ -35,12 +38,12 @@ def select_nodes(
 def members_at(
     port: Port, service: Service, options: ServiceOptions, settings: Settings, nodes: Sequence[Node]
 ) -> tuple[Member, ...]:
-    """Of the pool of one port, when these nodes were chosen."""
+    """The members of one port's pool for the selected nodes."""
     asked = service.health_port if has_kube_proxy_health_check(service, settings) else None
     subnet, number = options.member_subnet or settings.subnet, port.node_port
     return tuple([Member(node.address, number, subnet, asked, node.name) for node in nodes])
 
 
 def same_members(one: Sequence[Node], other: Sequence[Node]) -> bool:
-    """Whether both give the same members: of a node only its name and its address count then."""
+    """Whether both give the same members: only names and addresses of nodes matter then."""
     return one == other or [(node.name, node.address) for node in one] == [(n.name, n.address) for n in other]

@@ -1,4 +1,4 @@
-"""What the cloud has of a Service: the reading half of the reconciler."""
+"""Observe a Service's resources in the cloud."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from moorage.cloud.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
 from moorage.cloud.network import FloatingIP, Network
 from moorage.model.ownership import SERVICE_PREFIX
 
-GLANCE, LONGEST = 0.3, 5.0  # seconds between two looks at a load balancer that is PENDING
+GLANCE, LONGEST = 0.3, 5.0  # seconds between two polls of a PENDING load balancer
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Ids of load balancers: empty when there is none. `surplus` have ports of the Service and are not to."""
+    """Ids of load balancers, empty when there is none. `surplus` ones have ports of the Service and should not."""
 
     load_balancer: str = ""
     surplus: tuple[str, ...] = ()
@@ -25,14 +25,14 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Observer:
-    """`group` is the security group of the nodes. Every call may raise CloudUnreachable."""
+    """`group` is the nodes' security group. Every call may raise CloudUnreachable."""
 
     load_balancers: LoadBalancers
     network: Network
     group: str
 
     def find(self, service_ref: ServiceRef, existing: str) -> Candidates:
-        """The Service's load balancer, the one that it names before its own; and others that are to be left."""
+        """The Service's load balancer (the one that it names, else its own), and the surplus ones."""
         tagged = self.load_balancers.tagged(service_ref.tag)
         own = tagged or [found for found in self.load_balancers.named(service_ref.tag) if not _tags(found)]
         ids = [found.id for found in sorted(own, key=lambda found: (found.name != service_ref.tag, found.id))]
@@ -41,13 +41,13 @@ class Observer:
         return Candidates(ids[0] if ids else "", tuple(ids[1:]))
 
     def observe(self, service_ref: ServiceRef, load_balancer: str, address: str = "") -> Observed:
-        """All of it, of the load balancer with that id; `address` is the floating IP that the Service asks for."""
+        """Everything, for the load balancer with that id; `address` is the floating IP that the Service requests."""
         return self.observe_network(
             service_ref, self.load_balancers.tree(load_balancer) if load_balancer else None, address
         )
 
     def observe_network(self, service_ref: ServiceRef, found: LoadBalancer | None, address: str = "") -> Observed:
-        """What stands before a load balancer that is as it was: a tree costs more calls than all the rest."""
+        """Only floating IPs and rules, for a load balancer that has not changed: reading it costs most calls."""
         floating = self.network.floating_ips()
         return Observed(
             load_balancer=found,
@@ -60,7 +60,10 @@ class Observer:
 
 @dataclass
 class ObservedState:
-    """The looks at one Service in one turn. Steps in Neutron leave the load balancer as it was: it is most to ask."""
+    """The observed state of one Service during one reconcile.
+
+    Steps in Neutron do not change the load balancer, which costs most calls to read.
+    """
 
     observer: Observer
     service_ref: ServiceRef
@@ -75,7 +78,7 @@ class ObservedState:
         return self._candidates
 
     def observe(self) -> Observed:
-        """At what was found."""
+        """Observe what `find` found."""
         if self._seen is None:
             self._seen = self.observer.observe(self.service_ref, self._candidates.load_balancer, self.address)
         else:
@@ -83,7 +86,7 @@ class ObservedState:
         return self._seen
 
     def invalidate(self, steps: Iterable[Step]) -> None:
-        """These were done since."""
+        """Forget what these steps may have changed."""
         found = self._seen.load_balancer if self._seen else None
         still = found and found.provisioning_status == ACTIVE and all(isinstance(step, NetworkStep) for step in steps)
         if not still or self._candidates.surplus:
@@ -92,18 +95,18 @@ class ObservedState:
 
 @dataclass
 class PendingOperations:
-    """Load balancers that were PENDING at the last look, by Service: one call says whether to look at all of it."""
+    """Load balancers that were PENDING at the last poll, by Service: one call decides whether to observe everything."""
 
     load_balancers: LoadBalancers
     _seen: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def record(self, key: str, load_balancer: str, looks: int = 0) -> float:
-        """Seconds until the next look: some providers take one, others minutes."""
+        """Seconds until the next poll: some providers take one, others minutes."""
         self._seen[key] = (load_balancer, looks + 1)
         return float(min(GLANCE * 1.3 ** max(0, looks - 10), LONGEST))
 
     def next_poll(self, key: str) -> float | None:
-        """Seconds until the next look while it is PENDING, else None."""
+        """Seconds until the next poll while it is PENDING, else None."""
         load_balancer, looks = self._seen.pop(key, ("", 0))
         if load_balancer and self.load_balancers.status(load_balancer).startswith("PENDING"):
             return self.record(key, load_balancer, looks)
@@ -118,5 +121,5 @@ def _first(found: Iterable[FloatingIP]) -> FloatingIP | None:
 
 
 def _tags(found: LoadBalancer) -> list[str]:
-    """Those that say whose it is; the first load balancers of the provider before us had none."""
+    """The tags of Services; old load balancers of OpenStack's cloud provider have none."""
     return [tag for tag in found.tags if tag.startswith(SERVICE_PREFIX)]

@@ -1,4 +1,4 @@
-"""From what is wanted and what is there to the steps between them, in order. Pure: no steps when both agree."""
+"""Plan the steps from the observed to the desired load balancer, in order; none when both agree. Pure."""
 
 from __future__ import annotations
 
@@ -45,8 +45,11 @@ AT_CREATION = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What the cloud has. `mapped` is the floating IP on the virtual IP's port, `ours` are those that are described
-    as the Service's, `asked` is the one of the address that the Service asks for; `rules` are all of the group."""
+    """The observed state.
+
+    `mapped` is the floating IP of the virtual IP's port, `ours` are those with the Service's description, `asked` is
+    the one with the requested address; `rules` are all of the security group.
+    """
 
     load_balancer: LoadBalancer | None = None
     mapped: FloatingIP | None = None
@@ -56,36 +59,36 @@ class Observed:
 
 
 def plan(desired: DesiredLoadBalancer, observed: Observed) -> list[Step]:
-    """NotFound, Conflict or Failed, in words for who wrote the Service, when there is no way from here to there."""
+    """NotFound, Conflict or Failed, with a message for the Service's author, when no steps lead there."""
     rules = _rules_to_add(desired, observed)
     found = observed.load_balancer
     if found is None:
         if desired.existing:
             raise NotFound(
-                f"the load balancer {desired.existing} that the Service is to use is not there",
-                "correct the annotation load-balancer-id, or take it away to have one made",
+                f"the load balancer {desired.existing} that the Service names does not exist",
+                "correct the annotation load-balancer-id, or remove it to have one created",
             )
         return [CreateLoadBalancer(_creatable(desired)), *rules]
     if found.provisioning_status == ERROR:
         return [_recreation(desired.service_ref, found)]
     inside = list(_execute_load_balancer(desired, found))
-    # OVN's provider works on ports and on floating IPs side by side, and one may undo the other: these come last.
+    # OVN's provider changes ports and floating IPs in parallel, and one may undo the other. So these come last.
     floating = [] if inside or found.provisioning_status != ACTIVE else _floating(desired, found, observed)
     return [*rules, *inside, *floating, *_rules_to_remove(desired, observed)]
 
 
 def unmet(desired: DesiredLoadBalancer, found: LoadBalancer, usual_subnet: str) -> Iterator[str]:
-    """A sentence for each annotation that counts only when a load balancer is made, and came later."""
+    """A message for each annotation that is effective only at creation, and was added later."""
     if not made_for(found, desired.service_ref.cluster):
         return
     for field, annotation in AT_CREATION.items():
         wished, has = getattr(desired.load_balancer, field), getattr(found, field)
         if wished not in ("", has) and (field, wished) != ("subnet", usual_subnet):
-            yield f"the annotation {annotation} does nothing to a load balancer that is there: it has {has or 'none'}"
+            yield f"the annotation {annotation} has no effect on an existing load balancer: it has {has or 'none'}"
 
 
 def plan_removal(service_ref: ServiceRef, observed: Observed, keep: bool) -> list[Step]:
-    """Nothing of the Service is left after these; what others have on the same load balancer is not touched."""
+    """Steps that delete everything of the Service, and nothing of others on the same load balancer."""
     rules = [DeleteRule(rule.id) for rule in observed.rules if rule.description == service_ref.description]
     found = observed.load_balancer
     if found is None:
@@ -99,7 +102,7 @@ def plan_removal(service_ref: ServiceRef, observed: Observed, keep: bool) -> lis
 
 
 def _handed(service_ref: ServiceRef, found: LoadBalancer, observed: Observed, keep: bool) -> Iterator[Step]:
-    """The floating IP of a shared load balancer stays, and becomes that of a Service which stays."""
+    """The floating IP of a shared load balancer is kept, and handed over to a remaining Service."""
     heirs = [key for tag in other_services(found, service_ref) if (key := service_named(tag, service_ref.cluster))]
     heir = ServiceRef(service_ref.cluster, *heirs[0].split("/")) if heirs else None
     for held in observed.ours:
@@ -110,7 +113,7 @@ def _handed(service_ref: ServiceRef, found: LoadBalancer, observed: Observed, ke
 
 
 def _creatable(desired: DesiredLoadBalancer) -> LoadBalancer:
-    """Without health monitors where the provider cannot make them in one call with the rest."""
+    """Without health monitors when the provider cannot create them in the same call."""
     if desired.whole:
         return desired.load_balancer
     return replace(desired.load_balancer, listeners=tuple(_unwatched(desired.load_balancer)))
@@ -122,11 +125,11 @@ def _unwatched(load_balancer: LoadBalancer) -> Iterator[Listener]:
 
 
 def _recreation(service_ref: ServiceRef, found: LoadBalancer) -> Step:
-    """The next round makes it again: it asks for the address that its Service shows."""
+    """The next round creates it again, with the address in the Service's status."""
     if other_services(found, service_ref) or not made_for(found, service_ref.cluster):
         raise Failed(
-            f"the load balancer {found.id} is in ERROR, and is not this Service's alone",
-            "have the cloud's operator fail it over, or delete it and its annotations",
+            f"the load balancer {found.id} is in ERROR, and other Services use it",
+            "ask the cloud's operator to fail it over, or delete it and its annotations",
         )
     return DeleteLoadBalancer(found.id)
 
@@ -140,7 +143,7 @@ def _execute_load_balancer(desired: DesiredLoadBalancer, found: LoadBalancer) ->
 
 
 def plan_leave(service_ref: ServiceRef, found: LoadBalancer) -> Iterator[Step]:
-    """The tag goes last: what still has it is looked at again."""
+    """The tag is removed last, so that an interrupted run finds the load balancer again."""
     for listener in found.listeners:
         if is_listener_of(listener, found, service_ref):
             yield DeleteListener(found.id, listener.id, listener.pool.id if listener.pool else "")
@@ -173,7 +176,7 @@ def _floating(desired: DesiredLoadBalancer, found: LoadBalancer, observed: Obser
 
 
 def _new_description(desired: DesiredLoadBalancer, mapped: FloatingIP) -> list[Step]:
-    """That it is to be kept is written on it: whoever deletes the cluster cannot ask the Service."""
+    """Write into the description that it is kept: the deletion of the cluster cannot read the Service."""
     if mapped.description not in desired.service_ref.descriptions or described_kept(mapped.description) == desired.keep:
         return []
     return [HandOverFloatingIP(mapped.id, desired.service_ref.described(keep=desired.keep))]
@@ -188,14 +191,16 @@ def _at_address(
         return CreateFloatingIP(floating_ip.network, floating_ip.subnet, found.port, text, floating_ip.address)
     if asked.port not in ("", found.port):
         raise Conflict(
-            f"the floating IP {floating_ip.address} is in use: it is mapped to the port {asked.port}",
-            "choose another spec.loadBalancerIP, or free this one",
+            f"the floating IP {floating_ip.address} is in use: it is associated with the port {asked.port}",
+            "choose another spec.loadBalancerIP, or release this one",
         )
     return AssociateFloatingIP(asked.id, found.port)
 
 
 def _floating_to_go(service_ref: ServiceRef, observed: Observed) -> tuple[FloatingIP, ...]:
-    """Those that were made for the Service, and the one on the port that was made for another of its cluster."""
+    """Those that were created for the Service, and the one on the port that was created for another Service of the
+    cluster.
+    """
     mapped = observed.mapped
     if mapped and mapped not in observed.ours and _described(service_ref, mapped):
         return (*observed.ours, mapped)
@@ -207,7 +212,7 @@ def _described(service_ref: ServiceRef, floating: FloatingIP) -> bool:
 
 
 def _unmapped(service_ref: ServiceRef, mapped: FloatingIP | None) -> list[Step]:
-    """A floating IP that a person made is taken off the port, and stays."""
+    """A floating IP that a user created is dissociated and kept."""
     return [AssociateFloatingIP(mapped.id, "")] if mapped and not _described(service_ref, mapped) else []
 
 

@@ -25,16 +25,16 @@ from moorage.kube.events import Recorder
 from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
 
-SERVICE_LABEL = "kubernetes.io/service-name"  # of an EndpointSlice: whose endpoints it has
-BY_SERVICE = "service"  # the index of EndpointSlices that `slices.by` is asked for
-ROUNDS = 8  # looks at the cloud in one turn: creation takes three
+SERVICE_LABEL = "kubernetes.io/service-name"  # of an EndpointSlice: the name of its Service
+BY_SERVICE = "service"  # the index of EndpointSlices for `slices.by`
+ROUNDS = 8  # observations in one reconcile: creation takes three
 SOON, RETRY, LATER = 0.5, 10.0, 60.0  # seconds
-PENDING_ATTEMPTS = 12  # turns in which a load balancer may stay PENDING before that is said: about a minute
+PENDING_ATTEMPTS = 12  # reconciles in which a load balancer may stay PENDING before an Event says so: about a minute
 
-MAX_ATTEMPTS = 20  # turns in a row that come to nothing: by then it is asked as seldom as it will be
+MAX_ATTEMPTS = 20  # failed reconciles in a row that are counted: the delay does not grow after that
 
-FIRST_RETRY = 2.0  # seconds until the first trouble is tried again; twice as many after each that follows
-# What an Event calls an error, and how many seconds it waits at most.
+FIRST_RETRY = 2.0  # seconds until the first retry; doubled for each further one
+# The Event's reason for an error, and the longest delay of a retry in seconds.
 PROBLEMS: dict[type[MoorageError], tuple[str, float]] = {
     BadInput: ("Refused", LATER),
     QuotaExceeded: ("QuotaExceeded", RETRY * 3),
@@ -46,13 +46,13 @@ PROBLEMS: dict[type[MoorageError], tuple[str, float]] = {
 
 
 def index_slice(found: Object) -> tuple[str, ...]:
-    """For the cache's index BY_SERVICE: `namespace/service` of an EndpointSlice."""
+    """For the informer's index BY_SERVICE: `namespace/service` of an EndpointSlice."""
     name = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL)
     return (f"{found['metadata']['namespace']}/{name}",) if name else ()
 
 
 class Locks:
-    """One lock a load balancer: Services that share it are brought one after the other."""
+    """A lock for each load balancer: Services that share one are reconciled one after the other."""
 
     def __init__(self) -> None:
         self._guard, self._locks = Lock(), dict[str, Lock]()
@@ -67,11 +67,11 @@ class Locks:
 
 @dataclass
 class LoadBalancerReconciler:
-    """Gives a Service what it wants in the cloud; the key is `namespace/name`.
+    """Reconciles a Service with the cloud; the key is `namespace/name`.
 
-    What was reached is remembered, so that nothing is asked of the cloud while the Service, its nodes and its
-    endpoints want the same; `forget` has it looked at again. When only the nodes differ, its pools get other members
-    and the rest is not looked at.
+    It keeps the applied state, and calls nothing in the cloud while the Service, its nodes and its endpoints do not
+    change; `forget` makes it observe again. When only the nodes change, it replaces the members of the pools and
+    observes nothing else.
     """
 
     api: KubernetesClient
@@ -97,20 +97,20 @@ class LoadBalancerReconciler:
         return index_slice(found) if resource == ENDPOINT_SLICES else (key_of(found),)
 
     def affected(self) -> list[str]:
-        """Keys of all Services with a load balancer: a node concerns them."""
+        """Keys of all Services with a load balancer, for a changed node."""
         return [key_of(service) for service in self.services.all() if self._is_managed(service_of(service))]
 
     def forget(self, key: str) -> None:
-        """Look at the cloud again when the key comes next."""
+        """Observe the cloud again at the next reconcile of the key."""
         self._applied.pop(key, None)
         self._pending.forget(key)
 
     def applied(self) -> list[str]:
-        """Keys of the Services that had all they want at the last look, and a load balancer made for this cluster."""
+        """Keys of the Services whose state is applied, on a load balancer that was created for this cluster."""
         return [key for key, applied in list(self._applied.items()) if not applied.outline.existing]
 
     def reconcile(self, key: str) -> float | None:
-        """Errors of the cloud and of who wrote the Service become Events; those of the Kubernetes API are raised."""
+        """Records errors of the cloud and of the Service as Events; raises those of the Kubernetes API."""
         found = self.services.get(key)
         if found is None:
             self.forget(key)
@@ -131,23 +131,23 @@ class LoadBalancerReconciler:
         return again
 
     def _wait_for_pending(self, key: str, found: Object, why: str) -> float:
-        """Come back soon, and later and later; say so when it takes long."""
+        """Retry soon, with growing delays; record an Event when it takes long."""
         attempts = self._count_attempt(key)
         if attempts + 1 >= PENDING_ATTEMPTS:
             self.events.event(
-                found, "LoadBalancerPending", f"{why}, for a while now: ask the cloud's operator if that goes on"
+                found, "LoadBalancerPending", f"{why} for a long time: ask the cloud's operator if that continues"
             )
         return float(min(SOON * 1.5**attempts, RETRY))
 
     def _report_problem(self, key: str, found: Object, error: MoorageError) -> float:
-        """Say what a person must know about the Service, and try again, later and later: it may have been passing."""
+        """Record the problem as an Event and retry with growing delays, because it may be transient."""
         reason, latest = PROBLEMS[type(error)]
         hint = f": {error.hint}" if error.hint else ""
         self.events.event(found, reason, f"{error.message}{hint}")
         return float(min(FIRST_RETRY * 2 ** self._count_attempt(key), latest))
 
     def _count_attempt(self, key: str) -> int:
-        """How many turns in a row have come to nothing before this one, as far as that matters."""
+        """The number of failed reconciles in a row before this one, up to MAX_ATTEMPTS."""
         before = self._attempts.get(key, 0)
         self._attempts[key] = min(before + 1, MAX_ATTEMPTS)
         return before
@@ -168,7 +168,7 @@ class LoadBalancerReconciler:
         return self._converge(key, found, desired_state)
 
     def _desired_state(self, key: str, service: Service, reading: Reading) -> DesiredState:
-        """Subnets of the floating network are asked for only where a Service names one other than by its id."""
+        """Reads the subnets of the floating network only when a Service names one other than by id."""
         options = reading.options
         named = not options.internal and (options.floating_subnet or options.floating_subnet_tags)
         network = options.floating_network or self.settings.floating_network
@@ -178,7 +178,7 @@ class LoadBalancerReconciler:
         return DesiredState.of(service, self.targets.all(), serving, options, self.settings, subnet)
 
     def _update_nodes(self, key: str, applied: AppliedState, desired_state: DesiredState) -> float | None:
-        """Nothing but nodes may have changed. Whatever is not as we left it is looked at whole in the next turn."""
+        """Only nodes may have changed. When anything else differs, the next reconcile observes everything."""
         if applied.settled and applied.has(desired_state.nodes):
             return None
         with self._locks.hold(applied.load_balancer):
@@ -205,14 +205,14 @@ class LoadBalancerReconciler:
         return SOON
 
     def _add_finalizer(self, key: str, found: Object, service: Service) -> Object:
-        """The finalizer comes before anything in the cloud does."""
+        """The finalizer is added before anything is created in the cloud."""
         if service.held:
             return found
         finalizers = [*(found["metadata"].get("finalizers") or ()), FINALIZER]
         return self._patch(key, found, {"metadata": {"finalizers": finalizers}})
 
     def _converge(self, key: str, found: Object, desired_state: DesiredState) -> float | None:
-        """Look, plan and act until there is nothing left to do, then show the address."""
+        """Observe, plan and execute until no steps remain, then publish the address."""
         again = self._pending.next_poll(key)
         if again:
             return again
@@ -235,7 +235,7 @@ class LoadBalancerReconciler:
         return SOON
 
     def _finish(self, key: str, found: Object, desired_state: DesiredState, observed: Observed) -> float | None:
-        """There is nothing left to do; but the load balancer may not be ready yet."""
+        """No steps remain, but the load balancer may not be ready yet."""
         load_balancer = observed.load_balancer
         if load_balancer is None:
             return SOON
@@ -246,14 +246,14 @@ class LoadBalancerReconciler:
         return None
 
     def _leave_surplus(self, observer: Observer, service_ref: ServiceRef, surplus: Iterable[str]) -> None:
-        """Take the Service off load balancers that it has no business with any more; its floating IP stays."""
+        """Remove the Service from load balancers that it no longer uses; its floating IP is kept."""
         for id in surplus:
             with self._locks.hold(id):
                 observed = replace(observer.observe(service_ref, id), ours=(), mapped=None, rules=())
                 self._execute(plan_removal(service_ref, observed, keep=True))
 
     def _announce_recreation(self, key: str, found: Object, desired: DesiredLoadBalancer, steps: list[Step]) -> None:
-        """Before a load balancer is recreated, say so, and drop its id where the Service has it."""
+        """Before a load balancer is recreated, record an Event, and remove its id from the Service's annotations."""
         for step in steps:
             if isinstance(step, DeleteLoadBalancer):
                 message = f"the load balancer {step.load_balancer} is in ERROR: it is deleted and recreated"
@@ -263,7 +263,7 @@ class LoadBalancerReconciler:
                     raise _Stale
 
     def _execute(self, steps: list[Step]) -> None:
-        """A Conflict with what is there means that it is PENDING, or that somebody was faster: look again."""
+        """A Conflict on an existing object means that it is PENDING or was changed meanwhile: observe again."""
         for step in steps:
             try:
                 self.executor.execute([step])
@@ -280,7 +280,7 @@ class LoadBalancerReconciler:
         load_balancer: LoadBalancer,
         mapped: FloatingIP | None,
     ) -> Object:
-        """The Service, with its address."""
+        """Write the address into the Service's status; returns the Service."""
         for sentence in unmet(desired, load_balancer, self.settings.subnet):
             self.events.event(found, "AnnotationIgnored", sentence)
         address = load_balancer.address if desired.floating_ip is None or mapped is None else mapped.address
@@ -300,7 +300,7 @@ class LoadBalancerReconciler:
         return found
 
     def _delete(self, key: str, found: Object, service: Service) -> float | None:
-        """Until nothing of the Service is left in the cloud; the finalizer goes last."""
+        """Delete everything of the Service in the cloud, then remove the finalizer."""
         self.forget(key)
         service_ref = ServiceRef(self.settings.cluster, service.namespace, service.name)
         keep = service.annotations.get(KEEP, "").strip().lower() == "true"
@@ -322,7 +322,7 @@ class LoadBalancerReconciler:
         self._patch(key, found, {"metadata": {"finalizers": left}})
 
     def _patch(self, key: str, found: Object, change: Object, *, status: bool = False) -> Object:
-        """Refused when the Service is not as we saw it: lists are replaced whole."""
+        """With the resourceVersion that we saw, because a patch replaces lists entirely."""
         version = {"resourceVersion": found["metadata"]["resourceVersion"]}
         guarded = {**change, "metadata": {**change.get("metadata", {}), **version}}
         try:
@@ -332,7 +332,7 @@ class LoadBalancerReconciler:
 
 
 class _Stale(Exception):
-    """The Service changed or went meanwhile: the watch brings the news."""
+    """The Service changed or was deleted meanwhile: the watch delivers that."""
 
 
 def _ingress(found: Object) -> list[Any]:

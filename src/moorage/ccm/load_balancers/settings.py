@@ -1,4 +1,4 @@
-"""What a cluster's operator decides for all its load balancers, and what Octavia's providers can do."""
+"""What an operator configures for all load balancers of a cluster, and what Octavia's providers support."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from moorage.model.errors import BadInput
 
 @dataclass(frozen=True)
 class Provider:
-    """What an Octavia provider can do; the first algorithm is the one that is used unless a Service says another.
+    """What an Octavia provider supports; its first algorithm is the default.
 
-    `transparent`: clients' packets reach the nodes with the clients' own addresses, so that only a security group can
-    hold some back. `whole`: health monitors may be made in one call with the load balancer.
+    `transparent`: packets reach the nodes with the client's address, so that security groups must filter clients.
+    `whole`: health monitors can be created in one call with the load balancer.
     """
 
     name: str
@@ -47,7 +47,7 @@ PROVIDERS = {"amphora": AMPHORA, "octavia": AMPHORA, "ovn": OVN}
 
 @dataclass(frozen=True)
 class Monitoring:
-    """Of members that a Service wants watched and says no more; times in seconds."""
+    """The default health monitor; times in seconds."""
 
     delay: int = 5
     timeout: int = 3
@@ -57,11 +57,10 @@ class Monitoring:
 
 @dataclass(frozen=True)
 class Settings:
-    """Ids are the cloud's. `cidr` is the nodes' subnet's; `group` is the security group that all nodes have.
+    """Ids are the cloud's. `cidr` is that of the nodes' subnet; `group` is the nodes' security group.
 
-    Load balancers get their address from `subnet` and, unless they are internal, a floating IP from
-    `floating_network`, which may be empty where there is none. `own_class` is the loadBalancerClass by which a Service
-    may name us; one without a class is ours too.
+    Load balancers get an address from `subnet` and, unless they are internal, a floating IP from `floating_network`,
+    which may be empty. `own_class` is our loadBalancerClass; Services without a class are ours too.
     """
 
     cluster: str
@@ -77,7 +76,7 @@ class Settings:
 def settings_for(cluster: str, home: ClusterNetwork, offered: Collection[str], asked: str = "") -> Settings:
     """The settings for a cluster at `home`, in a cloud with these Octavia providers; `asked` is the one to use.
 
-    Nobody asked: amphora, which can do most, before ovn. BadInput when the cloud has none that will do.
+    By default amphora, which supports most, else ovn. BadInput when the cloud has no suitable one.
     """
     name = next((known for known in ([asked] if asked else PROVIDERS) if known in offered and known in PROVIDERS), None)
     if name is None:

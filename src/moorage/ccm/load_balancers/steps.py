@@ -1,4 +1,4 @@
-"""The steps that a plan is made of: each is one thing to do in the cloud, known by the ids it is done to."""
+"""The steps of a plan. Each is one action in the cloud, on objects given by their ids."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class UpdateListener:
 
 @dataclass(frozen=True)
 class DeleteListener:
-    """With its pool, which would outlive it."""
+    """With its pool, which would otherwise remain."""
 
     load_balancer: str
     id: str
@@ -72,7 +72,7 @@ class DeletePool:
 
 @dataclass(frozen=True)
 class SetMembers:
-    """All members of a pool, however many of them are new: one call."""
+    """All members of a pool in one call, however many are new."""
 
     load_balancer: str
     pool: str
@@ -110,7 +110,7 @@ class CreateFloatingIP:
 
 @dataclass(frozen=True)
 class AssociateFloatingIP:
-    """To no port, when that is empty."""
+    """With no port when that is empty."""
 
     id: str
     port: str
@@ -118,14 +118,14 @@ class AssociateFloatingIP:
 
 @dataclass(frozen=True)
 class ReleaseFloatingIP:
-    """Keep it in the project, as nobody's."""
+    """Keep it in the project, without an owner."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class HandOverFloatingIP:
-    """Say that it is another Service's, nobody's when the description is empty."""
+    """Give it to another Service, or to none when the description is empty."""
 
     id: str
     description: str
@@ -146,7 +146,7 @@ class DeleteRule:
     id: str
 
 
-# In Octavia, of a load balancer that must not be PENDING then.
+# Steps in Octavia, on a load balancer that must not be PENDING.
 LoadBalancerStep = (
     DeleteLoadBalancer
     | SetTags
@@ -161,7 +161,7 @@ LoadBalancerStep = (
     | UpdateHealthMonitor
     | DeleteHealthMonitor
 )
-# In Neutron.
+# Steps in Neutron.
 NetworkStep = (
     CreateFloatingIP
     | AssociateFloatingIP

@@ -1,4 +1,6 @@
-"""The nodes that traffic may go to, read once for each version of a node: there are many, and many Services ask."""
+"""The nodes that may get traffic, parsed once for each version of a Node: there are many, and many Services
+need them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from moorage.kube.objects import NODES, Object, Resource
 
 
 class Stored(Protocol):
-    """Objects of one resource in the watch cache."""
+    """An informer's store of one resource."""
 
     def get(self, key: str) -> Object | None: ...
     def all(self) -> list[Object]: ...
@@ -19,7 +21,7 @@ class Stored(Protocol):
 
 
 class TargetNodes:
-    """Used by many threads: at worst a node is read twice."""
+    """Thread-safe: at worst a node is parsed twice."""
 
     def __init__(self, nodes: Stored) -> None:
         self.nodes = nodes
@@ -28,7 +30,7 @@ class TargetNodes:
         self._last: tuple[Node, ...] = ()
 
     def all(self) -> tuple[Node, ...]:
-        """By name; the same tuple as before when nothing has changed, for every Service remembers one."""
+        """By name; the same tuple as before when nothing has changed, because every Service keeps one."""
         views = [view for found in self.nodes.all() if (view := self._view(found)) is not None]
         fresh, last = tuple(sorted(views, key=lambda view: view.name)), self._last
         if fresh != last:
@@ -36,7 +38,7 @@ class TargetNodes:
         return last
 
     def changed(self, found: Object) -> bool:
-        """Whether the news of a node are any to a load balancer: most are not."""
+        """Whether a change of a Node matters to load balancers: most do not."""
         name = found["metadata"]["name"]
         new = self._view(found) if self.nodes.get(name) is not None else None
         if new is None:
@@ -56,10 +58,10 @@ class TargetNodes:
 
 @dataclass
 class NodeChanges:
-    """Has the Services of `affected` looked at when a node changed in what matters to them.
+    """Reconciles the `affected` Services when a Node changed in what matters to them.
 
-    Once for all news that come within a moment: a rack that fails, or a cluster that starts, is not a look for each
-    node and each Service.
+    All changes within a moment cause one reconcile, so that a failing rack or a starting cluster does not cause one for
+    each node and Service.
     """
 
     targets: TargetNodes
@@ -70,7 +72,7 @@ class NodeChanges:
     gather: float = 0.2
 
     def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
-        """Nothing for most news of a node."""
+        """No key for most changes of a Node."""
         return ("all",) if self.targets.changed(found) else ()
 
     def reconcile(self, key: str) -> float | None:

@@ -1,4 +1,4 @@
-"""What of a Service, a Node and an EndpointSlice matters to a load balancer, as plain dataclasses."""
+"""The parts of a Service, a Node and an EndpointSlice that matter to load balancers, as dataclasses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from moorage.kube.objects import Object
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-LEAVING = "ToBeDeletedByClusterAutoscaler"  # the autoscaler's taint on a node that it drains
-RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"  # from before there was a field for it
+LEAVING = "ToBeDeletedByClusterAutoscaler"  # the cluster autoscaler's taint on a node that it drains
+RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"  # older than the field of the spec
 
 
 @dataclass(frozen=True)
 class Port:
-    """`protocol` is TCP, UDP or SCTP; `node_port` 0 when Kubernetes gave it none."""
+    """`protocol` is TCP, UDP or SCTP; `node_port` 0 when Kubernetes assigned none."""
 
     protocol: str
     port: int
@@ -25,7 +25,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Service:
-    """A Service as it is wished; `shown` are the addresses in its status."""
+    """A Service's spec; `shown` are the addresses in its status."""
 
     namespace: str
     name: str
@@ -45,7 +45,7 @@ class Service:
 
     @property
     def wanted(self) -> bool:
-        """Whether it is to have a load balancer: else it is to have none."""
+        """Whether it must have a load balancer; otherwise it must have none."""
         return self.balanced and not self.leaving
 
 
@@ -90,7 +90,7 @@ def _ranges(spec: Object, annotations: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def node_of(found: Object) -> Node | None:
-    """None for a node that gets no traffic: it is not to, is about to go, or has no address yet."""
+    """None for a node that gets no traffic: it is excluded, being removed, or has no address yet."""
     metadata, spec, status = found["metadata"], found.get("spec", {}), found.get("status", {})
     labels = metadata.get("labels") or {}
     leaving = metadata.get("deletionTimestamp") or any(taint["key"] == LEAVING for taint in spec.get("taints") or ())
@@ -103,11 +103,11 @@ def node_of(found: Object) -> Node | None:
 
 
 def serving_nodes(slices: Iterable[Object]) -> frozenset[str]:
-    """Names of the nodes on which a Service has an endpoint that is ready."""
+    """Names of the nodes with a ready endpoint of a Service."""
     endpoints = [endpoint for found in slices for endpoint in found.get("endpoints") or ()]
     return frozenset(endpoint["nodeName"] for endpoint in endpoints if endpoint.get("nodeName") and _ready(endpoint))
 
 
 def _ready(endpoint: Mapping[str, Any]) -> bool:
-    """By Kubernetes' rule what is not said is ready."""
+    """By Kubernetes' rule an endpoint without the condition is ready."""
     return (endpoint.get("conditions") or {}).get("ready") is not False

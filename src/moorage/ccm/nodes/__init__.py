@@ -1,1 +1,1 @@
-"""Nodes: initialised, kept true to their servers, deleted when their server is gone, and only then."""
+"""Nodes: initialized, kept in sync with their servers, and deleted when, and only when, their server is deleted."""

@@ -1,7 +1,7 @@
-"""Which server a node is, and what of the server its labels and addresses say.
+"""Which server a Node is, and the labels and addresses that the server gives it.
 
-The provider ID is in the form of OpenStack's cloud provider: `openstack:///ID`, or `openstack://REGION/ID` where the
-cluster's operator chose regional ones.
+The provider ID has the form of OpenStack's cloud provider: `openstack:///ID`, or `openstack://REGION/ID` if the
+operator chose regional ones.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from moorage.kube.objects import Object
 from moorage.model.nodes import external_ips_label
 
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
-"""kubelet's annotation: the addresses (comma-separated) that it was told to use, which therefore come first."""
-LABEL_LENGTH = 63  # characters, by Kubernetes' rule for label values
+"""kubelet's annotation with its configured addresses (comma-separated), which therefore come first."""
+LABEL_LENGTH = 63  # characters, Kubernetes' limit for label values
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the cluster is. `region` may be empty; `regional` puts it into provider IDs."""
+    """The cluster's region, which may be empty; `regional` puts it into provider IDs."""
 
     region: str = ""
     regional: bool = False
@@ -31,7 +31,7 @@ def provider_id(instance: Instance, place: Place) -> str:
 
 
 def server_id(node: Object, place: Place) -> str | None:
-    """The id in a node's provider ID: empty when it has none yet, None when it names another cloud or region."""
+    """The server id in a Node's provider ID: empty when it has none yet, None for another cloud or region."""
     given = node.get("spec", {}).get("providerID")
     if not given:
         return ""
@@ -42,7 +42,7 @@ def server_id(node: Object, place: Place) -> str | None:
 
 
 def labels(instance: Instance, place: Place) -> dict[str, str]:
-    """The well-known labels that the cloud answers for; what it does not tell is left out."""
+    """The well-known labels for which the cloud has a value."""
     known = {
         "node.kubernetes.io/instance-type": instance.flavor,
         "topology.kubernetes.io/region": place.region,
@@ -57,12 +57,12 @@ def external_ips(instance: Instance) -> str:
 
 
 def label_value(text: str) -> str:
-    """The text as a label's value: other characters become dashes, at most 63, alphanumeric at both ends."""
+    """The text as a label value: other characters become dashes, at most 63, alphanumeric at both ends."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:LABEL_LENGTH].strip("-_.")
 
 
 def addresses(node: Object, instance: Instance) -> list[dict[str, str]]:
-    """A node's addresses as its status has them: those that kubelet was told to use first, its name last."""
+    """A Node's addresses for its status: kubelet's configured ones first, the host name last."""
     told = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
     kinds = {"fixed": "InternalIP", "floating": "ExternalIP"}
     found = [{"type": kinds[address.kind], "address": address.ip} for address in instance.addresses]

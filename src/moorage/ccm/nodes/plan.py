@@ -1,4 +1,4 @@
-"""What to do about a node, given what is known of its server. Pure."""
+"""Plan the changes of a Node from what is known of its server. Pure."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from moorage.model.nodes import EXTERNAL_IPS, UNINITIALIZED
 
 SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
 OUT_OF_SERVICE = {"key": "node.kubernetes.io/out-of-service", "value": "moorage", "effect": "NoExecute"}
-"""Kubernetes' taint by which pods of a machine that surely does not run are taken away, and their volumes with them.
-The value tells ours from one that a person has put there."""
-STOPPED = "SHUTOFF"  # the one status of Nova in which nothing runs and volumes may be taken off at once
-SOON, LATER = 2.0, 10.0  # seconds after which to look again
+"""Kubernetes' taint for a machine that does not run: its pods are deleted and their volumes detached.
+
+The value distinguishes our taint from one that a user added.
+"""
+STOPPED = "SHUTOFF"  # the only status of Nova in which nothing runs and volumes may be detached at once
+SOON, LATER = 2.0, 10.0  # seconds until the next reconcile
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """The cloud could not be asked, or its answer cannot be told apart; `reason` in plain words."""
+    """The cloud did not answer, or its answer is ambiguous; `reason` says which."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Notice:
-    """An Event to write: `reason` is a word in CamelCase."""
+    """An Event to record: `reason` is a word in CamelCase."""
 
     reason: str
     message: str
@@ -43,7 +45,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """Merge patches for a node's status and then for the rest of it, or its deletion; `again` in seconds."""
+    """Merge patches for a Node's status and then for the rest of it, or its deletion; `again` in seconds."""
 
     delete: bool = False
     status: Object = field(default_factory=dict)
@@ -57,12 +59,12 @@ class NodePlan:
 
 
 def plan_node(node: Object, instance: Instance | Unknown | None, place: Place) -> NodePlan:
-    """None is a server that the cloud, asked for it alone, said is not there."""
+    """`instance` None: the cloud, asked for this one server, does not have it."""
     known = server_id(node, place)
     if known is None:
         return NodePlan(notice=_foreign(node))
     if isinstance(instance, Unknown):
-        message = f"left as it is, because its server is not known: {instance.reason}"
+        message = f"not changed, because its server is not known: {instance.reason}"
         return NodePlan(notice=Notice("CloudUnknown", message), again=LATER)
     if instance is None:
         return _without_server(node, known)
@@ -71,20 +73,21 @@ def plan_node(node: Object, instance: Instance | Unknown | None, place: Place) -
 
 def _foreign(node: Object) -> Notice:
     given = node["spec"]["providerID"]
-    return Notice("ForeignNode", f"left alone: its provider ID {given} names no server of this cloud and region")
+    return Notice("ForeignNode", f"ignored: its provider ID {given} names no server of this cloud and region")
 
 
 def _without_server(node: Object, known: str) -> NodePlan:
-    """Only a node that once had a server is deleted for the lack of it.
+    """Delete a Node without a server only if it once had one.
 
-    What its kubelet last said of mounted volumes would hold these back for minutes: nothing is mounted there any more.
+    The mounted volumes that its kubelet last reported would delay their detachment for minutes; nothing is mounted any
+    more.
     """
     if known:
         mounted = node.get("status", {}).get("volumesInUse")
-        notice = Notice("ServerGone", f"deleted: its server {known} is gone", "Normal")
+        notice = Notice("ServerGone", f"deleted: its server {known} was deleted", "Normal")
         return NodePlan(delete=True, status={"status": {"volumesInUse": None}} if mounted else {}, notice=notice)
     name = node["metadata"]["name"]
-    message = f"no server of this cluster is named {name}: give the node its server's name, or delete the node"
+    message = f"no server of this cluster has the name {name}: rename the server, or delete the node"
     return NodePlan(notice=Notice("NoServer", message), again=LATER)
 
 
@@ -124,9 +127,9 @@ def _spec(spec: Object, instance: Instance, place: Place, silent: bool) -> Objec
 
 
 def _taints(old: list[Object], instance: Instance, silent: bool) -> list[Object]:
-    """Without the one of a new node (kept as long as it has no address), and told whether the server is shut down.
+    """Remove the taint of a new node (once it has an address), and set the one for a server that is shut down.
 
-    Kubernetes waits for a kubelet that is silent; once the cloud says that the machine is off, nobody need wait.
+    Kubernetes waits for an unresponsive kubelet. Once the cloud says that the machine is off, nothing needs to wait.
     """
     done, stopped = bool(instance.addresses), instance.status == STOPPED
     kept = [taint for taint in old if not (done and taint["key"] == UNINITIALIZED)]
@@ -139,11 +142,11 @@ def _taints(old: list[Object], instance: Instance, silent: bool) -> list[Object]
 
 
 def _is(taint: Object, other: Object) -> bool:
-    """Whether it is that taint; the API may have added when."""
+    """Whether it is that taint; the API may have added the time."""
     return all(taint.get(name) == value for name, value in other.items())
 
 
 def _silent(node: Object) -> bool:
-    """Whether Kubernetes itself has noticed that the node's kubelet says nothing, or nothing good."""
+    """Whether Kubernetes has noticed that the node's kubelet is unresponsive or unhealthy."""
     conditions = node.get("status", {}).get("conditions") or []
     return any(one["type"] == "Ready" and one["status"] != "True" for one in conditions)

@@ -1,4 +1,4 @@
-"""The two reconcilers of nodes: one acts on a node, the other looks at the servers now and then."""
+"""Two reconcilers: one changes Nodes, the other polls the servers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from moorage.kube.events import Recorder
 from moorage.kube.objects import NODES, PODS, SYSTEM, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
-PERIOD = 10.0  # seconds between two lists of the servers; a lost server's node goes within this and a moment
+PERIOD = 10.0  # seconds between two lists of the servers; the Node of a deleted server is deleted soon after that
 
 
 class Nodes(Protocol):
-    """The nodes of the watch cache."""
+    """The informer's Nodes."""
 
     def get(self, key: str) -> Object | None: ...
     def all(self) -> list[Object]: ...
@@ -25,7 +25,7 @@ class Nodes(Protocol):
 
 @dataclass
 class NodeReconciler:
-    """Makes a node what its server says; the key is the node's name."""
+    """Syncs a Node with its server; the key is the Node's name."""
 
     api: KubernetesClient
     nodes: Nodes
@@ -35,7 +35,7 @@ class NodeReconciler:
     watches: tuple[Resource, ...] = (NODES,)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when the Kubernetes API is away."""
+        """CloudUnreachable when the Kubernetes API is unreachable."""
         node = self.nodes.get(key)
         if node is None or node["metadata"].get("deletionTimestamp"):
             return None
@@ -43,7 +43,7 @@ class NodeReconciler:
         try:
             self._carry_out(key, node, plan)
         except (Conflict, NotFound):
-            return 0.5  # it changed or went meanwhile: the watch brings the news
+            return 0.5  # it changed or was deleted meanwhile: the watch delivers that
         return plan.again
 
     def _carry_out(self, key: str, node: Object, plan: NodePlan) -> None:
@@ -58,15 +58,15 @@ class NodeReconciler:
             self.events.event(node, plan.notice.reason, plan.notice.message, plan.notice.type)
 
     def _end_pods(self, name: str) -> None:
-        """Kubernetes would do this itself a minute later. Their machine is gone: nothing of them can be running."""
+        """Kubernetes would do this a minute later. Their machine is deleted: none of them can be running."""
         for pod in self.api.list(PODS, f"spec.nodeName={name}").items:
-            with suppress(Conflict):  # one of the same name, meanwhile elsewhere
+            with suppress(Conflict):  # a pod of the same name, now on another node
                 self.api.delete(PODS, key_of(pod), pod["metadata"]["uid"], at_once=True)
 
 
 @dataclass
 class ServerPoll:
-    """Lists the servers every ten seconds and wakes the nodes for which something is to do."""
+    """Lists the servers every ten seconds and wakes the Nodes that need a change."""
 
     nodes: Nodes
     view: ServerView
@@ -77,13 +77,11 @@ class ServerPoll:
     always: tuple[str, ...] = ("all",)
 
     def reconcile(self, key: str) -> float | None:
-        """Never raises for a cloud that is away: it says so in one Event, and looks again."""
+        """Never raises for an unreachable cloud: it records one Event, and polls again."""
         try:
             self.view.refresh()
         except CloudUnreachable as error:
-            notice = Notice(
-                "CloudUnreachable", f"nodes are left as they are, because the cloud cannot be asked: {error}"
-            )
+            notice = Notice("CloudUnreachable", f"nodes are not changed, because the cloud cannot be asked: {error}")
             self.events.event(SYSTEM, notice.reason, notice.message)
             return PERIOD
         for node in self.nodes.all():
@@ -93,6 +91,6 @@ class ServerPoll:
 
 
 def _guarded(node: Object, change: Object) -> dict[str, Any]:
-    """The patch, refused when the node is not as we saw it: lists are replaced whole."""
+    """The patch with the resourceVersion that we saw, because it replaces lists entirely."""
     version = {"resourceVersion": node["metadata"]["resourceVersion"]}
     return {**change, "metadata": {**change.get("metadata", {}), **version}}

@@ -1,4 +1,4 @@
-"""What was last heard of the cluster's servers."""
+"""The cluster's servers as last read."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from moorage.cloud.servers import Instance, Instances
 from moorage.kube.objects import Object
 from moorage.model.errors import CloudUnreachable
 
-FRESH = 1.0  # seconds for which a list serves all new nodes: they come in groups
+FRESH = 1.0  # seconds for which a list is used for all new nodes: they come in groups
 
 
 class ServerView:
-    """One list of the servers for all nodes; read by any thread. Single questions only where a node may be lost."""
+    """One list of the servers for all nodes; thread-safe. Single requests only when a server may be deleted."""
 
     def __init__(self, instances: Instances, cluster: str, place: Place, clock: Callable[[], float]) -> None:
         self.instances, self.cluster, self.place, self.clock = instances, cluster, place, clock
-        self.unreachable = "not asked yet"
+        self.unreachable = "not read yet"
         self._by_id: dict[str, Instance] = {}
         self._by_name: dict[str, list[Instance]] = {}
         self._at: float | None = None
         self._lock = Lock()
 
     def refresh(self) -> None:
-        """Ask for the list; CloudUnreachable when that fails, and then nothing is known until the next list."""
+        """Read the list; CloudUnreachable when that fails, and then nothing is known until the next list."""
         with self._lock:
             self._refresh()
 
     def listed(self, node: Object) -> Instance | Unknown | None:
-        """The node's server by the last list, None when that had none: which does not say that it is gone."""
+        """The node's server in the last list, None when it was not in it, which does not prove that it is deleted."""
         known = server_id(node, self.place)
         if self.unreachable:
             return Unknown(self.unreachable)
@@ -43,10 +43,10 @@ class ServerView:
         return named[0] if named else None
 
     def ask(self, node: Object) -> Instance | Unknown | None:
-        """The node's server: by the list, else by a question of its own. None is the cloud's word that it is gone.
+        """The node's server: from the list, else from a request of its own. None means that the cloud does not have it.
 
-        A new node is given its server for good, by its name. That is looked up in a new list: the last one may still
-        have the server whose place this one took.
+        A new node gets its server for good, by its name. That needs a new list: the last one may still have a deleted
+        server of that name.
         """
         known = server_id(node, self.place)
         try:
@@ -70,7 +70,7 @@ class ServerView:
             self.unreachable = error.message
             raise
         finally:
-            self._at = asked  # not before: whoever asks during the first list waits for it
+            self._at = asked  # not before: a caller during the first list waits for it
         by_name: dict[str, list[Instance]] = {}
         for server in found:
             by_name.setdefault(server.name, []).append(server)
@@ -78,7 +78,7 @@ class ServerView:
         self.unreachable = ""
 
     def _list(self) -> list[Instance]:
-        """A cluster has at least the server that we run on: with none at all, we look into another project."""
+        """A cluster has at least the server that this runs on: an empty list is from another project."""
         found = self.instances.list(self.cluster)
         if not found:
             raise CloudUnreachable(

@@ -1,1 +1,1 @@
-"""Volumes: a StorageClass for each of Cinder's types, and by what policy a volume outlives its cluster."""
+"""Volumes: a StorageClass for each Cinder type, and the reclaim policies with which volumes outlive their cluster."""

@@ -1,6 +1,6 @@
-"""Which StorageClass a type of Cinder's gets, given the classes that are there. Pure.
+"""Which StorageClass a Cinder type gets, given the existing classes. Pure.
 
-A class is made once and never changed: what a person makes of it stays.
+A class is created once and never changed, so that users can change it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from moorage.model.ownership import CINDER_DRIVER
 
 MANAGED = ("app.kubernetes.io/managed-by", "moorage")
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
-DEFAULTS = (DEFAULT, "storageclass.beta.kubernetes.io/is-default-class")  # Kubernetes heeds both
-BUILT_IN = {"__DEFAULT__": "cinder"}  # Cinder's own type, whose name says nothing
-LONGEST = 253  # characters in the name of a class, which is a DNS-1123 subdomain
+DEFAULTS = (DEFAULT, "storageclass.beta.kubernetes.io/is-default-class")  # Kubernetes honours both
+BUILT_IN = {"__DEFAULT__": "cinder"}  # Cinder's own type, and a name that says more
+LONGEST = 253  # characters in the name of a class, a DNS-1123 subdomain
 
 
 @dataclass(frozen=True)
 class NewClass:
-    """A class to make; `beside` is the name that its type would have given it, and that another class has."""
+    """A class to create; `beside` is the name of its type, if another class has that name."""
 
     wanted: Object
     beside: str = ""
@@ -30,14 +30,14 @@ class NewClass:
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """What to make, and the classes of ours whose type is gone: volumes are of them, so that they stay."""
+    """The classes to create, and our classes of deleted types, which are kept because volumes name them."""
 
     make: tuple[NewClass, ...] = ()
     orphans: tuple[Object, ...] = ()
 
 
 def plan_classes(types: Mapping[str, str], default: str, there: Sequence[Object]) -> ClassPlan:
-    """`types` are Cinder's names by id, `default` is the name of the one for which nobody need ask."""
+    """`types` are Cinder's names by id, `default` is the name of the default type."""
     ours = [found for found in there if _is_ours(found)]
     served = {_type(found) for found in ours}
     lacking = {id: name for id, name in types.items() if name not in served}
@@ -48,7 +48,7 @@ def plan_classes(types: Mapping[str, str], default: str, there: Sequence[Object]
 
 
 def class_name(type: str) -> str:
-    """A type's name by Kubernetes' rule for names; "" when nothing of it is left."""
+    """A type's name by Kubernetes' rule for names; "" when no character remains."""
     text = re.sub(r"[^a-z0-9.-]+", "-", BUILT_IN.get(type, type).lower())
     labels = (label.strip("-") for label in text.split("."))
     return ".".join(label for label in labels if label)[:LONGEST].strip("-.")
@@ -60,7 +60,7 @@ def _new(lacking: Mapping[str, str], default: str, there: Sequence[Object]) -> I
     for id, type in sorted(lacking.items(), key=_plainest_first):
         plain = class_name(type)
         if plain in taken and _serves(taken[plain], id, type):
-            continue  # a person's own class for that very type
+            continue  # a user's own class for that type
         name = plain if plain and plain not in taken else f"{(plain or 'type')[: LONGEST - 9].rstrip('-.')}-{id[:8]}"
         if name in taken:
             continue
@@ -69,7 +69,7 @@ def _new(lacking: Mapping[str, str], default: str, there: Sequence[Object]) -> I
 
 
 def _plainest_first(item: tuple[str, str]) -> tuple[bool, str]:
-    """Whose name needs no change has it before one that only comes out the same."""
+    """A name that needs no change comes before one that becomes the same by a change."""
     id, type = item
     return class_name(type) != type, id
 

@@ -1,6 +1,6 @@
-"""What a PersistentVolume and a VolumeSnapshotContent say of their thing in Cinder, as Cinder's metadata. Pure.
+"""Reclaim policies of PersistentVolumes and VolumeSnapshotContents as metadata in Cinder. Pure.
 
-The CSI driver is told no policy. Whoever deletes the cluster reads it from Cinder, with no API left to ask.
+The CSI driver does not get the policy. The deletion of the cluster reads it from Cinder, without the cluster's API.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from moorage.kube.objects import Object
 from moorage.model.ownership import CINDER_DRIVER, CLUSTER_MARK, RECLAIM_MARK, RETAIN
 
-PROVISIONED = "pv.kubernetes.io/provisioned-by"  # the provisioner deletes what has this, and nothing else
+PROVISIONED = "pv.kubernetes.io/provisioned-by"  # the provisioner deletes volumes with this annotation, and no others
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Of the thing with that id in Cinder. `made` is whether this cluster had it made: by us, or by the plugin that had
-    the driver's name before; else a person brought it."""
+    """The policy of the volume or snapshot with that Cinder id.
+
+    `made` is whether this cluster created it, through us or through the plugin that had the driver's name before;
+    otherwise a user imported it.
+    """
 
     id: str
     retain: bool
@@ -35,7 +38,7 @@ def of_volume(found: Object) -> Policy | None:
 
 
 def of_snapshot(found: Object) -> Policy | None:
-    """None when it is another driver's, or not made yet."""
+    """None when it is another driver's, or not created yet."""
     spec = found["spec"]
     handle = (found.get("status") or {}).get("snapshotHandle")
     if spec.get("driver") != CINDER_DRIVER or not handle:
@@ -44,9 +47,9 @@ def of_snapshot(found: Object) -> Policy | None:
 
 
 def lacking(policy: Policy, metadata: Mapping[str, str], cluster: str) -> dict[str, str]:
-    """What is to be written: another value in place of one that no longer holds, as no key is ever taken away.
+    """The metadata to write. A value that no longer holds is replaced, because keys are never removed.
 
-    What another cluster made is left alone, and so is the word of a person on what a person brought.
+    Volumes of another cluster are not changed, nor is what a user wrote on a volume that a user imported.
     """
     owner = metadata.get(CLUSTER_MARK) or (cluster if policy.made else "")
     if owner != cluster:

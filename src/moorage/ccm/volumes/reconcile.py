@@ -1,4 +1,4 @@
-"""The reconcilers of volumes: one makes storage classes, the others write policies on volumes and snapshots."""
+"""The reconcilers of volumes: one creates storage classes, the others record reclaim policies in Cinder."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from moorage.kube.objects import (
 )
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 
-PERIOD = 60.0  # seconds between two looks at Cinder's types: three calls
-SOON, LATER = 10.0, 300.0  # seconds until a mark that was refused is tried again
-FRESH = 60.0  # seconds for which the first list of everything answers
+PERIOD = 60.0  # seconds between two reads of Cinder's types: three calls
+SOON, LATER = 10.0, 300.0  # seconds until a rejected write is tried again
+FRESH = 60.0  # seconds for which the first list of all volumes is used
 
 Metadata = Mapping[str, str]
 
 
 class Stored(Protocol):
-    """Objects of one resource in the watch cache."""
+    """An informer's store of one resource."""
 
     def get(self, key: str) -> Object | None: ...
 
 
 @dataclass
 class ClassReconciler:
-    """Looks at Cinder's types once a minute, and makes the classes that are lacking."""
+    """Reads Cinder's types once a minute, and creates missing classes."""
 
     api: KubernetesClient
     volumes: Volumes
@@ -48,7 +48,7 @@ class ClassReconciler:
     _told: set[str] = field(default_factory=set)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when Cinder or the Kubernetes API cannot be asked."""
+        """CloudUnreachable when Cinder or the Kubernetes API does not answer."""
         types = self.volumes.types()
         plan = plan_classes(types, self.volumes.default_type(), self.api.list(STORAGE_CLASSES).items)
         for new in plan.make:
@@ -60,24 +60,26 @@ class ClassReconciler:
         try:
             made = self.api.create(STORAGE_CLASSES, new.wanted)
         except Conflict:
-            return  # somebody was quicker: the next look sees what is there
+            return  # another client was faster: the next run sees its class
         if new.beside:
-            message = f"for the volume type {new.wanted['parameters']['type']!r}: another class is named {new.beside}"
+            message = (
+                f"for the volume type {new.wanted['parameters']['type']!r}: another class has the name {new.beside}"
+            )
             self.events.event(made, "StorageClassRenamed", message, "Normal")
 
     def _tell(self, orphans: Sequence[Object], types: Mapping[str, str]) -> None:
-        """Once, as long as the type is gone."""
+        """One Event as long as the type is missing."""
         for found in orphans:
             if found["metadata"]["uid"] not in self._told:
                 type, there = found["parameters"]["type"], ", ".join(sorted(types.values()))
-                message = f"Cinder has no volume type {type!r} for this project any more; there are {there}"
-                hint = "no volume can be made of this class: delete it once no claim names it"
+                message = f"Cinder no longer has a volume type {type!r} for this project; available: {there}"
+                hint = "no volume of this class can be created: delete it once no claim names it"
                 self.events.event(found, "VolumeTypeDeleted", f"{message}: {hint}")
         self._told = {found["metadata"]["uid"] for found in orphans}
 
 
 class Known:
-    """Cinder's metadata by id: one list for all that is there at the start, then a question for each that comes."""
+    """Cinder's metadata by id: one list at the start, then one request for each new volume."""
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class Known:
         self._lock = Lock()
 
     def metadata(self, id: str) -> Metadata | None:
-        """None when it is not there; CloudUnreachable."""
+        """None when it does not exist; CloudUnreachable."""
         with self._lock:
             if self._ends is None:
                 self._first = {found.id: found.metadata for found in self._everything()}
@@ -106,9 +108,9 @@ class Known:
 
 @dataclass
 class PolicyReconciler:
-    """Keeps Cinder's metadata in step with one kind of object; the key is the object's name.
+    """Records the reclaim policies of one kind of object in Cinder; the key is the object's name.
 
-    What was written is remembered, so that nothing is asked of Cinder while nothing changes.
+    It keeps what it wrote, and calls Cinder only when something changes.
     """
 
     name: str
@@ -122,7 +124,7 @@ class PolicyReconciler:
     _done: dict[str, Policy] = field(default_factory=dict)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when Cinder cannot be asked."""
+        """CloudUnreachable when Cinder does not answer."""
         found = self.objects.get(key)
         policy = self.read(found) if found else None
         if found is None or policy is None:
@@ -146,7 +148,7 @@ class PolicyReconciler:
             try:
                 self.write(policy.id, marks)
             except NotFound:
-                return  # it went meanwhile
+                return  # deleted meanwhile
 
 
 def volume_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
