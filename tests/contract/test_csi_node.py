@@ -161,7 +161,7 @@ def test_a_block_volume_is_the_disk(driver: Driver, kubelet: Kubelet) -> None:
     assert not kubelet.target().exists()
     code, told = refused(kubelet.stage)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
-    assert "holds data, not ext4, and is not formatted" in told
+    assert "has data, not ext4, and is not formatted" in told
     assert driver.disks.read(device, 0, 3) == b"raw"
 
 

@@ -1,1 +1,1 @@
-"""Volumes of the cloud for pods: the CSI driver, one small port for whatever keeps the bytes."""
+"""The CSI driver: the cloud's volumes for pods, over a small port for storage backends."""

@@ -1,6 +1,6 @@
-"""The port: what the driver needs of a storage backend, whichever it is.
+"""The port for storage backends.
 
-Sizes are bytes. A backend may round a size up to what it can make, never down.
+Sizes are bytes. A backend may round a size up to what it can create, never down.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from moorage.model.errors import Conflict
 
 
 class NameTaken(Conflict):
-    """What is there under the name is not what was asked for; CSI's ALREADY_EXISTS."""
+    """The existing object of that name does not match the request; CSI's ALREADY_EXISTS."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a new volume begins with: the handle of a `snapshot` or of a `volume`, one of both or neither."""
+    """The source of a new volume: the handle of a `snapshot` or of a `volume`, or neither."""
 
     snapshot: str = ""
     volume: str = ""
@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class VolumeRequest:
-    """A volume to make. `name` is the caller's own and tells one request from another; `zone` "" means any."""
+    """A volume to create. `name` is the caller's and identifies the request; `zone` "" means any."""
 
     name: str
     size: int
@@ -37,7 +37,7 @@ class VolumeRequest:
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume that can be used. `nodes` are the handles of those that it is attached to; `fault` "" is healthy."""
+    """A usable volume. `nodes` are the handles of the nodes that it is attached to; `fault` "" is healthy."""
 
     handle: str
     name: str
@@ -50,7 +50,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a volume held at a moment. `created_at` in seconds since 1970; `size` that of its volume then."""
+    """A snapshot. `created_at` in seconds since 1970; `size` is that of its volume at the time."""
 
     handle: str
     name: str
@@ -61,52 +61,53 @@ class Snapshot:
 
 
 class Backend(Protocol):
-    """Keeps volumes and snapshots, and brings a volume to a node.
+    """Stores volumes and snapshots, and attaches a volume to a node.
 
-    Every call may be repeated, also after one that was cut off: it finds what was begun and goes on from there.
-    Every call may raise CloudUnreachable, and TimedOut when the backend is still at it: repeat. BadInput: the request
-    can never succeed as it is. NotFound and Conflict only where stated.
+    Every call may be repeated, also after an interruption: it resumes what was started. Every call may raise
+    CloudUnreachable, and TimedOut while the backend is still working: repeat the call. BadInput: the request can never
+    succeed. NotFound and Conflict only where stated.
     """
 
     def create(self, request: VolumeRequest) -> Volume:
-        """Make the volume or return the one of that name.
+        """Create the volume, or return the one of that name.
 
-        NameTaken: the name is another volume's; SizeOutOfRange: the source is larger; NotFound: it is gone;
-        QuotaExceeded.
+        NameTaken: another volume has the name; SizeOutOfRange: the source is larger; NotFound: the source does not
+        exist; QuotaExceeded.
         """
         ...
 
     def delete(self, handle: str) -> None:
-        """Nothing when it is gone; Conflict while it is attached or has snapshots that need it."""
+        """Does nothing when it does not exist; Conflict while it is attached or has snapshots that need it."""
         ...
 
     def volume(self, handle: str) -> Volume | None: ...
 
     def volumes(self) -> list[Volume]:
-        """All volumes, in an order that stays."""
+        """All volumes, in a stable order."""
         ...
 
     def publish(self, handle: str, node: str) -> Mapping[str, str]:
-        """Bring the volume to a node; returns what the node needs to find it.
+        """Attach the volume to a node; returns what the node needs to find it.
 
-        NotFound: no such volume or node; Conflict: it is at another node; QuotaExceeded: the node holds its most.
+        NotFound: no such volume or node; Conflict: it is attached to another node; QuotaExceeded: the node has the
+        maximum.
         """
         ...
 
     def unpublish(self, handle: str, node: str) -> None:
-        """Nothing when it is not there, or when either is gone."""
+        """Does nothing when it is not attached, or when either does not exist."""
         ...
 
     def expand(self, handle: str, size: int) -> Volume:
-        """Nothing when it is that large; NotFound, QuotaExceeded."""
+        """Does nothing when it is large enough; NotFound, QuotaExceeded."""
         ...
 
     def modify(self, handle: str, given: Mapping[str, str]) -> None:
-        """Change what can be changed of a living volume; NotFound."""
+        """Change the mutable parameters of an existing volume; NotFound."""
         ...
 
     def snapshot(self, name: str, volume: str, given: Mapping[str, str]) -> Snapshot:
-        """Make the snapshot or return that of this name, perhaps before it is ready.
+        """Create the snapshot, or return the one of that name, possibly before it is ready.
 
         NotFound; NameTaken: it is another volume's; Conflict: the volume is being deleted, or busy; QuotaExceeded.
         """
@@ -115,13 +116,13 @@ class Backend(Protocol):
     def find_snapshot(self, handle: str) -> Snapshot | None: ...
 
     def delete_snapshot(self, handle: str) -> None:
-        """Nothing when it is gone; Conflict while a volume needs it."""
+        """Does nothing when it does not exist; Conflict while a volume needs it."""
         ...
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots, in an order that stays."""
+        """All snapshots, in a stable order."""
         ...
 
     def capacity(self, given: Mapping[str, str], zone: str) -> int | None:
-        """Bytes that can still be given out; None when the backend does not tell."""
+        """Available bytes; None when the backend does not know."""
         ...

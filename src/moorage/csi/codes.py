@@ -1,7 +1,7 @@
-"""Which gRPC code says what went wrong: the one table, for every call of the driver.
+"""The gRPC codes of our errors: one table for all calls of the driver.
 
-The callers, Kubernetes' sidecars, decide by the code: INVALID_ARGUMENT and OUT_OF_RANGE end an attempt to create,
-ABORTED and UNAVAILABLE are repeated soon, and DEADLINE_EXCEEDED says that the work goes on.
+Kubernetes' sidecars decide by the code: INVALID_ARGUMENT and OUT_OF_RANGE end an attempt to create, ABORTED and
+UNAVAILABLE are repeated soon, and DEADLINE_EXCEEDED means that the work continues.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from moorage.csi.pages import BadToken
 from moorage.csi.size import SizeOutOfRange
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageError, NotFound, QuotaExceeded, TimedOut
 
-# The first that fits counts: the particular stand before the general.
+# The first match counts: subclasses come before their base classes.
 CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
     (UnderWay, grpc.StatusCode.ABORTED),
     (BadToken, grpc.StatusCode.ABORTED),
@@ -38,5 +38,5 @@ def code(error: MoorageError) -> grpc.StatusCode:
 
 
 def words(error: MoorageError) -> str:
-    """What a person reads in the Event that the sidecar writes: what went wrong and what would help."""
+    """The message for the Event that the sidecar records: what went wrong and what would help."""
     return f"{error.message}: {error.hint}" if error.hint else error.message

@@ -1,4 +1,4 @@
-"""The controller service of CSI over any backend: volumes. One call at a time for each volume."""
+"""CSI's controller service over any backend: volumes. One call at a time for each volume."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ CAPABILITIES = (
     RPC.MODIFY_VOLUME,
     RPC.GET_CAPACITY,
 )
-UNLIMITED = 2**63 - 1  # bytes; the largest number that the answer can hold
+UNLIMITED = 2**63 - 1  # bytes; the largest number that the response can hold
 
 
 class Controller(SnapshotCalls):
-    """`topology` is the key under which nodes tell their zone."""
+    """`topology` is the key of the zone in nodes' topology."""
 
     def __init__(self, backend: Backend, topology: str) -> None:
         super().__init__(backend, Locks())
@@ -77,7 +77,7 @@ class Controller(SnapshotCalls):
         return csi.ControllerPublishVolumeResponse(publish_context=found)
 
     def ControllerUnpublishVolume(self, request: Any, context: Any) -> Any:
-        """From all nodes, when none is named."""
+        """From all nodes, when the request names none."""
         handle = given(request.volume_id, "volume_id")
         with self.locks.hold(handle):
             for node in [request.node_id] if request.node_id else self._nodes(handle):
@@ -92,7 +92,7 @@ class Controller(SnapshotCalls):
         with self.locks.hold(handle):
             volume = self.backend.expand(handle, chosen(asked.required_bytes, asked.limit_bytes))
         if not fits(volume.size, asked.required_bytes, asked.limit_bytes):
-            raise SizeOutOfRange(f"volume {handle} has {volume.size} bytes; at most {asked.limit_bytes} were asked for")
+            raise SizeOutOfRange(f"volume {handle} has {volume.size} bytes; at most {asked.limit_bytes} were requested")
         block = request.volume_capability.WhichOneof("access_type") == "block"
         return csi.ControllerExpandVolumeResponse(capacity_bytes=volume.size, node_expansion_required=not block)
 
@@ -156,6 +156,6 @@ class Controller(SnapshotCalls):
 
 
 def _check_size(volume: Volume, asked: Any) -> None:
-    """A volume that was there before may have another size."""
+    """A volume that existed before may have another size."""
     if not fits(volume.size, asked.required_bytes, asked.limit_bytes):
         raise NameTaken(f"volume {volume.handle} has the name {volume.name!r}, and {volume.size} bytes")

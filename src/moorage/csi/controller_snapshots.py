@@ -1,4 +1,4 @@
-"""The controller service of CSI over any backend: snapshots."""
+"""CSI's controller service over any backend: snapshots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SnapshotCalls(csi_pb2_grpc.ControllerServicer):  # type: ignore[misc,unuse
         self.locks = locks
 
     def CreateSnapshot(self, request: Any, context: Any) -> Any:
-        """Perhaps before it is ready: the caller asks again until it is."""
+        """Possibly before it is ready: the caller asks again until it is."""
         name, volume = given(request.name, "name"), given(request.source_volume_id, "source_volume_id")
         with self.locks.hold(f"snapshot {name}"):
             made = self.backend.snapshot(name, volume, request.parameters)
@@ -48,7 +48,7 @@ class SnapshotCalls(csi_pb2_grpc.ControllerServicer):  # type: ignore[misc,unuse
         return csi.ListSnapshotsResponse(entries=entries, next_token=token)
 
     def _wanted(self, request: Any) -> list[Snapshot]:
-        """All, or those of a volume, or the one that is named, without asking for the others."""
+        """All of them, or a volume's, or the one that the request names, without listing the others."""
         if request.snapshot_id:
             named = self.backend.find_snapshot(request.snapshot_id)
             found = [] if named is None else [named]

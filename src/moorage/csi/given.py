@@ -1,4 +1,4 @@
-"""What a request must say."""
+"""Required fields of a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from moorage.model.errors import BadInput
 
 
 def given(value: str, field: str) -> str:
-    """The field's value; BadInput when it was left out."""
+    """The field's value; BadInput when it is empty."""
     if not value:
         raise BadInput(f"no {field} was given")
     return value

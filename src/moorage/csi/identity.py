@@ -1,4 +1,4 @@
-"""The identity service: what this driver is and what it can do."""
+"""CSI's identity service: the driver's name and capabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAPABILITIES = (
 
 
 class Identity(csi_pb2_grpc.IdentityServicer):  # type: ignore[misc,unused-ignore]
-    """Answers for a driver of this name; `ready` asks whether it can serve, cheaply and without raising."""
+    """The service for a driver of this name; `ready` says whether it can serve, fast and without raising."""
 
     def __init__(self, name: str, version: str, ready: Callable[[], bool]) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""One call at a time for each volume, as the CSI specification asks: a second one is told to come again."""
+"""One call at a time for each volume, as the CSI specification requires: a second one gets ABORTED."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from moorage.model.errors import Conflict
 
 
 class UnderWay(Conflict):
-    """A call for the same thing has not ended; CSI's ABORTED."""
+    """Another call for the same object is in progress; CSI's ABORTED."""
 
 
 class Locks:
-    """Names that calls hold. Nobody waits: a name that is held raises UnderWay."""
+    """Names that calls hold. A name that is held raises UnderWay, without waiting."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
@@ -26,7 +26,7 @@ class Locks:
         wanted = set(names)
         with self._guard:
             if taken := wanted & self._held:
-                raise UnderWay(f"a call for {', '.join(sorted(taken))} is under way", "repeat it in a moment")
+                raise UnderWay(f"a call for {', '.join(sorted(taken))} is in progress", "repeat it in a moment")
             self._held |= wanted
         try:
             yield

@@ -1,4 +1,4 @@
-"""Arguments and the composition of `moorage-csi-controller`: the adapters come from the bootstrap."""
+"""Arguments and composition of `moorage-csi-controller`; the bootstrap supplies the adapters."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from moorage.host.signals import stop_on_sigterm
 
 PROGRAM = "moorage-csi-controller"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-GRACE = 5.0  # seconds that calls under way get at the end; what they began is found again
+GRACE = 5.0  # seconds for running calls at the end; the next process resumes what they started
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Adapters:
-    """How to reach the cloud's volumes by an entry of clouds.yaml, and how to log from a level on."""
+    """Connects to the cloud's volumes by an entry of clouds.yaml, and configures logging by level."""
 
     volumes: Callable[[Path, str], Volumes]
     log: Callable[[str], None]
 
 
 def start(volumes: Volumes, settings: Settings, socket: Path) -> Any:
-    """Serve the driver's identity and controller on the socket; `stop(grace)` of what is returned ends it."""
+    """Serve the driver's identity and controller on the socket; `stop(grace)` of the result stops it."""
     identity = Identity(NAME, __version__, Ready(volumes.zones))
     controller = Controller(CinderBackend(volumes, settings), TOPOLOGY)
 
@@ -50,11 +50,11 @@ def start(volumes: Volumes, settings: Settings, socket: Path) -> Any:
 
 
 @click.command(name=PROGRAM)
-@click.option("--socket", type=click.Path(path_type=Path), required=True, help="Where the sidecars find the driver.")
+@click.option("--socket", type=click.Path(path_type=Path), required=True, help="The socket for the sidecars.")
 @click.option("--clouds", type=FILE, required=True, help="A clouds.yaml.")
 @click.option("--cloud", default="moorage", show_default=True, help="The entry of clouds.yaml.")
-@click.option("--cluster", required=True, help="The cluster's name, written on all that is made.")
-@click.option("--any-zone", is_flag=True, help="Nodes' zones are none of Cinder's: ask for no zone, promise none.")
+@click.option("--cluster", required=True, help="The cluster's name, written on all that is created.")
+@click.option("--any-zone", is_flag=True, help="Nodes' zones are not Cinder's: request and report no zones.")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
 @click.pass_obj
 def command(

@@ -1,4 +1,4 @@
-"""Our volumes and snapshots as the messages of CSI, and the other way round."""
+"""Convert volumes and snapshots to CSI's messages, and requests to ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moorage.csi.spec import csi_pb2 as csi
 
 
 def volume_message(volume: Volume, topology: str) -> Any:
-    """`topology` is the key under which nodes tell their zone."""
+    """`topology` is the key of the zone in nodes' topology."""
     message = csi.Volume(volume_id=volume.handle, capacity_bytes=volume.size)
     if volume.source.snapshot:
         message.content_source.snapshot.snapshot_id = volume.source.snapshot
@@ -36,12 +36,12 @@ def snapshot_message(snapshot: Snapshot) -> Any:
 
 
 def source(message: Any) -> Source:
-    """What a VolumeContentSource names; nothing when it is not set."""
+    """The source in a VolumeContentSource; empty when it is not set."""
     return Source(message.snapshot.snapshot_id, message.volume.volume_id)
 
 
 def zone(requirement: Any, topology: str) -> str:
-    """The zone that is wanted most, "" when any will do."""
+    """The most preferred zone, "" when any is allowed."""
     for wanted in (*requirement.preferred, *requirement.requisite):
         if topology in wanted.segments:
             return str(wanted.segments[topology])

@@ -1,4 +1,4 @@
-"""Lists in pages: the token is the handle that the next page begins after, so that a deletion shifts nothing."""
+"""Lists in pages: a page's token is the handle that it starts after, so that a deletion shifts nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class BadToken(BadInput):
-    """The token is none that a list gave out; CSI's ABORTED."""
+    """The token is not one that a list returned; CSI's ABORTED."""
 
 
 def page(rows: Sequence[tuple[str, T]], token: str, most: int) -> tuple[list[T], str]:
-    """The rows after a token, `most` of them (0: all), and the next token ("" at the end).
+    """The rows after a token, at most `most` of them (0: all), and the next token ("" at the end).
 
-    `rows` are pairs of handle and thing, in any order; a list in pages goes by handle.
+    `rows` are pairs of handle and object, in any order; pages are sorted by handle.
     """
     if most < 0:
         raise BadInput(f"a page cannot hold {most} entries")
     if token and not token.startswith(PREFIX):
-        raise BadToken(f"{token!r} is no token of a list")
+        raise BadToken(f"{token!r} is not a token of a list")
     after = token.removeprefix(PREFIX)
     left = sorted((row for row in rows if row[0] > after), key=lambda row: row[0])
     shown = left[:most] if most else left

@@ -1,4 +1,4 @@
-"""Whether the driver can serve: once the cloud has answered, what it was told is right."""
+"""Whether the driver can serve: once the cloud has answered, its configuration is right."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class Ready:
-    """False until a first question was answered, and True from then on, without asking again.
+    """False until the cloud has answered once, and True from then on, without more requests.
 
-    A cloud that is away for a while is told by each call that needs it; restarting the driver would not help.
+    Each call that needs the cloud reports when it is unreachable; restarting the driver would not help.
     """
 
     def __init__(self, ask: Callable[[], Any]) -> None:

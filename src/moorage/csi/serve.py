@@ -1,4 +1,4 @@
-"""Serve CSI on a Unix socket, and turn every error of ours into its gRPC code in one place."""
+"""Serve CSI on a Unix socket, and translate all our errors to gRPC codes in one place."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import grpc
 from moorage.csi.codes import code, words
 from moorage.model.errors import MoorageError
 
-THREADS = 32  # calls at a time: each may wait for the cloud
+THREADS = 32  # concurrent calls: each may wait for the cloud
 
 log = logging.getLogger(__name__)
 
 
 class Translate(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
-    """Ends a call that raised a MoorageError with the error's code and words."""
+    """Ends a call that raised a MoorageError with the error's code and message."""
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         handler = continuation(details)
@@ -44,8 +44,8 @@ def _translated(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, 
 def serve(socket: Path, add: Callable[[Any], None]) -> Any:
     """Start a server on the socket and return it; `add` registers the services.
 
-    A socket that an ended server left is taken over. Raises RuntimeError when it cannot listen there. `stop(grace)`
-    of what is returned ends it: calls under way get `grace` seconds.
+    It replaces the socket of a server that has ended. RuntimeError when it cannot listen there. `stop(grace)` of the
+    result stops it: running calls get `grace` seconds.
     """
     socket.parent.mkdir(parents=True, exist_ok=True)
     socket.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How a volume may be used: by one node at a time, as a file system or as a bare device."""
+"""The supported uses of a volume: by one node at a time, as a file system or as a block device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE_SYSTEMS = ("ext4", "xfs")
 
 
 def check(capabilities: Iterable[Any]) -> None:
-    """BadInput says which use is not possible, or that none was named."""
+    """BadInput says which use is not supported, or that none was requested."""
     found = list(capabilities)
     if not found:
         raise BadInput("no volume capability was given")
@@ -33,12 +33,12 @@ def _check_one(capability: Any) -> None:
     mode = capability.access_mode.mode
     if mode not in ONE_NODE:
         raise BadInput(
-            f"a volume is used by one node at a time; access mode {MODE.Mode.Name(mode)} is not possible",
+            f"a volume is used by one node at a time; access mode {MODE.Mode.Name(mode)} is not supported",
             "claim it with ReadWriteOnce or ReadWriteOncePod",
         )
     kind = capability.WhichOneof("access_type")
     if kind is None:
-        raise BadInput("a volume is used as a file system or as a block device; neither was said")
+        raise BadInput("a volume is used as a file system or as a block device; neither was requested")
     wanted = capability.mount.fs_type
     if kind == "mount" and wanted and wanted not in FILE_SYSTEMS:
-        raise BadInput(f"file system {wanted!r} is not possible; {' and '.join(FILE_SYSTEMS)} are")
+        raise BadInput(f"file system {wanted!r} is not supported; supported: {' and '.join(FILE_SYSTEMS)}")

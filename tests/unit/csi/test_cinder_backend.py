@@ -73,7 +73,7 @@ def test_of_two_volumes_of_one_name_it_is_always_the_older(backend, cinder):
 
 
 def test_an_unknown_type_and_zone_are_told_with_those_that_are_known(backend):
-    with pytest.raises(BadInput, match="'gold' for this project; there are fast, files"):
+    with pytest.raises(BadInput, match="'gold' for this project; available: fast, files"):
         backend.create(request(parameters={"type": "gold"}))
     with pytest.raises(BadInput, match="'mars' for volumes; it has nova"):
         backend.create(request(zone="mars"))
@@ -101,7 +101,7 @@ def test_beyond_the_quota_nothing_is_made(backend, cinder):
 
 def test_a_volume_that_failed_is_cleared_away_and_the_next_attempt_starts_again(backend, cinder):
     cinder.failing["create"] = "no host has that much room"
-    with pytest.raises(Failed, match="could not make volume pvc-1: no host has that much room"):
+    with pytest.raises(Failed, match="could not create volume pvc-1: no host has that much room"):
         backend.create(request())
     assert cinder.list("pvc-1")[0].status == "deleting"
     cinder.failing.clear()
@@ -115,7 +115,7 @@ def test_a_cloud_without_messages_does_not_hide_a_failure(backend, cinder, monke
 
     monkeypatch.setattr(cinder, "last_message", none)
     cinder.failing["create"] = "why"
-    with pytest.raises(Failed, match=r"could not make volume pvc-1$"):
+    with pytest.raises(Failed, match=r"could not create volume pvc-1$"):
         backend.create(request())
     assert cinder.list("pvc-1")[0].status == "deleting"
 
@@ -164,7 +164,7 @@ def test_a_volume_in_error_is_told_with_its_fault(backend, cinder):
 def test_deleting_is_once_and_waits_for_nobody_that_holds_it(backend, cinder):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
-    with pytest.raises(Conflict, match="at server node-1"):
+    with pytest.raises(Conflict, match="attached to server node-1"):
         backend.delete(made.handle)
     backend.unpublish(made.handle, "node-1")
     backend.delete(made.handle)
@@ -186,7 +186,7 @@ def test_a_volume_at_a_node_is_there_once_and_nowhere_else(backend, cinder):
     backend.publish(made.handle, "node-1")
     assert cinder.asked.count("attach") == 1
     assert backend.volume(made.handle).nodes == ("node-1",)
-    with pytest.raises(Conflict, match="at server node-1"):
+    with pytest.raises(Conflict, match="attached to server node-1"):
         backend.publish(made.handle, "node-2")
     backend.unpublish(made.handle, "node-2")
     backend.unpublish(made.handle, "node-1")
@@ -218,7 +218,7 @@ def test_a_full_node_is_told_with_what_to_do(backend, cinder):
     cinder.most_disks = 1
     first, second = backend.create(request("a")), backend.create(request("b"))
     backend.publish(first.handle, "node-1")
-    with pytest.raises(QuotaExceeded, match="node-1 holds as many disks as it can") as caught:
+    with pytest.raises(QuotaExceeded, match="node-1 has as many disks as it can") as caught:
         backend.publish(second.handle, "node-1")
     assert "add a node" in caught.value.hint
     backend.publish(second.handle, "node-2")
@@ -238,7 +238,7 @@ def test_a_detachment_that_nova_gave_up_is_tried_again(backend, cinder):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
     cinder.failing["detach"] = "the guest holds it"
-    with pytest.raises(TimedOut, match="still at server node-1"):
+    with pytest.raises(TimedOut, match="still attached to server node-1"):
         backend.unpublish(made.handle, "node-1")
     cinder.failing.clear()
     backend.unpublish(made.handle, "node-1")
@@ -339,7 +339,7 @@ def test_a_snapshot_that_cannot_be(backend, cinder):
 def test_a_snapshot_that_failed_is_cleared_away(backend, cinder):
     made = backend.create(request())
     cinder.failing["create_snapshot"] = "no room"
-    with pytest.raises(Failed, match="could not make snapshot s: no room"):
+    with pytest.raises(Failed, match="could not create snapshot s: no room"):
         backend.snapshot("s", made.handle, {})
     cinder.failing.clear()
     assert backend.snapshot("s", made.handle, {}).ready

@@ -35,7 +35,7 @@ def test_a_snapshot_of_a_volume_in_use_is_taken_on_request_only():
     assert not snapshot({"force-create": "false"})
     assert snapshot({"force-create": "true"})
     assert snapshot({"type": "snapshot", "force-create": "true"})
-    with pytest.raises(BadInput, match="'backup': no backups"):
+    with pytest.raises(BadInput, match="'backup': backups"):
         snapshot({"type": "backup"})
     with pytest.raises(BadInput, match="'yes'"):
         snapshot({"force-create": "yes"})

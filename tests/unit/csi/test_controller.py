@@ -106,8 +106,8 @@ def test_a_zone_that_cinder_does_not_have_is_invalid_and_told(calls):
     ("words", "code", "said"),
     [
         ({"parameters": {"typo": "x"}}, grpc.StatusCode.INVALID_ARGUMENT, "'typo'"),
-        ({"parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "there are fast, files"),
-        ({"mutable_parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "there are fast, files"),
+        ({"parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "available: fast, files"),
+        ({"mutable_parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "available: fast, files"),
         ({"capability": use(MODE.MULTI_NODE_MULTI_WRITER)}, grpc.StatusCode.INVALID_ARGUMENT, "ReadWriteOnce"),
         ({"capability": use(fs_type="zfs")}, grpc.StatusCode.INVALID_ARGUMENT, "'zfs'"),
         (

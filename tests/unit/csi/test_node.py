@@ -116,7 +116,7 @@ def test_a_volume_to_be_read_is_mounted_so_and_never_changed(rig, kubelet, wante
 
 
 def test_a_blank_volume_to_be_read_is_not_formatted(rig, kubelet):
-    with pytest.raises(Conflict, match="blank and is only to be read"):
+    with pytest.raises(Conflict, match="blank, and read-only access was requested"):
         kubelet.stage(READER)
     assert rig.disk.signature == ""
 
@@ -129,7 +129,7 @@ def test_a_block_volume_may_be_read_only(rig, kubelet):
 @pytest.mark.parametrize("signature", ["xfs", "LVM2_member", "gpt", "data", "swap"])
 def test_a_signature_of_another_kind_is_never_formatted(rig, kubelet, signature):
     rig.disk.signature = signature
-    with pytest.raises(Conflict, match=f"holds {signature}, not ext4, and is not formatted"):
+    with pytest.raises(Conflict, match=f"has {signature}, not ext4, and is not formatted"):
         kubelet.stage()
     assert rig.disk.signature == signature
     assert rig.at(kubelet.staging) is None
@@ -199,7 +199,7 @@ def test_a_volume_that_is_not_staged_is_not_published(rig, kubelet):
 
 def test_what_is_there_in_another_way_is_told(rig, kubelet):
     kubelet.stage()
-    with pytest.raises(Incompatible, match="ext4, to be written"):
+    with pytest.raises(Incompatible, match="ext4, writable"):
         kubelet.stage(READER)
     with pytest.raises(Incompatible):
         kubelet.stage(capability("xfs"))
@@ -276,7 +276,7 @@ def test_a_block_volume_tells_its_new_size(rig, kubelet):
 def test_a_device_that_has_not_grown_yet_is_asked_again(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
-    with pytest.raises(TimedOut, match="not yet"):
+    with pytest.raises(TimedOut, match="and not 2147483648 yet"):
         kubelet.expand(2 * GIB)
     rig.disk.real = 2 * GIB
     assert kubelet.expand(2 * GIB) == 2 * GIB
@@ -342,7 +342,7 @@ def test_the_condition_says_what_is_wrong(rig, kubelet):
     assert told.abnormal
     assert "stopped writing" in told.message
     (rig.by_id / f"virtio-{VOLUME[:20]}").unlink()
-    assert "vanished" in kubelet.stats().volume_condition.message
+    assert "disappeared" in kubelet.stats().volume_condition.message
 
 
 def test_statistics_of_what_is_not_there(rig, kubelet):

@@ -73,7 +73,7 @@ def test_kubelet_finds_the_driver_by_its_registration(running, tmp_path):
 def test_once_registered_it_goes_on_until_it_is_told_to_end(running):
     notify(running, plugin_registered=True)
     assert running.thread.is_alive()
-    assert running.said[-1] == "registered with kubelet"
+    assert running.said[-1] == "registered with the kubelet"
     assert running.end() == 0
 
 

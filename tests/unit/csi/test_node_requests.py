@@ -48,7 +48,7 @@ def test_what_is_missing_is_told(tmp_path, name, field):
     [
         (capability(mode=MODE.UNKNOWN), "no access mode"),
         (csi.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "neither block nor mount"),
-        (capability("btrfs"), "no file system 'btrfs' here; known are ext4, xfs"),
+        (capability("btrfs"), "file system 'btrfs' is not supported; supported: ext4, xfs"),
         (capability(mode=MODE.MULTI_NODE_MULTI_WRITER), "several nodes"),
         (capability(mode=MODE.MULTI_NODE_SINGLE_WRITER), "several nodes"),
     ],
@@ -61,7 +61,7 @@ def test_a_use_that_cannot_be_is_refused(wanted, told):
 def test_a_group_is_kubelets_to_set():
     wanted = capability()
     wanted.mount.volume_mount_group = "1000"
-    with pytest.raises(BadInput, match="by kubelet"):
+    with pytest.raises(BadInput, match="the kubelet sets"):
         access(wanted)
 
 

@@ -1,1 +1,1 @@
-"""The backend on Cinder: what its classes may say, and where its volumes appear on a node."""
+"""The backend for Cinder: its parameters, and the names of its volumes on a node."""

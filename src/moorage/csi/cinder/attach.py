@@ -1,4 +1,4 @@
-"""Bring a volume to a server and take it away again."""
+"""Attach a volume to a server and detach it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from moorage.model.errors import Conflict, NotFound, QuotaExceeded
 
 @dataclass(frozen=True)
 class Attach:
-    """Nova says what is at a server, also what is on its way; Cinder says when it has arrived."""
+    """Nova knows what is attached or attaching to a server; Cinder knows when a volume is attached."""
 
     reader: VolumeReader
 
     def publish(self, volume: str, server: str) -> None:
-        """NotFound, Conflict, QuotaExceeded; Failed when Nova gave it up."""
+        """NotFound, Conflict, QuotaExceeded; Failed when Nova gave up."""
         seen = self.reader.there(volume)
         held = self.reader.volumes.attached(server)
         if held is None:
@@ -30,19 +30,22 @@ class Attach:
 
     def _begin(self, seen: CinderVolume, server: str) -> None:
         if others := _servers(seen):
-            raise Conflict(f"volume {seen.id} is at server {', '.join(others)}", "it comes once it is free there")
+            raise Conflict(
+                f"volume {seen.id} is attached to server {', '.join(others)}",
+                "it will be attached once it is detached there",
+            )
         if seen.status != "available":
             raise Conflict(f"volume {seen.id} cannot be attached: it is in status {seen.status}")
         try:
             self.reader.volumes.attach(server, seen.id)
         except QuotaExceeded as error:
             raise QuotaExceeded(
-                f"server {server} holds as many disks as it can: {error.message}",
+                f"server {server} has as many disks as it can: {error.message}",
                 "move a pod that has a volume to another node, or add a node",
             ) from error
 
     def unpublish(self, volume: str, server: str) -> None:
-        """Nothing when it is not there; TimedOut while it is on its way."""
+        """Does nothing when it is not attached; TimedOut while it is detaching."""
         held = self.reader.volumes.attached(server)
         if held is None:
             self._forget(volume, server)
@@ -52,22 +55,22 @@ class Attach:
     def _take(self, volume: str, server: str) -> None:
         seen = self.reader.volume(volume)
         if seen is None or not (seen.attachments or self._held(volume, server)):
-            return  # it was on its way, and has gone
+            return  # it was detaching, and is detached
         try:
             self.reader.volumes.detach(server, volume)
         except NotFound:
-            return  # somebody was faster
+            return  # another client was faster
         self.reader.waiter.until(
             lambda: self._held(volume, server),
             lambda held: not held,
-            f"volume {volume} is still at server {server}",
+            f"volume {volume} is still attached to server {server}",
         )
 
     def _held(self, volume: str, server: str) -> bool:
         return volume in (self.reader.volumes.attached(server) or ())
 
     def _forget(self, volume: str, server: str) -> None:
-        """Nova lets go of the volumes of a server that it deletes; where it did not, Cinder is told."""
+        """Nova detaches the volumes of a server that it deletes. Where it did not, delete the attachment in Cinder."""
         seen = self.reader.volumes.get(volume)
         for attachment in seen.attachments if seen else ():
             if attachment.server == server:

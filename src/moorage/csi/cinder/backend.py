@@ -1,4 +1,4 @@
-"""The port `Backend` on Cinder: a volume's handle is its Cinder id, a node's is its Nova id."""
+"""The port `Backend` for Cinder: a volume's handle is its Cinder id, a node's is its Nova id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOPOLOGY = CINDER_ZONE
 
 
 class CinderBackend:
-    """Each call begins with what Cinder has: it keeps nothing, and may be cut off between any two calls."""
+    """Stateless: each call starts from what Cinder has, and may be interrupted between any two requests."""
 
     def __init__(self, volumes: Volumes, settings: Settings) -> None:
         self.cinder = volumes
@@ -38,11 +38,14 @@ class CinderBackend:
         if seen is None:
             return
         if seen.attachments:
-            raise Conflict(f"volume {handle} is at server {seen.attachments[0].server}", "it goes once it is free")
+            raise Conflict(
+                f"volume {handle} is attached to server {seen.attachments[0].server}",
+                "it will be deleted once it is detached",
+            )
         try:
             self.cinder.delete(handle)
         except NotFound:
-            return  # somebody was faster
+            return  # another client was faster
         if (left := reader.volume(handle)) is not None:
             raise reader.failed(f"Cinder could not delete volume {handle}, which is in status {left.status}", handle)
 
@@ -82,7 +85,7 @@ class CinderBackend:
         return [as_snapshot(seen) for seen in self.cinder.snapshots() if seen.status != "deleting"]
 
     def capacity(self, given: Mapping[str, str], zone: str) -> int | None:
-        """What the project's quota leaves; a pool's own left is the operator's to know."""
+        """What the project's quota leaves; only the operator knows the free space of pools."""
         said = parameters.volume(given)
         wanted = said.availability or (zone if self.settings.zones else "")
         if wanted and wanted not in self.cinder.zones():
@@ -91,5 +94,5 @@ class CinderBackend:
         return None if left is None else left * GIB
 
     def _reader(self) -> VolumeReader:
-        """A call begins: its time runs."""
+        """A call begins: its time limit starts."""
         return VolumeReader(self.cinder, self.settings, self.settings.timeouts.begin())

@@ -1,4 +1,4 @@
-"""Change a living volume: its size, its type."""
+"""Change an existing volume: its size, its type."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from moorage.csi.size import GIB
 
 @dataclass(frozen=True)
 class Change:
-    """Each begins with what is there, so that a repeated call finds its work done."""
+    """Each call starts from the present state, so that a repeated call finds its work done."""
 
     reader: VolumeReader
 
     def expand(self, id: str, size: int) -> CinderVolume:
-        """To `size` bytes at least; NotFound, Conflict, QuotaExceeded, Failed."""
+        """To at least `size` bytes; NotFound, Conflict, QuotaExceeded, Failed."""
         gib = -(-size // GIB)
         seen = self.reader.there(id)
         if seen.size >= gib:
@@ -31,7 +31,7 @@ class Change:
         return grown
 
     def modify(self, id: str, given: Mapping[str, str]) -> None:
-        """Give it the type of a VolumeAttributesClass; NotFound, BadInput, Conflict, Failed."""
+        """Set the type of a VolumeAttributesClass; NotFound, BadInput, Conflict, Failed."""
         wanted = parameters.changes(given)
         seen = self.reader.there(id)
         if wanted in ("", seen.type):
@@ -41,4 +41,4 @@ class Change:
             return
         self.reader.volumes.retype(id, name)
         if self.reader.there(id).type != name:
-            raise self.reader.failed(f"Cinder could not give volume {id} the type {name}", id)
+            raise self.reader.failed(f"Cinder could not change volume {id} to the type {name}", id)

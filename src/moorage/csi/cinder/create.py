@@ -1,4 +1,4 @@
-"""Make a volume once: what was begun under its name is gone on with."""
+"""Create a volume once: a repeated request finds the volume by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moorage.model.errors import BadInput, Conflict, Failed, NotFound
 
 
 def wanted(request: VolumeRequest, settings: Settings) -> NewVolume:
-    """What to ask of Cinder; BadInput names a parameter that is unknown."""
+    """The request to Cinder; BadInput names an unknown parameter."""
     said = parameters.volume(request.parameters)
     zone = said.availability or (request.zone if settings.zones else "")
     source = request.source
@@ -26,7 +26,7 @@ def wanted(request: VolumeRequest, settings: Settings) -> NewVolume:
 
 @dataclass(frozen=True)
 class Create:
-    """One request's way: find it, begin it, wait for it, and clear away what failed."""
+    """Handles one request: find the volume or create it, wait for it, and delete it if it failed."""
 
     reader: VolumeReader
 
@@ -35,13 +35,13 @@ class Create:
         begun = self._begun(new) or self._begin(new, request.source)
         made = self.reader.volume(begun.id)
         if made is None:
-            raise Failed(f"volume {begun.id} was deleted while it was made")
+            raise Failed(f"volume {begun.id} was deleted during its creation")
         if made.status.startswith("error"):
             raise self._cleared(made)
         return made
 
     def _begun(self, new: NewVolume) -> CinderVolume | None:
-        """The volume of that name, the oldest that is whole when there are several; NameTaken."""
+        """The volume of that name, the oldest healthy one when there are several; NameTaken."""
         named = [seen for seen in self.reader.volumes.list(new.name) if "deleting" not in seen.status]
         found = min(named, key=lambda seen: (seen.status == "error", seen.created_at, seen.id), default=None)
         if found is not None and not self._same(found, new):
@@ -77,15 +77,15 @@ class Create:
             return error
         return BadInput(
             f"Cinder has no zone {new.zone!r} for volumes; it has {', '.join(zones)}",
-            "name one as availability in the StorageClass; where nodes' zones are none of Cinder's, "
+            "set availability in the StorageClass to one of these; where nodes' zones are not Cinder's, "
             "start the driver with --any-zone",
         )
 
     def _cleared(self, made: CinderVolume) -> Failed:
-        """Delete a volume that failed, so that the next attempt starts from nothing; what to raise."""
+        """Delete a volume that failed, so that the next attempt starts from nothing; returns the error to raise."""
         if not ours(made.metadata, self.reader.settings.cluster):
             raise NameTaken(f"volume {made.id} has the name {made.name!r}, is in error and not this cluster's")
-        failure = self.reader.failed(f"Cinder could not make volume {made.name}", made.id)
+        failure = self.reader.failed(f"Cinder could not create volume {made.name}", made.id)
         self.reader.volumes.delete(made.id)
         return failure
 
@@ -96,4 +96,4 @@ def _check(what: str, seen: CinderSnapshot | CinderVolume | None, size: int) -> 
     if seen.status not in ("available", "in-use"):
         raise Conflict(f"{what} cannot be read: it is in status {seen.status}")
     if seen.size > size:
-        raise SizeOutOfRange(f"{what} has {seen.size} GiB; a volume of {size} cannot hold it", "ask for a larger one")
+        raise SizeOutOfRange(f"{what} has {seen.size} GiB; a volume of {size} cannot hold it", "request a larger one")

@@ -1,7 +1,7 @@
-"""Under which names a Cinder volume appears on a node, without asking any cloud.
+"""The device names of a Cinder volume on a node, without a request to the cloud.
 
-Nova gives the disk the volume's id as its serial. virtio-blk keeps the first 20 characters of a serial
-(VIRTIO_BLK_ID_BYTES in linux/virtio_blk.h), QEMU's SCSI disks keep 20 or 36 by version; udev makes the names.
+Nova sets the volume's id as the disk's serial. virtio-blk keeps the first 20 characters of a serial
+(VIRTIO_BLK_ID_BYTES in linux/virtio_blk.h), QEMU's SCSI disks keep 20 or 36 by version; udev creates the names.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ SERIAL = 20
 
 
 def names(volume: str) -> tuple[str, ...]:
-    """The names below /dev/disk/by-id that a volume may have, the usual one first."""
+    """The possible names of a volume below /dev/disk/by-id, the usual one first."""
     short = volume[:SERIAL]
     return (f"virtio-{short}", f"scsi-0QEMU_QEMU_HARDDISK_{short}", f"scsi-0QEMU_QEMU_HARDDISK_{volume}")
 
 
 def find(volume: str, folder: Path = BY_ID) -> Path:
-    """The volume's block device, links followed; TimedOut when it is not there, or not yet: ask again."""
+    """The volume's block device, with links resolved; TimedOut when it does not exist, or not yet: try again."""
     for name in names(volume):
         if (folder / name).exists():
             return (folder / name).resolve()

@@ -1,6 +1,7 @@
-"""What is written on a volume or snapshot: whose it is, in the words of the plugin that had this name before, and ours.
+"""The metadata of volumes and snapshots: their owner, in the words of the Cinder CSI plugin and in ours.
 
-The plugin's word does not tell which kind of cluster has that name. What is to go with its cluster has ours too.
+The plugin's key does not tell which kind of cluster has that name. Volumes that are deleted with their cluster have our
+key too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a StorageClass, a VolumeAttributesClass and a VolumeSnapshotClass may say.
+"""The parameters of a StorageClass, a VolumeAttributesClass and a VolumeSnapshotClass.
 
-The names are those that the Cinder CSI plugin of cloud-provider-openstack documents
-(docs/cinder-csi-plugin/using-cinder-csi-plugin.md), so that a cluster's classes go on working.
+The names are those of the Cinder CSI plugin of cloud-provider-openstack
+(docs/cinder-csi-plugin/using-cinder-csi-plugin.md), so that a cluster's classes keep working.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from moorage.model.errors import BadInput
 
-# The provisioner and the snapshotter add these of themselves (`--extra-create-metadata`).
+# The provisioner and the snapshotter add these (`--extra-create-metadata`).
 SIDECARS = "csi.storage.k8s.io/"
 
 
@@ -24,20 +24,23 @@ class VolumeParameters:
 
 
 def volume(given: Mapping[str, str]) -> VolumeParameters:
-    """Read a StorageClass; BadInput names the first parameter that is unknown."""
+    """Parse a StorageClass; BadInput names the first unknown parameter."""
     return VolumeParameters(**_known("StorageClass", given, ("availability", "type")))
 
 
 def changes(given: Mapping[str, str]) -> str:
-    """The volume type of a VolumeAttributesClass, "" when nothing is to change; BadInput as above."""
+    """The volume type of a VolumeAttributesClass, "" without a change; BadInput as above."""
     return _known("VolumeAttributesClass", given, ("type",)).get("type", "")
 
 
 def snapshot(given: Mapping[str, str]) -> bool:
-    """Read a VolumeSnapshotClass: whether a volume that is in use may be taken (`force-create`); BadInput as above."""
+    """Parse a VolumeSnapshotClass: whether it allows snapshots of volumes in use (`force-create`).
+
+    BadInput as above.
+    """
     told = _known("VolumeSnapshotClass", given, ("force-create", "type"))
     if told.get("type", "snapshot") != "snapshot":
-        raise BadInput(f"type of a VolumeSnapshotClass is snapshot, not {told['type']!r}: no backups are made")
+        raise BadInput(f"type of a VolumeSnapshotClass is snapshot, not {told['type']!r}: backups are not supported")
     said = told.get("force-create", "false")
     if said not in ("true", "false"):
         raise BadInput(f"force-create of a VolumeSnapshotClass is true or false, not {said!r}")

@@ -1,4 +1,4 @@
-"""What all calls share: look at a volume or snapshot once nothing is under way, and see it as the driver does."""
+"""Read a volume or snapshot once no change of it is in progress, and convert it for the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moorage.model.errors import Failed, MoorageError, NotFound
 
 @dataclass(frozen=True)
 class Settings:
-    """`cluster` is written on all that is made; `zones` False: nodes' zones are none of Cinder's, ask for no zone."""
+    """`cluster` is written on all that is created; `zones` False: nodes' zones are not Cinder's, so request no zone."""
 
     cluster: str
     zones: bool = True
@@ -22,26 +22,26 @@ class Settings:
 
 @dataclass(frozen=True)
 class VolumeReader:
-    """Cinder's things, once they have settled; one for each call of the driver, whose time it counts."""
+    """Reads volumes and snapshots that have settled; one reader for each call, with the call's time limit."""
 
     volumes: Volumes
     settings: Settings
     waiter: Waiter
 
     def volume(self, id: str) -> CinderVolume | None:
-        """The volume when nothing is under way with it, None when it is gone; TimedOut."""
+        """The volume once no change is in progress, None when it does not exist; TimedOut."""
         return self.waiter.until(
             lambda: self.volumes.get(id), lambda seen: seen is None or seen.status not in BUSY, f"volume {id} is busy"
         )
 
     def there(self, id: str) -> CinderVolume:
-        """The same, NotFound when it is gone."""
+        """The same, NotFound when it does not exist."""
         if (seen := self.volume(id)) is None:
             raise NotFound(f"Cinder knows no volume {id}")
         return seen
 
     def snapshot(self, id: str) -> CinderSnapshot | None:
-        """The snapshot when nothing is under way with it, None when it is gone; TimedOut."""
+        """The snapshot once no change is in progress, None when it does not exist; TimedOut."""
         return self.waiter.until(
             lambda: self.volumes.get_snapshot(id),
             lambda seen: seen is None or seen.status not in BUSY,
@@ -49,12 +49,12 @@ class VolumeReader:
         )
 
     def failed(self, what: str, id: str) -> Failed:
-        """What did not work, with what Cinder has to say about the volume or snapshot."""
+        """The error for what failed, with Cinder's message about the volume or snapshot."""
         said = self._why(id)
         return Failed(f"{what}: {said}" if said else what, f"`openstack volume message list` and Cinder's log on {id}")
 
     def _why(self, id: str) -> str:
-        """A cloud without messages to users must not hide the failure itself."""
+        """A cloud without user messages must not hide the failure itself."""
         try:
             return self.volumes.last_message(id)
         except MoorageError:

@@ -1,4 +1,4 @@
-"""Volume types, which a class gives by name or by id."""
+"""Volume types, which a class names or gives by id."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from moorage.model.errors import BadInput
 
 
 def known(volumes: Volumes, type: str) -> str:
-    """The type's name; BadInput tells those that the project may use."""
+    """The type's name; BadInput lists those that the project may use."""
     types = volumes.types()
     if type in types:
         return types[type]
     if type in types.values():
         return type
     raise BadInput(
-        f"Cinder has no volume type {type!r} for this project; there are {', '.join(sorted(types.values()))}",
+        f"Cinder has no volume type {type!r} for this project; available: {', '.join(sorted(types.values()))}",
         "name one of these in the class",
     )

@@ -1,4 +1,4 @@
-"""Wait for Cinder and Nova, which answer before they are done: so long, and no longer."""
+"""Wait for Cinder and Nova, which answer before a change is complete, within a call's time limit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: `total` is for all that one call waits; pauses between looks grow by `growth` from `first` to `longest`.
+    """Seconds: `total` is the limit of one call; the interval between polls grows by `growth` from `first` to
+    `longest`.
 
-    The sidecars' own time limit must be longer than `total`, so that they hear how far it is.
+    The sidecars' own time limit must be longer than `total`, so that they get our error.
     """
 
     total: float = 50.0
@@ -33,17 +34,19 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Waiter:
-    """What is left of one call's time, which `ends` by the clock."""
+    """The rest of one call's time, which `ends` by the clock."""
 
     timeouts: Timeouts
     ends: float
 
     def until(self, ask: Callable[[], T], done: Callable[[T], bool], what: str) -> T:
-        """The first answer that will do; TimedOut says what was waited for."""
+        """The first answer that is `done`; TimedOut names what was waited for."""
         pause = self.timeouts.first
         while not done(answer := ask()):
             if self.timeouts.clock() + pause > self.ends:
-                raise TimedOut(f"{what} after {self.timeouts.total:g} seconds", "it goes on, and is looked at again")
+                raise TimedOut(
+                    f"{what} after {self.timeouts.total:g} seconds", "the operation continues and is checked again"
+                )
             self.timeouts.sleep(pause)
             pause = min(pause * self.timeouts.growth, self.timeouts.longest)
         return answer

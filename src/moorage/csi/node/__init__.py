@@ -1,1 +1,1 @@
-"""The node's side: from a disk that the cloud attached to a folder or a device in a pod. It asks no cloud anything."""
+"""The node part of the CSI driver: from an attached disk to a folder or device in a pod. It needs no cloud."""

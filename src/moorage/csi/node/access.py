@@ -1,4 +1,4 @@
-"""How a volume is to be used on this node: what a VolumeCapability of CSI says, in our words."""
+"""How a node uses a volume: a VolumeCapability of CSI as our dataclass."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SEVERAL_NODES = (MODE.MULTI_NODE_SINGLE_WRITER, MODE.MULTI_NODE_MULTI_WRITER)
 
 
 class Incompatible(Conflict):
-    """The volume is there already, and in another way than is asked for; CSI's ALREADY_EXISTS."""
+    """The volume is mounted already in a way that does not match the request; CSI's ALREADY_EXISTS."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """`block`: the device as it is; otherwise a file system, `kind` "" for whichever there is.
+    """`block`: the raw device; otherwise a file system, `kind` "" for any existing one.
 
-    `alone`: by one pod at a time. `options` are mount(8)'s, without `ro`.
+    `alone`: for one pod at a time. `options` are mount(8)'s, without `ro`.
     """
 
     block: bool = False
@@ -33,7 +33,7 @@ class Access:
 
 
 def access(capability: Any) -> Access:
-    """Read a VolumeCapability; BadInput for what is not whole, or cannot be done safely."""
+    """Parse a VolumeCapability; BadInput when it is incomplete or cannot be provided safely."""
     mode = capability.access_mode.mode
     if mode == MODE.UNKNOWN:
         raise BadInput("the volume capability has no access mode")
@@ -41,10 +41,10 @@ def access(capability: Any) -> Access:
     if capability.HasField("block"):
         return Access(block=True, **how)
     if not capability.HasField("mount"):
-        raise BadInput("the volume capability says neither block nor mount")
+        raise BadInput("the volume capability has neither block nor mount")
     if mode in SEVERAL_NODES:
         raise BadInput(
-            "a file system cannot be written while several nodes have it",
+            "a file system on several nodes cannot be writable",
             "use ReadWriteOnce, ReadOnlyMany, or a volume of mode Block",
         )
     return _mount(capability.mount, **how)
@@ -52,9 +52,9 @@ def access(capability: Any) -> Access:
 
 def _mount(asked: Any, *, read_only: bool, alone: bool) -> Access:
     if asked.fs_type and asked.fs_type not in KINDS:
-        raise BadInput(f"there is no file system {asked.fs_type!r} here; known are {', '.join(KINDS)}")
+        raise BadInput(f"the file system {asked.fs_type!r} is not supported; supported: {', '.join(KINDS)}")
     if asked.volume_mount_group:
-        raise BadInput("files are given to a group by kubelet here, not by a mount option", "set fsGroupPolicy: File")
+        raise BadInput("the kubelet sets the group of files here, not a mount option", "set fsGroupPolicy: File")
     words = [word for flag in asked.mount_flags for word in flag.split(",") if word]
     options = tuple(word for word in words if word != "ro")
     return Access(kind=asked.fs_type, read_only=read_only or "ro" in words, alone=alone, options=options)

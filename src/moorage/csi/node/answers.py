@@ -1,4 +1,4 @@
-"""What the Node service answers, in CSI's messages."""
+"""The responses of CSI's node service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moorage.csi.spec import csi_pb2 as csi
 from moorage.model.ownership import CINDER_ZONE
 
 ZONE = CINDER_ZONE
-"""The topology key of the plugin that carries the driver's name: existing volumes have it in their node affinity."""
+"""The topology key of the Cinder CSI plugin: existing volumes have it in their node affinity."""
 RPC = csi.NodeServiceCapability.RPC
 CAPABILITIES = (
     RPC.STAGE_UNSTAGE_VOLUME,
@@ -18,11 +18,11 @@ CAPABILITIES = (
     RPC.VOLUME_CONDITION,
     RPC.SINGLE_NODE_MULTI_WRITER,
 )
-"""Not VOLUME_MOUNT_GROUP: ext4 and xfs have no mount option for it, so that kubelet sets the group of the files."""
+"""Without VOLUME_MOUNT_GROUP: ext4 and xfs have no mount option for it, so the kubelet sets the group of the files."""
 
 
 def info(node_id: str, zone: str, limit: int) -> Any:
-    """Who the node is; without a zone it tells no topology."""
+    """The node's id; without a zone it has no topology."""
     answer = csi.NodeGetInfoResponse(node_id=node_id, max_volumes_per_node=limit)
     if zone:
         answer.accessible_topology.segments[ZONE] = zone
@@ -35,10 +35,10 @@ def capabilities() -> Any:
 
 
 def stats(health: Health) -> Any:
-    """How full and how well; a volume that is ill may tell no usage."""
+    """Usage and condition; an abnormal volume may have no usage."""
     answer = csi.NodeGetVolumeStatsResponse(usage=_usage(health))
     answer.volume_condition.abnormal = bool(health.fault)
-    answer.volume_condition.message = health.fault or "nothing is known to be wrong"
+    answer.volume_condition.message = health.fault or "healthy"
     return answer
 
 

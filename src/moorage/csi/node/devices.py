@@ -1,4 +1,4 @@
-"""A volume's device on this node, now or as soon as udev has named it."""
+"""A volume's device on this node, now or as soon as udev has created its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moorage.csi.cinder.device import BY_ID, find
 from moorage.model.errors import TimedOut
 
 PATIENCE = 10.0
-"""Seconds in which the device of a volume that was just attached appears; the caller asks again after that."""
+"""Seconds to wait for the device of a volume that was just attached; the caller repeats the call after that."""
 PAUSE = 0.05
 LONGEST = 128  # characters of a handle: CSI's limit for a string
 
@@ -26,7 +26,7 @@ class Devices:
     sleep: Callable[[float], None] = time.sleep
 
     def now(self, volume: str) -> Path | None:
-        """The device, or None when it is not here."""
+        """The device, None when it does not exist."""
         try:
             return find(volume, self.folder) if len(volume) <= LONGEST else None
         except TimedOut:

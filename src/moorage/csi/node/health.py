@@ -1,4 +1,4 @@
-"""A volume in use: how large, how full, how well."""
+"""Size, usage and condition of a volume in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moorage.model.errors import MoorageError, NotFound, TimedOut
 
 @dataclass(frozen=True)
 class Health:
-    """`size` in bytes of a volume that is a block device; `usage` of a file system; `fault` "" for none known."""
+    """`size` in bytes of a block device; `usage` of a file system; `fault` "" for none known."""
 
     size: int = 0
     usage: Usage | None = None
@@ -20,12 +20,15 @@ class Health:
 
 
 def health(files: Filesystems, device: Path | None, path: Path) -> Health:
-    """Look at what is mounted at a path; NotFound when it is not that device's, None for one that has vanished."""
+    """Examine what is mounted at a path.
+
+    NotFound when it is not that device, or when nothing is (`device` None: deleted).
+    """
     found = files.mounted(path)
     if found is None or (device is not None and found.device != files.number(device)):
-        raise NotFound(f"the volume is not at {path}")
+        raise NotFound(f"the volume is not mounted at {path}")
     if device is None:
-        return Health(fault="the volume's device has vanished from the node while it is mounted")
+        return Health(fault="the volume's device has disappeared from the node while it is mounted")
     if found.kind == "block":
         return Health(size=files.size(device))
     return _file_system(files, path)
@@ -40,19 +43,21 @@ def _file_system(files: Filesystems, path: Path) -> Health:
 
 
 def expand(files: Filesystems, device: Path, paths: tuple[Path, ...], required: int) -> int:
-    """Let what the device holds fill it; the device's bytes.
+    """Grow what is on the device to the device's size; returns the device's bytes.
 
-    `paths` are where it is mounted, the best first. NotFound when it is at none of them; TimedOut while the device is
-    smaller than `required` bytes; InUse where a file system does not grow in use. One that is mounted read-only grows
-    when it is staged to be written.
+    `paths` are its mount points, the best first. NotFound when it is mounted at none of them; TimedOut while the device
+    is smaller than `required` bytes; InUse when the file system cannot grow while it is mounted. A read-only mount
+    grows when it is staged as writable.
     """
     places = [(path, found) for path in paths if (found := _of(files, device, path))]
     if not places:
-        raise NotFound(f"{device} is not at {' or '.join(map(str, paths))}")
+        raise NotFound(f"{device} is not mounted at {' or '.join(map(str, paths))}")
     files.rescan(device)
     size = files.size(device)
     if size < required:
-        raise TimedOut(f"{device} has {size} bytes and not yet {required}", "the cloud has not told the node so far")
+        raise TimedOut(
+            f"{device} has {size} bytes, and not {required} yet", "the node has not been notified of the new size yet"
+        )
     path, found = next(((path, found) for path, found in places if not found.read_only), places[0])
     if found.kind != "block" and not found.read_only:
         files.grow(device, path, found.kind)

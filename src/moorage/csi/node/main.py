@@ -1,4 +1,4 @@
-"""`moorage-csi-node`: the driver on one node, for its kubelet."""
+"""`moorage-csi-node`: the node part of the driver, for the node's kubelet."""
 
 from __future__ import annotations
 
@@ -25,28 +25,31 @@ from moorage.model.ownership import CINDER_DRIVER
 NAME = CINDER_DRIVER
 ROOT = Path("/var/lib/kubelet")
 LIMIT = 25
-"""Volumes, as many as the names vdb to vdz. A cloud may take fewer: QEMU's q35 by its free PCIe ports."""
-GRACE = 20.0  # seconds for calls under way when it is to end
+"""Volumes for the names vdb to vdz. Some clouds allow fewer: QEMU's q35 has as many as free PCIe ports."""
+GRACE = 20.0  # seconds for running calls at the end
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @dataclass
 class Run:
-    """From start to end: `stop` ends it, `failure` says why it had to."""
+    """The driver's run: `stop` ends it, `failure` is the reason why it failed."""
 
     say: Callable[[str], None]
     stop: Event
     failure: str = ""
 
     def told(self, error: str) -> None:
-        """Kubelet's answer. It asks again only a socket that is new: after a refusal we end, and systemd starts us."""
-        self.say(f"kubelet refused the driver: {error}" if error else "registered with kubelet")
+        """The kubelet's result.
+
+        It asks again only for a new socket: after a rejection exit, so that systemd restarts us.
+        """
+        self.say(f"the kubelet rejected the driver: {error}" if error else "registered with the kubelet")
         if error:
             self.failure = error
             self.stop.set()
 
     def until_stopped(self, node: Node, name: str, sockets: Sockets) -> int:
-        """Serve CSI, then registration; the program's exit code."""
+        """Serve CSI, then the registration; returns the program's exit code."""
         servers = [serve(sockets.driver, lambda server: add(server, node, name))]
         registration = Registration(name, sockets.driver, self.told)
         servers.append(
@@ -63,27 +66,33 @@ class Run:
 
 
 def add(server: Any, node: Node, name: str) -> None:
-    """Put the driver's services for a node into a server."""
+    """Add the driver's node services to a server."""
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(name, __version__, lambda: True), server)
     csi_pb2_grpc.add_NodeServicer_to_server(node, server)
 
 
 @click.command(name="moorage-csi-node")
-@click.option("--node-id", envvar="SERVER_ID", required=True, help="The id of the server that this node is.")
-@click.option("--zone", envvar="SERVER_ZONE", default="", help="Its availability zone; none: volumes of any.")
-@click.option("--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="Volumes that it takes.")
-@click.option("--name", default=NAME, show_default=True, help="The driver's.")
+@click.option("--node-id", envvar="SERVER_ID", required=True, help="The id of this node's server.")
+@click.option(
+    "--zone", envvar="SERVER_ZONE", default="", help="The server's availability zone; without it, volumes of any zone."
+)
+@click.option(
+    "--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="The maximum number of volumes."
+)
+@click.option("--name", default=NAME, show_default=True, help="The driver's name.")
 @click.option("--kubelet", default=ROOT, show_default=True, type=FOLDER, help="Kubelet's folder.")
-@click.option("--by-id", default=BY_ID, show_default=True, type=FOLDER, help="Where udev names disks by their serial.")
+@click.option(
+    "--by-id", default=BY_ID, show_default=True, type=FOLDER, help="The folder where udev names disks by serial."
+)
 def command(node_id: str, zone: str, limit: int, name: str, kubelet: Path, by_id: Path) -> int:
-    """Bring attached volumes to pods of this node. It needs root, and no access to the cloud."""
+    """Mount attached volumes for pods of this node. Needs root, and no access to the cloud."""
     run = Run(lambda line: click.echo(line, err=True), stop_on_sigterm())
     node = Node(LinuxFilesystems(), node_id, zone, limit, by_id)
     return run.until_stopped(node, name, Sockets.below(kubelet, name))
 
 
 def main() -> None:
-    """Run it; the exit code tells systemd whether to restart it."""
+    """Run the program; systemd decides by the exit code whether to restart it."""
     try:
         raise SystemExit(command.main(standalone_mode=False))
     except click.ClickException as error:

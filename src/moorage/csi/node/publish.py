@@ -1,4 +1,4 @@
-"""A volume at one pod's path: its staged file system, or its device, bound there."""
+"""A volume at one pod's path: a bind mount of its staged file system or of its device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moorage.model.errors import Conflict
 
 @dataclass(frozen=True)
 class Publication:
-    """What is to appear at `target`: what is mounted at `staging`, or `device` itself."""
+    """A mount at `target`: of the file system at `staging`, or of `device` itself."""
 
     files: Filesystems
     device: Path
@@ -22,15 +22,15 @@ class Publication:
     access: Access
 
     def do(self) -> None:
-        """Bind it, read-only if so wanted; may be cut off and repeated. Conflict, Incompatible."""
+        """Bind it, read-only if requested; may be interrupted and repeated. Conflict, Incompatible."""
         source = self._source()
         found = self.files.mounted(self.target)
         if found is None:
             self._bind(source)
         elif found.device != self.files.number(self.device):
-            raise Incompatible(f"{self.target} holds another device than {self.device}")
+            raise Incompatible(f"{self.target} has another device than {self.device}")
         elif found.read_only and not self.access.read_only:
-            raise Incompatible(f"{self.target} is there already, read-only")
+            raise Incompatible(f"{self.target} is mounted already, read-only")
         if self.access.read_only and not (found and found.read_only):
             self.files.make_read_only(self.target)
 
@@ -41,18 +41,18 @@ class Publication:
         if staged is None or staged.device != self.files.number(self.device):
             raise Conflict(f"{self.device} is not mounted at {self.staging}", "stage the volume first")
         if staged.read_only and not self.access.read_only:
-            raise Conflict(f"{self.staging} is mounted read-only, and {self.target} is to be written")
+            raise Conflict(f"{self.staging} is mounted read-only, and {self.target} must be writable")
         return self.staging
 
     def _bind(self, source: Path) -> None:
         others = [path for path in self.files.targets(self.device) if path != self.staging]
         if self.access.alone and others:
-            raise Conflict(f"the volume is for one pod, and another has it at {others[0]}", "end that pod first")
+            raise Conflict(f"the volume is for one pod, and another pod has it at {others[0]}", "delete that pod first")
         (self.files.make_file if self.access.block else self.files.make_folder)(self.target)
         self.files.bind(source, self.target)
 
 
 def withdraw(files: Filesystems, target: Path) -> None:
-    """Take the volume away from a pod's path, and the path too; nothing when it is gone. InUse."""
+    """Unmount the volume from a pod's path and delete the path; does nothing when it does not exist. InUse."""
     clear(files, target)
     files.remove(target)

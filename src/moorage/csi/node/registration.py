@@ -1,4 +1,4 @@
-"""Make the driver known to kubelet, which looks for sockets in its folder plugins_registry and asks each who it is."""
+"""Register the driver with the kubelet, which looks for sockets in plugins_registry and calls each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from moorage.csi.spec import pluginregistration_pb2 as kubelet
 from moorage.csi.spec import pluginregistration_pb2_grpc
 
 TYPE = "CSIPlugin"
-CSI_VERSION = "1.0.0"  # kubelet compares the first number only
+CSI_VERSION = "1.0.0"  # the kubelet compares the first number only
 
 
 @dataclass(frozen=True)
 class Sockets:
-    """Where a driver listens below kubelet's folder: `driver` for CSI itself, `registration` for being found."""
+    """The driver's sockets below the kubelet's folder: `driver` for CSI, `registration` for the kubelet to find it."""
 
     driver: Path
     registration: Path
@@ -27,7 +27,7 @@ class Sockets:
 
 
 class Registration(pluginregistration_pb2_grpc.RegistrationServicer):  # type: ignore[misc,unused-ignore]
-    """Answers kubelet for a driver of this name; `told` hears how it ended: "" when it was registered, or why not."""
+    """The registration service; calls `told` with the kubelet's result: "" when registered, or the error."""
 
     def __init__(self, name: str, endpoint: Path, told: Callable[[str], None]) -> None:
         self.name = name
@@ -40,5 +40,5 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):  # type: i
         )
 
     def NotifyRegistrationStatus(self, request: Any, context: Any) -> Any:
-        self.told("" if request.plugin_registered else request.error or "kubelet gave no reason")
+        self.told("" if request.plugin_registered else request.error or "the kubelet gave no reason")
         return kubelet.RegistrationStatusResponse()

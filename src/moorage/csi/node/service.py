@@ -1,4 +1,4 @@
-"""CSI's Node service: each call checked, one at a time for a volume, and handed on."""
+"""CSI's node service: checks each call and allows one at a time for a volume."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from moorage.model.errors import BadInput, Conflict, NotFound
 class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
     """The volumes of one node.
 
-    `node_id` is the server's id, by which the controller attaches; `zone` where it is, "" for anywhere; `limit` how
-    many volumes it takes. `by_id` holds the devices' names; `timeouts` in seconds is for one that was just attached.
+    `node_id` is the server's id, by which the controller attaches; `zone` is its zone, "" for any; `limit` is the
+    maximum number of volumes. `by_id` has the devices' names; `timeouts` (seconds) is for a volume that was just
+    attached.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """A volume's file system at its staging path, once for all pods of the node.
 
-Each step looks first and may be cut off: the next call goes on from there. A volume that is used as a block device has
-nothing to stage.
+Each step observes first and may be interrupted: the next call resumes. Block volumes have nothing to stage.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ USUAL = KINDS[0]
 
 @dataclass(frozen=True)
 class Stage:
-    """A volume's device and where it is staged."""
+    """A volume's device and its staging path."""
 
     files: Filesystems
     device: Path
@@ -26,7 +25,7 @@ class Stage:
     access: Access
 
     def do(self) -> None:
-        """Format what is blank, repair, grow and mount; Damaged, Conflict, Incompatible."""
+        """Format a blank device, repair, grow and mount; Damaged, Conflict, Incompatible."""
         self.files.make_folder(self.target)
         found = self.files.mounted(self.target)
         if found is None:
@@ -39,12 +38,12 @@ class Stage:
             self.files.grow(self.device, self.target, kind)
 
     def _prepare(self) -> str:
-        """Make the device fit to be mounted; the kind of its file system."""
+        """Prepare the device for mounting; returns its file system's type."""
         kind = self.files.signature(self.device) or self._format()
         wanted = (self.access.kind,) if self.access.kind else KINDS
         if kind not in wanted:
             raise Conflict(
-                f"{self.device} holds {kind}, not {' or '.join(wanted)}, and is not formatted",
+                f"{self.device} has {kind}, not {' or '.join(wanted)}, and is not formatted",
                 "use the right fsType, or wipe the volume if nothing on it is needed",
             )
         if not self.access.read_only and not self.files.targets(self.device):
@@ -54,25 +53,27 @@ class Stage:
 
     def _format(self) -> str:
         if self.access.read_only:
-            raise Conflict(f"{self.device} is blank and is only to be read", "write something to the volume first")
+            raise Conflict(
+                f"{self.device} is blank, and read-only access was requested", "write something to the volume first"
+            )
         kind = self.access.kind or USUAL
         self.files.format(self.device, kind)
         return kind
 
     def _options(self, kind: str) -> tuple[str, ...]:
-        # A clone has the id of its source's XFS, and both may be on one node.
+        # A clone has the UUID of its source's XFS, and both may be on one node.
         more = (*(("nouuid",) if kind == "xfs" else ()), *(("ro",) if self.access.read_only else ()))
         return (*self.access.options, *(word for word in more if word not in self.access.options))
 
     def _compare(self, found: Mounted) -> None:
         if found.device != self.files.number(self.device):
-            raise Conflict(f"{self.target} holds another device than {self.device}", "unmount it there")
+            raise Conflict(f"{self.target} has another device than {self.device}", "unmount it there")
         if found.read_only != self.access.read_only or self.access.kind not in ("", found.kind):
-            how = "read-only" if found.read_only else "to be written"
+            how = "read-only" if found.read_only else "writable"
             raise Incompatible(f"{self.target} is mounted already: {found.kind}, {how}")
 
 
 def clear(files: Filesystems, target: Path) -> None:
-    """Unmount all that lies at a path; InUse."""
+    """Unmount everything at a path; InUse."""
     while files.mounted(target):
         files.unmount(target)

@@ -1,4 +1,4 @@
-"""Make Python of the .proto files; needs grpcio-tools, which only a developer has."""
+"""Generate Python from the .proto files; needs grpcio-tools, which only developers have."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ NAMES = ("csi", "pluginregistration")
 
 
 def generate(into: Path) -> None:
-    """Write the modules of messages and services into a folder; raises RuntimeError when protoc refuses."""
+    """Write the generated modules into a folder; RuntimeError when protoc fails."""
     from grpc_tools import protoc  # type: ignore[import-untyped,unused-ignore]
 
     words = ["protoc", f"-I{HERE}", f"-I{protoc.__file__.rpartition('/')[0]}/_proto"]
     files = [f"{name}.proto" for name in NAMES]
     if protoc.main([*words, f"--python_out={into}", f"--grpc_python_out={into}", *files]) != 0:
-        raise RuntimeError(f"protoc refused {' or '.join(files)}")
+        raise RuntimeError(f"protoc failed for {' and '.join(files)}")
     for name in NAMES:
         services = into / f"{name}_pb2_grpc.py"
         loose = f"import {name}_pb2 as {name}__pb2"  # protoc knows no packages: it imports from the top
