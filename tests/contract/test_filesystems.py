@@ -104,7 +104,7 @@ def test_a_blank_disk_gets_a_file_system_once(box: Box, kind: str) -> None:
     box.filesystems.format(device, kind)
     assert box.filesystems.signature(device) == kind
     for other in KINDS:
-        with pytest.raises(Conflict, match=f"holds {kind} and is not formatted"):
+        with pytest.raises(Conflict, match=f"has {kind} and is not formatted"):
             box.filesystems.format(device, other)
     assert box.filesystems.signature(device) == kind
 

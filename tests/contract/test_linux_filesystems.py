@@ -73,7 +73,7 @@ def refuses(disks: LoopDisks, device: Path, told: str) -> None:
     before = disks.read(device, 0, 2**20)
     assert FILES.signature(device) == told
     for kind in KINDS:
-        with pytest.raises(Conflict, match=f"holds {told} and is not formatted"):
+        with pytest.raises(Conflict, match=f"has {told} and is not formatted"):
             FILES.format(device, kind)
     assert disks.read(device, 0, 2**20) == before
 

@@ -61,7 +61,7 @@ def test_up_down_up_reset(cloud, run_cluster):
     sql(cloud, first, "CREATE TABLE kept (word text)", "INSERT INTO kept VALUES ('before down')")
 
     again = up(cloud)
-    assert list(again["took"]) == ["everything ran already"]
+    assert list(again["took"]) == ["everything was running"]
     assert again["database"] == first["database"]
 
     cloud.run("kubectl", "create", "configmap", "kept", "--from-literal=a=b")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def local_cloud(paths: Paths) -> LocalCloud:
-    """The cloud of these paths, with the node image and the registry if they have been built."""
+    """The cloud in these paths, with the node image and the registry if they are built."""
     from moorage.local.cloud import LocalCloud
 
     clouds = Path(os.environ.get("OS_CLIENT_CONFIG_FILE") or Path.home() / ".config" / "openstack" / "clouds.yaml")
@@ -43,7 +43,7 @@ def _options(cache: Path) -> Options:
         found = find_image(cache)
         image = Image(found.name, found.squashfs, found.min_disk, found.min_memory, dict(found.properties))
     except NotFound:
-        pass  # not built yet: the cloud is of use without
+        pass  # not built yet: the cloud is useful without it
     return Options(image, registry)
 
 
@@ -55,7 +55,7 @@ def cloud() -> None:
 @cloud.command()
 @pass_context
 def up(context: Context) -> None:
-    """Start the cloud; return when every service is ready."""
+    """Start the cloud; returns when every service is ready."""
     local = local_cloud(context.paths)
     with progress() as report:
         local.up(report)
@@ -65,16 +65,16 @@ def up(context: Context) -> None:
 @cloud.command()
 @pass_context
 def down(context: Context) -> None:
-    """Stop the cloud and its servers; `up` brings both back with their data."""
+    """Stop the cloud and its servers; `up` starts both again with their data."""
     with progress() as report:
         local_cloud(context.paths).down(report)
 
 
 @cloud.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_context
 def reset(context: Context, yes: bool) -> None:
-    """Stop the cloud and delete everything in it; only the cache stays."""
+    """Stop the cloud and delete everything in it, except the cache."""
     if not yes and sys.stdin.isatty():
         click.confirm("Delete the local cloud with all its servers, volumes and clusters?", abort=True)
     with progress() as report:
@@ -89,15 +89,15 @@ def status(context: Context, output: str) -> None:
     rows = [asdict(row) for row in local_cloud(context.paths).status()]
     emit(output, rows, ["name", "version", "address", "health", "memory"])
     if output == "table":
-        click.echo(f"{sum(row['memory'] for row in rows)} MiB in all", err=True)
+        click.echo(f"{sum(row['memory'] for row in rows)} MiB in total", err=True)
     if any(row["health"] != "ready" for row in rows):
         sys.exit(1)
 
 
 @cloud.command()
 @click.argument("service")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing what is written.")
-@click.option("-n", "--lines", default=50, show_default=True, help="How many lines of the past.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines.")
+@click.option("-n", "--lines", default=50, show_default=True, help="Number of past lines.")
 @pass_context
 def logs(context: Context, service: str, follow: bool, lines: int) -> None:
     """Print a service's logs."""
@@ -108,18 +108,18 @@ def logs(context: Context, service: str, follow: bool, lines: int) -> None:
 @output_option
 @pass_context
 def doctor(context: Context, output: str) -> None:
-    """Check what this machine lacks, and say how to mend it."""
+    """Check what this machine lacks, and how to fix it."""
     findings = local_cloud(context.paths).doctor()
     if findings or output != "table":
         emit(output, [asdict(finding) for finding in findings], ["subject", "problem", "mend", "fatal"])
     else:
-        click.echo("Nothing is missing: this machine can run the cloud.", err=True)
+        click.echo("This machine has everything to run the cloud.", err=True)
     if any(finding.fatal for finding in findings):
         sys.exit(2)
 
 
 @cloud.command()
-@click.option("--admin", is_flag=True, help="As the administrator, not the tenant.")
+@click.option("--admin", is_flag=True, help="As the administrator instead of the tenant.")
 @pass_context
 def env(context: Context, admin: bool) -> None:
     """Print shell exports: eval "$(moorage cloud env)"."""

@@ -1,4 +1,4 @@
-"""`moorage cluster`: create, look at and delete clusters."""
+"""`moorage cluster`: create, show and delete clusters."""
 
 from __future__ import annotations
 
@@ -24,30 +24,35 @@ DEFAULTS = ClusterSpec("defaults")
 
 @click.group()
 def cluster() -> None:
-    """Create, look at and delete Kubernetes clusters.
+    """Create, show and delete Kubernetes clusters.
 
-    A cluster is a Heat stack of your project: whoever has the project's credentials sees it. The private key of its
-    first administrator stays on the machine that created it.
+    A cluster is a Heat stack of your project: all users of the project see it. The private key of its first
+    administrator never leaves the machine that created it.
 
     \b
     moorage --cloud mine cluster create demo --workers 3
     moorage --cloud mine cluster kubeconfig demo    # then: kubectl get nodes
-    moorage --cloud mine cluster show demo          # how it is and, when it is not well, why
+    moorage --cloud mine cluster show demo          # its status and the reason
     moorage --cloud mine cluster delete demo
     """
 
 
 @cluster.command()
 @click.argument("name")
-@click.option("--workers", type=int, default=DEFAULTS.workers, show_default=True, help="How many workers.")
-@click.option("--control-plane-nodes", type=int, default=1, show_default=True, help="How many control-plane nodes.")
-@click.option("--flavor", default=DEFAULTS.flavor, show_default=True, help="Flavour of the nodes.")
-@click.option("--worker-flavor", default="", help="Flavour of the workers, when it is another.")
-@click.option("--image", help="Node image, by name or id.  [default: the newest of Moorage's]")
-@click.option("--external-network", default=DEFAULTS.external_network, show_default=True, help="For the floating IP.")
-@click.option("--node-cidr", default=DEFAULTS.node_cidr, show_default=True, help="Addresses of nodes.")
-@click.option("--pod-cidr", default=DEFAULTS.pod_cidr, show_default=True, help="Addresses of pods.")
-@click.option("--service-cidr", default=DEFAULTS.service_cidr, show_default=True, help="Addresses of Services.")
+@click.option("--workers", type=int, default=DEFAULTS.workers, show_default=True, help="Number of workers.")
+@click.option("--control-plane-nodes", type=int, default=1, show_default=True, help="Number of control-plane nodes.")
+@click.option("--flavor", default=DEFAULTS.flavor, show_default=True, help="Flavor of the nodes.")
+@click.option("--worker-flavor", default="", help="Flavor of the workers, if different.")
+@click.option("--image", help="Node image, by name or id.  [default: the newest Moorage image]")
+@click.option(
+    "--external-network",
+    default=DEFAULTS.external_network,
+    show_default=True,
+    help="External network for the floating IP.",
+)
+@click.option("--node-cidr", default=DEFAULTS.node_cidr, show_default=True, help="Address range of nodes.")
+@click.option("--pod-cidr", default=DEFAULTS.pod_cidr, show_default=True, help="Address range of pods.")
+@click.option("--service-cidr", default=DEFAULTS.service_cidr, show_default=True, help="Address range of Services.")
 @click.option(
     "--flannel-backend",
     type=click.Choice(["vxlan", "host-gw"]),
@@ -56,13 +61,13 @@ def cluster() -> None:
     help="How pods on different nodes reach each other.",
 )
 @click.option("--registry-mirror", "mirrors", multiple=True, metavar="HOST=URL", help="Pull images of HOST from URL.")
-@click.option("--node-port-cidr", default="", help="From where NodePort Services may be reached.  [default: nowhere]")
+@click.option("--node-port-cidr", default="", help="Address range that can reach NodePort Services.  [default: none]")
 @click.option("--dns-nameserver", "nameservers", multiple=True, metavar="IP", help="Name server for the nodes.")
 @click.option(
     "--cloud-provider/--no-cloud-provider",
     "cloud_provider",
     default=True,
-    help="Load balancers and volumes for pods, and nodes that follow their servers; makes an application credential "
+    help="Load balancers and volumes for pods, and Nodes that follow their servers; creates an application credential "
     "for the control plane.  [default: with]",
 )
 @click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
@@ -74,10 +79,10 @@ def cluster() -> None:
 def create(
     context: Context, /, output: str, timeout: float, wait: bool, mirrors: tuple[str, ...], **options: Any
 ) -> None:
-    """Create a cluster, or go on with one that is being made.
+    """Create a cluster, or resume its creation.
 
-    Can be stopped at any time and given again: it goes on where it was. A cluster that is there with the same
-    parameters is returned; one with other parameters is refused (exit code 4).
+    You can interrupt it at any time and run it again: it resumes. It returns an existing cluster with the same
+    parameters, and rejects one with other parameters (exit code 4).
 
     \b
     moorage --cloud mine cluster create demo
@@ -85,7 +90,7 @@ def create(
     moorage --cloud mine cluster create open --node-port-cidr 0.0.0.0/0 --dns-nameserver 9.9.9.9
 
     \b
-    Exit codes: 1 failed, 2 bad input, 3 not found, 4 there already, 5 cloud unreachable, 6 quota, 7 timed out.
+    Exit codes: 1 failed, 2 bad input, 3 not found, 4 exists already, 5 cloud unreachable, 6 quota, 7 timed out.
     """
     from moorage.clusters import reconcile
 
@@ -116,7 +121,7 @@ def list_(context: Context, output: str) -> None:
 @output_option
 @pass_context
 def show(context: Context, name: str, output: str) -> None:
-    """Show a cluster: its status and, when it is not well, why."""
+    """Show a cluster: its nodes, its status and the reason for it."""
     from moorage.clusters.reconcile import observe
 
     found = observe(context.cloud(), context.connect_kube, context.paths.data, name)
@@ -125,7 +130,7 @@ def show(context: Context, name: str, output: str) -> None:
 
 @cluster.command()
 @click.argument("name")
-@click.option("--print", "print_", is_flag=True, help="Print it on stdout, and leave the file alone.")
+@click.option("--print", "print_", is_flag=True, help="Print it on stdout instead.")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Merge into this file.  [default: kubectl's own]")
 @pass_context
 def kubeconfig(context: Context, name: str, print_: bool, file: Path | None) -> None:
@@ -146,33 +151,34 @@ def kubeconfig(context: Context, name: str, print_: bool, file: Path | None) -> 
 @click.argument("name")
 @pass_context
 def renew_credential(context: Context, name: str) -> None:
-    """Give a cluster a new application credential for its cloud, and revoke the one that it has.
+    """Give a cluster a new application credential for its cloud, and revoke the old one.
 
-    For when it ran out, was revoked, or may be known to others. Nothing is interrupted; the cluster takes it up within
-    half a minute.
+    Use it when the credential has expired, was revoked, or has leaked. Nothing is interrupted; the cluster uses the new
+    one within half a minute.
     """
     from moorage.clusters import reconcile
 
     reconcile.renew_credential(context.cloud(), context.connect_kube, context.paths.data, name)
-    click.echo(f"{name} has a new credential; moorage cluster show {name} tells whether its cloud accepts it", err=True)
+    click.echo(f"{name} has a new credential; moorage cluster show {name} says whether its cloud accepts it", err=True)
 
 
 @cluster.command()
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--keep-volumes", is_flag=True, help="Keep all volumes and snapshots, and list them.")
 @click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait.")
-@click.option("--wait/--no-wait", default=True, help="Wait until nothing is left.  [default: wait]")
+@click.option("--wait/--no-wait", default=True, help="Wait until nothing remains.  [default: wait]")
 @output_option
 @pass_context
 def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: float, wait: bool, output: str) -> None:
-    """Delete a cluster and all that it ever made, half-made or not; proves that nothing is left.
+    """Delete a cluster and everything that it ever created; verify that nothing remains.
 
-    That is also its load balancers, their floating IPs, and its volumes and snapshots. Those whose reclaim policy is
-    Retain are kept and listed, with --keep-volumes all of them. Its API need not answer; what was not written to a
-    volume yet is lost as by a power cut. It can be stopped at any time and given again.
+    This includes its load balancers, their floating IPs, and its volumes and snapshots. Volumes and snapshots with the
+    reclaim policy Retain are kept and listed, with --keep-volumes all of them. The cluster's API is not needed. Data
+    that was not written to a volume yet is lost, as in a power failure. You can interrupt it at any time and run it
+    again.
 
-    With --no-wait it only asks for that; given again without, it proves it.
+    With --no-wait it only requests the deletion; run it again without to verify it.
     """
     from moorage.clusters import kubeconfig as config
     from moorage.clusters import reconcile
@@ -180,7 +186,9 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
     cloud, kube, data = context.cloud(), context.connect_kube, context.paths.data
     if not yes:
         _told(reconcile.preview_deletion(cloud, kube, data, name, keep_volumes=keep_volumes))
-        click.confirm(f"Delete the cluster {name} with all its nodes and what runs on them?", abort=True, err=True)
+        click.confirm(
+            f"Delete the cluster {name} with all its nodes and everything that runs on them?", abort=True, err=True
+        )
     with progress() as report:
         done = reconcile.delete(cloud, kube, data, name, report, keep_volumes=keep_volumes, wait=wait, timeout=timeout)
     path = config.default_path(os.environ)
@@ -197,11 +205,11 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
 
 
 def _told(preview: CleanupPreview) -> None:
-    """Before it is too late: what else goes, and what stays."""
+    """Before the confirmation: what else is deleted, and what is kept."""
     for thing in preview.deleted:
-        click.echo(f"goes too: {thing}", err=True)
+        click.echo(f"also deleted: {thing}", err=True)
     for thing in preview.kept:
-        click.echo(f"stays: {thing}", err=True)
+        click.echo(f"kept: {thing}", err=True)
 
 
 def _mirrors(given: tuple[str, ...]) -> dict[str, str]:
@@ -222,7 +230,7 @@ def _row(found: Cluster) -> dict[str, Any]:
 
 
 def _shown(found: Cluster, output: str) -> dict[str, Any]:
-    """Everything for programs; for people, nodes as lines and no events, which they have seen."""
+    """Everything in JSON and YAML; in text, one line for each node and no events, which the user has seen."""
     shown: dict[str, Any] = {
         "name": found.name,
         "status": str(found.status),

@@ -1,4 +1,4 @@
-"""What a command gets as `ctx.obj`: paths, and the ways to reach the three outside worlds."""
+"""What a command gets as `ctx.obj`: paths, and functions that connect to the cloud and to Kubernetes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """Made once by `moorage.bootstrap`; connections are made when a command asks, not before.
+    """Created once by `moorage.bootstrap`; commands connect when they need to.
 
     `cloud_name` is an entry of clouds.yaml, or None for the environment's (OS_CLOUD, OS_*).
     """
@@ -28,7 +28,7 @@ class Context:
     cloud_name: str | None = None
 
     def cloud(self) -> Cloud:
-        """Connect to the cloud that the user named; raises CloudUnreachable or BadInput."""
+        """Connect to the cloud that the user named; CloudUnreachable, BadInput."""
         return self.connect_cloud(self.cloud_name)
 
 

@@ -12,8 +12,8 @@ from moorage.cli.output import emit, output_option, progress
 def image() -> None:
     """Build and upload the node image.
 
-    A node image is one version of operating system and Kubernetes together, as one read-only file system. It is
-    made from a release (`moorage release build`) and kept in the cache; the same inputs give the same image.
+    A node image is one version of operating system and Kubernetes, as one read-only file system. It is built from a
+    release (`moorage release build`) and kept in the cache; the same inputs give the same image.
     """
 
 
@@ -21,7 +21,7 @@ def image() -> None:
 @output_option
 @pass_context
 def build(context: Context, output: str) -> None:
-    """Build the node image, or find that it is there. Needs root."""
+    """Build the node image, if missing. Needs root."""
     from moorage.image.node_image import build_image
     from moorage.image.release import find_release
 
@@ -34,7 +34,7 @@ def build(context: Context, output: str) -> None:
 @output_option
 @pass_context
 def show(context: Context, output: str) -> None:
-    """Show the image that this version of Moorage makes: versions, size, packages."""
+    """Show the image that this version of Moorage builds: versions, size, packages."""
     from moorage.image.node_image import find_image
 
     manifest = find_image(context.paths.cache).manifest
@@ -47,7 +47,7 @@ def show(context: Context, output: str) -> None:
 @image.command()
 @pass_context
 def upload(context: Context) -> None:
-    """Upload the node image to a cloud's Glance, unless it is there.
+    """Upload the node image to a cloud's Glance, if missing.
 
     \b
     Example: moorage --cloud mycloud image upload

@@ -1,4 +1,4 @@
-"""`moorage`: the nouns, loaded only when they are asked for."""
+"""`moorage`: the command groups, imported when they are used."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import click
 
 import moorage
 
-NOUNS = {
-    "cluster": "Create, look at and delete Kubernetes clusters.",
-    "node": "Look at a cluster's nodes.",
+COMMANDS = {
+    "cluster": "Create, show and delete Kubernetes clusters.",
+    "node": "List a cluster's nodes.",
     "image": "Build and upload the node image.",
-    "release": "Build or fetch the Kubernetes programs.",
+    "release": "Build or download the Kubernetes programs.",
     "cloud": "Run a real OpenStack on this machine.",
-    "demo": "The local cloud with a cluster, an application and a database on it.",
+    "demo": "The local cloud with a cluster, an application and a database.",
 }
 
 
-class Nouns(click.Group):
-    """A group whose members are `moorage.cli.<noun>`, imported at first use so that --help stays quick."""
+class CommandGroups(click.Group):
+    """A group with the members `moorage.cli.<command>`, imported at first use so that --help is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(NOUNS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in NOUNS:
+        if name not in COMMANDS:
             return None
         command = getattr(importlib.import_module(f"moorage.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Nouns"):
-            formatter.write_dl(list(NOUNS.items()))
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroups, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(moorage.__version__, prog_name="moorage")
 @click.option("--cloud", "cloud", metavar="NAME", envvar="OS_CLOUD", help="Entry of clouds.yaml to use.")
 @click.pass_context
@@ -49,8 +49,8 @@ def cli(ctx: click.Context, cloud: str | None) -> None:
     A cloud at hand?   moorage --cloud NAME cluster create demo
 
     \b
-    Exit codes: 0 done · 1 failed · 2 refused, nothing was touched · 3 not found · 4 conflict
-                5 cloud unreachable · 6 quota too small · 7 not in time
+    Exit codes: 0 done · 1 failed · 2 rejected, nothing was changed · 3 not found · 4 conflict
+                5 cloud unreachable · 6 quota too small · 7 timed out
     """
     if cloud:
         ctx.obj = replace(ctx.obj, cloud_name=cloud)

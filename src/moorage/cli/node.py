@@ -1,4 +1,4 @@
-"""`moorage node`: look at a cluster's nodes."""
+"""`moorage node`: list a cluster's nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = ("name", "role", "address", "server", "ready", "version", "reason")
 
 @click.group()
 def node() -> None:
-    """Look at a cluster's nodes."""
+    """List a cluster's nodes."""
 
 
 @node.command(name="list")
@@ -24,7 +24,7 @@ def node() -> None:
 def list_(context: Context, cluster: str, output: str) -> None:
     """List a cluster's nodes as Nova and Kubernetes see them.
 
-    READY is "-" when this machine has no key to ask Kubernetes with.
+    READY is "-" when this machine has no key for the cluster's Kubernetes.
     """
     from moorage.clusters.reconcile import observe
 

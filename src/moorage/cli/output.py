@@ -1,4 +1,4 @@
-"""How commands speak: results on stdout in the chosen format, progress and errors on stderr."""
+"""Output of commands: results on stdout in the chosen format, progress and errors on stderr."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ output_option = click.option(
     type=click.Choice(FORMATS),
     default="table",
     show_default=True,
-    help="How to print the result.",
+    help="Format of the result.",
 )
 
 
 def emit(output: str, value: Any, columns: Sequence[str] | None = None) -> None:
     """Print `value` on stdout: a mapping as a two-column table, a list of mappings as rows.
 
-    `columns` chooses and orders the keys that a table shows; json and yaml always have all of them.
+    `columns` selects and orders the keys in tables; json and yaml always have all of them.
     """
     if output == "json":
         click.echo(json.dumps(value, indent=2, default=str))
@@ -74,7 +74,7 @@ def _text(value: Any) -> str:
 
 
 def fail(error: MoorageError) -> int:
-    """Print what went wrong and what to do next; return the exit code."""
+    """Print an error and its hint; returns the exit code."""
     click.echo(f"error: {error.message}", err=True)
     if error.hint:
         click.echo(f"  try: {error.hint}", err=True)
@@ -83,7 +83,7 @@ def fail(error: MoorageError) -> int:
 
 @contextmanager
 def progress(stream: TextIO | None = None) -> Iterator[Callable[[str], None]]:
-    """Yield a `report(text)`: each call begins a step, which lasts until the next.
+    """Yield a `report(text)`: each call begins a step, which ends with the next call.
 
     On a terminal the running step counts its seconds in place; elsewhere each step is a line when it begins.
     """
@@ -108,7 +108,7 @@ class _Progress:
             threading.Thread(target=self._count, daemon=True, name="progress").start()
 
     def report(self, text: str) -> None:
-        """Begin a step; a text that repeats the running step's changes nothing."""
+        """Begin a step; the text of the running step again changes nothing."""
         with self.lock:
             if text == self.text:
                 return

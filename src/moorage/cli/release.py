@@ -1,4 +1,4 @@
-"""`moorage release`: the Kubernetes programs that a node image is made of."""
+"""`moorage release`: the Kubernetes programs of a node image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from moorage.model.errors import Failed
 
 @click.group()
 def release() -> None:
-    """Build or fetch the Kubernetes programs.
+    """Build or download the Kubernetes programs.
 
-    A release is a directory with Kubernetes, containerd, etcd and what belongs to them, in versions that were
-    tried together. It is made once a machine and kept in the cache.
+    A release is a directory with Kubernetes, containerd, etcd and their companions, in versions that were tested
+    together. It is built once on a machine and kept in the cache.
     """
 
 
@@ -31,10 +31,10 @@ def build(context: Context, keep_go_cache: bool) -> None:
 
 
 @release.command()
-@click.option("--mirror", metavar="URL", required=True, help="Where manifest.json and bin/ are served.")
+@click.option("--mirror", metavar="URL", required=True, help="URL of manifest.json and bin/.")
 @pass_context
 def fetch(context: Context, mirror: str) -> None:
-    """Take the programs from a mirror, checking each one's SHA-256."""
+    """Download the programs from a mirror, and check the SHA-256 of each."""
     from moorage.image.release import fetch as fetch_release
 
     with progress() as report:
@@ -46,7 +46,7 @@ def fetch(context: Context, mirror: str) -> None:
 @output_option
 @pass_context
 def show(context: Context, output: str) -> None:
-    """List the programs, with versions and where they come from."""
+    """List the programs, with versions and sources."""
     from moorage.image.release import find_release
 
     found = find_release(context.paths.cache)
@@ -76,7 +76,7 @@ def verify(context: Context, output: str) -> None:
     if rows or output != "table":
         emit(output, rows, ["name", "problem"])
     else:
-        click.echo(f"{len(found.manifest.programs)} programs are as the manifest says")
+        click.echo(f"all {len(found.manifest.programs)} programs match the manifest")
     if findings:
         hint = f"rm -r {found.directory} && moorage release build"
-        raise Failed(f"{len(findings)} of the release's files are not as its manifest says", hint)
+        raise Failed(f"{len(findings)} of the release's files do not match its manifest", hint)

@@ -1,1 +1,1 @@
-"""What we need of a Linux box: the port, the box itself (`linux`), and its stateful twin in memory (`memory`)."""
+"""A Linux host: the ports, the real adapters (`linux*`) and the in-memory adapters (`memory*`)."""

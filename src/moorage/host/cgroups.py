@@ -1,6 +1,6 @@
-"""A machine's control groups: one folder in every version 1 hierarchy, or one in the unified tree.
+"""A machine's cgroups: one folder in every version 1 hierarchy, or one in the unified hierarchy.
 
-Which of the two a host has is read from what is mounted. Limits and their files: the kernel's
+Which of the two a host has is read from its mounts. Limits and their files: the kernel's
 Documentation/admin-guide/cgroup-v1 and cgroup-v2.
 """
 
@@ -16,13 +16,13 @@ from moorage.host.port import HostError
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD = 100_000
-"""Microseconds over which a machine may use its share of the CPUs."""
+"""Microseconds of one period of the CPU quota."""
 LEGACY = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified")
 
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """The control group `<parent>/<name>` on this host."""
+    """The cgroup `<parent>/<name>` on this host."""
 
     parent: str
     name: str
@@ -44,7 +44,7 @@ class ControlGroup:
         return [hierarchy / self.parent / self.name for hierarchy in self.hierarchies]
 
     def create(self, cpus: int, memory: int) -> None:
-        """Make the groups with limits: `cpus` whole CPUs, `memory` MiB."""
+        """Create the groups with limits: `cpus` whole CPUs, `memory` MiB."""
         for hierarchy in self.hierarchies:
             parent = hierarchy / self.parent
             parent.mkdir(exist_ok=True)
@@ -77,7 +77,7 @@ class ControlGroup:
             (folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def processes(self) -> set[int]:
-        """Everything that runs in it, at any depth."""
+        """All processes in it, at any depth."""
         found: set[int] = set()
         for folder in self.folders[:1]:
             for listed in [folder, *folder.rglob("*")]:
@@ -87,7 +87,7 @@ class ControlGroup:
         return found
 
     def remove(self, timeout: float = 5.0) -> None:
-        """Remove the groups, deepest first; the kernel needs a moment after the last process has ended."""
+        """Delete the groups, deepest first; the kernel needs a moment after the last process has ended."""
         deadline = time.monotonic() + timeout
         for folder in self.folders:
             while folder.exists() and not _remove_tree(folder):
@@ -105,7 +105,7 @@ def _enable(folder: Path) -> None:
 
 
 def _inherit(*chain: Path) -> None:
-    """A version 1 cpuset starts without any CPU or memory node: give it its parent's."""
+    """A version 1 cpuset starts without CPUs and memory nodes: copy its parent's."""
     for above, below in pairwise(chain):
         for name in ("cpuset.cpus", "cpuset.mems"):
             (below / name).write_text((above / name).read_text())

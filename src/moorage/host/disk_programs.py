@@ -1,4 +1,4 @@
-"""Programs that work on disks, and the kernel's calls: what they refuse, as errors of ours."""
+"""Run programs that work on disks, and translate their errors and the kernel's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FSCK_NOT_RUN = 8
 
 
 def fsck(device: Path, *how: str) -> None:
-    """Repair an ext4 as far as nothing can be lost by it; Damaged, InUse."""
+    """Repair an ext4 as far as that loses nothing; Damaged, InUse."""
     code, said = attempt("fsck.ext4", "-p", *how, str(device))
     if code & FSCK_NOT_RUN and ("in use" in said or "is mounted" in said):
         raise InUse(f"{device} is in use: {said}")
@@ -27,12 +27,12 @@ def fsck(device: Path, *how: str) -> None:
 
 
 def must(what: str, *words: str) -> None:
-    """Run a program that has to succeed; Damaged, InUse, Failed."""
+    """Run a program that must succeed; Damaged, InUse, Failed."""
     checked(what, *attempt(*words))
 
 
 def checked(what: str, code: int, said: str) -> None:
-    """The same for one that has ended, by its exit code and its words."""
+    """The same for a program that has ended, from its exit code and output."""
     if code == 0:
         return
     last = f"{what}: {said[-500:]}"
@@ -45,11 +45,11 @@ def checked(what: str, code: int, said: str) -> None:
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """The kernel's refusal as an error of ours."""
+    """Translate an error of the kernel."""
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound(f"{what}: {error.filename or ''} is not there") from error
+        raise NotFound(f"{what}: {error.filename or ''} does not exist") from error
     except OSError as error:
         kind = InUse if error.errno == errno.EBUSY else Failed
         raise kind(f"{what}: {error.strerror}") from error

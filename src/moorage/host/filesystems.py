@@ -1,7 +1,7 @@
-"""The port: block devices, the file systems on them, and where these are mounted.
+"""The port for block devices, their file systems and mounts.
 
-Devices and targets are paths; sizes are bytes. Every method may raise Failed with what the box said, NotFound for a
-path that is not there, and more where stated.
+Devices and targets are paths; sizes are bytes. Every method may raise Failed with the program's output, NotFound for a
+missing path, and more where stated.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Protocol
 from moorage.model.errors import Conflict, Failed
 
 KINDS = ("ext4", "xfs")
-"""The file systems that can be made here."""
+"""The file systems that can be created."""
 
 
 class Damaged(Failed):
-    """A file system that cannot be used before a person has looked at it; it was not changed further."""
+    """A file system that an operator must examine before use; it was not changed further."""
 
 
 class InUse(Conflict):
-    """Somebody has files open below a mount, or holds the device."""
+    """A process has files open below a mount, or uses the device."""
 
 
 @dataclass(frozen=True)
 class Mounted:
-    """What is mounted at a path. `device` is the number (st_rdev) of the block device that it leads to.
+    """A mount at a path. `device` is the number (st_rdev) of its block device.
 
-    `kind` is that of the file system, or `block` where the device itself was bound to a file. `read_only` is that of
-    this one mount: others of the same file system may differ.
+    `kind` is the file system's type, or `block` for a device that is bound to a file. `read_only` is that of this
+    mount: other mounts of the same file system may differ.
     """
 
     device: int
@@ -40,7 +40,7 @@ class Mounted:
 
 @dataclass(frozen=True)
 class Usage:
-    """How full a file system is: bytes and inodes, all and still free for unprivileged users."""
+    """Usage of a file system: bytes and inodes, total and available for unprivileged users."""
 
     size: int
     free: int
@@ -50,83 +50,86 @@ class Usage:
 
 
 class Filesystems(Protocol):
-    """The block devices and mounts of one Linux box."""
+    """The block devices and mounts of one Linux host."""
 
     def number(self, device: Path) -> int | None:
-        """The number (st_rdev) of a block device; None when the path is anything else, or nothing."""
+        """The number (st_rdev) of a block device; None when the path is not a block device."""
         ...
 
     def size(self, device: Path) -> int: ...
 
     def rescan(self, device: Path) -> None:
-        """Have the kernel ask the disk for its size again, where it is not told by itself."""
+        """Make the kernel read the disk's size again, for disks that do not notify it."""
         ...
 
     def signature(self, device: Path) -> str:
-        """What the device holds: `ext4`, `xfs`, another name as blkid(8) knows it, or `data` that nobody knows.
+        """What is on the device: `ext4`, `xfs`, another name of blkid(8), or `data` for unknown data.
 
-        "" when it is blank, which an XFS counts as whose making was cut off: its superblock says so, no kernel mounts
+        "" when it is blank. An XFS with interrupted creation counts as blank: its superblock says so, no kernel mounts
         it, and so nothing was ever written to it.
         """
         ...
 
     def format(self, device: Path, kind: str) -> None:
-        """Make a file system on a blank device; Conflict, and nothing done, when it has any signature; InUse."""
+        """Create a file system on a blank device; Conflict, without a change, when it has any signature; InUse."""
         ...
 
     def repair(self, device: Path, kind: str) -> None:
-        """Bring an unmounted file system into order as after a power failure; Damaged when that does not do; InUse."""
+        """Repair an unmounted file system, for example after a power failure.
+
+        Damaged when that is not possible; InUse.
+        """
         ...
 
     def mount(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
-        """Mount a device on a folder that is there; Damaged, InUse."""
+        """Mount a device on an existing folder; Damaged, InUse."""
         ...
 
     def bind(self, source: Path, target: Path) -> None:
-        """Make what is at `source` appear at `target` as well, a folder on a folder or a file on a file."""
+        """Bind mount `source` on `target`, a folder on a folder or a file on a file."""
         ...
 
     def make_read_only(self, target: Path) -> None:
-        """Make one bind mount read-only; its other options stay."""
+        """Make one bind mount read-only and keep its other options."""
         ...
 
     def unmount(self, target: Path) -> None:
-        """Take the topmost mount away, its data written; nothing when none is there; InUse."""
+        """Unmount the topmost mount, with its data written; does nothing without a mount; InUse."""
         ...
 
     def mounted(self, target: Path) -> Mounted | None:
-        """The topmost mount at exactly this path, links in its folders followed."""
+        """The topmost mount at exactly this path, with links in its folders resolved."""
         ...
 
     def targets(self, device: Path) -> list[Path]:
-        """Where the device's file system is mounted, or the device itself bound, as far as it is seen from here."""
+        """The visible mount points of the device's file system and of the device itself."""
         ...
 
     def grow(self, device: Path, target: Path, kind: str) -> None:
-        """Let the file system mounted at `target`, which may be in use, fill its device; nothing when it does.
+        """Grow the file system mounted at `target`, which may be in use, to its device's size.
 
-        InUse where the kernel lets only unmounted ones grow: ext4 in a container without CAP_SYS_RESOURCE.
+        InUse where the kernel grows only unmounted ones: ext4 in a container without CAP_SYS_RESOURCE.
         """
         ...
 
     def grow_unmounted(self, device: Path, kind: str) -> None:
-        """The same for one that is not mounted; nothing for XFS, which grows mounted only. Damaged, InUse."""
+        """The same for an unmounted one; does nothing for XFS, which grows mounted only. Damaged, InUse."""
         ...
 
     def usage(self, target: Path) -> Usage: ...
 
     def complaint(self, target: Path) -> str:
-        """What is wrong with the file system mounted here, in words; "" when nothing is known to be."""
+        """The known problem of the file system mounted here; "" when there is none."""
         ...
 
     def make_folder(self, path: Path) -> None:
-        """A folder, and those above it; nothing when it is there."""
+        """Create a folder and its parents; does nothing when it exists."""
         ...
 
     def make_file(self, path: Path) -> None:
-        """An empty file and the folders above it; nothing when it is there."""
+        """Create an empty file and its parent folders; does nothing when it exists."""
         ...
 
     def remove(self, path: Path) -> None:
-        """Remove an empty folder or a file; nothing when it is gone. Never what is in a folder."""
+        """Delete an empty folder or a file; does nothing when it does not exist. Never deletes a folder's content."""
         ...

@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 has no name for: namespaces and mounts (unshare(2), setns(2), mount(2))."""
+"""System calls without a function in Python 3.11: namespaces and mounts (unshare(2), setns(2), mount(2))."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(path: Path | str, flag: int) -> None:
-    """Join the namespace that a file names."""
+    """Join the namespace of a file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _checked(_libc.setns(descriptor, flag), f"joining {path}")
@@ -58,23 +58,23 @@ def mount(source: str, target: Path | str, kind: str = "", flags: int = 0, optio
 
 
 def bind(source: Path | str, target: Path | str, *, read_only: bool = False) -> None:
-    """Make `source` appear at `target`."""
+    """Bind mount `source` on `target`."""
     mount(str(source), target, flags=BIND)
     if read_only:
         mount("", target, flags=BIND | REMOUNT | RDONLY)
 
 
 def detach(target: Path | str) -> None:
-    """umount2(2), as soon as nobody uses it."""
+    """umount2(2) with MNT_DETACH: as soon as it is unused."""
     _checked(_libc.umount2(str(target).encode(), DETACH), f"unmounting {target}")
 
 
 def unmount(target: Path | str) -> None:
-    """umount2(2), now and with everything written; OSError EBUSY when somebody uses it, EINVAL when it is no mount."""
+    """umount2(2), at once and with everything written; OSError EBUSY when it is in use, EINVAL without a mount."""
     _checked(_libc.umount2(str(target).encode(), 0), f"unmounting {target}")
 
 
 def pivot_root(new: Path, old: Path) -> None:
-    """Make `new` the root and put the old one at `old`, a folder below it."""
+    """Make `new` the root and put the old root at `old`, a folder below it."""
     syscall = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
     _checked(_libc.syscall(syscall, str(new).encode(), str(old).encode()), f"pivot_root to {new}")

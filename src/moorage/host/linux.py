@@ -1,4 +1,4 @@
-"""The port's real adapter: this box, by iproute2, util-linux, Open vSwitch's tools and the control group files."""
+"""The port `Host` on this machine: iproute2, util-linux, Open vSwitch's tools and the cgroup files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMESPACES = Path("/run/netns")
 
 
 class LinuxHost:
-    """This box. `database` and `bridge` name its Open vSwitch; `datapath` is `system` or `netdev` (userspace)."""
+    """This host. `database` and `bridge` name its Open vSwitch; `datapath` is `system` or `netdev` (userspace)."""
 
     def __init__(self, database: str = "", bridge: str = "br-int", datapath: str = "netdev") -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""The port's real adapter: this box, by mount(2), util-linux, e2fsprogs and xfsprogs."""
+"""The port `Filesystems` on this machine: mount(2), util-linux, e2fsprogs and xfsprogs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moorage.model.errors import Conflict
 
 BLOCKS = Path("/sys/dev/block")
 EXT4 = Path("/sys/fs/ext4")
-DEVICE_FOLDERS = ("devtmpfs", "tmpfs")  # where device nodes lie that are bound to files
+DEVICE_FOLDERS = ("devtmpfs", "tmpfs")  # folders with the device nodes that are bound to files
 KEPT = {
     "nosuid": kernel.NOSUID,
     "nodev": kernel.NODEV,
@@ -24,13 +24,13 @@ KEPT = {
     "nodiratime": kernel.NODIRATIME,
     "relatime": kernel.RELATIME,
 }
-"""A mount's options that remounting would take away unless they are said again (mount(2))."""
+"""Options of a mount that a remount removes unless it repeats them (mount(2))."""
 MAKE = {"ext4": ("mkfs.ext4", "-q", "-m", "0"), "xfs": ("mkfs.xfs", "-q")}
-"""mkfs.xfs looks for signatures once more by itself. No blocks are kept back for root: pods are its users."""
+"""mkfs.xfs checks for signatures, too. No blocks are reserved for root, because pods are the users."""
 
 
 class LinuxFilesystems:
-    """This box, as the calling thread's mount namespace shows it."""
+    """This host, as the calling thread's mount namespace shows it."""
 
     def number(self, device: Path) -> int | None:
         try:
@@ -45,7 +45,7 @@ class LinuxFilesystems:
 
     def rescan(self, device: Path) -> None:
         file = self._kernel_name(device) / "device/rescan"
-        if file.exists():  # SCSI; virtio tells the kernel by itself
+        if file.exists():  # SCSI; virtio notifies the kernel
             with told(f"rescanning {device}"):
                 file.write_text("1")
 
@@ -55,13 +55,13 @@ class LinuxFilesystems:
 
     def format(self, device: Path, kind: str) -> None:
         if found := self.signature(device):
-            raise Conflict(f"{device} holds {found} and is not formatted")
+            raise Conflict(f"{device} has {found} and is not formatted")
         with told(f"blanking {device}"):
             signatures.forget_unfinished(device)
-        must(f"making {kind} on {device}", *MAKE[kind], str(device))
+        must(f"creating {kind} on {device}", *MAKE[kind], str(device))
 
     def repair(self, device: Path, kind: str) -> None:
-        if kind == "ext4":  # XFS brings itself into order when it is mounted
+        if kind == "ext4":  # XFS is repaired when it is mounted
             fsck(device)
 
     def mount(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
@@ -102,8 +102,8 @@ class LinuxFilesystems:
         code, said = attempt(*words)
         if "Permission denied to resize" in said:
             raise InUse(
-                f"this node may not grow the {kind} at {target} while it is in use: it lacks CAP_SYS_RESOURCE",
-                "it grows when it is mounted next: end the pods that use it and start them again",
+                f"this node cannot grow the {kind} at {target} while it is in use: it lacks CAP_SYS_RESOURCE",
+                "it grows when it is mounted next: delete the pods that use it and start them again",
             )
         checked(f"growing the {kind} at {target}", code, said)
 
@@ -111,13 +111,13 @@ class LinuxFilesystems:
         if kind != "ext4":
             return
         code, said = attempt("resize2fs", str(device))
-        if code and "e2fsck -f" in said:  # it wants a look at everything first, but only when there is room to gain
+        if code and "e2fsck -f" in said:  # resize2fs requires a full check first, so only when there is space to gain
             fsck(device, "-f")
             code, said = attempt("resize2fs", str(device))
         checked(f"growing the ext4 on {device}", code, said)
 
     def usage(self, target: Path) -> Usage:
-        with told(f"reading how full {target} is"):
+        with told(f"reading the usage of {target}"):
             found = os.statvfs(target)
         unit = found.f_frsize
         used = (found.f_blocks - found.f_bfree) * unit
@@ -136,12 +136,12 @@ class LinuxFilesystems:
         return _recorded(line.device)
 
     def make_folder(self, path: Path) -> None:
-        with told(f"making the folder {path}"):
+        with told(f"creating the folder {path}"):
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     def make_file(self, path: Path) -> None:
         self.make_folder(path.parent)
-        with told(f"making the file {path}"):
+        with told(f"creating the file {path}"):
             path.touch(mode=0o640)
 
     def remove(self, path: Path) -> None:
@@ -157,10 +157,10 @@ class LinuxFilesystems:
 
 
 def _recorded(device: int) -> str:
-    """What an ext4's superblock remembers of errors, since the last repair."""
+    """Errors recorded in an ext4's superblock since its last repair."""
     name = (BLOCKS / f"{os.major(device)}:{os.minor(device)}").resolve().name
     try:
         count = int((EXT4 / name / "errors_count").read_text())
-    except (OSError, ValueError):  # another kind of file system, or a /sys that does not show it
+    except (OSError, ValueError):  # another type of file system, or a /sys that does not show it
         return ""
     return f"this ext4 has recorded {count} errors: it is repaired when it is staged again" if count else ""

@@ -1,4 +1,4 @@
-"""The port's twin in memory: a box for tests that need neither root nor Linux."""
+"""The port `Host` in memory, for tests that need neither root nor Linux."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moorage.host.port import Cgroup, HostError, Port, VethPair
 
 @dataclass
 class MemoryHost:
-    """A box that remembers what it holds. `running` are the pids in each control group: a test may put some there."""
+    """A host that keeps its state. `running` are the pids in each cgroup: a test may add some."""
 
     held: dict[Path, str] = field(default_factory=dict)
     inner: set[str] = field(default_factory=set)
@@ -21,7 +21,7 @@ class MemoryHost:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left on the box."""
+        """Whether nothing is left on the host."""
         return not (self.held or self.inner or self.cables or self.plugged or self.limits)
 
     def loops(self, file: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The port's twin in memory: disks, file systems and mounts for tests that need neither root nor Linux."""
+"""The port `Filesystems` in memory, for tests that need neither root nor Linux."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ INODE = 16384  # bytes of a file system for each inode
 
 @dataclass
 class Disk:
-    """A disk. `real` is its size, `seen` what the kernel knows of it, `filled` the size of its file system.
+    """A disk. `real` is its size, `seen` the size that the kernel knows, `filled` the size of its file system.
 
-    A test may set what is wrong with it: `damaged`, or `stopped` by the kernel after an error.
+    Faults that a test may set: `damaged`, or `stopped` by the kernel after an error.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount of a disk's file system, or a disk bound to a file; with the options that it was made with."""
+    """A mount of a disk's file system, or a disk bound to a file, with its options."""
 
     disk: Disk
     kind: str
@@ -42,10 +42,10 @@ class Mount:
 
 @dataclass
 class MemoryFilesystems:
-    """A box that remembers.
+    """A host that keeps its state.
 
-    `open` are targets in which somebody has a file open: a test may put some there, or say that an ext4 in use does
-    not grow here (`grows_ext4`).
+    `open` are targets in which a process has a file open: a test may add some, or make a mounted ext4 unable to grow
+    (`grows_ext4`).
     """
 
     disks: dict[Path, Disk] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class MemoryFilesystems:
     grows_ext4: bool = True
 
     def add(self, device: Path, size: int) -> Disk:
-        """Plug a blank disk in."""
+        """Add a blank disk."""
         self.disks[device] = Disk(1792 + len(self.disks), size)
         return self.disks[device]
 
@@ -77,7 +77,7 @@ class MemoryFilesystems:
     def format(self, device: Path, kind: str) -> None:
         disk = self._disk(device)
         if disk.signature:
-            raise Conflict(f"{device} holds {disk.signature} and is not formatted")
+            raise Conflict(f"{device} has {disk.signature} and is not formatted")
         disk.signature, disk.filled = kind, disk.seen
 
     def repair(self, device: Path, kind: str) -> None:
@@ -97,18 +97,18 @@ class MemoryFilesystems:
 
     def bind(self, source: Path, target: Path) -> None:
         if target not in self.folders | self.files:
-            raise NotFound(f"binding {source} to {target}: {target} is not there")
+            raise NotFound(f"binding {source} to {target}: {target} does not exist")
         if source in self.disks:
             made = Mount(self.disks[source], "block", ())
         elif self.mounts.get(source):
             made = self.mounts[source][-1]
         else:
-            raise NotFound(f"binding {source} to {target}: {source} is not there")
+            raise NotFound(f"binding {source} to {target}: {source} does not exist")
         self.mounts.setdefault(target, []).append(made)
 
     def make_read_only(self, target: Path) -> None:
         if not self.mounts.get(target):
-            raise Failed(f"making {target} read-only: it is no mount")
+            raise Failed(f"making {target} read-only: it is not a mount")
         last = self.mounts[target].pop()
         self.mounts[target].append(Mount(last.disk, last.kind, (*last.options, "ro")))
 
@@ -130,10 +130,10 @@ class MemoryFilesystems:
 
     def grow(self, device: Path, target: Path, kind: str) -> None:
         if self.mounted(target) is None:
-            raise Failed(f"growing the {kind} at {target}: it is no mount")
+            raise Failed(f"growing the {kind} at {target}: it is not a mount")
         disk = self._disk(device)
         if kind == "ext4" and not self.grows_ext4 and disk.filled < disk.seen:
-            raise InUse(f"this node may not grow the ext4 at {target} while it is in use")
+            raise InUse(f"this node cannot grow the ext4 at {target} while it is in use")
         disk.filled = disk.seen
 
     def grow_unmounted(self, device: Path, kind: str) -> None:
@@ -143,7 +143,7 @@ class MemoryFilesystems:
 
     def usage(self, target: Path) -> Usage:
         if not self.mounts.get(target):
-            raise NotFound(f"reading how full {target} is: {target} is not there")
+            raise NotFound(f"reading the usage of {target}: {target} does not exist")
         size = self.mounts[target][-1].disk.filled
         return Usage(size, size, 0, size // INODE, size // INODE)
 
@@ -168,7 +168,7 @@ class MemoryFilesystems:
 
     def _disk(self, device: Path) -> Disk:
         if device not in self.disks:
-            raise NotFound(f"reading {device}: {device} is not there")
+            raise NotFound(f"reading {device}: {device} does not exist")
         return self.disks[device]
 
     def _sound(self, device: Path) -> None:

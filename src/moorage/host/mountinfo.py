@@ -1,4 +1,4 @@
-"""What /proc/self/mountinfo says, line by line (proc(5))."""
+"""Parse /proc/self/mountinfo (proc(5))."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Threads may have moved into other mount namespaces: the caller's own counts.
+# Threads may be in other mount namespaces: use the calling thread's.
 FILE = Path("/proc/thread-self/mountinfo")
 
 
@@ -33,7 +33,7 @@ def parse(lines: Iterable[str]) -> list[Line]:
 
 
 def topmost(lines: Iterable[Line], target: Path) -> Line | None:
-    """The mount that is seen at exactly this path; links in its folders are followed."""
+    """The visible mount at exactly this path; links in its folders are resolved."""
     path = os.path.join(os.path.realpath(target.parent), target.name)
     return next((line for line in reversed(list(lines)) if line.target == path), None)
 
@@ -48,6 +48,6 @@ def _line(text: str) -> Line:
 
 
 def _plain(escaped: str) -> str:
-    """Blanks and the like are written as three octal digits."""
+    """Decode blanks and other characters, which are written as three octal digits."""
     raw = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), escaped.encode(errors="surrogateescape"))
     return os.fsdecode(raw)

@@ -1,7 +1,7 @@
-"""The port: what a machine container holds of the box that it runs on.
+"""The port for what a machine container uses of its host.
 
-Every method can be repeated: what is there is not made again, and what is gone is no error. Anything else raises
-`HostError` with what the box said.
+Every method can be repeated: existing objects are not created again, and missing ones are no error. Other failures
+raise `HostError` with the program's output.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Protocol
 
 
 class HostError(Exception):
-    """What the box refused: a program that ended with an error, say. The message holds the command and what it said."""
+    """An error of the host, such as a program that failed. The message has the command and its output."""
 
 
 @dataclass(frozen=True)
 class VethPair:
-    """A virtual cable: `name` is its end on the host, `peer` the one in a namespace, with `mac` and `mtu`."""
+    """A veth pair: `name` is the interface on the host, `peer` the one in a namespace, with `mac` and `mtu`."""
 
     name: str
     peer: str
@@ -27,7 +27,7 @@ class VethPair:
 
 @dataclass(frozen=True)
 class Cgroup:
-    """A control group `<parent>/<name>`."""
+    """A cgroup `<parent>/<name>`."""
 
     parent: str
     name: str
@@ -35,65 +35,67 @@ class Cgroup:
 
 @dataclass(frozen=True)
 class Port:
-    """A cable's end in the switch; `ids` tell the switch's controller what it is (`iface-id`: the Neutron port)."""
+    """A port of the switch; its external `ids` identify it to the switch's controller (`iface-id`: the Neutron
+    port).
+    """
 
     name: str
     ids: dict[str, str] = field(default_factory=dict)
 
 
 class Host(Protocol):
-    """A Linux box with one switch."""
+    """A Linux host with one switch."""
 
     def loops(self, file: Path) -> list[str]:
-        """The loop devices behind which a file stands."""
+        """The loop devices of a file."""
 
     def attach_loop(self, file: Path) -> None:
-        """Give a file a loop device."""
+        """Attach a loop device to a file."""
 
     def detach_loop(self, file: Path) -> None:
-        """Release a file's loop devices, once nobody has them open."""
+        """Detach a file's loop devices, once no process has them open."""
 
     def grow_loop(self, file: Path) -> None:
-        """Let a file's loop device see the file's new size."""
+        """Update a file's loop device to the file's new size."""
 
     def namespaces(self) -> set[str]:
-        """The network namespaces that have a name."""
+        """The named network namespaces."""
 
     def add_namespace(self, name: str) -> None:
-        """Make a network namespace with its loopback up."""
+        """Create a network namespace with its loopback interface up."""
 
     def remove_namespace(self, name: str) -> None:
-        """Remove a network namespace.
+        """Delete a network namespace.
 
-        The cables that lead into it go too, but a moment later: Linux takes them down when it gets to it.
+        Linux deletes the veth pairs that lead into it a moment later.
         """
 
     def links(self) -> set[str]:
         """The host's own interfaces."""
 
     def add_veth_pair(self, pair: VethPair, namespace: str) -> None:
-        """Lay a cable into a namespace, whole: no checksum is left to hardware that the switch does not have."""
+        """Create a veth pair into a namespace, without checksum offloading, which the switch does not support."""
 
     def remove_link(self, name: str) -> None:
-        """Remove one of the host's interfaces, with the cable's other end."""
+        """Delete one of the host's interfaces, with its peer."""
 
     def ports(self) -> set[str]:
-        """What is plugged into the switch."""
+        """The ports of the switch."""
 
     def plug(self, port: Port) -> None:
-        """Plug an interface into the switch, or tell the switch again what it is."""
+        """Add an interface to the switch, or set its ids again."""
 
     def unplug(self, name: str) -> None:
-        """Take an interface out of the switch."""
+        """Remove an interface from the switch."""
 
     def add_cgroup(self, group: Cgroup, cpus: int, memory: int) -> None:
-        """Make a control group that may use `cpus` CPUs and `memory` MiB; sets the limits of one that is there."""
+        """Create a cgroup with `cpus` CPUs and `memory` MiB, or set the limits of an existing one."""
 
     def cgroups(self, parent: str) -> set[str]:
-        """The names of the control groups below `parent`."""
+        """The names of the cgroups below `parent`."""
 
     def processes(self, group: Cgroup) -> set[int]:
-        """What runs in a control group, at any depth."""
+        """The processes in a cgroup, at any depth."""
 
     def remove_cgroup(self, group: Cgroup) -> None:
-        """Remove a control group, and its parent when that was the last; raises when something runs in it."""
+        """Delete a cgroup, and its parent when that was the last; raises when a process runs in it."""

@@ -1,8 +1,8 @@
-"""What a block device holds, asked twice: whatever is not blank must never be taken for it.
+"""Find out what is on a block device, by two programs: a device that is not blank must never count as blank.
 
-libblkid's low-level probe sees file systems and partition tables, wipefs every signature at any place. Both tell of an
-unreadable device as if it held nothing, so that it is read here first. The first bytes must be zero, too: a file
-system whose superblock was overwritten has no signature, and is not blank.
+libblkid's low-level probe recognizes file systems and partition tables, wipefs every signature at any place. Both
+report an unreadable device as blank, so the device is read first. The first bytes must be zero, too: a file system with
+an overwritten superblock has no signature, and is not blank.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from moorage.host.run import attempt
 from moorage.model.errors import Failed
 
-HEAD = 2048  # bytes: a boot sector and ext4's superblock, which mke2fs writes last of all
+HEAD = 2048  # bytes: a boot sector and ext4's superblock, which mke2fs writes last
 XFS_MAGIC = b"XFSB"
-XFS_UNFINISHED = 126  # where an XFS superblock says that mkfs has not ended: sb_inprogress in xfs_format.h
+XFS_UNFINISHED = 126  # where an XFS superblock says that mkfs has not finished: sb_inprogress in xfs_format.h
 BLKID_NOTHING = 2
 UNKNOWN = "data"
 
 
 def signature(device: Path) -> str:
-    """The name of what a device holds, "" for nothing; OSError or Failed when it cannot be read."""
+    """The name of what is on a device, "" for nothing; OSError or Failed when it cannot be read."""
     head = _head(device)
     if unfinished(head):
         return ""
@@ -34,7 +34,7 @@ def unfinished(head: bytes) -> bool:
 
 
 def forget_unfinished(device: Path) -> None:
-    """Blank the superblock of an XFS that mkfs did not finish, for mkfs refuses it; nothing for anything else."""
+    """Blank the superblock of an XFS that mkfs did not finish, because mkfs would reject it."""
     descriptor = os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     try:
         if unfinished(os.pread(descriptor, HEAD, 0)):
@@ -54,7 +54,9 @@ def _blkid(device: Path) -> str:
     if code == BLKID_NOTHING:
         return ""
     if code != 0:
-        raise Failed(f"blkid cannot tell what {device} holds: {said}", "it may hold several things: see `wipefs` there")
+        raise Failed(
+            f"blkid cannot identify what is on {device}: {said}", "it may have several signatures: see `wipefs` there"
+        )
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     return found.get("TYPE") or found.get("PTTYPE") or ""
 

@@ -1,1 +1,1 @@
-"""Immutable node images and the release directory that goes into them."""
+"""Immutable node images, and the release of Kubernetes programs in them."""

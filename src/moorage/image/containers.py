@@ -1,7 +1,7 @@
 """Container images without a daemon: a root of files becomes one layer in a docker-format archive.
 
-`ctr images import` and `skopeo copy docker-archive:…` read the result. The same inputs give the same bytes: every
-time stamp is 0 and every owner is root. Format: the Docker Image Specification v1.2, "Combined Image JSON".
+`ctr images import` and `skopeo copy docker-archive:…` read the result. The same inputs give the same bytes: every time
+stamp is 0 and every owner is root. Format: the Docker Image Specification v1.2, "Combined Image JSON".
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class Link:
 
 @dataclass(frozen=True)
 class ContainerImage:
-    """What an image holds and runs. `name` is a full reference with a tag."""
+    """An image's files and command. `name` is a full reference with a tag."""
 
     name: str
     entries: tuple[File | Link, ...]
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/bin"})
     user: str = ""
-    """Who the command runs as, `uid` or `uid:gid`; root when empty."""
+    """The command's user, `uid` or `uid:gid`; root when empty."""
     stop_signal: str = ""
-    """What asks the command to end, as "SIGINT"; SIGTERM when empty."""
+    """The signal that stops the command, such as "SIGINT"; SIGTERM when empty."""
 
 
 def tree(root: Path) -> tuple[File | Link, ...]:
@@ -61,7 +61,7 @@ def _entry(root: Path, path: Path) -> File | Link:
 
 
 def write_archive(image: ContainerImage, archive: Path) -> None:
-    """Write one image as a docker-format archive; raises OSError when a source cannot be read."""
+    """Write one image as a docker-format archive; OSError when a source cannot be read."""
     layer = _layer(image.entries)
     config = _config(image, hashlib.sha256(layer).hexdigest())
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"

@@ -1,4 +1,4 @@
-"""The Debian root of a node image: made by mmdebstrap, settled for being read-only."""
+"""The Debian root of a node image: created by mmdebstrap, prepared for being read-only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENABLED = (
     "moorage-image@pause.service",
     "moorage-firewall.service",
 )
-"""What starts by itself; all else is started by moorage-node, which knows the node's role."""
+"""Units that start at boot; moorage-node, which knows the node's role, starts all others."""
 MASKED = (
     "modprobe@.service",
     "systemd-modules-load.service",
@@ -62,14 +62,14 @@ MASKED = (
 
 
 def base(folder: Path, report: Callable[[str], None]) -> Path:
-    """The root as a tar file, kept by the hash of what it is made from. Needs root and Debian's archive."""
+    """The root as a tar file, cached by the hash of its inputs. Needs root and Debian's archive."""
     names = [line.strip() for line in PACKAGES.read_text().splitlines() if line.strip() and not line.startswith("#")]
     recipe = hashlib.sha256(repr((SUITE, names, LEFT_OUT)).encode()).hexdigest()[:12]
     archive = folder / f"debian-{recipe}.tar"
     if archive.exists():
         return archive
     if os.geteuid() != 0:
-        raise Failed("building a node image needs root", "run it as root, or fetch an image built elsewhere")
+        raise Failed("building a node image needs root", "run it as root, or download an image built elsewhere")
     report("node image: installing Debian")
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"debian-{recipe}.partial.tar"
@@ -90,7 +90,7 @@ def base(folder: Path, report: Callable[[str], None]) -> Path:
 
 
 def extract(archive: Path, root: Path) -> None:
-    """Lay the root out in a new folder, with owners and capabilities."""
+    """Extract the root into a new folder, with owners and capabilities."""
     root.mkdir(parents=True)
     run(
         [
@@ -108,13 +108,13 @@ def extract(archive: Path, root: Path) -> None:
 
 
 def packages(root: Path) -> dict[str, str]:
-    """Name → version of what is installed in a root, from dpkg's own record."""
+    """Name → version of the packages in a root, from dpkg's database."""
     listed = run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f=${Package} ${Version}\n"])
     return dict(line.split(" ", 1) for line in listed.splitlines())
 
 
 def settle(root: Path, version: str) -> None:
-    """Make a root fit to be read-only: identity empty, services chosen, Python compiled."""
+    """Prepare a root for being read-only: empty identity, selected services, compiled Python."""
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").unlink(missing_ok=True)
     resolv = root / "etc/resolv.conf"
@@ -138,7 +138,7 @@ def settle(root: Path, version: str) -> None:
 
 
 def _compile(root: Path) -> None:
-    """Byte code that Python takes without looking at the sources' times, which the packing sets to 0."""
+    """Byte code that Python uses without comparing times, because packing sets these to 0."""
     folders = ["/usr/lib/python3.11", "/usr/lib/python3/dist-packages", "/usr/lib/moorage/python"]
     command = ["python3", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", *folders]
     run(["chroot", root, *command])

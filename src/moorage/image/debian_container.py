@@ -1,7 +1,7 @@
-"""Container images of Debian packages: extracted, not installed, and of their files only those that a recipe keeps.
+"""Container images from Debian packages: extracted, not installed, with only the files that a recipe keeps.
 
-A recipe is a folder: `image.yaml`, and `root/` with files of its own that are laid over Debian's. The image is an OCI
-layout in the cache, compressed when it is built, so that pushing it is only copying.
+A recipe is a folder: `image.yaml`, and `root/` with files that replace or extend Debian's. The image is an OCI layout
+in the cache, compressed when it is built, so that a push only copies it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ RECORD = (
     ' name=$(dpkg-deb --field "$deb" Package);'
     ' mkdir -p "$1/var/lib/dpkg/status.d"; dpkg-deb --field "$deb" > "$1/var/lib/dpkg/status.d/$name"; done'
 )
-"""What was extracted, where scanners look for it; dpkg itself notes only what it installs."""
+"""The list of extracted packages, where scanners look for it; dpkg itself records only what it installs."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image is made of and runs. A pattern's `*` stands for any part of a path, slashes included.
+    """An image's inputs and command. A pattern's `*` stands for any part of a path, slashes included.
 
-    Of the files of `packages` and all that they depend on, those are kept that match one of `kept` and none of
-    `left_out`. `hash` names everything that decides what the image holds, but for Debian's updates.
+    Of the files of `packages` and all their dependencies, the image keeps those that match one of `kept` and none of
+    `left_out`. `hash` covers everything that determines the image, except for Debian's updates.
     """
 
     folder: Path
@@ -51,12 +51,12 @@ class Recipe:
     stop_signal: str
 
     def layout(self, cache: Path) -> Path:
-        """Where the built image lies."""
+        """The path of the built image."""
         return cache / "example" / f"{self.name.rpartition('/')[2].replace(':', '-')}-{self.hash}"
 
 
 def read(folder: Path) -> Recipe:
-    """Read a recipe; raises BadInput when a field is missing or unknown."""
+    """Read a recipe; BadInput when a field is missing or unknown."""
     file = folder / "image.yaml"
     fields = yaml.safe_load(file.read_text())
     try:
@@ -65,7 +65,7 @@ def read(folder: Path) -> Recipe:
     except TypeError as error:
         raise BadInput(f"{file} is not a recipe: {error}") from error
     except KeyError as error:
-        raise BadInput(f"{file} does not say its {error.args[0]}") from error
+        raise BadInput(f"{file} has no {error.args[0]}") from error
 
 
 def _hash(folder: Path) -> str:
@@ -78,12 +78,12 @@ def _hash(folder: Path) -> str:
 
 
 def built(recipe: Recipe, cache: Path) -> bool:
-    """Whether the image is there."""
+    """Whether the image is built."""
     return (recipe.layout(cache) / "index.json").exists()
 
 
 def build(recipe: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
-    """Build the image, or find that it is there; its OCI layout. Needs Debian's archive, or says what failed."""
+    """Build the image, if missing; returns its OCI layout. Needs Debian's archive."""
     layout = recipe.layout(cache)
     if built(recipe, cache):
         return layout
@@ -97,7 +97,7 @@ def build(recipe: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
 
 
 def reference(recipe: Recipe, cache: Path) -> str:
-    """The built image, as skopeo names it."""
+    """The built image in skopeo's notation."""
     return f"oci:{recipe.layout(cache)}:{recipe.name.rpartition(':')[2]}"
 
 
@@ -125,7 +125,7 @@ def _pack(recipe: Recipe, root: Path, scratch: Path) -> Path:
 
 
 def entries(recipe: Recipe, debian: tuple[File | Link, ...]) -> tuple[File | Link, ...]:
-    """What the image holds: what is kept of Debian's files, and the recipe's own in their place or beside them."""
+    """The image's files: those kept of Debian's, and the recipe's own, which replace them."""
     own = {entry.path: entry for entry in _own(recipe.folder)}
     return (*(entry for entry in debian if _wanted(recipe, entry.path) and entry.path not in own), *own.values())
 
@@ -136,7 +136,7 @@ def _wanted(recipe: Recipe, path: str) -> bool:
 
 
 def _own(folder: Path) -> tuple[File | Link, ...]:
-    """The recipe's own files, for anybody to read, whatever the umask was when they were checked out."""
+    """The recipe's own files, readable by all, whatever the umask was at their checkout."""
     return tuple(
         replace(entry, mode=0o755 if entry.mode & 0o100 else 0o644) if isinstance(entry, File) else entry
         for entry in tree(folder / "root")

@@ -1,6 +1,6 @@
 """The node image: Debian, the release and moorage-node as one read-only file system.
 
-Built in stages, each kept by the hash of what goes into it: the Debian root (minutes), then the image (seconds).
+It is built in stages, each cached by the hash of its inputs: the Debian root (minutes), then the image (seconds).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Report = Callable[[str], None]
 HERE = Path(__file__).parent
 ROOTFS = HERE / "rootfs"
 ROOMS = ("model", "cloud", "kube", "host", "node", "ccm", "csi", "controller")
-"""The rooms of Moorage that a node needs, beside the modules of the package itself that its programs begin with."""
+"""The folders of Moorage that a node needs, beside the package's own modules."""
 MODULES = ("__init__.py", "bootstrap.py", "config.py")
 COMMANDS = {
     "moorage-node": "from moorage.node.main import main",
@@ -72,7 +72,7 @@ MINIMUM_MEMORY = 1024
 
 @dataclass(frozen=True)
 class NodeImage:
-    """A built image in its folder. `min_disk` in GB, `min_memory` in MiB: what a flavour needs to boot it."""
+    """A built image in its folder. `min_disk` in GB, `min_memory` in MiB: what a flavor needs to boot it."""
 
     directory: Path
     version: str
@@ -93,13 +93,13 @@ class NodeImage:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The document that lies beside the image: versions, packages, sizes."""
+        """The document beside the image: versions, packages, sizes."""
         document: dict[str, Any] = json.loads((self.directory / "image.json").read_text())
         return document
 
     @property
     def properties(self) -> dict[str, str]:
-        """What Glance, Heat and Magnum must know of it (Glance's "common image properties" where it has a name)."""
+        """Image properties for Glance, Heat and Magnum (Glance's "common image properties" where there is one)."""
         return {
             "os_distro": "moorage",
             "os_type": "linux",
@@ -113,7 +113,7 @@ class NodeImage:
 
 
 def load(directory: Path) -> NodeImage:
-    """The image in a folder; raises NotFound when it is not a whole one."""
+    """The image in a folder; NotFound when it is not complete."""
     try:
         document = json.loads((directory / "image.json").read_text())
     except FileNotFoundError as error:
@@ -122,7 +122,7 @@ def load(directory: Path) -> NodeImage:
 
 
 def find_image(cache: Path) -> NodeImage:
-    """The image that this version of Moorage makes; raises NotFound when it, or its release, is not built yet."""
+    """The image of this version of Moorage; NotFound when it or its release is not built yet."""
     return load(cache / "image" / version_of(find_release(cache)))
 
 
@@ -133,7 +133,7 @@ def version_of(release: Release) -> str:
 
 
 def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
-    """Build the image, or find that it is there. Needs root. Raises Failed with the failing program's words."""
+    """Build the image, if missing. Needs root. Failed with the failed program's output."""
     directory = cache / "image" / version_of(release)
     if (directory / "image.json").exists():
         return load(directory)
@@ -148,7 +148,7 @@ def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """What is made before, each kept by its own hash: the Debian root, a new cluster's store, Python libraries."""
+    """The inputs, each cached by its own hash: the Debian root, a new cluster's store, Python libraries."""
 
     base: Path
     store: Path
@@ -158,7 +158,7 @@ class BuiltImage:
 def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, report: Report) -> None:
     root, made = scratch / "root", scratch / "made"
     made.mkdir()
-    report("node image: laying out the root")
+    report("node image: assembling the root")
     debian.extract(given.base, root)
     _lay_rootfs(root)
     _lay_programs(root, release)

@@ -1,6 +1,6 @@
 """The Python libraries of a node: those of the extra `node`, in the versions that this machine tested with.
 
-Debian's own serve where it has them; the others come as wheels for Debian's Python.
+Debian's packages are used where they exist; the others are wheels for Debian's Python.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_28"
 MARKERS = {"python_version": PYTHON, "sys_platform": "linux", "platform_system": "Linux"}
 EXTRA = "node"
 DEBIANS = frozenset(("cryptography", "pyyaml"))
-"""Packages of the image (packages.txt)."""
+"""Debian packages of the image (packages.txt)."""
 
 
 def requirements() -> list[str]:
-    """Every library with its version, as in "click==8.1.7"; found from the requirements of the extra."""
+    """Every library with its version, as in "click==8.1.7", from the requirements of the extra."""
     found: dict[str, str] = {}
     wanted = [Requirement(text) for text in metadata.requires("moorage") or ()]
     _add([each for each in wanted if each.marker and each.marker.evaluate({**MARKERS, "extra": EXTRA})], found)
@@ -49,7 +49,7 @@ def _applies(requirement: Requirement, extras: set[str]) -> bool:
 
 
 def libraries(folder: Path, report: Callable[[str], None]) -> Path:
-    """The libraries in a folder, kept by the hash of their versions. Needs `uv` and a package index."""
+    """The libraries in a folder, cached by the hash of their versions. Needs `uv` and a package index."""
     wanted = requirements()
     kept = folder / f"python-{hashlib.sha256(repr((PYTHON, PLATFORM, wanted)).encode()).hexdigest()[:12]}"
     if kept.exists():
@@ -67,5 +67,5 @@ def libraries(folder: Path, report: Callable[[str], None]) -> Path:
 
 
 def lay(libraries: Path, into: Path) -> None:
-    """Beside what is there; without the libraries' programs."""
+    """Copy the libraries, without their programs."""
     shutil.copytree(libraries, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bin", "*.pyi", ".lock"))

@@ -1,4 +1,4 @@
-"""Run a program; its last words when it fails."""
+"""Run a program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moorage.model.errors import Failed, NotFound
 
 
 def run(command: Sequence[str | Path], hint: str = "") -> str:
-    """Run to the end and return stdout; raises NotFound for a missing program, Failed with the end of its output."""
+    """Run a program and return its stdout; NotFound without it, Failed with the tail of its output."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)

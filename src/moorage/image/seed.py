@@ -1,9 +1,9 @@
-"""A cluster's store with what every API server of this version would write into it first.
+"""The initial store of a cluster, with what every API server of this version writes first.
 
-A new API server writes some two hundred objects of its own, its default roles above all, one after the other and
-each to the disk: more than a second of a control plane's first boot. They are the same in every cluster, so they are
-written once, by this very API server into this very etcd, when the image is built. What tells one cluster from
-another (namespaces, leases, addresses) is taken out again.
+A new API server writes about two hundred objects of its own, mainly its default roles, one after the other and each to
+the disk: more than a second of a control plane's first boot. They are the same in every cluster. So the image build
+writes them once, with this API server and this etcd, and removes what differs between clusters (namespaces, leases,
+addresses).
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ KEPT = (
     "priorityclasses",
 )
 PEER = "unix:///run/etcd/peer.sock"
-"""The member's address as etcd.service has it: the store remembers it."""
+"""The member's address in etcd.service, which the store contains."""
 PATIENCE = 120.0
 
 
 def seed(folder: Path, release: Release, report: Callable[[str], None]) -> Path:
-    """The store's `member` folder, made once a release. Raises Failed when the API server does not come up."""
+    """The store's `member` folder, created once for a release. Failed when the API server does not start."""
     made = folder / f"seed-{release.hash}"
     if made.exists():
         return made
-    report("node image: asking an API server for its default roles")
+    report("node image: reading an API server's default roles")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="seed-") as scratch:
         work = Path(scratch)
@@ -57,7 +57,7 @@ def seed(folder: Path, release: Release, report: Callable[[str], None]) -> Path:
 
 
 def uncommon(keys: list[str]) -> list[str]:
-    """Those of the store's keys that must not be in every cluster."""
+    """The keys of the store that differ between clusters."""
     return [key for key in keys if key and not key.startswith(tuple(f"/registry/{kind}/" for kind in KEPT))]
 
 
@@ -125,7 +125,7 @@ def _wait_until_ready(port: int, log: Path) -> None:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             if time.monotonic() > end:
-                raise Failed(f"the API server did not come up:\n{log.read_text()[-800:]}") from error
+                raise Failed(f"the API server did not start:\n{log.read_text()[-800:]}") from error
             time.sleep(0.1)
 
 
@@ -135,11 +135,11 @@ def _keep_what_is_common(release: Release, client: str) -> None:
     for key in uncommon(keys):
         run([*control, "del", key])
     if not any(key.startswith("/registry/clusterroles/") for key in keys):
-        raise Failed("the API server wrote no roles into its store")
+        raise Failed("the API server wrote no roles to its store")
 
 
 def _settle(member: Path) -> None:
-    """Make it small: logs without the zeros that etcd reserves, and none of its reserves."""
+    """Make it small: truncate the zeros that etcd reserves in logs, and drop its spare files."""
     for reserve in member.glob("wal/*.tmp"):
         reserve.unlink()
     for log in member.glob("wal/*.wal"):

@@ -7,11 +7,11 @@ from pathlib import Path
 from moorage.image.run import run
 
 LEVEL = "3"
-"""zstd's: unpacking is as quick as at any other, packing takes seconds, and the file is 10 % larger than at 15."""
+"""zstd's level: unpacking is as fast as at any other, packing takes seconds, and the file is 10 % larger than at 15."""
 
 
 def pack(root: Path, file: Path) -> None:
-    """Write `file`; the same root gives the same bytes, for all times are 0."""
+    """Write `file`; the same root gives the same bytes, because all times are 0."""
     times = ["-all-time", "0", "-mkfs-time", "0"]
     compression = ["-comp", "zstd", "-Xcompression-level", LEVEL]
     run(["mksquashfs", root, file, "-noappend", "-quiet", "-no-progress", *times, *compression])

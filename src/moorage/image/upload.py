@@ -1,4 +1,4 @@
-"""Put a node image into a cloud's Glance."""
+"""Upload a node image to a cloud's Glance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moorage.image.node_image import NodeImage
 
 
 class ExistingImage(Protocol):
-    """An image that a cloud has."""
+    """An image in the cloud."""
 
     @property
     def name(self) -> str: ...
@@ -21,23 +21,23 @@ class ExistingImage(Protocol):
 
 
 class ImageService(Protocol):
-    """What uploading needs of a cloud; `moorage.cloud.port.Cloud` has it."""
+    """What the upload needs of a cloud; `moorage.cloud.port.Cloud` has it."""
 
     def images(self) -> Iterable[ExistingImage]: ...
 
     def upload_image(
         self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
     ) -> None:
-        """Make an image of the file; raises CloudUnreachable."""
+        """Create an image from the file; CloudUnreachable."""
         ...
 
 
 def upload(cloud: ImageService, image: NodeImage, report: Callable[[str], None]) -> str:
-    """Upload unless the cloud has this very image (same version, same bytes); return its name in Glance."""
+    """Upload unless the cloud has this image (same version, same bytes); returns its name in Glance."""
     wanted = image.properties["moorage_sha256"]
     for known in cloud.images():
         if known.status == "active" and known.properties.get("moorage_sha256") == wanted:
-            report(f"the cloud has {known.name}")
+            report(f"the cloud has {known.name} already")
             return known.name
     report(f"uploading {image.name} ({image.squashfs.stat().st_size / 2**20:.0f} MiB)")
     cloud.upload_image(

@@ -1,1 +1,1 @@
-"""moorage-node: a node's first boot, its join, and every later boot. Runs on nodes, with Debian's Python."""
+"""moorage-node: a node's first boot, its join, and every later boot. It runs on nodes, with Debian's Python."""

@@ -1,6 +1,6 @@
-"""The Kubernetes API, as little of it as a node's first minute needs.
+"""The Kubernetes API, as far as a node's first minute needs it.
 
-Plain http.client: a client library would take longer to import than all of these calls take together.
+Plain http.client: importing a client library would take longer than all of these calls together.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ PORT = 6443
 TIMEOUT = 10.0
 MANAGER = "moorage-node"
 EXISTS = (http.client.CONFLICT, http.client.UNPROCESSABLE_ENTITY)
-"""What creating an object again may be answered with: the second for a Service, whose address is taken by itself."""
+"""Statuses when an object that is created exists already: the second one for a Service, by its address."""
 HOPELESS = (http.client.BAD_REQUEST, http.client.METHOD_NOT_ALLOWED, http.client.UNPROCESSABLE_ENTITY)
-"""What asking again does not help against. Others may pass: roles and tokens are there a little after the server."""
+"""Statuses for which a retry does not help. Others may pass: roles and tokens appear a little after the server."""
 
 
 class Unreachable(Exception):
@@ -39,7 +39,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Credential:
-    """Who is asking: a client certificate (files), a bearer token, or nobody."""
+    """The client's identity: a certificate (files), a bearer token, or none."""
 
     certificate: Path | None = None
     key: Path | None = None
@@ -47,13 +47,13 @@ class Credential:
 
 
 class Api:
-    """One connection to the API server, made when it is needed and made again when it broke.
+    """One connection to the API server, opened when needed and opened again after a failure.
 
-    Every method raises Unreachable when there is no answer and Refused when there is one, but not what was wanted.
+    Every method raises Unreachable without an answer and Refused for an error.
     """
 
     def __init__(self, address: str, ca: str | None, credential: Credential = Credential()) -> None:
-        """`ca` is PEM; None trusts anyone, for documents that prove themselves."""
+        """`ca` is PEM; None trusts any server, for documents that are signed."""
         self._address = address
         self._context = _context(ca, credential)
         self._token = credential.token
@@ -63,15 +63,15 @@ class Api:
         return self._ask("GET", path)
 
     def get_text(self, path: str) -> str:
-        """What is not an object: whether the server is well."""
+        """A response that is not an object: the server's health."""
         try:
             return self._send("GET", path, None, "").read().decode()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Unreachable(f"the API server's answer broke off: {error}") from error
+            raise Unreachable(f"the API server's answer ended early: {error}") from error
 
     def find(self, path: str) -> Object | None:
-        """Like get, None when there is no such object."""
+        """Like get, None without such an object."""
         try:
             return self.get(path)
         except Refused as error:
@@ -80,7 +80,7 @@ class Api:
             raise
 
     def apply(self, wanted: Object) -> Object:
-        """Server-side apply: make it so, or leave it so."""
+        """Server-side apply."""
         query = urlencode({"fieldManager": MANAGER, "force": "true"})
         return self._ask("PATCH", f"{path_of(wanted)}?{query}", wanted, "application/apply-patch+yaml")
 
@@ -88,7 +88,7 @@ class Api:
         return self._ask("POST", path_of(wanted).rpartition("/")[0], wanted)
 
     def ensure(self, wanted: Object) -> None:
-        """Apply, the quicker way when there is no such object yet."""
+        """Create or apply: faster than apply when the object does not exist."""
         try:
             self.create(wanted)
         except Refused as error:
@@ -101,14 +101,14 @@ class Api:
 
     def watch(self, path: str, version: str, seconds: int, **query: str) -> Iterator[Object]:
         """Events (`type`, `object`) since `version`, for some seconds."""
-        self.close()  # a watch waits longer than a connection that was made for short questions
+        self.close()  # a watch needs a longer timeout than other requests
         question = urlencode({"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds, **query})
         answer = self._send("GET", f"{path}?{question}", None, "", timeout=seconds + TIMEOUT)
         try:
             for line in answer:
                 yield json.loads(line)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unreachable(f"the watch of {path} broke: {error}") from error
+            raise Unreachable(f"the watch of {path} ended: {error}") from error
         finally:
             self.close()
 
@@ -123,7 +123,7 @@ class Api:
             document: Object = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise Unreachable(f"the API server's answer broke off: {error}") from error
+            raise Unreachable(f"the API server's answer ended early: {error}") from error
         return document
 
     def _send(
@@ -147,7 +147,7 @@ class Api:
     def _request(
         self, method: str, path: str, content: bytes | None, headers: dict[str, str], timeout: float
     ) -> http.client.HTTPResponse:
-        """A kept connection may have been closed meanwhile: once more on a new one."""
+        """Retry once on a new connection: a kept-alive one may have been closed."""
         fresh = self._connection is None
         connection = self._connect(timeout)
         try:
@@ -168,7 +168,7 @@ class Api:
 
 
 def path_of(wanted: Object) -> str:
-    """The address of an object on the API server, from its own words."""
+    """The API path of an object."""
     version, meta = wanted["apiVersion"], wanted["metadata"]
     group = f"/apis/{version}" if "/" in version else f"/api/{version}"
     namespace = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
@@ -176,7 +176,7 @@ def path_of(wanted: Object) -> str:
 
 
 def _plural(kind: str) -> str:
-    """What the address calls objects of the kind: "storageclasses", "nodes"."""
+    """The kind in API paths: "storageclasses", "nodes"."""
     return kind + ("es" if kind.endswith("ss") else "s")
 
 

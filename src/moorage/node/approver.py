@@ -1,8 +1,8 @@
-"""Approving kubelets' serving certificates: each for its own node, its own name and its own addresses.
+"""Decide about kubelets' serving certificates: each for its own node, its own name and its own addresses.
 
-Kubernetes signs such requests but leaves it to the cluster whom to believe. The rules on the form of a request are
-those of the signer `kubernetes.io/kubelet-serving`; that an address is within the cluster's network and no other
-node's, or a floating IP that moorage-controller vouches for, is ours.
+Kubernetes signs such requests but leaves their approval to the cluster. The rules for the form of a request are those
+of the signer `kubernetes.io/kubelet-serving`. The rule that an address must be in the cluster's network and not another
+node's, or be a floating IP that moorage-controller confirms, is ours.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SIGNER = "kubernetes.io/kubelet-serving"
 PREFIX = "system:node:"
 GROUP = "system:nodes"
 UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What reading a request may end with: whoever may ask can write strange ones, which must not end the approver."""
+"""Errors of parsing a request: any client can write a malformed one, which must not end the approver."""
 ALLOWED_USAGES = ({"digital signature", "server auth"}, {"digital signature", "server auth", "key encipherment"})
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with a request: `wait` is for what a node may be about to report."""
+    """The decision about a request: `wait` while the node may still report an address."""
 
     verdict: Literal["approve", "deny", "wait", "ignore"]
     reason: str = ""
@@ -48,20 +48,23 @@ class Asked:
 
 
 def decide(request: Object, nodes: Iterable[Object], node_cidr: str) -> Decision:
-    """Judge one CertificateSigningRequest by the Node objects that there are."""
+    """Decide about one CertificateSigningRequest from the existing Nodes."""
     spec, status = request["spec"], request.get("status") or {}
     if spec.get("signerName") != SIGNER or status.get("conditions"):
         return Decision("ignore")
     try:
         asked = read(base64.b64decode(spec["request"]).decode())
     except UNREADABLE as error:
-        return Decision("deny", f"it is not a certificate signing request that can be read: {error}")
+        return Decision("deny", f"it is not a readable certificate signing request: {error}")
     wrong = _form(spec, asked)
     return Decision("deny", wrong) if wrong else _addresses(asked, list(nodes), node_cidr)
 
 
 def read(pem: str) -> Asked:
-    """Read a PEM request; raises ValueError when it is none or not signed by its own key, or others of UNREADABLE."""
+    """Parse a PEM request.
+
+    ValueError when it is not one or not signed by its own key, or another error of UNREADABLE.
+    """
     found = x509.load_pem_x509_csr(pem.encode())
     if not found.is_signature_valid:
         raise ValueError("its signature is wrong")
@@ -86,18 +89,18 @@ def answer(request: Object, decision: Decision) -> Object:
 
 
 def _form(spec: Object, asked: Asked) -> str:
-    """What is wrong with the request by itself, or an empty string."""
+    """What is wrong with the request on its own, or an empty string."""
     user = spec.get("username", "")
     if not user.startswith(PREFIX) or GROUP not in (spec.get("groups") or []):
         return f"{user or 'nobody'} is not a node"
     if asked.name != user:
-        return f"{user} may not ask for {asked.name or 'no name'}"
+        return f"{user} may not request a certificate for {asked.name or 'no name'}"
     if asked.organizations != (GROUP,):
         return f"its organization must be {GROUP}"
     if set(spec.get("usages") or []) not in ALLOWED_USAGES:
         return f"its usages must be digital signature and server auth, not {', '.join(spec.get('usages') or [])}"
     if asked.others or not (asked.dns or asked.addresses):
-        return "it must name DNS names and addresses, and nothing else"
+        return "it must name DNS names and addresses only"
     return ""
 
 
@@ -120,7 +123,7 @@ def _addresses(asked: Asked, nodes: list[Object], node_cidr: str) -> Decision:
     missing = [one for one in asked.addresses if one not in owners.get(name, set()) | vouched]
     if missing:
         return Decision("wait", f"{name} has not reported the address {missing[0]}")
-    return Decision("approve", f"the name and every address are those of {name}")
+    return Decision("approve", f"the name and all addresses are those of {name}")
 
 
 def _reported(node: Object, kind: str) -> set[str]:

@@ -11,12 +11,12 @@ from moorage.node.approver import SIGNER, Decision, answer, decide
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 FIELD = f"?fieldSelector=spec.signerName%3D{SIGNER.replace('/', '%2F')}"
 PATIENCE = 30.0
-"""Seconds for which a request waits until its node has reported the addresses that it asks for."""
+"""Seconds for which a request waits until its node has reported the requested addresses."""
 WATCH = 300
 
 
 def approve_for_ever(api: Api, node_cidr: str, say: Callable[[str], None]) -> None:
-    """Answer requests as they come; goes on through the API server's absences."""
+    """Answer requests as they arrive; continues after interruptions of the API server."""
     waiting: dict[str, float] = {}
     while True:
         try:
@@ -29,7 +29,7 @@ def approve_for_ever(api: Api, node_cidr: str, say: Callable[[str], None]) -> No
 
 
 def approve_pending(api: Api, node_cidr: str, say: Callable[[str], None], waiting: dict[str, float]) -> str:
-    """Answer all requests that can be answered now; the version of the list, to watch from."""
+    """Answer all requests that can be answered now; returns the list's version, for the watch."""
     listed = api.get(REQUESTS + FIELD)
     pending = [one for one in listed["items"] if not (one.get("status") or {}).get("conditions")]
     nodes = api.get("/api/v1/nodes")["items"] if pending else []
@@ -42,7 +42,7 @@ def approve_pending(api: Api, node_cidr: str, say: Callable[[str], None], waitin
 
 
 def patient(decision: Decision, request: Object, waiting: dict[str, float]) -> Decision:
-    """Turn a wait that has lasted too long into a denial; remembers since when each one waits."""
+    """Turn a wait that has lasted too long into a denial; keeps the time since which each one waits."""
     name = request["metadata"]["name"]
     if decision.verdict != "wait":
         waiting.pop(name, None)

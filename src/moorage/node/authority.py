@@ -1,4 +1,4 @@
-"""The control plane's certificates: which there are, and making those that are missing or no longer fit."""
+"""The control plane's certificates: create those that are missing or no longer valid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 
 
 def subjects(cluster: Cluster) -> Mapping[str, Subject]:
-    """File name → subject, of all that the cluster's own authority signs on the control plane."""
+    """File name → subject, for all certificates that the cluster's CA signs on the control plane."""
     joining = {"controller": Subject(CONTROLLER), "csi": Subject(VOLUMES)} if cluster.cloud_provider else {}
     return {
         "apiserver": Subject("kube-apiserver", "", api_addresses(cluster), api_names()),
@@ -35,19 +35,19 @@ def subjects(cluster: Cluster) -> Mapping[str, Subject]:
 
 
 def api_addresses(cluster: Cluster) -> tuple[str, ...]:
-    """Every address by which the API server is asked."""
+    """Every address of the API server."""
     outside = (cluster.api_public_address,) if cluster.api_public_address else ()
     return ("127.0.0.1", cluster.service_address, cluster.api_address, *outside)
 
 
 def api_names() -> tuple[str, ...]:
-    """Every name by which the API server is asked."""
+    """Every name of the API server."""
     service = "kubernetes.default.svc"
     return ("localhost", "kubernetes", "kubernetes.default", service, f"{service}.cluster.local")
 
 
 def make(layout: Layout, cluster: Cluster, node: str) -> Authority:
-    """See to it that every key and certificate is there and right; those that are stay as they are."""
+    """Ensure that every key and certificate exists and is valid; valid ones do not change."""
     authority = _authority(layout.pki / "ca", CLUSTER_AUTHORITY)
     for name, subject in subjects(cluster).items():
         _issue(layout.pki / name, authority, subject)
@@ -61,7 +61,7 @@ def make(layout: Layout, cluster: Cluster, node: str) -> Authority:
 
 
 def keep_kubelet_certificate(layout: Layout, pair: Pair) -> None:
-    """Put the kubelet's client certificate where it looks for it and will renew it."""
+    """Put the kubelet's client certificate where the kubelet reads and renews it."""
     current = layout.kubelet_certificate
     first = current.with_name("kubelet-client-first.pem")
     write(first, File(pair.certificate + pair.key, 0o600))
@@ -69,7 +69,7 @@ def keep_kubelet_certificate(layout: Layout, pair: Pair) -> None:
 
 
 def has_kubelet_certificate(layout: Layout) -> bool:
-    """Whether there is one that has not run out."""
+    """Whether there is one that has not expired."""
     try:
         return pki.valid(layout.kubelet_certificate.read_text(), datetime.datetime.now(datetime.UTC))
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def _kubelet(layout: Layout, authority: Authority, node: str) -> None:
 
 
 def _authority(stem: Path, name: str) -> Authority:
-    """The authority of these files. The key is written first: a certificate without its key would be of no use."""
+    """The CA of these files. The key is written first, because a certificate without its key is useless."""
     certificate, key = stem.with_suffix(".crt"), stem.with_suffix(".key")
     if certificate.exists():
         return Authority(Pair(certificate.read_text(), key.read_text()))

@@ -1,4 +1,4 @@
-"""The boot entry of a healthy boot loses its counter: the firmware may choose it for good."""
+"""Remove the counter of a healthy boot's entry, so that the firmware may always choose it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moorage.node.layout import Layout
 
 
 def bless(layout: Layout) -> str | None:
-    """Rename the entry that was started; its new name, or None when there is nothing to bless."""
+    """Rename the entry that was booted; returns its new name, or None when there is nothing to bless."""
     try:
         started = layout.boot_entry.read_text().strip().splitlines()[-1]
     except (FileNotFoundError, IndexError):

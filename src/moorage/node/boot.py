@@ -1,4 +1,4 @@
-"""`moorage-node boot`: every boot goes through all steps; what is done already takes no time."""
+"""`moorage-node boot`: every boot runs all steps; completed ones take no time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from moorage.node.waiting import Clock, Deadline, NotYet
 Say = Callable[[str], None]
 
 SIGNAL_TIME = 120.0
-"""Seconds in which a failure must be told; a success has the rest of its time."""
+"""Seconds in which a failure must be signaled; a success has the rest of its time."""
 
 
 def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
-    """Bring the node up and tell the stack; what it raises, it has told the stack if that could be told."""
+    """Bring the node up and signal the stack; an error is signaled, if possible, and raised."""
     found = source.find(layout)
     try:
         data = userdata.parse(found.user_data)
@@ -34,7 +34,7 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
     say(f"{node.name} is a {data.role} of cluster {data.cluster.name}")
     try:
         results = _run(node)
-    except Exception as error:  # whatever it is: the stack is waiting for a word
+    except Exception as error:  # any error: the stack waits for a signal
         reason = str(error) or type(error).__name__
         _tell_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
         raise
@@ -53,7 +53,7 @@ def _run(node: Node) -> dict[str, str]:
 
 
 def run(steps: Sequence[Step], node: Node) -> None:
-    """Take the steps; a failure's message says which, and what the units behind it said last."""
+    """Run the steps; a failure's message names the step, with the last lines of its units' journals."""
     for step in steps:
         node.report(step.doing)
         try:
@@ -64,7 +64,7 @@ def run(steps: Sequence[Step], node: Node) -> None:
 
 
 def _take(step: Step, node: Node) -> None:
-    """Act; what the machine itself refuses (a full disk, a systemd that is going down) may pass: again, then."""
+    """Run a step. Errors of the machine (a full disk, a stopping systemd) may pass: retry."""
     try:
         step.act(node)
     except (OSError, subprocess.SubprocessError) as error:
@@ -73,13 +73,13 @@ def _take(step: Step, node: Node) -> None:
 
 def _because(node: Node, step: Step) -> str:
     failing = node.machine.failing(step.units) if step.units else []
-    words = [f"{unit} is not running: {node.machine.last_words(unit) or 'it said nothing'}" for unit in failing]
+    words = [f"{unit} is not running: {node.machine.last_words(unit) or 'no message'}" for unit in failing]
     return "".join(f"; {each}" for each in words)
 
 
 def _tell_failure(layout: Layout, signal: Signal | None, report: Report, clock: Clock, say: Say) -> None:
-    """Raises nothing of its own: the failure itself is what the console must end with."""
+    """Never raises: the console must end with the failure itself."""
     try:
         signalling.send_once(layout, signal, report, Deadline.after(SIGNAL_TIME, clock))
     except (MoorageError, OSError) as error:
-        say(f"the stack could not be told of the failure: {error}")
+        say(f"the failure could not be signaled to the stack: {error}")

@@ -1,4 +1,4 @@
-"""A node's configuration files, as a pure function of what it was told and what it is."""
+"""A node's configuration files, computed from its user data and its machine. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ GROUP_LABEL = "moorage.io/node-group"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 VXLAN_PORT = 8472
 JOINING = ("controller", "csi")
-"""Names of the kubeconfigs, and of the certificates behind them, of what joins a cluster to its cloud."""
+"""Names of the kubeconfigs, and of the certificates, of the programs that connect a cluster to its cloud."""
 SYSTEM_MEMORY = 256
-"""MiB that systemd, containerd and the kubelet take."""
+"""MiB that systemd, containerd and the kubelet use."""
 CONTROL_PLANE_MEMORY = 768
-"""MiB that etcd and the API server, controller manager and scheduler take."""
+"""MiB that etcd and the API server, controller manager and scheduler use."""
 JOINING_MEMORY = 384
-"""MiB that moorage-controller, the CSI controller and its sidecars take."""
+"""MiB that moorage-controller, the CSI controller and its sidecars use."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the node is: its name, its address in the cluster's network, its resources, its server in the cloud."""
+    """A node's identity: name, address in the cluster's network, resources, server in the cloud."""
 
     name: str
     address: str
@@ -49,7 +49,7 @@ class Identity:
 
 
 def common(layout: Layout, data: UserData, node: Identity) -> dict[Path, File]:
-    """What every node has."""
+    """Files of every node."""
     files = {
         layout.root / "etc/hosts": hosts(data, node),
         layout.root / "etc/moorage/node.env": node_environment(data, node),
@@ -72,17 +72,17 @@ def control_plane(layout: Layout, cluster: Cluster) -> dict[Path, File]:
 
 
 def clouds(credential: Credential) -> File:
-    """The clouds.yaml of the cluster's controllers, for root alone."""
+    """The clouds.yaml of the cluster's controllers, readable by root only."""
     return File(clouds_yaml(credential), 0o600)
 
 
 def hosts(data: UserData, node: Identity) -> File:
-    """The node knows its own name without DNS."""
+    """The node resolves its own name without DNS."""
     return _file(f"127.0.0.1 localhost\n::1 localhost\n{node.address} {node.name}\n")
 
 
 def environment(layout: Layout, data: UserData) -> dict[Path, File]:
-    """What the units' command lines name of the cluster."""
+    """Variables of the cluster for the units' command lines."""
     cluster = data.cluster
     return {
         layout.root / "etc/moorage/cluster.env": _environment(
@@ -96,7 +96,7 @@ def environment(layout: Layout, data: UserData) -> dict[Path, File]:
 
 
 def node_environment(data: UserData, node: Identity) -> File:
-    """What the units' command lines name of this node."""
+    """Variables of this node for the units' command lines."""
     labels = {GROUP_LABEL: data.group, **data.labels}
     shown = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     return _environment(
@@ -110,7 +110,7 @@ def node_environment(data: UserData, node: Identity) -> File:
 
 
 def kubelet(data: UserData, node: Identity) -> File:
-    """The part of the kubelet's configuration that differs from node to node (a drop-in, JSON is YAML)."""
+    """The node's own part of the kubelet's configuration (a drop-in, as JSON, which is valid YAML)."""
     document: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -123,7 +123,7 @@ def kubelet(data: UserData, node: Identity) -> File:
 
 
 def reserved(data: UserData, resources: Resources) -> dict[str, str]:
-    """What pods may not use: our own programs' share, and what the kernel shows of the host but a limit withholds."""
+    """What pods may not use: our own programs' share, and what the kernel shows of the host beyond a limit."""
     own = SYSTEM_MEMORY
     if data.role == "control-plane":
         own += CONTROL_PLANE_MEMORY + (JOINING_MEMORY if data.cluster.cloud_provider else 0)
@@ -145,7 +145,7 @@ def flannel(data: UserData) -> File:
 
 
 def mirrors(folder: Path, registries: Mapping[str, str]) -> dict[Path, File]:
-    """One hosts.toml a registry; the key `*` is any registry that has none of its own."""
+    """One hosts.toml for each registry; the key `*` is for registries without one."""
     return {
         folder / ("_default" if name == "*" else name) / "hosts.toml": _file(
             f'[host."{url}"]\n  capabilities = ["pull", "resolve"]\n'
@@ -166,7 +166,7 @@ def nameservers(network_state: str) -> list[str]:
 
 
 def cni(lease: str) -> File:
-    """The CNI configuration for flannel's lease (the text of subnet.env): a bridge, and ports of the host."""
+    """The CNI configuration for flannel's lease (the text of subnet.env): a bridge, and host ports."""
     values = dict(line.split("=", 1) for line in lease.splitlines() if "=" in line)
     subnet = str(ipaddress.ip_interface(values["FLANNEL_SUBNET"]).network)
     bridge = {

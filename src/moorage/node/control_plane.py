@@ -1,4 +1,4 @@
-"""The control plane's boot, step by step."""
+"""The steps of the control plane's boot."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ VOLUME_UNITS = (
     "snapshot-controller",
 )
 CONNECTIONS = 4
-"""To the API server at once, for applying objects."""
+"""Concurrent connections to the API server for applying objects."""
 
 
 def steps() -> tuple[Step, ...]:
-    """In their order, which overlaps what can overlap: two cores are busy from the first to the last."""
+    """In an order that overlaps what can overlap, so that two cores are always busy."""
     api, units = CONTROL_PLANE_UNITS[:2], CONTROL_PLANE_UNITS
     return (
         Step("starting etcd", start_etcd),
-        Step("making the cluster's certificates", certify),
+        Step("creating the cluster's certificates", certify),
         Step("starting the API server", start_api),
         Step("writing the configuration", write_configuration),
         Step("waiting for the API server", wait_for_api, api),
         Step("waiting for this node's address", wait_for_address),
         Step("starting the node", start_node),
-        Step("letting nodes and people in", grant_access, api),
+        Step("granting access to nodes and users", grant_access, api),
         Step("starting the controllers", start_controllers, api),
         Step("starting DNS", start_dns, units),
         Step("waiting for this node to be Ready", become_ready, (*units, "containerd", "kubelet", "flanneld")),
-        Step("marking this node as control plane", mark, api),
-        Step("starting volumes", serve_volumes, api),
-        Step("ending the boot", bless_boot),
+        Step("labeling this node as control plane", mark, api),
+        Step("starting the volume driver", serve_volumes, api),
+        Step("completing the boot", bless_boot),
     )
 
 
 def afterwards() -> tuple[Step, ...]:
-    """What nobody waits for, once the stack has been told."""
-    return (Step("letting snapshots be taken", class_snapshots, CONTROL_PLANE_UNITS[:2]),)
+    """Steps after the signal to the stack, which nothing waits for."""
+    return (Step("enabling snapshots", class_snapshots, CONTROL_PLANE_UNITS[:2]),)
 
 
 def start_etcd(node: Node) -> None:
@@ -81,21 +81,21 @@ def start_api(node: Node) -> None:
 
 def write_configuration(node: Node) -> None:
     write_all(configuration.control_plane(node.layout, node.data.cluster))
-    # Only the first time: a credential that was given later stays.
+    # At the first boot only: a credential that was replaced later is kept.
     if node.data.cloud and not node.layout.clouds.exists():
         write(node.layout.clouds, configuration.clouds(node.data.cloud))
     configure(node, node.data.cluster.api_address)
 
 
 def wait_for_api(node: Node) -> None:
-    """Until it answers: not all of its own objects need be there yet."""
+    """Until it answers; its own objects need not all exist yet."""
     api = node.admin_api()
     answered(node, lambda: api.get("/api/v1/nodes?limit=1"))
     api.close()
 
 
 def grant_access(node: Node) -> None:
-    """Access rules, the join token (at the first boot alone: an expired one stays so), cluster-info."""
+    """Access rules, the join token (at the first boot only: an expired one is not renewed), cluster-info."""
     _apply(node, objects.namespaces())
     _apply(node, objects.access())
     if node.data.cluster.cloud_provider:
@@ -110,14 +110,14 @@ def grant_access(node: Node) -> None:
 
 
 def start_controllers(node: Node) -> None:
-    """Once the API server has its own roles: before that the controllers would be refused and start over."""
+    """Once the API server has its own roles: before that it would reject the controllers, which would start over."""
     api = node.admin_api()
 
     def look() -> None:
         try:
             api.get_text("/healthz")
         except (Unreachable, Refused) as error:
-            raise NotYet(f"the API server is not well: {error}") from error
+            raise NotYet(f"the API server is not healthy: {error}") from error
 
     node.deadline.until(look)
     api.close()
@@ -127,12 +127,12 @@ def start_controllers(node: Node) -> None:
 
 
 def wait_for_address(node: Node) -> None:
-    """DHCP gives the address of the server's port: the one that the stack told everybody."""
+    """DHCP assigns the address of the server's port, which the stack has published."""
     address = node.data.cluster.api_address
 
     def look() -> None:
         if not node.machine.has_address(address):
-            raise NotYet(f"the network has not given this node its address {address}")
+            raise NotYet(f"the network has not assigned the address {address} to this node")
 
     node.deadline.until(look)
 
@@ -143,12 +143,12 @@ def start_dns(node: Node) -> None:
 
 
 def mark(node: Node) -> None:
-    """The role's label is not one that a kubelet may give itself."""
+    """A kubelet may not set its node's role label."""
     _apply(node, [objects.control_plane_label(node.name)])
 
 
 def serve_volumes(node: Node) -> None:
-    """The driver and Kubernetes' sidecars for it. They wait for what they need, and for each other."""
+    """The driver and Kubernetes' sidecars for it. They wait for their dependencies."""
     if not node.data.cluster.cloud_provider:
         return
     _apply(node, [*objects.volumes(), *objects.snapshot_definitions(node.layout)])
@@ -157,7 +157,7 @@ def serve_volumes(node: Node) -> None:
 
 
 def class_snapshots(node: Node) -> None:
-    """The default class; at the first boot alone: it is the users' from then on."""
+    """The default class; at the first boot only, because users may change it."""
     first = node.layout.state / "snapshots-classed"
     if not node.data.cluster.cloud_provider or first.exists():
         return
@@ -166,14 +166,14 @@ def class_snapshots(node: Node) -> None:
 
 
 def results(node: Node) -> dict[str, str]:
-    """What the stack shall know of the cluster, all of it public: the CA, and the asked-for certificate."""
+    """The results for the stack, all of them public: the CA, and the requested certificate."""
     signer = authority.make(node.layout, node.data.cluster, node.name)
     certificate = node.data.client_csr and signer.sign_client(node.data.client_csr, ADMINISTRATORS)
     return {"ca": signer.pair.certificate, "client_certificate": certificate}
 
 
 def _apply(node: Node, wanted: Sequence[Object]) -> None:
-    """Some at a time: the store's disk can take several writes at once."""
+    """Several at a time: the store's disk can take several writes at once."""
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         list(pool.map(lambda part: _apply_in_turn(node, part), [wanted[i::CONNECTIONS] for i in range(CONNECTIONS)]))
 

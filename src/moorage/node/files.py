@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the power fails."""
+"""Files that are written completely or not at all, also in a power failure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class File:
-    """What a file shall hold, and who may read it.
+    """A file's text, and who may read it.
 
-    `rewritten_at_boot` is for what every boot writes again: its disk block may come later than its
-    name.
+    `rewritten_at_boot` is for files that every boot writes again: their data may reach the disk after their name.
     """
 
     text: str
@@ -22,7 +21,7 @@ class File:
 
 
 def write(path: Path, file: File) -> bool:
-    """Make `path` hold the text; False when it did already. Whoever reads it sees the old or the new text whole."""
+    """Write a file; False when it had that text already. Readers see the old or the new text completely."""
     if _holds(path, file):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

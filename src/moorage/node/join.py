@@ -1,4 +1,4 @@
-"""Joining a cluster with nothing but a token: the CA is proved by it first, then a certificate is asked for."""
+"""Join a cluster with a token: verify the CA with it, then request a certificate."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 
 
 def proved_ca(info: Object, cluster: Cluster) -> str:
-    """The CA in a cluster-info ConfigMap, once the join token has proved it.
+    """The CA in a cluster-info ConfigMap, verified with the join token.
 
-    Raises NotYet when it is not signed for our token (yet), Failed when it is and the signature is not our token's.
+    NotYet when it has no signature of our token (yet), Failed when the signature is wrong.
     """
     data: dict[str, str] = info.get("data") or {}
     text, signed = data.get("kubeconfig", ""), data.get(f"jws-kubeconfig-{cluster.token_id}", "")
@@ -36,21 +36,21 @@ def proved_ca(info: Object, cluster: Cluster) -> str:
     header = signed.partition(".")[0]
     if not hmac.compare_digest(signed.encode(), signature(text, cluster.token_secret, header).encode()):
         raise Failed(
-            f"the join token does not prove the CA of the API server at {cluster.api_address}: "
+            f"the join token does not verify the CA of the API server at {cluster.api_address}: "
             "the token is wrong, or that is another cluster's"
         )
     return _authority(text)
 
 
 def request_certificate(api: Api, node: str) -> tuple[str, Pair]:
-    """Ask for a node's client certificate; the request's name, and the request with its key."""
+    """Request a node's client certificate; returns the request's name, and the request with its key."""
     asked = pki.new_request(Subject(f"system:node:{node}", "system:nodes"))
     answer = api.create(certificate_request(f"{node}-", asked.certificate))
     return str(answer["metadata"]["name"]), asked
 
 
 def certificate_request(name: str, request: str) -> Object:
-    """The object that asks for a kubelet's client certificate."""
+    """The object that requests a kubelet's client certificate."""
     return {
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
@@ -64,7 +64,7 @@ def certificate_request(name: str, request: str) -> Object:
 
 
 def granted(answer: Object) -> str:
-    """The certificate in a request's object; raises NotYet before it is there, Failed when it was denied."""
+    """The certificate in a request's object; NotYet before it exists, Failed when it was denied."""
     status: dict[str, Any] = answer.get("status") or {}
     for condition in status.get("conditions") or []:
         if condition["type"] in ("Denied", "Failed"):

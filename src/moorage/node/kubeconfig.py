@@ -1,4 +1,4 @@
-"""Kubeconfig files of a node's own programs: they name certificates by file, so that renewed ones are taken up."""
+"""Kubeconfig files of a node's own programs. They name certificates by file, so that renewed ones are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moorage.node.files import File
 
 
 def kubeconfig(server: str, ca: Path, certificate: Path, key: Path) -> File:
-    """A kubeconfig in JSON, which is YAML."""
+    """A kubeconfig as JSON, which is valid YAML."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,4 +1,4 @@
-"""Where things lie on a node."""
+"""Paths on a node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below `root`: `/` on a node, a folder in tests. Kubernetes and the units name the same paths."""
+    """Paths below `root`: `/` on a node, a folder in tests. Kubernetes and the units use the same paths."""
 
     root: Path = Path("/")
 
@@ -31,7 +31,7 @@ class Layout:
 
     @property
     def clouds(self) -> Path:
-        """The clouds.yaml with the cluster's credential; the control plane's alone."""
+        """The clouds.yaml with the cluster's credential, on the control plane only."""
         return self.root / "etc/moorage/clouds.yaml"
 
     @property
@@ -44,12 +44,12 @@ class Layout:
 
     @property
     def network_state(self) -> Path:
-        """systemd-networkd's word on what DHCP gave."""
+        """systemd-networkd's record of what DHCP assigned."""
         return self.root / "run/systemd/netif/state"
 
     @property
     def flannel_lease(self) -> Path:
-        """Written by flanneld once the pod network stands."""
+        """flanneld writes it once the pod network is up."""
         return self.root / "run/flannel/subnet.env"
 
     @property
@@ -68,12 +68,12 @@ class Layout:
 
     @property
     def snapshot_definitions(self) -> Path:
-        """The kinds of object that snapshots are, from the image."""
+        """The custom resource definitions of snapshots, from the image."""
         return self.root / "usr/lib/moorage/manifests/snapshot-crds.yaml"
 
     @property
     def state(self) -> Path:
-        """What moorage-node remembers across boots."""
+        """What moorage-node keeps across boots."""
         return self.root / "var/lib/moorage"
 
     @property
@@ -83,5 +83,5 @@ class Layout:
 
     @property
     def boot_entry(self) -> Path:
-        """The firmware's note of the entry that it started."""
+        """The firmware's record of the entry that it booted."""
         return self.root / "run/moorage/boot-entry"

@@ -1,4 +1,4 @@
-"""What moorage-node needs of the machine it runs on: units, addresses, resources. The port and its real adapter."""
+"""The port for the machine that moorage-node runs on (units, addresses, resources), and its real adapter."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Protocol
 from moorage.node.configuration import Resources
 
 UNLIMITED = 1 << 60
-"""A control group without a limit shows a number above this, or none."""
+"""A cgroup without a limit shows a number above this, or none."""
 
 
 class Machine(Protocol):
-    """The port. No method raises for what merely is not there yet."""
+    """The port. No method raises for something that does not exist yet."""
 
     def start(self, *units: str) -> None:
-        """Ask for units to be started; does not wait for them."""
+        """Start units, without waiting for them."""
         ...
 
     def failing(self, units: Sequence[str]) -> list[str]:
-        """Those of the units that are not running."""
+        """The units that are not running."""
         ...
 
     def clear_pod_groups(self) -> None:
-        """Remove control groups of pods that nothing runs in."""
+        """Delete cgroups of pods without processes."""
         ...
 
     def since(self, unit: str) -> float:
@@ -36,15 +36,15 @@ class Machine(Protocol):
         ...
 
     def last_words(self, unit: str) -> str:
-        """The last line that a unit wrote, or an empty string."""
+        """The last line that a unit logged, or an empty string."""
         ...
 
     def own_address(self, towards: str) -> str | None:
-        """The address from which `towards` is reached; None before the network is up."""
+        """The source address for packets to `towards`; None before the network is up."""
         ...
 
     def has_address(self, address: str) -> bool:
-        """Whether an address is one of this machine's."""
+        """Whether this machine has an address."""
         ...
 
     def resources(self) -> Resources:
@@ -52,7 +52,7 @@ class Machine(Protocol):
         ...
 
     def set_hostname(self, name: str) -> None:
-        """Make `name` the machine's."""
+        """Set the machine's host name."""
         ...
 
 
@@ -106,22 +106,22 @@ class Linux:
 
 
 def clear_groups(groups: Path, name: str) -> None:
-    """Remove the control groups `name`, of every hierarchy, as far as nothing runs in them."""
+    """Delete the cgroups `name`, in every hierarchy, where no process runs in them."""
     for top in (groups / name, *groups.glob(f"*/{name}")):
         below = sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
         for group in [*below, top] if top.is_dir() else []:
-            with contextlib.suppress(OSError):  # the kernel refuses to remove one that is in use
+            with contextlib.suppress(OSError):  # the kernel refuses to delete one in use
                 group.rmdir()
 
 
 def memory_shown(meminfo: str) -> int:
-    """MiB in all, as /proc/meminfo says and the kubelet believes."""
+    """Total MiB in /proc/meminfo, which the kubelet uses."""
     total = next(line for line in meminfo.splitlines() if line.startswith("MemTotal:"))
     return int(total.split()[1]) >> 10
 
 
 def memory_limit(groups: Path) -> int:
-    """Bytes that the machine's own control group may use, in either version of control groups."""
+    """Bytes that the machine's own cgroup may use, in either version of cgroups."""
     for file in (groups / "memory.max", groups / "memory/memory.limit_in_bytes"):
         try:
             return min(int(file.read_text()), UNLIMITED)
@@ -131,7 +131,7 @@ def memory_limit(groups: Path) -> int:
 
 
 def cpu_quota(groups: Path) -> int | None:
-    """Thousandths of a CPU that the machine's own control group may use; None without a limit."""
+    """Thousandths of a CPU that the machine's own cgroup may use; None without a limit."""
     try:
         quota, period = (groups / "cpu.max").read_text().split()
     except FileNotFoundError:

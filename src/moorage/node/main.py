@@ -48,7 +48,7 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Run a command; what went wrong is one line, on the console too."""
+    """Run a command; an error is one line, on the console too."""
     command = COMMANDS.get(sys.argv[1]) if len(sys.argv) == 2 else None
     if command is None:
         sys.exit(USAGE)

@@ -1,4 +1,4 @@
-"""One node in its making: what every step is given."""
+"""The node that boots, as every step gets it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moorage.node.waiting import Deadline
 
 @dataclass(frozen=True)
 class Node:
-    """The node's name, what it was told, its server, and the ways to act. `report` is for people, on the console."""
+    """The node's name, user data and server, and its ports. `report` writes to the console for operators."""
 
     name: str
     data: UserData
@@ -26,12 +26,12 @@ class Node:
     server: Server = UNKNOWN
 
     def api(self) -> Api:
-        """The API server as this node itself: with the kubelet's certificate."""
+        """A client of the API server as this node: with the kubelet's certificate."""
         certificate = self.layout.kubelet_certificate
         return Api(self.data.cluster.api_address, self.layout.ca.read_text(), Credential(certificate, certificate))
 
     def admin_api(self) -> Api:
-        """The API server as its own control plane may use it, over loopback."""
+        """A client of the API server as its control plane, over loopback."""
         pki = self.layout.pki
         return Api("127.0.0.1", self.layout.ca.read_text(), Credential(pki / "admin.crt", pki / "admin.key"))
 
@@ -40,10 +40,10 @@ class Node:
 class Step:
     """One step of a node's boot. `act` may be repeated at any time and returns once the step is done.
 
-    It raises NotYet never, TimedOut or Failed when the step cannot be done.
+    It never raises NotYet, but TimedOut or Failed when the step cannot be done.
     """
 
     doing: str
     act: Callable[[Node], None]
     units: tuple[str, ...] = ()
-    """Units without which the step cannot succeed: their last words explain a failure."""
+    """Units that the step needs: the last lines of their journals explain a failure."""

@@ -1,4 +1,4 @@
-"""What moorage-node puts into a new cluster, as pure functions: access rules, cluster-info, DNS, volumes."""
+"""The objects that moorage-node creates in a new cluster: access rules, cluster-info, DNS, volumes. Pure."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ MANIFESTS = Path(__file__).parent / "manifests"
 
 
 def namespaces() -> list[Object]:
-    """Kubernetes makes these itself, but a moment too late for us."""
+    """Kubernetes creates these too, but too late for us."""
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("kube-system", "kube-public")
     ]
 
 
 def access() -> list[Object]:
-    """Who may do what."""
+    """Roles and bindings."""
     return _manifest("access.yaml", {})
 
 
 def controller() -> list[Object]:
-    """What moorage-controller may do."""
+    """Roles and bindings of moorage-controller."""
     return _manifest("controller.yaml", {})
 
 
 def dns(cluster: Cluster, forwards: bool) -> list[Object]:
-    """CoreDNS. Names outside the cluster are asked of the node's own servers, when it has any."""
+    """CoreDNS. It forwards names outside the cluster to the node's own servers, if any."""
     forward = "forward . /etc/resolv.conf" if forwards else "# No DNS server outside to forward to."
     return _manifest("coredns.yaml", {"dns_address": cluster.dns_address, "forward": forward})
 
 
 def volumes() -> list[Object]:
-    """The CSI driver, and who may do what for it."""
+    """The CSI driver, with its roles and bindings."""
     return _manifest("volumes.yaml", {})
 
 
 def snapshot_definitions(layout: Layout) -> list[Object]:
-    """What makes the API server know snapshots. They are upstream's own, and lie in the image."""
+    """The custom resource definitions of snapshots, upstream's own, from the image."""
     return _documents(layout.snapshot_definitions.read_text())
 
 
 def snapshot_class() -> Object:
-    """How snapshots are taken when nothing else is said. The API server takes it once it knows snapshots."""
+    """The default VolumeSnapshotClass. The API server accepts it once it knows snapshots."""
     return {
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshotClass",
@@ -66,13 +66,13 @@ def snapshot_class() -> Object:
 
 
 def control_plane_label(node: str) -> Object:
-    """The part of a Node object that says what role it has."""
+    """A patch of a Node with the label of its role."""
     labels = {"node-role.kubernetes.io/control-plane": ""}
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}
 
 
 def cluster_info(cluster: Cluster, ca: str, signed: bool = True) -> Object:
-    """The public word on where the API server is and what CA it has, signed by the join token.
+    """The public ConfigMap with the API server's address and CA, signed by the join token.
 
     The signature is the one that Kubernetes' bootstrapsigner would add some seconds later: a detached JWS.
     """
@@ -91,14 +91,14 @@ def cluster_info(cluster: Cluster, ca: str, signed: bool = True) -> Object:
 
 
 def signature_header(token_id: str) -> str:
-    """The first part of a signature by a join token."""
+    """The header of a signature by a join token."""
     return _base64(json.dumps({"alg": "HS256", "kid": token_id}, separators=(",", ":")).encode())
 
 
 def signature(text: str, token_secret: str, header: str) -> str:
-    """A JWS over `text` with the payload left out (RFC 7515, appendix F); always HMAC with SHA-256.
+    """A JWS over `text` without the payload (RFC 7515, appendix F); always HMAC with SHA-256.
 
-    The header is taken as it was written, for it is signed too; what it says of the algorithm is not obeyed.
+    The header is used as it was written, because it is signed too; its algorithm is ignored.
     """
     digest = hmac.digest(token_secret.encode(), f"{header}.{_base64(text.encode())}".encode(), hashlib.sha256)
     return f"{header}..{_base64(digest)}"

@@ -1,4 +1,4 @@
-"""Keys and certificates: P-256, made where they are used; the cluster's CA key never leaves its node."""
+"""Keys and certificates: P-256, created where they are used; the cluster's CA key never leaves its node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moorage.model.errors import BadInput
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 1095
 SLACK = datetime.timedelta(minutes=5)
-"""Certificates begin a little in the past: the nodes' clocks differ."""
+"""Certificates begin a little in the past, because the nodes' clocks differ."""
 
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Subject:
-    """Whom a certificate names; `organization` is a Kubernetes group. Addresses and names make a server's."""
+    """The subject of a certificate; `organization` is a Kubernetes group. One with addresses or names is a server's."""
 
     name: str
     organization: str = ""
@@ -52,7 +52,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Authority:
-    """A CA that is ours: signs for subjects, and for requests."""
+    """Our own CA: signs for subjects, and signs requests."""
 
     pair: Pair
 
@@ -80,9 +80,9 @@ class Authority:
         return Pair(self._sign(subject, key.public_key()), _key_pem(key))
 
     def sign_client(self, request: str, organization: str) -> str:
-        """A client certificate for a PEM request, of its common name and our organization alone.
+        """A client certificate for a PEM request, with its common name and our organization only.
 
-        Raises BadInput for a request that is none, is not signed by its own key, or asks for a system name.
+        BadInput when the request is not one, is not signed by its own key, or names a system user.
         """
         try:
             asked = x509.load_pem_x509_csr(request.encode())
@@ -93,7 +93,7 @@ class Authority:
         names = asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         name = str(names[0].value) if names else ""
         if not name or name.startswith("system:"):
-            raise BadInput(f"control_plane.client_csr asks for the name {name!r}: it must be a person's")
+            raise BadInput(f"control_plane.client_csr has the name {name!r}: it must be a user's")
         return self._sign(Subject(name, organization), asked.public_key())
 
     def _sign(self, subject: Subject, public: object) -> str:
@@ -111,7 +111,7 @@ class Authority:
 
 
 def new_key() -> Pair:
-    """A key pair by itself (service account tokens): `certificate` holds the public key."""
+    """A key pair without a certificate (service account tokens): `certificate` has the public key."""
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Pair(public.decode(), _key_pem(key))
@@ -125,7 +125,7 @@ def new_request(subject: Subject) -> Pair:
 
 
 def fits(certificate: str, authority: str, subject: Subject, now: datetime.datetime) -> bool:
-    """Whether a certificate is still right: of this authority and subject, with a third of its life left."""
+    """Whether a certificate is still right: of this authority and subject, with a third of its validity left."""
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
         issuer = x509.load_pem_x509_certificate(authority.encode())
@@ -140,7 +140,7 @@ def fits(certificate: str, authority: str, subject: Subject, now: datetime.datet
 
 
 def valid(certificate: str, now: datetime.datetime) -> bool:
-    """Whether the first certificate in a PEM text can still be used."""
+    """Whether the first certificate in a PEM text is still valid."""
     try:
         return expires(x509.load_pem_x509_certificate(certificate.encode())) > now
     except ValueError:

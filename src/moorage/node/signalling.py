@@ -1,4 +1,4 @@
-"""Telling the stack how a node's first boot went: Heat's resource signal."""
+"""Signal the result of a node's first boot to the stack: Heat's resource signal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Report:
-    """How it went: `reason` in plain words; `data` is public."""
+    """The result: `reason` is a message for users; `data` is public."""
 
     node: str
     ready: bool
@@ -27,13 +27,13 @@ class Report:
 
     @property
     def body(self) -> dict[str, object]:
-        """As a wait condition takes it."""
+        """The body of a wait condition's signal."""
         status = "SUCCESS" if self.ready else "FAILURE"
         return {"status": status, "reason": self.reason, "id": self.node, "data": dict(self.data)}
 
 
 def send_once(layout: Layout, signal: Signal | None, report: Report, deadline: Deadline) -> None:
-    """Signal, unless an earlier boot did. Raises TimedOut when nobody took it."""
+    """Signal, unless an earlier boot did. TimedOut when it was not accepted."""
     done = layout.state / "signalled"
     if signal is None or done.exists():
         return
@@ -42,7 +42,7 @@ def send_once(layout: Layout, signal: Signal | None, report: Report, deadline: D
 
 
 def post(signal: Signal, report: Report) -> None:
-    """Signal once; raises NotYet when nobody took it."""
+    """Send the signal; NotYet when it was not accepted."""
     headers = {"Content-Type": "application/json", "X-Auth-Token": signal.token}
     request = urllib.request.Request(signal.endpoint, json.dumps(report.body).encode(), headers)
     try:
@@ -51,7 +51,7 @@ def post(signal: Signal, report: Report) -> None:
     except urllib.error.HTTPError as error:
         problem = f"{signal.endpoint} answered {error.code} {error.reason}"
         error.close()
-        # Also a refusal may pass: a Keystone or Heat that is being started does not know its tokens yet.
-        raise NotYet(f"the stack does not take this node's signal: {problem}") from error
+        # A rejection may pass, too: a Keystone or Heat that is starting does not know its tokens yet.
+        raise NotYet(f"the stack does not accept this node's signal: {problem}") from error
     except OSError as error:
         raise NotYet(f"{signal.endpoint} does not answer: {error}") from error

@@ -1,4 +1,4 @@
-"""Where a node's user data comes from: the config drive's folder, its block device, or the metadata service."""
+"""The sources of a node's user data: the config drive's folder, its block device, the metadata service."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DOCUMENTS = "openstack/latest"
 LABEL = "config-2"
 METADATA = "http://169.254.169.254"
 PATIENCE = 60.0
-"""Seconds that the metadata service may take: DHCP comes first."""
+"""Seconds for the metadata service to answer: DHCP comes first."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Which server of the cloud this machine is, and in which availability zone; "" where the cloud tells none."""
+    """The server's id and availability zone in the cloud; "" where the cloud has none."""
 
     id: str = ""
     zone: str = ""
@@ -35,7 +35,7 @@ UNKNOWN = Server()
 
 @dataclass(frozen=True)
 class Found:
-    """The user data, and what the cloud says of the server: its name as a node's, and which it is."""
+    """The user data, the server's name as a node's, and the server's identity."""
 
     user_data: str
     name: str
@@ -43,7 +43,7 @@ class Found:
 
 
 def find(layout: Layout) -> Found:
-    """Look in all places; raises NotFound when none has user data."""
+    """Try all sources; NotFound when none has user data."""
     folder = layout.config_drive
     if (folder / DOCUMENTS).is_dir():
         return from_folder(folder)
@@ -54,26 +54,26 @@ def find(layout: Layout) -> Found:
 
 
 def from_folder(folder: Path) -> Found:
-    """Read a config drive that is mounted; raises NotFound for one without user data."""
+    """Read a mounted config drive; NotFound without user data."""
     documents = folder / DOCUMENTS
     try:
         user_data = (documents / "user_data").read_text()
         meta = json.loads((documents / "meta_data.json").read_text())
     except FileNotFoundError as error:
         raise NotFound(
-            f"the config drive has no {Path(error.filename).name}: was the server given user data?"
+            f"the config drive has no {Path(error.filename).name}: was the server created with user data?"
         ) from error
     return _found(user_data, meta)
 
 
 def device_of(label: str) -> Path | None:
-    """The block device whose file system has a label."""
+    """The block device of the file system with a label."""
     found = subprocess.run(["findfs", f"LABEL={label}"], capture_output=True, text=True, check=False)
     return Path(found.stdout.strip()) if found.returncode == 0 else None
 
 
 def from_device(device: Path, folder: Path) -> Found:
-    """Mount the config drive, read it, and take it away again, so that no pod can be given it."""
+    """Mount the config drive, read it, and unmount it, so that pods cannot read it."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-o", "ro", str(device), str(folder)], check=True)
     try:
@@ -83,7 +83,7 @@ def from_device(device: Path, folder: Path) -> Found:
 
 
 def from_service(url: str, patience: float) -> Found:
-    """Ask the metadata service until it answers; raises NotFound when it does not."""
+    """Ask the metadata service until it answers; NotFound when it does not."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -97,13 +97,13 @@ def from_service(url: str, patience: float) -> Found:
 
 
 def name_of(meta: dict[str, Any]) -> str:
-    """The server's name as a node's: a DNS label, in small letters; the machine's own when the cloud tells none."""
+    """The server's name as a node's: a DNS label in lower case; the machine's own name when the cloud has none."""
     name = str(meta.get("name") or meta.get("hostname") or socket.gethostname())
     return name.lower().partition(".")[0]
 
 
 def server_of(meta: dict[str, Any]) -> Server:
-    """Which server it is, by Nova's own words (`uuid` and `availability_zone` of its metadata)."""
+    """The server's identity in Nova's metadata (`uuid` and `availability_zone`)."""
     return Server(str(meta.get("uuid") or ""), str(meta.get("availability_zone") or ""))
 
 

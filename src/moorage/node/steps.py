@@ -1,4 +1,4 @@
-"""Steps that both kinds of node take."""
+"""Steps of both kinds of node."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ NETWORK_UNITS = ("flanneld", "kube-proxy")
 Result = TypeVar("Result")
 
 NODE_UNITS = ("moorage-firewall", "containerd", "kubelet", "flanneld")
-"""Without these a node does not become Ready."""
+"""A node needs these to become Ready."""
 
 
 def configure(node: Node, address: str) -> None:
-    """Write what every node has, for this address."""
+    """Write the files of every node, for this address."""
     identity = Identity(node.name, address, node.machine.resources(), node.server)
     write_all(configuration.common(node.layout, node.data, identity))
     resolve(node)
 
 
 def resolve(node: Node) -> bool:
-    """Take the DNS servers that the network gave; whether there is any."""
+    """Use the DNS servers that the network assigned; whether there are any."""
     try:
         servers = configuration.nameservers(node.layout.network_state.read_text())
     except FileNotFoundError:
@@ -40,10 +40,10 @@ def resolve(node: Node) -> bool:
 
 
 def start_node(node: Node) -> None:
-    """Start what runs pods. On the control plane the network follows, once there are roles for it.
+    """Start what runs pods. On the control plane the network follows, once its roles exist.
 
-    A machine container's control groups outlive its reboot. The kubelet would look for the containers of each one,
-    and wait some seconds for each without an answer, before it calls itself ready.
+    A machine container's cgroups survive its reboot. The kubelet would look for the containers of each one, and wait
+    some seconds for each, before it reports ready.
     """
     if not node.machine.since("kubelet"):
         node.machine.clear_pod_groups()
@@ -51,27 +51,27 @@ def start_node(node: Node) -> None:
 
 
 def start_volumes(node: Node) -> None:
-    """Start what brings volumes to pods of this node; without a cloud there are none."""
+    """Start the node part of the volume driver; without a cloud there are no volumes."""
     if node.data.cluster.cloud_provider:
         node.machine.start("moorage-csi-node")
 
 
 def become_ready(node: Node) -> None:
-    """Wait until Kubernetes calls this node Ready; give CNI its configuration as soon as flannel has a lease."""
+    """Wait until Kubernetes reports this node as Ready; write the CNI configuration as soon as flannel has a lease."""
     api = node.api()
     node.deadline.until(lambda: _ready(node, api))
     api.close()
 
 
 def bless_boot(node: Node) -> None:
-    """This boot was a good one."""
+    """Bless the boot entry: this boot was healthy."""
     entry = bless(node.layout)
     if entry:
         node.report(f"boot entry {entry} is good")
 
 
 def answered(node: Node, ask: Callable[[], Result]) -> Result:
-    """Ask the API server until it answers as it should: it may be starting. Raises Failed for what cannot be."""
+    """Ask the API server until it answers as it should, because it may be starting. Failed for hopeless errors."""
 
     def attempt() -> Result:
         try:
@@ -89,15 +89,15 @@ def _ready(node: Node, api: Api) -> None:
     try:
         found = api.find(f"/api/v1/nodes/{node.name}")
     except (Unreachable, Refused) as error:
-        raise NotYet(f"the API server does not tell of this node: {error}") from error
+        raise NotYet(f"the API server does not return this node: {error}") from error
     if found is None:
         raise NotYet("the kubelet has not registered this node yet")
     conditions = {one["type"]: one for one in found.get("status", {}).get("conditions", [])}
     ready = conditions.get("Ready", {})
     if _time(ready.get("lastHeartbeatTime")) < int(node.machine.since("kubelet")):
-        raise NotYet("the kubelet has not told of itself since it was started")
+        raise NotYet("the kubelet has not reported since it was started")
     if ready.get("status") != "True":
-        raise NotYet(f"this node is not Ready: {ready.get('message') or 'its kubelet has not said'}")
+        raise NotYet(f"this node is not Ready: {ready.get('message') or 'its kubelet gave no reason'}")
     if not lease:
         raise NotYet("flannel has no pod network for this node yet")
 

@@ -1,4 +1,4 @@
-"""The beginning of a cluster's store."""
+"""The initial etcd store of a cluster."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import shutil
 from moorage.node.layout import Layout
 
 LOG_SIZE = 64 << 20
-"""Bytes that etcd reserves for a log: writes into reserved space reach the disk sooner."""
+"""Bytes that etcd reserves for a log: writes into reserved space reach the disk faster."""
 
 
 def plant(layout: Layout) -> None:
-    """Put the image's store where etcd looks, whole or not at all; nothing when there is one."""
+    """Copy the image's store to etcd's data folder, completely or not at all; does nothing when there is one."""
     if layout.store.exists() or not layout.store_seed.exists():
         return
     partial = layout.store.with_name("member.new")

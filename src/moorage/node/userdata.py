@@ -1,4 +1,4 @@
-"""The node's user data: one YAML document, `#moorage-node/v1`, read into types or refused in plain words."""
+"""The node's user data: one YAML document, `#moorage-node/v1`, parsed or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Role = Literal["control-plane", "worker"]
 
 @dataclass(frozen=True)
 class Cluster:
-    """What every node of a cluster is told. Addresses are IPv4; `api_public_address` may be empty.
+    """What every node of a cluster knows. Addresses are IPv4; `api_public_address` may be empty.
 
-    `cloud_provider` is "external" where moorage-controller joins the cluster to its cloud, else empty.
+    `cloud_provider` is "external" when moorage-controller connects the cluster to its cloud, else empty.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Signal:
-    """Where and with what to tell the stack how it went."""
+    """The endpoint and token for signals to the stack."""
 
     endpoint: str
     token: str
@@ -70,7 +70,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class UserData:
-    """All of it. `client_csr` and `cloud` are for the control plane alone; `ready_timeout` is in seconds."""
+    """The whole document. `client_csr` and `cloud` are for the control plane only; `ready_timeout` is in seconds."""
 
     role: Role
     cluster: Cluster
@@ -83,7 +83,7 @@ class UserData:
 
 
 def parse(text: str) -> UserData:
-    """Read a document; raises BadInput, naming the key, its value and what would do."""
+    """Parse a document; BadInput names the key, its value and what would be valid."""
     document = _document(text)
     role = _choice(document, "role", ROLES)
     node = _section(document, "node", required=False)
@@ -103,7 +103,7 @@ def parse(text: str) -> UserData:
 
 
 def signal_of(text: str) -> Signal | None:
-    """Where to signal, out of a document that may be wrong in all else; None when it does not say."""
+    """Where to signal, from a document that may otherwise be invalid; None when it does not say."""
     try:
         return _signal(_document(text))
     except BadInput:
@@ -126,7 +126,7 @@ def _document(text: str) -> dict[str, Any]:
 def _cluster(fields: Mapping[str, Any]) -> Cluster:
     driver = fields.get("network_driver", "flannel")
     if driver != "flannel":
-        raise BadInput(f"cluster.network_driver is {driver!r}: this image knows flannel")
+        raise BadInput(f"cluster.network_driver is {driver!r}: this image supports flannel")
     return Cluster(
         name=_match(NAME, fields.get("name"), "cluster.name", "a DNS label"),
         api_address=_address(fields, "api_address"),

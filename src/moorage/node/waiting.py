@@ -1,4 +1,4 @@
-"""Waiting with an end, and with the reason for which one still waits."""
+"""Waiting with a deadline, and with the reason for what is missing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SLOWEST = 1.0
 
 
 class NotYet(Exception):
-    """What was looked for is not there yet; its text says what is missing, in plain words."""
+    """Something is not there yet; the message says what."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, as a test may replace it."""
+    """Time, replaceable in tests."""
 
     now: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], None] = field(default=time.sleep)
@@ -43,9 +43,9 @@ class Deadline:
         return self.clock.now() >= self.at
 
     def until(self, attempt: Callable[[], Result], interval: float = INTERVAL) -> Result:
-        """Try until it works; raises TimedOut with the last reason. Only NotYet is waited for.
+        """Retry while NotYet is raised; TimedOut has the last reason.
 
-        The pause between tries grows slowly, so that a long wait costs little.
+        The interval between attempts grows slowly, so that a long wait costs little.
         """
         while True:
             try:

@@ -1,4 +1,4 @@
-"""A worker's boot, step by step."""
+"""The steps of a worker's boot."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from moorage.node.waiting import NotYet
 
 
 def steps() -> tuple[Step, ...]:
-    """In their order."""
+    """In this order."""
     return (
         Step("waiting for the network", wait_for_network),
-        Step("looking for the cluster", discover),
-        Step("asking for a certificate", ask_certificate),
+        Step("finding the cluster", discover),
+        Step("requesting a certificate", ask_certificate),
         Step("waiting for the API server", wait_for_api),
         Step("waiting for its name to be free", wait_for_name),
         Step("starting the node", start_node),
         Step("waiting for this node to be Ready", become_ready, NODE_UNITS),
-        Step("ending the boot", end),
+        Step("completing the boot", end),
     )
 
 
 def wait_for_network(node: Node) -> None:
-    """DHCP gives this node's address; everything local is written then."""
+    """DHCP assigns this node's address; then all local files are written."""
 
     def look() -> str:
         address = node.machine.own_address(node.data.cluster.api_address)
         if address is None:
-            raise NotYet("the network has not given this node an address")
+            raise NotYet("the network has not assigned an address to this node")
         return address
 
     configure(node, node.deadline.until(look))
 
 
 def end(node: Node) -> None:
-    """What can wait: the image of DNS, should it ever run here; DNS servers that were told after the address."""
+    """What can wait: the image of DNS, which may run here later; DNS servers that were assigned after the address."""
     resolve(node)
     bless_boot(node)
     node.machine.start("moorage-image@coredns")
@@ -55,7 +55,7 @@ def end(node: Node) -> None:
 
 
 def discover(node: Node) -> None:
-    """Get the cluster's CA, proved by the token. Once it is known it stays: the token's time may be over."""
+    """Get the cluster's CA, verified with the token. A known one is kept, because the token may have expired."""
     if node.layout.ca.exists():
         return
     cluster = node.data.cluster
@@ -75,16 +75,16 @@ def discover(node: Node) -> None:
 
 
 def wait_for_api(node: Node) -> None:
-    """A kubelet that finds no API server tries again ever more seldom: better to start it once there is one."""
+    """A kubelet without an API server retries at growing intervals, so it is started once there is one."""
     api = node.api()
     answered(node, lambda: api.get_text("/healthz"))
     api.close()
 
 
 def wait_for_name(node: Node) -> None:
-    """Wait until the node of a former server of this name is gone, which is for the controller to delete.
+    """Wait until the controller has deleted the Node of a former server of this name.
 
-    A kubelet takes over a node of its name that it finds, and makes none once that is deleted under it.
+    A kubelet takes over an existing Node of its name, and creates none when that is deleted later.
     """
     if not (node.data.cluster.cloud_provider and node.server.id):
         return
@@ -93,14 +93,14 @@ def wait_for_name(node: Node) -> None:
     def look() -> None:
         given = (api.find(f"/api/v1/nodes/{node.name}") or {}).get("spec", {}).get("providerID", "")
         if given and not given.endswith(f"/{node.server.id}"):
-            raise NotYet(f"the cluster still has the node of a former server of this name: {given}")
+            raise NotYet(f"the cluster still has the Node of a former server of this name: {given}")
 
     answered(node, look)
     api.close()
 
 
 def ask_certificate(node: Node) -> None:
-    """Get a certificate for this node's kubelet, if it has none that is still good."""
+    """Get a certificate for this node's kubelet, if it has no valid one."""
     if authority.has_kubelet_certificate(node.layout):
         return
     api = join.bootstrap_api(node.data.cluster, node.layout.ca.read_text())
@@ -110,7 +110,7 @@ def ask_certificate(node: Node) -> None:
         try:
             return join.granted(api.get(f"{join.REQUESTS}/{name}"))
         except (Unreachable, Refused) as error:
-            raise NotYet(f"the API server does not tell of this node's request: {error}") from error
+            raise NotYet(f"the API server does not return this node's request: {error}") from error
 
     certificate = node.deadline.until(look)
     api.close()

@@ -217,8 +217,8 @@ def test_a_wrong_token_is_told_in_plain_words(cluster: Any) -> None:
     cluster.boot("lab-worker-8", "10.66.0.18", wrong)
     said = cluster.signal_of("lab-worker-8", 60)
     assert said["status"] == "FAILURE"
-    assert "the join token does not prove the CA of the API server at 10.66.0.10" in said["reason"]
-    told = "failed: looking for the cluster: the join token does not prove"
+    assert "the join token does not verify the CA of the API server at 10.66.0.10" in said["reason"]
+    told = "failed: finding the cluster: the join token does not verify"
     until(lambda: cluster.console("lab-worker-8"), lambda said: told in said, seconds=5)
 
 
@@ -227,7 +227,7 @@ def test_an_unreachable_api_is_told_in_plain_words(cluster: Any) -> None:
     cluster.boot("lab-worker-7", "10.66.0.17", lost)
     said = cluster.signal_of("lab-worker-7", 60)
     assert said["status"] == "FAILURE"
-    assert "looking for the cluster: the API server cannot be reached: https://10.66.0.77:6443" in said["reason"]
+    assert "finding the cluster: the API server cannot be reached: https://10.66.0.77:6443" in said["reason"]
 
 
 def test_bad_user_data_is_told_in_plain_words(cluster: Any) -> None:

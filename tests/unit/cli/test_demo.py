@@ -224,7 +224,7 @@ class TestRunning:
     def test_all_that_runs_is_asked_for_what_it_holds_now(self, already):
         found = already.look()
         assert (found.answer, found.database) == ("hello", Database("172.24.4.31", 5432, 3))
-        assert list(found.took) == ["everything ran already"]
+        assert list(found.took) == ["everything was running"]
         assert Login("172.24.4.31", "s3cret", 5432) in already.asked
 
     @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from moorage.cli.main import NOUNS, cli
+from moorage.cli.main import COMMANDS, cli
 from moorage.config import Paths
 
 pytestmark = pytest.mark.unit
@@ -19,13 +19,13 @@ def run(*words, env=None):
 
 def test_help_names_every_noun_and_the_exit_codes():
     shown = CliRunner().invoke(cli, ["--help"]).output
-    assert all(f"\n  {noun} " in shown for noun in NOUNS)
+    assert all(f"\n  {command} " in shown for command in COMMANDS)
     assert "6 quota too small" in shown
 
 
-@pytest.mark.parametrize("noun", NOUNS)
-def test_every_noun_has_help(noun):
-    shown = CliRunner().invoke(cli, [noun, "--help"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_noun_has_help(command):
+    shown = CliRunner().invoke(cli, [command, "--help"])
     assert shown.exit_code == 0, shown.output
     assert "Commands:" in shown.output
 

@@ -121,8 +121,8 @@ def test_delete_says_what_else_goes_and_lists_what_it_kept(moorage):
     store(moorage.cloud, "data")
     store(moorage.cloud, "precious", **{RECLAIM_MARK: "Retain"})
     asked = moorage("cluster delete demo", input="n\n")
-    assert "goes too: volume pvc-data (3 GiB, of shop/data)\n" in asked.stderr
-    assert "stays: volume pvc-precious (3 GiB, of shop/precious): its policy is Retain\n" in asked.stderr
+    assert "also deleted: volume pvc-data (3 GiB, of shop/data)\n" in asked.stderr
+    assert "kept: volume pvc-precious (3 GiB, of shop/precious): its policy is Retain\n" in asked.stderr
     done = moorage("cluster delete demo --yes")
     header, row = done.stdout.splitlines()
     assert header.split() == ["KIND", "NAME", "SIZE", "CLAIM", "ID", "WHY"]

@@ -43,7 +43,7 @@ def test_a_recipe_is_read_from_its_folder(folder):
 @pytest.mark.parametrize(
     ("was", "becomes", "said"),
     [
-        ("kept: [bin/*, usr/lib/*.so]\n", "", "does not say its kept"),
+        ("kept: [bin/*, usr/lib/*.so]\n", "", "has no kept"),
         ("user:", "usr:", "unexpected keyword argument 'usr'"),
         ('user: "999"\n', "", "missing 1 required positional argument: 'user'"),
         ("packages: [thing]", "packages:", "not a recipe"),

@@ -195,7 +195,7 @@ def test_two_builds_at_a_time_build_once(make, go, tmp_path):
         second.start()
         while not said:
             assert second.is_alive()
-        assert said == ["waiting for another process that is making a release"]
+        assert said == ["waiting for another process that builds or downloads a release"]
         fcntl.flock(other, fcntl.LOCK_UN)
         second.join(20)
     assert verify(results[0]) == []
@@ -239,6 +239,6 @@ def test_a_missing_c_library_is_told_before_anything_is_built(make, go, tmp_path
 
 def test_a_full_disk_is_told_before_anything_is_built(make, go, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**11, 10**11, 5 * 10**9))
-    with pytest.raises(Failed, match=r"has 5\.0 GB left; a build takes 15 GB"):
+    with pytest.raises(Failed, match=r"has 5\.0 GB of free space; a build needs 15 GB"):
         make()
     assert asked(go) == []

@@ -62,7 +62,7 @@ def test_show_as_json_has_the_whole_manifest(context, directory):
 
 def test_verify_says_how_many_are_sound(context, directory):
     done = run(context, "verify")
-    assert (done.exit_code, done.output) == (0, "3 programs are as the manifest says\n")
+    assert (done.exit_code, done.output) == (0, "all 3 programs match the manifest\n")
 
 
 def test_verify_names_what_is_not_and_fails(context, directory):

@@ -120,7 +120,7 @@ GOOD = entry("etcd").fields()
         ([GOOD | {"size": -1}], "size"),
         ([GOOD | {"size": "12"}], "size"),
         ([GOOD | {"colour": "red"}], "colour"),
-        ([GOOD | {"kind": "../.."}], "no kind of file"),
+        ([GOOD | {"kind": "../.."}], "not a kind of file"),
         ([GOOD | {"kind": ["program"]}], "not a release's manifest"),
         ([{"name": "etcd"}], "missing"),
         ([GOOD, GOOD], "twice"),

@@ -62,7 +62,7 @@ def test_its_own_name_and_address_are_approved() -> None:
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (request(username="system:node:w1"), "system:node:w1 may not ask for system:node:w0"),
+        (request(username="system:node:w1"), "system:node:w1 may not request a certificate for system:node:w0"),
         (request(username="anna", groups=["moorage:admins"]), "anna is not a node"),
         (request(groups=["system:authenticated"]), "is not a node"),
         (request(group="system:masters"), "its organization must be system:nodes"),
@@ -74,8 +74,8 @@ def test_its_own_name_and_address_are_approved() -> None:
         (request(addresses=("172.24.4.20",)), "172.24.4.20 is not within the nodes' network"),
         (request(addresses=("::1",)), "::1 is not within the nodes' network"),
         (request(dns=(), addresses=()), "it must name DNS names and addresses"),
-        (request(others=(x509.UniformResourceIdentifier("spiffe://x"),)), "and nothing else"),
-        (request(request=base64.b64encode(b"nonsense").decode()), "it is not a certificate signing request"),
+        (request(others=(x509.UniformResourceIdentifier("spiffe://x"),)), "addresses only"),
+        (request(request=base64.b64encode(b"nonsense").decode()), "it is not a readable certificate signing request"),
     ],
 )
 def test_all_else_is_denied_with_the_reason(asked: Object, why: str) -> None:
@@ -93,7 +93,7 @@ def test_a_strange_name_is_denied_and_does_not_end_the_approver(name: bytes) -> 
     pem = signed.public_bytes(serialization.Encoding.PEM)
     decision = decide(request(request=base64.b64encode(pem).decode()), NODES, CIDR)
     assert decision.verdict == "deny"
-    assert "it is not a certificate signing request" in decision.reason
+    assert "it is not a readable certificate signing request" in decision.reason
 
 
 def test_an_address_that_is_not_reported_yet_is_waited_for() -> None:

@@ -189,7 +189,7 @@ def test_an_api_that_is_not_there_is_signalled_once(tmp_path: Path, heat: Heat) 
     layout, machine = Layout(tmp_path), PaperMachine()
     drive(layout, user_data(heat.signal))
     for _ in range(2):
-        with pytest.raises(TimedOut, match="looking for the cluster: the API server cannot be reached"):
+        with pytest.raises(TimedOut, match="finding the cluster: the API server cannot be reached"):
             boot(layout, machine, PaperClock().clock, lambda line: None)
     assert len(heat.said) == 1
     assert machine.hostname == "demo-worker-0"
@@ -241,7 +241,7 @@ def test_a_worker_waits_until_its_name_is_free(
 
 def test_a_name_that_does_not_get_free_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
-    with pytest.raises(TimedOut, match="the node of a former server of this name: openstack:///old"):
+    with pytest.raises(TimedOut, match="the Node of a former server of this name: openstack:///old"):
         worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
 
 
@@ -262,7 +262,7 @@ def of_cloud(tmp_path: Path, paper: PaperClock, joined: str = "external", server
 def test_without_a_network_the_reason_is_the_network(tmp_path: Path, heat: Heat) -> None:
     layout = Layout(tmp_path)
     drive(layout, user_data(heat.signal))
-    with pytest.raises(TimedOut, match="the network has not given this node an address"):
+    with pytest.raises(TimedOut, match="the network has not assigned an address to this node"):
         boot(layout, PaperMachine(address=None), PaperClock().clock, lambda line: None)
 
 
@@ -291,20 +291,20 @@ def test_what_nobody_foresaw_is_signalled_too(tmp_path: Path, heat: Heat) -> Non
 def test_a_failure_that_the_stack_does_not_hear_is_still_the_last_word(tmp_path: Path) -> None:
     layout, said = Layout(tmp_path), []
     drive(layout, user_data(Signal("http://127.0.0.1:1/signal", "token")))
-    with pytest.raises(TimedOut, match="the network has not given this node an address"):
+    with pytest.raises(TimedOut, match="the network has not assigned an address to this node"):
         boot(layout, PaperMachine(address=None), PaperClock().clock, said.append)
-    assert said[-1].startswith("the stack could not be told of the failure: http://127.0.0.1:1/signal")
+    assert said[-1].startswith("the failure could not be signaled to the stack: http://127.0.0.1:1/signal")
 
 
 def test_the_steps_stand_in_an_order_that_works() -> None:
     doing = [step.doing for step in control_plane.steps()]
-    assert doing.index("making the cluster's certificates") < doing.index("starting the API server")
-    assert doing.index("letting nodes and people in") < doing.index("starting the controllers")
-    assert doing[-1] == "ending the boot"
+    assert doing.index("creating the cluster's certificates") < doing.index("starting the API server")
+    assert doing.index("granting access to nodes and users") < doing.index("starting the controllers")
+    assert doing[-1] == "completing the boot"
     assert [step.doing for step in worker.steps()][:3] == [
         "waiting for the network",
-        "looking for the cluster",
-        "asking for a certificate",
+        "finding the cluster",
+        "requesting a certificate",
     ]
 
 
@@ -320,7 +320,7 @@ def test_a_signal_is_sent_again_until_it_is_taken(tmp_path: Path, heat: Heat) ->
 def test_a_refused_signal_says_why(tmp_path: Path, heat: Heat) -> None:
     heat.statuses = [403] * 100
     deadline = Deadline.after(10, PaperClock().clock)
-    with pytest.raises(TimedOut, match=r"the stack does not take this node's signal: .* answered 403"):
+    with pytest.raises(TimedOut, match=r"the stack does not accept this node's signal: .* answered 403"):
         signalling.send_once(Layout(tmp_path), heat.signal, Report("n", True, ""), deadline)
 
 

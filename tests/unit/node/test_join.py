@@ -46,14 +46,14 @@ def test_the_signature_is_a_detached_jws() -> None:
 
 def test_another_secret_does_not_prove_it() -> None:
     info = objects.cluster_info(replace(CLUSTER, bootstrap_token="abcdef.fedcba9876543210"), CA)
-    with pytest.raises(Failed, match="does not prove the CA"):
+    with pytest.raises(Failed, match="does not verify the CA"):
         join.proved_ca(info, CLUSTER)
 
 
 def test_a_changed_ca_is_not_believed() -> None:
     info = objects.cluster_info(CLUSTER, CA)
     info["data"]["kubeconfig"] = info["data"]["kubeconfig"].replace("10.0.0.10", "10.0.0.66")
-    with pytest.raises(Failed, match="does not prove the CA"):
+    with pytest.raises(Failed, match="does not verify the CA"):
         join.proved_ca(info, CLUSTER)
 
 
@@ -62,14 +62,14 @@ def test_the_header_cannot_talk_the_check_away(header: dict[str, str]) -> None:
     info = objects.cluster_info(CLUSTER, CA)
     encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
     info["data"]["jws-kubeconfig-abcdef"] = f"{encoded}.."
-    with pytest.raises(Failed, match="does not prove the CA"):
+    with pytest.raises(Failed, match="does not verify the CA"):
         join.proved_ca(info, CLUSTER)
 
 
 def test_a_signature_of_strange_letters_is_no_signature() -> None:
     info = objects.cluster_info(CLUSTER, CA)
     info["data"]["jws-kubeconfig-abcdef"] += "é"
-    with pytest.raises(Failed, match="does not prove the CA"):
+    with pytest.raises(Failed, match="does not verify the CA"):
         join.proved_ca(info, CLUSTER)
 
 

@@ -52,7 +52,7 @@ def test_a_client_gets_its_own_name_and_our_group_alone() -> None:
 
 @pytest.mark.parametrize("name", ["system:kube-controller-manager", "system:node:x"])
 def test_nobody_gets_a_system_name(name: str) -> None:
-    with pytest.raises(BadInput, match="must be a person's"):
+    with pytest.raises(BadInput, match="must be a user's"):
         Authority.new("ca").sign_client(new_request(Subject(name)).certificate, "moorage:admins")
 
 

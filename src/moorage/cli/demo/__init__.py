@@ -1,4 +1,4 @@
-"""`moorage demo`: the local cloud with a cluster, an application and a database on it, in one command."""
+"""`moorage demo`: the local cloud with a cluster, an application and a database, in one command."""
 
 from moorage.cli.demo.commands import demo
 

@@ -1,4 +1,4 @@
-"""From whatever is there to everything running."""
+"""Bring the demo up, from any state."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from moorage.model.errors import Failed
 if TYPE_CHECKING:
     from moorage.local.cloud import LocalCloud
 
-ALREADY = "everything ran already"
-PATIENCE = 2.0  # seconds for an answer of what should be running
+ALREADY = "everything was running"
+PATIENCE = 2.0  # seconds for each check of a running demo
 
 
 def running(context: Context) -> Demo | None:
-    """What runs, when all of it does: every service is ready, the application and the database answer."""
+    """The demo, if all of it runs: every service is ready, the application and the database answer; else None."""
     began = time.monotonic()
     cloud = local_cloud(context.paths)
     noted = record.read(context.paths.state)
@@ -42,8 +42,10 @@ def running(context: Context) -> Demo | None:
 
 
 def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
-    """Ask everything at once; None when a service or a node is not there. Raises OSError and Failed as what was asked
-    does."""
+    """Check everything in parallel.
+
+    None when a service or a node is missing. Raises OSError and Failed as the checks do.
+    """
     where = known.database
     with ThreadPoolExecutor(2) as pool:
         services = pool.submit(cloud.status)
@@ -83,7 +85,7 @@ def bring_up(context: Context, report: Report) -> Demo:
 
 
 def _cluster(context: Context, cloud: Cloud, report: Report) -> tuple[Cluster, KubeAccess]:
-    """The cluster, told of to the person's kubectl; the examples' images are pushed meanwhile."""
+    """The cluster and its kubeconfig entry; meanwhile the examples' images are pushed."""
     from moorage.clusters import kubeconfig, reconcile
 
     connect, data = context.connect_kube, context.paths.data

@@ -1,4 +1,4 @@
-"""What is built once and kept in the cache, and how images come into the local cloud's registry."""
+"""Build what is missing in the cache, and push images to the local cloud's registry."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Report = Callable[[str], None]
 
 
 def build(context: Context, recipe: Path, report: Report) -> bool:
-    """Build what is not there: the release, the node image, and beside them the recipe's container image.
+    """Build the release, the node image and, in parallel, the recipe's container image, if missing.
 
-    False when all of it was there.
+    False when nothing was missing.
     """
     from moorage.image import debian_container
     from moorage.image.node_image import find_image
@@ -34,7 +34,7 @@ def build(context: Context, recipe: Path, report: Report) -> bool:
 
 
 def _build_nodes(context: Context, report: Report) -> None:
-    """The release and the node image; while Go builds, the cloud starts for the first time beside it."""
+    """Build the release and the node image; while Go builds, start the cloud for the first time."""
     from moorage.image.node_image import build_image, find_image
     from moorage.image.release import build as build_release
     from moorage.image.release import find_release
@@ -47,7 +47,7 @@ def _build_nodes(context: Context, report: Report) -> None:
             release = pool.submit(build_release, cache, report=report)
             local_cloud(context.paths).up(lambda text: None)
             release.result()
-        report("stopping the cloud that was started beside the build: it has no registry yet")
+        report("stopping the cloud that was started during the build: it has no registry yet")
         local_cloud(context.paths).down(lambda text: None)
     build_image(cache, find_release(cache), report)
 
@@ -61,7 +61,7 @@ def _is_there(find: Callable[[Path], object], cache: Path) -> bool:
 
 
 def push(source: str, image: str) -> None:
-    """Copy an image, named as skopeo does, into the registry; what is there already is not sent again."""
+    """Copy an image, named as in skopeo, to the registry, which skips existing layers."""
     from moorage.image.run import run
 
     target = f"docker://{REGISTRY}/{image.removeprefix(f'{REGISTRY_HOST}/')}"

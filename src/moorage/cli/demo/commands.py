@@ -1,4 +1,4 @@
-"""What a person types, and the summary they read."""
+"""The commands of the demo, and the summary that they print."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from moorage.cli.output import emit, output_option, progress
 
 @click.group()
 def demo() -> None:
-    """The local cloud with a cluster, an application and a database on it.
+    """The local cloud with a cluster, an application and a database.
 
-    `up` does what is not done yet, so it can be stopped and given again at any time.
+    `up` does what is not done yet, so you can interrupt it and run it again at any time.
     """
 
 
@@ -29,7 +29,7 @@ def demo() -> None:
 @output_option
 @pass_context
 def up(context: Context, output: str) -> None:
-    """Bring up a real OpenStack here, the cluster `demo` on it, and an application and a database on that."""
+    """Start a real OpenStack, the cluster `demo` on it, and an application and a database on that."""
     context = replace(context, cloud_name=CLOUD)
     with progress() as report:
         made = bring_up.running(context) or bring_up.bring_up(context, report)
@@ -42,9 +42,9 @@ def up(context: Context, output: str) -> None:
 @demo.command()
 @pass_context
 def build(context: Context) -> None:
-    """Build what `up` needs and is not there: the programs, the node image, the database's image.
+    """Build what `up` needs, if missing: the programs, the node image, the database's image.
 
-    `up` does it, too; after this it needs no network but this machine's own.
+    `up` does this too; after this it needs no network but this machine's own.
     """
     with progress() as report:
         build_all(context, database.FOLDER, report)
@@ -53,16 +53,16 @@ def build(context: Context) -> None:
 @demo.command()
 @pass_context
 def down(context: Context) -> None:
-    """Stop everything; `up` brings back the same cloud, cluster and data."""
+    """Stop everything; `up` starts the same cloud, cluster and data again."""
     with progress() as report:
         local_cloud(context.paths).down(report)
 
 
 @demo.command()
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @pass_context
 def reset(context: Context, yes: bool) -> None:
-    """Stop everything and leave nothing behind but the cache."""
+    """Stop everything and delete everything except the cache."""
     if not yes and context.paths.state.exists():
         click.confirm("Delete the local cloud with every cluster and volume on it?", abort=True, err=True)
     project = record.project(context.paths.state)
@@ -72,7 +72,7 @@ def reset(context: Context, yes: bool) -> None:
 
 
 def _forget(context: Context, project: str | None) -> None:
-    """Drop what the demo left in the person's home: the project's keys and the kubeconfig entry."""
+    """Delete what the demo wrote in the user's home: the project's keys and the kubeconfig entry."""
     from moorage.clusters import kubeconfig
 
     if project:

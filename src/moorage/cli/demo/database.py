@@ -1,4 +1,4 @@
-"""The example with state: PostgreSQL on a Cinder volume, asked from this machine through its load balancer."""
+"""The example with state: PostgreSQL on a Cinder volume, used from this machine through its load balancer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from moorage.model.errors import Failed, TimedOut
 FOLDER = EXAMPLES / "postgres"
 MANIFEST = FOLDER / "postgres.yaml"
 NAME = "postgres"
-"""Of its Service, its Secret, its user and its database."""
+"""The name of its Service, its Secret, its user and its database."""
 PORT = 5432
 ADDRESS_TIMEOUT = 180
 ROW_TIMEOUT = 180.0
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 1.0, 10.0
 PASSING = ("08", "53", "57")
-"""Classes of SQLSTATE that pass by themselves: connection, resources, and an operator's doing such as a restart."""
+"""Transient classes of SQLSTATE: connection, resources, operator intervention such as a restart."""
 WRITE = (
     "CREATE TABLE IF NOT EXISTS visits ("
     "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, came timestamptz NOT NULL DEFAULT now())",
@@ -39,7 +39,7 @@ COUNT = "SELECT count(*) FROM visits"
 
 @dataclass(frozen=True)
 class Login:
-    """Where the database is, and what it asks for."""
+    """The database's address and password."""
 
     host: str
     password: str
@@ -55,9 +55,9 @@ def push_image(cache: Path) -> None:
 
 
 def password(kubectl: Kubectl) -> str:
-    """The password in the cluster's Secret; a random one is put there the first time.
+    """The password in the cluster's Secret; created at random the first time.
 
-    It is never changed: the database took it over when its folder was made.
+    It never changes, because the database keeps the one with which its data folder was created.
     """
     found = kubectl("get", "secret", NAME, "--namespace=default", "--ignore-not-found", "--output=json")
     if found.strip():
@@ -86,7 +86,7 @@ def await_address(kubectl: Kubectl, report: Report) -> str:
 
 
 def await_row(login: Login, report: Report) -> int:
-    """Write a row as soon as the database can be reached, and return how many it holds."""
+    """Write a row as soon as the database is reachable, and return the number of rows."""
     report(f"waiting for the database to answer on {login.host}:{login.port}")
     deadline = time.monotonic() + ROW_TIMEOUT
     while True:
@@ -94,33 +94,33 @@ def await_row(login: Login, report: Report) -> int:
             return add_row(login)
         except ConnectionError as error:
             if time.monotonic() > deadline:
-                reason = f"the database took no row within {ROW_TIMEOUT:.0f} s: {error}"
+                reason = f"the database accepted no row within {ROW_TIMEOUT:.0f} s: {error}"
                 raise TimedOut(reason, "kubectl describe pod postgres-0") from error
         time.sleep(0.2)
 
 
 def add_row(login: Login) -> int:
-    """Write a row, read the table, and return how many there are.
+    """Write a row and return the number of rows.
 
-    Raises ConnectionError when the database cannot be reached or takes nobody in just now, Failed when it refuses.
+    ConnectionError when the database is unreachable or not ready, Failed when it rejects the statements.
     """
     return _ask(login, (*WRITE, COUNT), ANSWER_TIMEOUT)
 
 
 def count(login: Login, timeout: float) -> int:
-    """How many rows there are; raises as `add_row` does."""
+    """The number of rows; raises as `add_row` does."""
     return _ask(login, (COUNT,), timeout)
 
 
 def _ask(login: Login, statements: Sequence[str], timeout: float) -> int:
-    """Run the statements, each a transaction of its own, and return the number that the last one gives."""
+    """Run the statements, each in its own transaction, and return the number that the last one selects."""
     from pg8000 import exceptions
 
     try:
         return _run(login, statements, timeout)
     except exceptions.DatabaseError as error:
         raise refusal(error.args[0]) from error
-    except (exceptions.Error, OSError, struct.error) as error:  # the last when it is cut off within a message
+    except (exceptions.Error, OSError, struct.error) as error:  # the last one when it is cut off within a message
         raise ConnectionError(f"{login.host}:{login.port}: {error}") from error
 
 
@@ -135,8 +135,8 @@ def _run(login: Login, statements: Sequence[str], timeout: float) -> int:
 
 
 def refusal(fields: dict[str, str]) -> Exception:
-    """What the server's error means to us. Fields as in PostgreSQL's protocol: C is the SQLSTATE, M the message."""
-    message = f"the database says: {fields.get('M', fields)}"
+    """Translate the server's error. Fields as in PostgreSQL's protocol: C is the SQLSTATE, M the message."""
+    message = f"the database reports: {fields.get('M', fields)}"
     if fields.get("C", "").startswith(PASSING):
         return ConnectionError(message)
     return Failed(message, "kubectl logs postgres-0")

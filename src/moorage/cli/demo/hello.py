@@ -1,4 +1,4 @@
-"""The example without state: a page that says which pod on which node answered."""
+"""The example without state: a page that names the pod and the node that answered."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ IMAGE = f"{REGISTRY_HOST}/hello:1"
 NODE_PORT = 30080
 ANSWER_TIMEOUT = 120.0
 IN_A_ROW = 20
-"""Answers, each of any of the four pods: after a power cut some are still listed that have not begun again."""
+"""Answers in a row, each from any of the four pods: after a power failure some are listed that have not started yet."""
 BUSYBOX = Path("/bin/busybox")
 """Debian's busybox-static: the example's web server."""
 
 
 def url(address: str) -> str:
-    """Where the page is, on a node's floating IP."""
+    """The page's URL, on a node's floating IP."""
     return f"http://{address}:{NODE_PORT}/cgi-bin/hello"
 
 
@@ -44,7 +44,7 @@ def push_image() -> None:
 
 
 def await_answer(page: str, report: Report) -> str:
-    """What it says, once it answers every time."""
+    """The page's text, once it answers every time."""
     report(f"waiting for the application to answer on {page}")
     deadline = time.monotonic() + ANSWER_TIMEOUT
     while time.monotonic() < deadline:
@@ -56,7 +56,7 @@ def await_answer(page: str, report: Report) -> str:
 
 
 def ask(page: str, timeout: float) -> str:
-    # The floating IP is on this machine: whatever proxy the environment names is for others.
+    # The floating IP is on this machine, so a proxy from the environment is not used.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(page, timeout=timeout) as answer:
         return str(answer.read().decode().strip())

@@ -1,4 +1,4 @@
-"""The release's kubectl, on the demo's cluster."""
+"""The release's kubectl, for the demo's cluster."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from moorage.model.errors import Failed
 
 @dataclass(frozen=True)
 class Kubectl:
-    """One cluster's kubectl, which reads no kubeconfig but its own."""
+    """kubectl with a kubeconfig of its own."""
 
     program: Path
     kubeconfig: Path
 
     def __call__(self, *words: str, given: str = "", hint: str = f"moorage cluster show {CLUSTER}") -> str:
-        """Run to the end and return what it says; `given` is its input. Raises Failed with its last words."""
+        """Run it and return its output; `given` is its input. Failed with the tail of its error output."""
         command = [str(self.program), "--kubeconfig", str(self.kubeconfig), *words]
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -32,7 +32,7 @@ class Kubectl:
 
 @contextmanager
 def kubectl(cache: Path, access: KubeAccess) -> Iterator[Kubectl]:
-    """Yield kubectl; the access lies in a file for as long as the block lasts."""
+    """Yield kubectl; its kubeconfig is a file that exists within the block only."""
     from moorage.clusters import kubeconfig
     from moorage.image.release import find_release
 

@@ -1,4 +1,4 @@
-"""What the demo's things are called, and where its examples lie."""
+"""Names of the demo, and the path of its examples."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ CLUSTER = "demo"
 WORKERS = 2
 GATEWAY_CIDR = "172.24.4.0/24"
 REGISTRY_HOST = "registry.local"
-"""The registry's name in images; the nodes know it as a mirror of `REGISTRY`."""
+"""The registry's name in image references; the nodes have `REGISTRY` as its mirror."""
 REGISTRY = "172.24.4.1:5080"
 EXAMPLES = Path(__file__).parents[4] / "examples"

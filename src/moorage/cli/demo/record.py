@@ -1,4 +1,4 @@
-"""What the demo is, and the note of it in the local cloud's state, by which the next `up` finds that all runs."""
+"""The demo's record in the local cloud's state, with which the next `up` recognizes a running demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Database:
-    """Where PostgreSQL is reached from this machine, and how many rows the demo has written to it."""
+    """PostgreSQL's address, and the number of rows that the demo has written."""
 
     host: str
     port: int
@@ -21,7 +21,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Demo:
-    """What runs, and how long each step took, in seconds."""
+    """What runs, and the duration of each step in seconds."""
 
     cloud: str
     project: str
@@ -34,7 +34,7 @@ class Demo:
 
 
 def write(state: Path, made: Demo, password: str) -> None:
-    """Note the demo, with the database's password; for root alone."""
+    """Write the record, with the database's password; readable by root only."""
     partial = _file(state).with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(made) | {"password": password}, file)
@@ -42,7 +42,7 @@ def write(state: Path, made: Demo, password: str) -> None:
 
 
 def read(state: Path) -> tuple[Demo, str] | None:
-    """The demo as it was noted and the password; None when there is no note, or an earlier version's."""
+    """The recorded demo and the password; None without a record, or with an older version's."""
     try:
         fields = json.loads(_file(state).read_text())
         password = str(fields.pop("password"))
@@ -52,7 +52,7 @@ def read(state: Path) -> tuple[Demo, str] | None:
 
 
 def project(state: Path) -> str | None:
-    """The local cloud's project, whose clusters' keys lie in the person's home; None when there was no demo."""
+    """The local cloud's project, for the clusters' keys in the user's home; None without a demo."""
     try:
         fields: dict[str, Any] = json.loads(_file(state).read_text())
     except FileNotFoundError:

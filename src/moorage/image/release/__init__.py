@@ -1,9 +1,8 @@
-"""The release directory: every program that a node runs, of versions that were tried together.
+"""The release: every program that a node runs, in versions that were tested together.
 
-It is built from published Go modules or fetched from a mirror, once a machine, and lies in
-`<cache>/release/<hash>/`: `bin/` with the programs, `share/` with data that belongs to them, and `manifest.json` with
-version, source, SHA-256 and size of each. `<hash>` names the inputs, so that a change of a version or of a source
-of ours makes another directory.
+It is built from published Go modules or downloaded from a mirror, once on a machine, into `<cache>/release/<hash>/`:
+`bin/` with the programs, `share/` with their data, and `manifest.json` with version, source, SHA-256 and size of each.
+`<hash>` covers the inputs, so that another version or source creates another directory.
 """
 
 from moorage.image.release.builder import build

@@ -1,4 +1,4 @@
-"""Build the release directory, one file after another; what is built is kept when the rest fails."""
+"""Build the release directory, one file after another; built files are kept when a later one fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moorage.image.release.recipes import Program, Recipe, go_sources, release_h
 from moorage.model.errors import Failed
 
 DISK_NEEDED = 15 * 10**9
-"""Bytes that a build from nothing takes at its peak: Go's modules 4.8, its objects 8.5, the programs 0.7."""
+"""Bytes that a build from nothing uses at its peak: Go's modules 4.8, its objects 8.5, the programs 0.7."""
 
 
 def build(
@@ -29,11 +29,11 @@ def build(
     environment: Mapping[str, str] = os.environ,
     keep_go_cache: bool = False,
 ) -> Release:
-    """Return the release, building what is not there yet.
+    """Return the release; build what is missing.
 
-    `report` hears one line when each file's build begins. Files built by an interrupted build, and
-    those of other releases whose inputs are the same, are taken over. Go's caches are dropped at the end unless
-    `keep_go_cache`. Raises Failed: no Go or an old one, a missing C library, too little disk, a failed build.
+    `report` gets one line when each file's build begins. Files of an interrupted build, and of other releases with the
+    same inputs, are reused. Go's caches are deleted at the end unless `keep_go_cache`. Failed: no Go or an old one, a
+    missing C library, too little disk space, a failed build.
     """
     sources = sources or go_sources()
     shelf = cache / "release"
@@ -51,7 +51,7 @@ def build(
 
 
 def _collect(bench: _Bench, contents: Sequence[Recipe], report: Callable[[str], None]) -> tuple[Entry, ...]:
-    """Have every file on the bench: taken over where its inputs are unchanged, built where not."""
+    """Provide every file: reuse it where its inputs are unchanged, else build it."""
     entries = {recipe.name: bench.taken_over(recipe) for recipe in contents}
     missing = [recipe for recipe in contents if entries[recipe.name] is None]
     if missing:
@@ -69,7 +69,7 @@ def _with_links(recipe: Recipe, entry: Entry | None) -> list[Entry]:
 
 @dataclass(frozen=True)
 class _Bench:
-    """The folder in which a release is put together, with a note in finished/ for each file in it."""
+    """The folder in which a release is built, with a record in finished/ for each file."""
 
     shelf: Path
     go_folder: Path
@@ -85,20 +85,20 @@ class _Bench:
         return self.folder / "finished"
 
     def ready(self, missing: Sequence[Recipe]) -> Go:
-        """Check everything that would fail later; return the Go to build with."""
+        """Check everything that would fail later; returns the Go to build with."""
         go = find_go(self.go_folder, self.environment)
         if any(isinstance(recipe, Program) and recipe.static_c for recipe in missing):
             check_c(self.environment)
         free = shutil.disk_usage(self.shelf).free
         if not self.go_folder.exists() and free < DISK_NEEDED and len(missing) > 1:
             raise Failed(
-                f"{self.shelf} has {free / 1e9:.1f} GB left; a build takes {DISK_NEEDED / 1e9:.0f} GB",
-                "free some disk, or point MOORAGE_CACHE at a larger one",
+                f"{self.shelf} has {free / 1e9:.1f} GB of free space; a build needs {DISK_NEEDED / 1e9:.0f} GB",
+                "free some disk space, or set MOORAGE_CACHE to a larger disk",
             )
         return go
 
     def make(self, recipe: Recipe, go: Go) -> Entry:
-        """Make the file, put it in its place and write down that it is finished."""
+        """Build the file, move it to its place and record that it is finished."""
         made = go.make(recipe, self.sources)
         entry = Entry(
             recipe.name,
@@ -116,7 +116,7 @@ class _Bench:
         return entry
 
     def taken_over(self, recipe: Recipe) -> Entry | None:
-        """Find the file already made from the same inputs, here or in another release, and unharmed."""
+        """Find an intact file from the same inputs, here or in another release."""
         wanted = recipe.input_hash(self.sources)
         for entry, path in self._finished():
             if entry.input == wanted and entry.name == recipe.name and is_as_said(path, entry):
@@ -139,14 +139,14 @@ class _Bench:
             os.link(path, here)
 
     def _note(self, entry: Entry) -> None:
-        """Written aside and renamed, so that a note is whole or not there."""
+        """Written under another name and renamed, so that a record is complete or missing."""
         self.notes.mkdir(exist_ok=True)
         aside = self.notes / f"{entry.name}.new"
         aside.write_text(json.dumps(entry.fields()))
         aside.replace(self.notes / f"{entry.name}.json")
 
     def finish(self, manifest: Manifest, directory: Path) -> None:
-        """Make the release directory appear at once, whole."""
+        """Rename the release directory when it is complete."""
         complete(manifest, self.folder)
         for path in (*(self.folder / entry.path for entry in manifest.files), self.folder / "manifest.json"):
             _to_disk(path)

@@ -1,4 +1,4 @@
-"""A finished release: its manifest, its files, and whether they are still what the manifest says."""
+"""A finished release: its manifest, its files, and their verification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDERS: dict[Kind, str] = {"program": "bin", "data": "share"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One file: `size` in bytes; `link` names the file of which this is only another name."""
+    """One file: `size` in bytes; `link` names the file of which this is another name."""
 
     name: str
     version: str
@@ -34,7 +34,7 @@ class Entry:
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Entry:
-        """Read an entry that may come from anywhere: names must be plain file names. Raises ValueError."""
+        """Parse an entry from an untrusted source: names must be plain file names. ValueError."""
         entry = cls(**fields)
         for name in (entry.name, entry.name if entry.link is None else entry.link):
             if not PLAIN_NAME.fullmatch(name):
@@ -44,7 +44,7 @@ class Entry:
         if isinstance(entry.size, bool) or not isinstance(entry.size, int) or entry.size < 0:
             raise ValueError(f"{entry.name}: {entry.size!r} is not a size")
         if entry.kind not in FOLDERS:
-            raise ValueError(f"{entry.name}: {entry.kind!r} is no kind of file")
+            raise ValueError(f"{entry.name}: {entry.kind!r} is not a kind of file")
         return entry
 
     def fields(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def path(self) -> str:
-        """Where it lies in the release's directory."""
+        """Its path in the release's directory."""
         return f"{FOLDERS[self.kind]}/{self.name}"
 
     @property
@@ -62,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release holds. `release` is the hash of its inputs, `kubernetes` its version ("v1.37.2")."""
+    """The files of a release. `release` is the hash of its inputs, `kubernetes` its version ("v1.37.2")."""
 
     release: str
     kubernetes: str
@@ -70,7 +70,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str, origin: str) -> Manifest:
-        """Read manifest.json; raises Failed, naming `origin`, for anything but a manifest."""
+        """Read manifest.json; Failed, naming `origin`, when it is not a manifest."""
         try:
             fields = json.loads(text)
             entries = tuple(Entry.parse(entry) for entry in fields["programs"])
@@ -86,7 +86,7 @@ class Manifest:
 
     @property
     def files(self) -> Iterator[Entry]:
-        """Those that are files, not only further names of one."""
+        """The entries that are files, without links."""
         return (entry for entry in self.programs if entry.link is None)
 
 
@@ -96,7 +96,7 @@ def _check_names(manifest: Manifest) -> None:
     if len(set(names)) != len(names):
         raise ValueError("a file is named twice")
     if stray := {entry.link for entry in manifest.programs if entry.link} - files:
-        raise ValueError(f"a link leads to {', '.join(map(str, stray))}, which is not there")
+        raise ValueError(f"a link leads to {', '.join(map(str, stray))}, which does not exist")
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ class Release:
         return self.manifest.kubernetes
 
     def program(self, name: str) -> Path:
-        """Where the program lies (a symbolic link for a further name of one); raises NotFound."""
+        """The program's path (a symbolic link for another name); NotFound."""
         return self._file("program", name)
 
     def data(self, name: str) -> Path:
-        """Where the file lies that is no program; raises NotFound."""
+        """The path of a data file; NotFound."""
         return self._file("data", name)
 
     def _file(self, kind: Kind, name: str) -> Path:
@@ -135,7 +135,7 @@ class Release:
 
 
 def find_release(cache: Path) -> Release:
-    """Return the release that this version of Moorage uses; raises NotFound when it is not built yet."""
+    """The release of this version of Moorage; NotFound when it is not built yet."""
     wanted = cache / "release" / release_hash(CONTENTS, go_sources())
     if not (wanted / "manifest.json").is_file():
         raise NotFound(f"the release {wanted.name} is not in {wanted.parent}", "moorage release build")
@@ -144,14 +144,14 @@ def find_release(cache: Path) -> Release:
 
 @dataclass(frozen=True)
 class Finding:
-    """A file of a release that is not as the manifest says: `problem` is missing, changed or unexpected."""
+    """A file that differs from the manifest: `problem` is missing, changed or unexpected."""
 
     name: str
     problem: str
 
 
 def verify(release: Release) -> list[Finding]:
-    """Compare every file with the manifest, by size and SHA-256; an empty list is a sound release."""
+    """Compare every file with the manifest, by size and SHA-256; an empty list is an intact release."""
     known = {release.directory / entry.path: entry for entry in release.manifest.programs}
     there = {*_files(release.directory), *release.directory.iterdir()}
     ours = {release.directory / name for name in (*FOLDERS.values(), "manifest.json")}
@@ -165,7 +165,7 @@ def verify(release: Release) -> list[Finding]:
 
 
 def complete(manifest: Manifest, directory: Path) -> None:
-    """Make a directory with all the files a release: take away what else is there, add links and manifest."""
+    """Turn a directory with all files into a release: delete other files, add links and manifest."""
     files = {directory / entry.path for entry in manifest.files}
     for path in _files(directory):
         if path.is_symlink() or path not in files:
@@ -181,7 +181,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def is_as_said(path: Path, entry: Entry) -> bool:
-    """Tell whether the file, or link, at `path` is the one of the manifest's entry."""
+    """Whether the file or link at `path` matches the manifest's entry."""
     if entry.link is not None:
         return path.is_symlink() and str(path.readlink()) == entry.link
     if path.is_symlink() or not path.is_file() or path.stat().st_size != entry.size:

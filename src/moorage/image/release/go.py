@@ -1,4 +1,4 @@
-"""Go as we use it: which one, whether it will do, and one file of a release made by it."""
+"""The Go tool chain: find it, check it, and build one file of a release with it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ C_PROBE = "#include <stdio.h>\n#include <seccomp.h>\n"
 
 @dataclass(frozen=True)
 class Go:
-    """A Go tool chain with caches of our own under `folder`, which can be dropped after a build."""
+    """A Go tool chain with its own caches under `folder`, which can be deleted after a build."""
 
     program: str
     folder: Path
     environment: Mapping[str, str]
 
     def make(self, recipe: Recipe, sources: Path) -> Path:
-        """Make a file below our own `folder`; `sources` is the folder kubernetes/. Raises Failed in Go's words."""
+        """Build a file below `folder`; `sources` is the folder kubernetes/. Failed with Go's output."""
         for folder in (self.folder / "out", self.folder / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
-        # A folder for this run alone: a Go whose starter was killed may still be at work.
+        # A folder for this run only: a Go whose parent was killed may still be running.
         target = Path(tempfile.mkdtemp(dir=self.folder / "out"))
         where = sources / recipe.folder if recipe.folder else target
         if isinstance(recipe, Program):
@@ -70,23 +70,23 @@ class Go:
 def _advice(output: str) -> str:
     again = "run it again: programs that are built are kept"
     if "no space left on device" in output:
-        return f"free some disk and {again}"
+        return f"free some disk space and {again}"
     if re.search(r"dial tcp|i/o timeout|Forbidden|Bad Gateway|connection re|TLS handshake", output):
-        return f"check that Go's module proxy (go env GOPROXY) can be reached and {again}"
+        return f"check that Go's module proxy (go env GOPROXY) is reachable and {again}"
     return again
 
 
 def find_go(folder: Path, environment: Mapping[str, str]) -> Go:
-    """Return the Go that MOORAGE_GO names, or else the one on PATH; raises Failed for none, or an old one."""
+    """The Go in MOORAGE_GO, or else on PATH; Failed without one or with an old one."""
     program = environment.get("MOORAGE_GO") or shutil.which("go", path=environment.get("PATH"))
-    wanted = f"install Go {GO_NEEDED} or newer (https://go.dev/dl) and name it by MOORAGE_GO or PATH"
+    wanted = f"install Go {GO_NEEDED} or newer (https://go.dev/dl) and set MOORAGE_GO or PATH"
     if not program or not shutil.which(program):
         raise Failed(f"no Go to build with{f' at {program} (MOORAGE_GO)' if program else ''}", wanted)
     local = dict(environment) | {"GOTOOLCHAIN": "local"}
     asked = subprocess.run([program, "env", "GOVERSION"], env=local, capture_output=True, text=True, check=False)
     version = asked.stdout.strip().removeprefix("go")
     if _numbers(version) < _numbers(GO_NEEDED):
-        raise Failed(f"{program} is Go {version or 'of no known version'}, and {GO_NEEDED} is needed", wanted)
+        raise Failed(f"{program} is Go {version or 'of unknown version'}, and {GO_NEEDED} is needed", wanted)
     return Go(program, folder, environment)
 
 
@@ -95,7 +95,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def check_c(environment: Mapping[str, str]) -> None:
-    """Raise Failed when what runc's C code needs is missing, before minutes go into the other programs."""
+    """Failed when runc's C dependencies are missing, before minutes are spent on the other programs."""
     compiler = environment.get("CC", "gcc")
     absent = [name for name in (compiler, "pkg-config") if not shutil.which(name, path=environment.get("PATH"))]
     if not absent:

@@ -1,4 +1,4 @@
-"""One build or download of a release at a time on a machine, and a full disk said in plain words."""
+"""One build or download of a release at a time on a machine, and a clear error for a full disk."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from moorage.model.errors import Failed
 
 @contextmanager
 def alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold `folder`'s lock, until the block or the process ends; wait, saying so, while another holds it.
+    """Hold `folder`'s lock until the block or the process ends; wait, with a report, while another process holds it.
 
-    Raises Failed for a disk that gets full meanwhile.
+    Failed when the disk gets full meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _told_when_full(folder), (folder / "lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("waiting for another process that is making a release")
+            report("waiting for another process that builds or downloads a release")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -34,5 +34,5 @@ def _told_when_full(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        again = "free some and run it again: what is finished is kept"
+        again = "free some space and run it again: finished files are kept"
         raise Failed(f"the disk of {folder} is full", again) from error

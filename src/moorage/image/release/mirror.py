@@ -1,4 +1,4 @@
-"""Take a release from a mirror: an HTTP server with a release directory's files below one address."""
+"""Download a release from a mirror: an HTTP server with a release directory's files below one address."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from moorage.image.release.recipes import go_sources, release_hash
 from moorage.model.errors import BadInput, Failed
 
 TIMEOUT = 60
-"""Seconds without a byte after which a mirror counts as gone."""
+"""Seconds without a byte after which a mirror counts as unreachable."""
 MANIFEST_LIMIT = 1 << 20
 CHUNK = 1 << 20
 
 
 def fetch(cache: Path, mirror: str, *, report: Callable[[str], None], wanted: str | None = None) -> Release:
-    """Return the release `wanted` (this version's own unless given), downloading what is not there yet.
+    """Return the release `wanted` (by default this version's own); download what is missing.
 
-    Every file's size and SHA-256 are checked against the mirror's manifest; nothing appears under the
-    release's name before all are right. An interrupted download goes on where it stopped, if the mirror knows
-    ranges. Raises BadInput for an address that is none, Failed for a mirror that cannot be reached, has another
-    release, or serves a file that is not what its manifest says.
+    Every file's size and SHA-256 are checked with the mirror's manifest; the release appears only after all are right.
+    An interrupted download resumes, if the mirror supports ranges. BadInput for an invalid address, Failed for a mirror
+    that is unreachable, has another release, or serves a file that does not match its manifest.
     """
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise BadInput(f"--mirror {mirror!r} is not the address of an HTTP server", "http://HOST[:PORT]/PATH")
@@ -67,7 +66,7 @@ def _manifest(mirror: str, wanted: str) -> Manifest:
 
 
 class _Wrong(Exception):
-    """The mirror's file is not the one of its manifest."""
+    """The mirror's file does not match its manifest."""
 
 
 def _file(address: str, entry: Entry, path: Path) -> None:
@@ -83,7 +82,7 @@ def _file(address: str, entry: Entry, path: Path) -> None:
 
 
 def _fill(address: str, entry: Entry, part: Path) -> None:
-    """Append what `part` lacks; begin again when the mirror sends the whole file instead of the rest."""
+    """Append what `part` lacks; start again when the mirror sends the whole file instead of the rest."""
     have = part.stat().st_size if part.exists() else 0
     if have == entry.size and have:
         return
@@ -98,7 +97,7 @@ def _copy(answer: HTTPResponse, address: str, size: int, part: Path, mode: Liter
             if stream.tell() > size:
                 raise _Wrong("is larger than its manifest says")
         if stream.tell() < size:
-            raise Failed(f"{address} ended after {stream.tell()} of {size} bytes", "run it again to go on")
+            raise Failed(f"{address} ended after {stream.tell()} of {size} bytes", "run it again to resume")
 
 
 def _open(address: str, start: int) -> HTTPResponse:
@@ -119,4 +118,4 @@ def _read(address: str, answer: HTTPResponse) -> bytes:
     try:
         return answer.read(CHUNK)
     except (OSError, HTTPException) as error:
-        raise Failed(f"{address} broke off: {error}", "run it again to go on") from error
+        raise Failed(f"{address} was interrupted: {error}", "run it again to resume") from error

@@ -1,14 +1,14 @@
-"""What a release holds: one entry a file, with its version and how it is made.
+"""The files of a release, each with its version and how it is built.
 
-A program comes from its project's own main package, installed by version with the project's own set of
-dependencies; or, where Go refuses that (a module that replaces others), with the set that a folder of ours under
-kubernetes/ pins; or, where a smaller program will do, from a main of ours there.
+A program comes from its project's own main package, installed by version with the project's own dependencies. Where Go
+refuses that (a module with replace directives), a folder of ours under kubernetes/ pins the dependencies. Where a
+smaller program is enough, it comes from a main of ours there.
 """
 
 from moorage.image.release.recipes import Data, Pinned, Program, Recipe
 
 GO_NEEDED = "1.26.6"
-"""The oldest Go that all of the modules below accept (containerd's go.mod asks for the most)."""
+"""The oldest Go that all of the modules below accept (containerd's go.mod requires the newest)."""
 
 KUBERNETES = "v1.37.2"
 CONTAINERD = "v2.4.2"
@@ -62,7 +62,7 @@ def _sidecar(module: str, name: str, version: str) -> Pinned:
         package=f"github.com/kubernetes-csi/{module}/cmd/{name}",
         folder="csi",
         variables=(("main.version", version),),
-        tags="grpcnotrace",  # which makes it smaller by two fifths: nobody looks at gRPC's own page of traces
+        tags="grpcnotrace",  # makes it smaller by two fifths, without gRPC's own page of traces
     )
 
 
@@ -116,5 +116,5 @@ SNAPSHOT_DEFINITIONS = Data(
         for kind in ("volumesnapshotclasses", "volumesnapshotcontents", "volumesnapshots")
     ),
 )
-"""The kinds of object that snapshots are, as an API server learns them."""
+"""The custom resource definitions of snapshots."""
 CONTENTS: tuple[Recipe, ...] = (*PROGRAMS, SNAPSHOT_DEFINITIONS)

@@ -1,4 +1,4 @@
-"""How a file of a release is made: a program built by Go, or data taken out of a module."""
+"""How a file of a release is made: a program built by Go, or data from a module."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Kind = Literal["program", "data"]
 class _Recipe:
     """One file of a release.
 
-    `package` is what of upstream's it is made of, at `version`. `folder` is the one under kubernetes/ that has a
-    part in it, `links` are further names of the file.
+    `package` is upstream's source, at `version`. `folder` is the one under kubernetes/ that contributes, `links` are
+    other names of the file.
     """
 
     kind: ClassVar[Kind]
@@ -30,12 +30,12 @@ class _Recipe:
 
     @property
     def source(self) -> str:
-        """Where the code comes from, as the manifest says it."""
+        """The code's origin, for the manifest."""
         upstream = f"{self.package}@{self.version}" if self.package else ""
         return " ".join(part for part in (upstream, f"kubernetes/{self.folder}" if self.folder else "") if part)
 
     def input_hash(self, sources: Path) -> str:
-        """Name everything that decides what the file holds; `sources` is the folder kubernetes/."""
+        """A hash of everything that determines the file; `sources` is the folder kubernetes/."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
         for path in source_files(sources / self.folder) if self.folder else []:
             digest.update(f"\0{path.relative_to(sources)}\0".encode())
@@ -45,9 +45,9 @@ class _Recipe:
 
 @dataclass(frozen=True)
 class Program(_Recipe):
-    """A program, from its project's main package at its version; or, with a `folder`, from the main of ours there.
+    """A program from its project's main package at its version, or from our main in `folder`.
 
-    `package` is then the module that the main is about. `variables` are set by the linker (`-X`).
+    In a `folder`, `package` is the module that the main uses. The linker sets `variables` (`-X`).
     """
 
     kind = "program"
@@ -58,12 +58,12 @@ class Program(_Recipe):
 
     @property
     def installs(self) -> str:
-        """What `go install` is told, in the folder if there is one."""
+        """The argument of `go install`, in the folder if there is one."""
         return "." if self.folder else f"{self.package}@{self.version}"
 
     @property
     def installed(self) -> str:
-        """What `go install` calls the file: the last part of the package's path."""
+        """The file's name after `go install`: the last part of the package's path."""
         return self.folder or self.package.rsplit("/", 1)[-1]
 
     @property
@@ -87,7 +87,7 @@ class Pinned(Program):
 
 @dataclass(frozen=True)
 class Data(_Recipe):
-    """The `files` of the module `package`, which go.mod in the `folder` pins, one after another in one file."""
+    """The `files` of the module `package`, which go.mod in the `folder` pins, concatenated into one file."""
 
     kind = "data"
 
@@ -98,17 +98,17 @@ Recipe = Program | Data
 
 
 def source_files(folder: Path) -> list[Path]:
-    """List the files that a build of `folder` reads, tests left out, in a fixed order."""
+    """The files that a build of `folder` reads, without tests, in a fixed order."""
     wanted = [*folder.rglob("*.go"), *folder.glob("go.mod"), *folder.glob("go.sum")]
     return sorted(path for path in wanted if not path.name.endswith("_test.go"))
 
 
 def release_hash(contents: Sequence[Recipe], sources: Path) -> str:
-    """Name a release by its inputs: 16 hexadecimal digits."""
+    """A release's name from its inputs: 16 hexadecimal digits."""
     inputs = sorted(f"{recipe.name} {recipe.input_hash(sources)}" for recipe in contents)
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
 
 
 def go_sources() -> Path:
-    """Find our Go modules: a folder beside this file, in a checkout by a symbolic link to kubernetes/ at its top."""
+    """Our Go modules: a folder beside this file, in a checkout a symbolic link to kubernetes/ at its top."""
     return (Path(__file__).parent / "kubernetes").resolve()
