@@ -1,7 +1,6 @@
-"""The gateway address on the loopback device, beside the one on the external bridge.
+"""Assign the gateway's address to the loopback device, too, beside the external bridge.
 
-So the services can bind to it before the bridge exists, and keep talking to one another while the switch
-restarts.
+So the services can bind to it before the bridge exists, and reach one another while the switch restarts.
 """
 
 from __future__ import annotations

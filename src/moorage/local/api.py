@@ -1,4 +1,4 @@
-"""A few calls to the local cloud's own APIs, without loading an SDK (which would cost a second)."""
+"""A few calls to the local cloud's own APIs, without loading an SDK (which would take a second)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from moorage.local.layout import LOOPBACK
 from moorage.local.services import SERVICES
 
 TIMEOUT = 30.0
-# The cloud is on this machine: whatever proxy the environment names is for others.
+# The cloud is on this machine, so a proxy from the environment is not used.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ApiError(Exception):
-    """A service did not answer, or answered with an error; `status` is 0 when it did not answer."""
+    """A service did not answer (`status` 0), or answered with an error."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class ApiError(Exception):
 def call(
     method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = TIMEOUT
 ) -> tuple[Any, dict[str, str]]:
-    """One request with JSON in and out; returns the document (None when empty) and the answer's headers."""
+    """One request with JSON in and out; returns the document (None when empty) and the response's headers."""
     data = json.dumps(body).encode() if body is not None else None
     sent = {
         "Accept": "application/json",
@@ -48,7 +48,7 @@ def call(
 
 @dataclass(frozen=True)
 class Session:
-    """A token for one project. `catalog` holds the service types that Keystone lists."""
+    """A token for one project. `catalog` has the service types that Keystone lists."""
 
     token: str
     project_id: str
@@ -56,7 +56,7 @@ class Session:
 
     @classmethod
     def open(cls, user: str, password: str, project: str) -> Session:
-        """Log in with names of the default domain; raises ApiError."""
+        """Log in with names of the default domain; ApiError."""
         keystone = SERVICES[0]
         domain = {"id": "default"}
         identity = {
@@ -75,11 +75,11 @@ class Session:
         return cls(lower["x-subject-token"], token["project"]["id"], types)
 
     def url(self, type: str, path: str) -> str:
-        """The address of `path` below a service's endpoint, over the loopback."""
+        """The URL of `path` below a service's endpoint, over loopback."""
         entry = next(entry for entry in SERVICES if entry.type == type)
         base = entry.path % {"tenant_id": self.project_id} if "%" in entry.path else entry.path
         return f"http://{LOOPBACK}:{entry.port}{base}{path}"
 
     def request(self, method: str, type: str, path: str, body: Any = None) -> Any:
-        """Call a service by its catalog type; returns the answer's document."""
+        """Call a service by its catalog type; returns the response's document."""
         return call(method, self.url(type, path), body, {"X-Auth-Token": self.token})[0]

@@ -1,4 +1,4 @@
-"""Python's bytecode: compiled once for a set of packages. Without it every start takes twice as long."""
+"""Compile Python's bytecode once for a set of packages. Without it every start takes twice as long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moorage.local.databases import fingerprint, program_environment
 
-# The services bring their tests along; nobody imports them.
+# Tests of the services, which nothing imports.
 UNUSED = re.compile(r"/(tests?|testing)/")
 
 
@@ -23,7 +23,7 @@ def compile_once(report: Callable[[str], None]) -> None:
         return
     report("compiling Python's bytecode (once)")
     packages = sysconfig.get_paths()["purelib"]
-    # A package with syntax for other versions in it does not compile; it is not ours to judge.
+    # Packages that contain syntax for other versions do not compile; that is not an error.
     subprocess.run(
         [sys.executable, "-m", "compileall", "-q", "-j", "0", "-x", UNUSED.pattern, packages],
         capture_output=True,

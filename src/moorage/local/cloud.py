@@ -28,30 +28,30 @@ READY_TIMEOUT = 300.0
 PORTS_TIMEOUT = 5.0
 PAUSE = 0.2
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-BUSY = "another `moorage cloud` command is at work"
+BUSY = "another `moorage cloud` command is running"
 LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-southbound")
-"""Programs that the others need to end well."""
+"""Programs that must stop last, because the others need them to stop."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the cloud offers when it exists: the node image, and the registry's program."""
+    """What the cloud gets if it exists: the node image, and the registry's program."""
 
     image: seed.Image | None = None
     registry: Path | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Changes when there is something else to put into the cloud."""
+        """Changes when the cloud must be seeded again."""
         image = f"{self.image.name} {sorted(self.image.properties.items())}" if self.image else ""
         wanted = f"{image}|{seed.FLAVORS}|{[entry.name for entry in SERVICES]}"
         return hashlib.sha256(wanted.encode()).hexdigest()[:16]
 
 
 class LocalCloud:
-    """A real OpenStack in `state`, `run` and `cache`, told of to the user in `clouds_file`.
+    """A real OpenStack in `state`, `run` and `cache`, with entries in the user's `clouds_file`.
 
-    Every method can be repeated, and picks up what an interrupted one left. All raise MoorageError alone.
+    Every method can be repeated, and resumes what an interrupted one left. All raise MoorageError only.
     """
 
     def __init__(self, state: Path, run: Path, cache: Path, clouds_file: Path, options: Options | None = None) -> None:
@@ -71,7 +71,7 @@ class LocalCloud:
         return running(self.layout.machines)
 
     def up(self, report: Report) -> None:
-        """Start what does not run; return when every service is ready and the cloud can be used."""
+        """Start what does not run; returns when every service is ready and the cloud can be used."""
         if not self.running:
             self._refuse_unfit()
         with self._disk_may_fill(), self._lock(report):
@@ -84,22 +84,22 @@ class LocalCloud:
             clouds.write(self.clouds_file, secrets.ensure(self.layout.secrets))
 
     def down(self, report: Report) -> None:
-        """Stop every server and every process; data stays, and `up` brings the same servers back."""
+        """Stop every server and every process; data is kept, and `up` starts the same servers again."""
         with self._lock(report):
             self._stop(report)
 
     def reset(self, report: Report) -> None:
-        """Stop everything and leave nothing behind but the cache."""
+        """Stop everything and delete everything except the cache."""
         with self._lock(report):
             self._stop(report)
-            report("removing the cloud's data")
+            report("deleting the cloud's data")
             shutil.rmtree(self.layout.state, ignore_errors=True)
             shutil.rmtree(self.layout.run, ignore_errors=True)
             _remove_control_groups(configuration.cgroup_parent(self.layout.state))
             clouds.remove(self.clouds_file)
 
     def status(self) -> list[Status]:
-        """One row a program, whether it runs or not."""
+        """One row for each program, running or not."""
         _need_root()
         return status(self.layout, self._programs(), self.supervisor.running())
 
@@ -109,14 +109,14 @@ class LocalCloud:
         return doctor.examine(facts.observe(self.layout.state, ours))
 
     def restart(self, name: str) -> None:
-        """Stop and start one program, and wait for a service until it is ready again."""
+        """Stop and start one program, and wait until a service is ready again."""
         _need_root()
         self.supervisor.restart(name)
         waiting = [entry for entry in SERVICES if entry.name == name]
         self._await(waiting, lambda text: None)
 
     def logs(self, name: str, follow: bool, lines: int) -> int:
-        """Print the end of one program's logs, and what comes; returns tail's exit code."""
+        """Print the tail of one program's logs, and new lines; returns tail's exit code."""
         _need_root()
         known = [program.name for program in self._programs()] + ["supervisor"]
         if name not in known:
@@ -152,19 +152,19 @@ class LocalCloud:
         if fatal:
             lines = "".join(f"\n  {f.subject}: {f.problem}; {f.mend}" for f in fatal)
             raise BadInput(
-                f"this machine cannot run the cloud, and nothing was touched:{lines}", "moorage cloud doctor"
+                f"this machine cannot run the cloud, and nothing was changed:{lines}", "moorage cloud doctor"
             )
 
     @contextmanager
     def _disk_may_fill(self) -> Iterator[None]:
-        """Say in plain words that the disk is full, whoever noticed it."""
+        """Report a full disk clearly, whichever program noticed it."""
         try:
             yield
         except Exception as error:
             if getattr(error, "errno", None) == errno.ENOSPC or _full(self.layout.state) or _full(self.layout.cache):
                 raise Failed(
                     f"the disk of {self.layout.state} or {self.layout.cache} is full",
-                    "make room and run the same command again; it goes on where it stopped",
+                    "free some space and run the same command again; it resumes",
                 ) from error
             raise
 
@@ -191,7 +191,7 @@ class LocalCloud:
         while taken := facts.ports_taken():
             if time.monotonic() > deadline:
                 ports = ", ".join(f"{port} ({name})" for port, name in taken.items())
-                raise Conflict(f"somebody listens on ports that the cloud needs: {ports}", "moorage cloud doctor")
+                raise Conflict(f"other programs listen on ports that the cloud needs: {ports}", "moorage cloud doctor")
             time.sleep(PAUSE)
 
     def _wait_until_ready(self, report: Report) -> None:
@@ -232,7 +232,7 @@ class LocalCloud:
     def _seed(self, report: Report) -> None:
         with _once(self.layout.state / "seeded", self.options.fingerprint) as needed:
             if needed:
-                report("making flavours and the external network")
+                report("creating flavors and the external network")
                 session = seed.administrator(secrets.ensure(self.layout.secrets))
                 seed.seed_flavors(session)
                 seed.seed_network(session)
@@ -242,7 +242,7 @@ class LocalCloud:
                     seed.seed_image(session, self.options.image)
 
     def _stop(self, report: Report) -> None:
-        # Nova first: it must not see its servers end, or it would note that they were stopped.
+        # Nova first: if it saw its servers end, it would record them as stopped.
         report("stopping the servers")
         self.supervisor.stop(NOVA.name)
         stop_machines(self.layout.machines)
@@ -256,20 +256,20 @@ class LocalCloud:
 
 
 def _need_root() -> None:
-    """The cloud's folders and sockets are closed to others."""
+    """The cloud's folders and sockets are readable by root only."""
     if os.geteuid() != 0:
-        raise BadInput("the local cloud is root's", "run it as root: sudo -E …")
+        raise BadInput("the local cloud needs root", "run it as root: sudo -E …")
 
 
 def stop_machines(state: Path) -> None:
-    """End every machine container below `state`, and release its mounts and loop devices; disks stay."""
+    """Stop every machine container below `state`, and release its mounts and loop devices; disks are kept."""
     from moorage.local.machine import stop_all
 
     stop_all(state)
 
 
 def _remove_control_groups(parent: str) -> None:
-    """Remove the machines' parent group from every hierarchy; one that still holds a process stays."""
+    """Delete the machines' parent cgroup in every hierarchy, unless it has a process."""
     for root in (CONTROL_GROUPS / parent, *CONTROL_GROUPS.glob(f"*/{parent}")):
         for folder, _, _ in os.walk(root, topdown=False):
             with suppress(OSError):
@@ -278,7 +278,7 @@ def _remove_control_groups(parent: str) -> None:
 
 @contextmanager
 def _once(stamp: Path, wanted: str) -> Iterator[bool]:
-    """Yield whether the block is needed, and remember `wanted` when it ended well."""
+    """Yield whether the block is needed, and record `wanted` when it succeeds."""
     needed = not stamp.exists() or stamp.read_text() != wanted
     yield needed
     if needed:

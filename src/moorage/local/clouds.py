@@ -1,4 +1,4 @@
-"""The user's clouds.yaml: two entries of ours; whatever else is in it stays as it is, comments included."""
+"""The user's clouds.yaml: our two entries; everything else in it is kept, comments included."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADMIN_CLOUD = "moorage-admin"
 
 
 def entries(secrets: Secrets) -> dict[str, dict[str, Any]]:
-    """Entry name → what openstacksdk wants to know."""
+    """Entry name → openstacksdk's parameters."""
 
     def entry(user: str, password: str, project: str) -> dict[str, Any]:
         return {
@@ -43,9 +43,9 @@ def entries(secrets: Secrets) -> dict[str, dict[str, Any]]:
 
 
 def merge(text: str, wanted: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
-    """`text` without the entries `names`, and with those `wanted`; every other line as it was.
+    """`text` without the entries `names`, and with the entries `wanted`; all other lines are kept.
 
-    Raises BadInput when `text` is not a clouds.yaml.
+    BadInput when `text` is not a clouds.yaml.
     """
     expected = _parse(text)
     clouds = {name: value for name, value in (expected.get("clouds") or {}).items() if name not in names}
@@ -55,7 +55,7 @@ def merge(text: str, wanted: Mapping[str, Mapping[str, Any]], names: tuple[str, 
         lines = _with(lines, wanted)
     merged = "\n".join(lines).rstrip() + "\n"
     if _sense(merged) != _sense(yaml.safe_dump(expected)):
-        # A layout that lines cannot be cut from, such as flow style: right before pretty.
+        # A layout without one line for each entry, such as flow style: write it again as YAML.
         merged = yaml.safe_dump(expected, sort_keys=False)
     return merged
 
@@ -74,9 +74,9 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise BadInput(f"clouds.yaml is not YAML: {error}", "mend the file, or move it away") from error
+        raise BadInput(f"clouds.yaml is not YAML: {error}", "repair the file, or move it away") from error
     if not isinstance(document, dict) or not isinstance(document.get("clouds") or {}, dict):
-        raise BadInput("clouds.yaml has no mapping `clouds`", "mend the file, or move it away")
+        raise BadInput("clouds.yaml has no mapping `clouds`", "repair the file, or move it away")
     return document
 
 
@@ -85,7 +85,7 @@ def _clouds_line(lines: list[str]) -> int | None:
 
 
 def _without(lines: list[str], names: tuple[str, ...]) -> list[str]:
-    """Drop the blocks of `names` directly below `clouds:`."""
+    """Remove the blocks of `names` directly below `clouds:`."""
     start = _clouds_line(lines)
     if start is None:
         return lines
@@ -99,7 +99,7 @@ def _without(lines: list[str], names: tuple[str, ...]) -> list[str]:
             depth = indent if depth < 0 else depth
             if indent == depth:
                 dropping = line.strip().rstrip(":").strip("'\"") in names
-        # A comment at the entries' own depth is about the next of them.
+        # A comment at the entries' own depth describes the next entry.
         if not dropping or (comment and indent <= depth):
             kept.append(line)
     return kept
@@ -118,7 +118,7 @@ def _with(lines: list[str], wanted: Mapping[str, Mapping[str, Any]]) -> list[str
 
 
 def write(path: Path, secrets: Secrets) -> None:
-    """Put our entries into the file, making it when there is none; it is mode 0600 afterwards."""
+    """Write our entries into the file, and create it if needed; its mode is 0600 afterwards."""
     before = path.read_text() if path.exists() else ""
     wanted = entries(secrets)
     after = merge(before, wanted, tuple(wanted))
@@ -128,7 +128,7 @@ def write(path: Path, secrets: Secrets) -> None:
 
 
 def remove(path: Path) -> None:
-    """Take our entries out; a file that holds nothing else goes too."""
+    """Remove our entries; delete a file that has nothing else."""
     if not path.exists():
         return
     after = merge(path.read_text(), {}, (TENANT_CLOUD, ADMIN_CLOUD))

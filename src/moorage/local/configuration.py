@@ -1,4 +1,4 @@
-"""The services' configuration files, rendered from `projects/<name>/` into `<state>/etc/<name>/`."""
+"""The services' configuration files, rendered from `projects/<name>/` to `<state>/etc/<name>/`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECTS = Path(__file__).parent / "projects"
 
 @dataclass(frozen=True)
 class ConfigOverrides:
-    """What this machine decides: the datapath (`system` when its kernel has one, else `netdev`)."""
+    """What depends on this machine: the datapath (`system` when its kernel has one, else `netdev`)."""
 
     datapath: str
 
@@ -29,7 +29,7 @@ def templates(service: Service) -> list[str]:
 
 
 def render(service: Service, layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> dict[str, str]:
-    """File name → text. Raises jinja2.UndefinedError when a template asks for what does not exist."""
+    """File name → text. jinja2.UndefinedError when a template uses an unknown variable."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -61,14 +61,14 @@ def _values(service: Service, layout: Layout, secrets: Secrets, overrides: Confi
 
 
 def cgroup_parent(state: Path) -> str:
-    """The control group of every machine of a cloud; clouds with other state do not share it."""
+    """The cgroup of all machines of a cloud; clouds with other state have another one."""
     if state == DEFAULT_STATE:
         return "moorage"
     return f"moorage-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
 
 
 def write(layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> None:
-    """Write every service's configuration, and beside it the files that its package brings."""
+    """Write every service's configuration, and the files from its package."""
     for service in SERVICES:
         folder = layout.etc / service.name
         for made in (folder, layout.data(service.name)):

@@ -1,5 +1,4 @@
-"""The services' databases: created and migrated once for a set of package versions, then copied from the
-cache."""
+"""The services' databases: created and migrated once for a set of package versions, then copied from the cache."""
 
 from __future__ import annotations
 
@@ -26,9 +25,9 @@ from moorage.local.services import SERVICES, Service
 from moorage.model.errors import Failed
 
 STAMP = "moorage-schema"
-# Exit codes of steps that a database of other versions has behind it (Nova's "nova-manage" reference, on cells v2).
+# Exit codes of steps that are done already (Nova's "nova-manage" reference, on cells v2).
 DONE_BEFORE = {"create_cell": 2}
-# Migrations are bound by one core each; Nova and Neutron take about as long as the others together.
+# Each migration uses one core; Nova and Neutron take about as long as all others together.
 SECOND_STREAM = frozenset({"nova", "neutron"})
 
 
@@ -40,9 +39,9 @@ def fingerprint() -> str:
 
 
 def prepare(layout: Layout, report: Callable[[str], None]) -> None:
-    """See that `<state>/mysql` has every database at the installed version.
+    """Ensure that `<state>/mysql` has every database at the installed version.
 
-    New state is a copy of the cache's; state of other versions is migrated in place. Raises Failed.
+    New state is a copy of the cache's; state of other versions is migrated in place. Failed.
     """
     wanted = fingerprint()
     if not layout.mysql.exists():
@@ -59,10 +58,10 @@ def prepare(layout: Layout, report: Callable[[str], None]) -> None:
 
 
 def ensure_cached(cache: Path, wanted: str, report: Callable[[str], None]) -> Path:
-    """A data folder with empty, migrated databases, made when it is not there; returns its path."""
+    """A data folder with empty, migrated databases, created when it does not exist; returns its path."""
     ready = cache / wanted / "mysql"
     cache.mkdir(parents=True, exist_ok=True)
-    with exclusive(cache / "lock", report, "another process prepares the databases"):
+    with exclusive(cache / "lock", report, "another process is preparing the databases"):
         if not ready.exists():
             part = cache / f"{wanted}.part"
             shutil.rmtree(part, ignore_errors=True)
@@ -82,7 +81,7 @@ def _drop_others(cache: Path, wanted: str) -> None:
 
 
 def migrate(data: Path, report: Callable[[str], None]) -> None:
-    """Run every migration against a server of our own on `data`, in two streams; raises Failed."""
+    """Run every migration with our own server on `data`, in two streams; Failed."""
     # A short path: the name of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
         layout = Layout(Path(scratch), Path(scratch) / "run", Path(scratch))
@@ -95,7 +94,7 @@ def migrate(data: Path, report: Callable[[str], None]) -> None:
 
 @contextmanager
 def _server(data: Path, layout: Layout) -> Iterator[None]:
-    """A database server for as long as the block lasts, ended cleanly so that its files can be copied."""
+    """A database server for the duration of the block, stopped cleanly so that its files can be copied."""
     with open(layout.log / "mariadb.log", "wb") as log:
         server = subprocess.Popen(
             mariadb.command(data, layout.mysql_socket, layout.run),
@@ -160,7 +159,7 @@ class _Migrations:
 
 
 def program_environment() -> dict[str, str]:
-    """The environment of our Python programs: ours, but bytecode is kept, and a UTF-8 locale is sure."""
+    """The environment of our Python programs: ours, with bytecode written and a UTF-8 locale."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTHON"))}
     return {
         **kept,

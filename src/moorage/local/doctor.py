@@ -1,4 +1,4 @@
-"""What a machine lacks for the local cloud, and how to mend each. Pure: facts in, findings out."""
+"""What a machine lacks for the local cloud, and how to fix it. Pure: from facts to findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEMORY_WISHED = 6 * GIB
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. `fatal` when the cloud cannot start; else it runs, with less."""
+    """One problem. A `fatal` one keeps the cloud from starting; with others it runs, with limits."""
 
     subject: str
     problem: str
@@ -26,13 +26,13 @@ class Finding:
 
 
 def examine(facts: Facts) -> list[Finding]:
-    """Every finding, in the order in which to mend them; empty when all is well."""
+    """All findings, in the order in which to fix them; empty when all is well."""
     return [*_machine(facts), *_software(facts), *_kernel(facts), *_occupied(facts), *_resources(facts)]
 
 
 def _machine(facts: Facts) -> Iterator[Finding]:
     if not facts.root:
-        yield Finding("root", "the cloud makes namespaces, mounts and bridges", "run it as root: sudo -E …")
+        yield Finding("root", "the cloud creates namespaces, mounts and bridges", "run it as root: sudo -E …")
     if facts.architecture != "x86_64":
         yield Finding("architecture", f"this machine is {facts.architecture}", "use an x86_64 machine")
 
@@ -77,12 +77,12 @@ def _kernel(facts: Facts) -> Iterator[Finding]:
 
 def _occupied(facts: Facts) -> Iterator[Finding]:
     for port, name in facts.ports_taken.items():
-        yield Finding("port", f"{port}, which {name} needs, is taken", f"see who has it: ss -lntp sport = :{port}")
+        yield Finding("port", f"{port}, which {name} needs, is in use", f"find the program: ss -lntp sport = :{port}")
     for bridge in facts.bridges_taken:
         yield Finding(
             "bridge",
             f"{bridge} exists already, and is not ours",
-            "if this machine's own Open vSwitch made it: systemctl disable --now openvswitch-switch ovn-host",
+            "if this machine's own Open vSwitch created it: systemctl disable --now openvswitch-switch ovn-host",
         )
     if facts.subnet_users:
         yield Finding(
@@ -98,7 +98,7 @@ def _resources(facts: Facts) -> Iterator[Finding]:
             "disk",
             f"{facts.disk_free / GIB:.1f} GiB free below {facts.disk_path}; "
             f"at least {DISK_NEEDED // GIB} are needed, {DISK_WISHED // GIB} are good",
-            "make room, or set MOORAGE_STATE to a folder with more",
+            "free some space, or set MOORAGE_STATE to a folder with more",
             fatal=facts.disk_free < DISK_NEEDED,
         )
     if facts.memory_available < MEMORY_WISHED:
@@ -106,6 +106,6 @@ def _resources(facts: Facts) -> Iterator[Finding]:
             "memory",
             f"{facts.memory_available / GIB:.1f} GiB available; "
             "the cloud alone takes 1.5, with a cluster of three nodes 4",
-            "end what takes memory, or use a larger machine",
+            "stop programs that use memory, or use a larger machine",
             fatal=facts.memory_available < MEMORY_NEEDED,
         )

@@ -1,4 +1,4 @@
-"""What `doctor` looks at on this machine. Observing changes nothing."""
+"""The facts about this machine that `doctor` judges. Observing changes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Facts:
-    """`disk_free` and `memory_available` in bytes. `ports_taken` maps a port to the service that wants it.
+    """`disk_free` and `memory_available` in bytes. `ports_taken` maps a port to the service that needs it.
 
     `subnet_users` are interfaces, not ours, with an address in the external network.
     """
@@ -69,8 +69,7 @@ class Facts:
 
 
 def observe(state: Path, ours: bool) -> Facts:
-    """Look at the machine; `ours` says that our cloud runs, or died, so that its ports and bridges are no
-    obstacle."""
+    """Observe the machine; `ours` means that our cloud runs, or died, so that its ports and bridges do not matter."""
     folder = next(parent for parent in (state, *state.parents) if parent.exists())
     return Facts(
         root=os.geteuid() == 0,
@@ -92,7 +91,7 @@ def observe(state: Path, ours: bool) -> Facts:
 
 
 def _filesystem(name: str) -> bool:
-    """Known to the kernel, or to be had as a module."""
+    """In the kernel, or available as a module."""
     known = {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
     return name in known or _module(name)
 
@@ -127,14 +126,14 @@ def _netfilter() -> bool:
 
 
 def ports_taken() -> dict[int, str]:
-    """Ports of ours that somebody listens on, and the service that wants each."""
+    """Ports of ours on which a program listens, and the service that needs each."""
     wanted = {entry.port: entry.name for entry in SERVICES} | {REGISTRY_PORT: "registry"}
     listening = _listening("tcp") | _listening("tcp6")
     return {port: name for port, name in wanted.items() if port in listening}
 
 
 def _listening(table: str) -> set[int]:
-    """Ports that somebody listens on; columns of the kernel's table are address:port (hexadecimal) and state."""
+    """Ports on which a program listens; columns of the kernel's table are address:port (hexadecimal) and state."""
     rows = (line.split() for line in Path("/proc/thread-self/net", table).read_text().splitlines()[1:])
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTEN}
 

@@ -1,5 +1,4 @@
-"""Is a service ready? Asked at the service itself, and answered by its own process (see
-`serve/listen.py`)."""
+"""Whether a service is ready: a request to the service, which its own process answers (see `serve/listen.py`)."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ class Health:
 
 
 def ask(entry: Service, timeout: float = 3.0) -> Health:
-    """Ask a service over the loopback; never raises."""
+    """Ask a service over loopback; never raises."""
     try:
         said, _ = call("GET", f"http://{LOOPBACK}:{entry.port}{HEALTH_PATH}", timeout=timeout)
     except ApiError as error:

@@ -1,4 +1,4 @@
-"""Where the local cloud keeps what, below the three folders it is given."""
+"""The paths of the local cloud, below its three folders."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ EXTERNAL_CIDR = "172.24.4.0/24"
 LOOPBACK = "127.0.0.1"
 REGION = "RegionOne"
 HOST = "moorage"
-"""The one host of the cloud, as Nova, Neutron, Cinder and OVN know it; not this machine's name, which may
-change."""
+"""The cloud's only host, as Nova, Neutron, Cinder and OVN know it; this machine's own name may change."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """`state` survives `down`; `run` holds sockets and is made at every `up`; `cache` may be dropped at any
-    time."""
+    """`state` survives `down`; `run` has sockets and is created at every `up`; `cache` may be deleted at any time."""
 
     state: Path
     run: Path
@@ -30,7 +28,7 @@ class Layout:
 
     @property
     def etc(self) -> Path:
-        """Rendered configuration, one folder a project; holds passwords."""
+        """Rendered configuration with passwords, one folder for each project."""
         return self.state / "etc"
 
     @property
@@ -55,7 +53,7 @@ class Layout:
 
     @property
     def programs(self) -> Path:
-        """Where every supervised program has its working folder, by which it is known."""
+        """The working folder of every supervised program, by which it is found."""
         return self.run / "programs"
 
     @property
@@ -97,7 +95,7 @@ class Layout:
         return self.state / project
 
     def database_url(self, database: str) -> str:
-        """SQLAlchemy's URL; the server knows who asks by the socket's peer, so there is no password."""
+        """SQLAlchemy's URL; the server identifies the user by the socket's peer, so there is no password."""
         return f"mysql+mysqldb://root@localhost/{database}?unix_socket={self.mysql_socket}&charset=utf8mb3"
 
     def folders(self) -> tuple[Path, ...]:
@@ -116,11 +114,11 @@ class Layout:
         )
 
     def make(self) -> None:
-        """Make the folders, closed to other users."""
+        """Create the folders, readable by root only."""
         for folder in self.folders():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def packaged_etc(project: str) -> Path:
-    """The files that a project's wheel puts beside the interpreter (paste pipelines and the like)."""
+    """The files that a project's wheel installs beside the interpreter (paste pipelines and the like)."""
     return Path(sys.prefix) / "etc" / project

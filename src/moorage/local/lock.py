@@ -1,4 +1,4 @@
-"""One at a time: a lock between processes, gone with the process that holds it."""
+"""A lock between processes, released when the process ends."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PAUSE = 0.2
 
 @contextmanager
 def exclusive(path: Path, report: Callable[[str], None], why: str, timeout: float = 1800) -> Iterator[None]:
-    """Hold the lock file `path` for the block. While another process has it, wait and report `why`.
+    """Hold the lock file `path` for the block. While another process holds it, wait and report `why`.
 
-    Raises Conflict when it was not to be had within `timeout` seconds.
+    Conflict when it is not released within `timeout` seconds.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -37,6 +37,6 @@ def _acquire(descriptor: int, report: Callable[[str], None], why: str, timeout: 
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Conflict(f"{why}, and has not ended in {timeout:.0f} s") from None
+                raise Conflict(f"{why}, and has not finished after {timeout:.0f} s") from None
             report(f"waiting: {why}")
             time.sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""One MariaDB for every service: reached over a Unix socket by root alone, so it needs no password."""
+"""One MariaDB for all services: over a Unix socket for root only, so it needs no password."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ DAEMON = "/usr/sbin/mariadbd"
 def command(data: Path, socket: Path, run: Path) -> tuple[str, ...]:
     """The server on `data`, listening on `socket`, in the foreground.
 
-    A crash of the process loses nothing (the log is written at every commit); a power cut loses up to a
-    second.
+    A crash of the process loses nothing (the log is written at every commit); a power failure loses up to a second.
     """
     return (
         DAEMON,
@@ -33,7 +32,7 @@ def command(data: Path, socket: Path, run: Path) -> tuple[str, ...]:
         "--innodb-log-file-size=48M",
         "--innodb-flush-log-at-trx-commit=2",
         "--innodb-use-native-aio=0",
-        # Two threads of a service can wait for one another through the database: let one give up, and try again.
+        # Two threads of a service can wait for one another through the database: one gives up, and tries again.
         "--innodb-lock-wait-timeout=10",
         "--innodb-fast-shutdown=1",
         "--aria-pagecache-buffer-size=2M",
@@ -45,7 +44,7 @@ def command(data: Path, socket: Path, run: Path) -> tuple[str, ...]:
 
 
 def initialize(data: Path) -> None:
-    """Make an empty data folder; raises Failed with the installer's last words."""
+    """Create an empty data folder; Failed with the tail of the installer's output."""
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700, parents=True)
     done = subprocess.run(
@@ -55,11 +54,11 @@ def initialize(data: Path) -> None:
         text=True,
     )  # fmt: skip
     if done.returncode != 0:
-        raise Failed(f"MariaDB's data folder could not be made in {data}: {_last_line(done.stderr or done.stdout)}")
+        raise Failed(f"MariaDB's data folder could not be created in {data}: {_last_line(done.stderr or done.stdout)}")
 
 
 def create_databases(socket: Path, names: list[str]) -> None:
-    """Create what is not there yet."""
+    """Create missing databases."""
     statements = ";".join(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb3" for name in names)
     done = subprocess.run(
         ["mariadb", "--no-defaults", f"--socket={socket}", "--user=root", "--execute", statements],

@@ -1,4 +1,4 @@
-"""Open vSwitch and OVN, with databases and sockets of our own beside whatever the machine runs."""
+"""Open vSwitch and OVN, with our own databases and sockets, separate from the machine's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMAS = {
 
 
 def datapath() -> str:
-    """`system` where this kernel has Open vSwitch's datapath to spare, else `netdev` (userspace)."""
+    """`system` where this kernel has Open vSwitch's datapath and nothing else uses it, else `netdev` (userspace)."""
     if _foreign_switch():
         return "netdev"
     if Path("/sys/module/openvswitch").exists():
@@ -31,12 +31,12 @@ def datapath() -> str:
 
 
 def _foreign_switch() -> bool:
-    """This machine's own Open vSwitch runs; a kernel's datapath serves one switch only."""
+    """Whether this machine's own Open vSwitch runs; the kernel's datapath serves one switch only."""
     return Path("/run/openvswitch/ovs-vswitchd.pid").exists()
 
 
 def create_databases(layout: Layout) -> None:
-    """Make the three databases that are not there yet."""
+    """Create those of the three databases that do not exist."""
     for name, schema in SCHEMAS.items():
         file = layout.ovs_databases / name
         if not file.exists():
@@ -83,12 +83,12 @@ def controller_command(layout: Layout) -> tuple[str, ...]:
     )
 
 
-# The supervisor keeps and rotates what they print.
+# The supervisor stores and rotates their output.
 _LOGGING = ("--verbose=syslog:off", "--verbose=file:off", "--verbose=console:warn")
 
 
 def configure(layout: Layout, kind: str) -> None:
-    """Tell Open vSwitch who it is for OVN, and make the two bridges; repeatable. Raises Failed."""
+    """Set Open vSwitch's identity for OVN, and create the two bridges; repeatable. Failed."""
     settings = {
         "system-id": HOST,
         "hostname": HOST,
@@ -114,9 +114,8 @@ def configure(layout: Layout, kind: str) -> None:
     vsctl(layout, "--no-wait", "init")
     vsctl(layout, "--no-wait", *command)
     _run("ovn-nbctl", f"--db=unix:{layout.northbound_socket}", "--no-wait", "init")
-    # Neutron's maintenance worker sets this; without it an address of a load balancer cannot be reached from
-    # its
-    # own subnet.
+    # Neutron's maintenance worker sets this; without it a load balancer's address cannot be reached from its own
+    # subnet.
     _run(
         "ovn-nbctl",
         f"--db=unix:{layout.northbound_socket}",
@@ -129,7 +128,7 @@ def configure(layout: Layout, kind: str) -> None:
 
 
 def remove_bridges(layout: Layout) -> None:
-    """Take the bridges, and with them a kernel's datapath, off this machine. ovn-controller must not run."""
+    """Delete the bridges, and with them a kernel's datapath. ovn-controller must not run."""
     if layout.ovs_socket.exists():
         for bridge in BRIDGES:
             command = ["ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=5", "--if-exists"]
@@ -137,7 +136,7 @@ def remove_bridges(layout: Layout) -> None:
 
 
 def remove_devices() -> None:
-    """Remove the devices that the userspace datapath leaves when its process ends."""
+    """Delete the devices that the userspace datapath leaves when its process ends."""
     ours = BRIDGES if _foreign_switch() else (*BRIDGES, "ovs-netdev")
     for device in ours:
         if device_exists(device):
@@ -145,12 +144,12 @@ def remove_devices() -> None:
 
 
 def device_exists(name: str) -> bool:
-    """A network device of this name exists in our network namespace (which /sys need not show)."""
+    """Whether a network device of this name exists in our network namespace (which /sys need not show)."""
     return any(name == known for _, known in socket.if_nameindex())
 
 
 def vsctl(layout: Layout, *arguments: str) -> str:
-    """ovs-vsctl on our own Open vSwitch; raises Failed with its message."""
+    """ovs-vsctl on our own Open vSwitch; Failed with its message."""
     return _run("ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=30", *arguments)
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor runs: MariaDB, Open vSwitch and OVN, the registry, and one process a service."""
+"""The supervised programs: MariaDB, Open vSwitch and OVN, the registry, and one process for each service."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class Program:
 
 
 def programs(layout: Layout, registry: Path | None) -> list[Program]:
-    """Every program, in the order of its start; `registry` is the program of the release, when there is
-    one."""
+    """Every program, in the order of its start; `registry` is the program of the release, if it exists."""
     sockets = {"OVS_RUNDIR": str(layout.ovs), "OVN_RUNDIR": str(layout.ovs)}
     listed = [
         Program("mariadb", mariadb.command(layout.mysql, layout.mysql_socket, layout.run), 10, stop_seconds=60),
@@ -42,7 +41,7 @@ def programs(layout: Layout, registry: Path | None) -> list[Program]:
         Program("ovn-northd", ovn.northd_command(layout), 30, environment=sockets),
         Program("ovn-controller", ovn.controller_command(layout), 30, environment=sockets),
     ]
-    # Two cores: those that others wait for, or that take longest, go first.
+    # Two cores: programs that others wait for, or that take longest, start first.
     order = ("keystone", "neutron", "nova", "heat", "placement", "cinder", "glance", "octavia")
     rank = {name: 40 + position for position, name in enumerate(order)}
     listed += [_service(entry, layout, rank.get(entry.name, 60)) for entry in SERVICES]
@@ -57,13 +56,13 @@ def _service(entry: Service, layout: Layout, priority: int) -> Program:
         entry.name,
         (sys.executable, "-m", "moorage.local.serve", entry.name, *folders),
         priority,
-        # Many threads, few at a time: two arenas keep glibc from hoarding one a thread.
+        # Many threads, few of them active: with two arenas glibc does not keep memory for each thread.
         environment={"MALLOC_ARENA_MAX": "2"},
     )
 
 
 def registry_configuration(layout: Layout) -> str:
-    """distribution's configuration: the gateway address, blobs under the state, deletes allowed."""
+    """distribution's configuration: the gateway's address, blobs below the state folder, deletion allowed."""
     return f"""\
 version: 0.1
 log:

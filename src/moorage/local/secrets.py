@@ -1,4 +1,4 @@
-"""The local cloud's passwords and keys: random, made once, readable by root alone."""
+"""The local cloud's passwords and keys: random, created once, readable by root only."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ class Secrets:
     services: dict[str, str]
     domains: dict[str, str]
     encryption_key: str
-    """32 characters: Heat's key for what it stores, and whatever else wants one."""
+    """32 characters: the key with which Heat encrypts what it stores."""
 
     def __repr__(self) -> str:
         return "Secrets(…)"
 
 
 def ensure(path: Path) -> Secrets:
-    """Read `path`, or make it; a service that is new in the table gets a password without changing
-    others'."""
+    """Read `path`, or create it; a new service in the table gets a password without changing others."""
     kept = json.loads(path.read_text()) if path.exists() else {}
     wanted = Secrets(
         admin=kept.get("admin") or random.token_urlsafe(24),
@@ -44,7 +43,7 @@ def ensure(path: Path) -> Secrets:
 
 
 def ensure_key_repository(folder: Path) -> None:
-    """A Keystone key repository (Fernet) with a staged and a primary key, unless there is one."""
+    """Create a Keystone key repository (Fernet) with a staged and a primary key, unless it exists."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("0", "1"):
         if not (folder / name).exists():
@@ -52,7 +51,7 @@ def ensure_key_repository(folder: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` in one step by a file of mode 0600."""
+    """Replace `path` atomically by a file of mode 0600."""
     part = path.with_name(path.name + ".part")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

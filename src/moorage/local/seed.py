@@ -1,6 +1,6 @@
-"""What a new cloud needs to be of use: users, catalog, flavours, the external network, the node image.
+"""Seed a new cloud: users, catalog, flavors, the external network, the node image.
 
-Every function looks first and makes what is missing; all can be repeated.
+Every function observes first and creates what is missing; all can be repeated.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FLAVORS = (
 
 @dataclass(frozen=True)
 class Image:
-    """An image to offer to every project. `minimum_disk` in GB, `minimum_memory` in MiB."""
+    """A public image. `minimum_disk` in GB, `minimum_memory` in MiB."""
 
     name: str
     file: Path
@@ -54,7 +54,7 @@ class Image:
 
 
 def administrator(secrets: Secrets) -> Session:
-    """The administrator's session; raises ApiError."""
+    """The administrator's session; ApiError."""
     return Session.open("admin", secrets.admin, "admin")
 
 
@@ -126,7 +126,7 @@ def seed_flavors(session: Session) -> None:
 
 
 def seed_network(session: Session) -> None:
-    """The external network, whose gateway is this host."""
+    """The external network; this host is its gateway."""
     path = "/v2.0/networks"
     found = session.request("GET", "network", f"{path}?name={EXTERNAL_NETWORK}")["networks"]
     network = {
@@ -160,7 +160,7 @@ def seed_volume_type(session: Session) -> None:
 
 
 def seed_image(session: Session, image: Image) -> None:
-    """Upload `image` unless one of its name is there; a half-uploaded one is replaced. Raises Failed."""
+    """Upload `image` unless one of that name exists; an incomplete one is replaced. Failed."""
     found = session.request("GET", "image", f"/v2/images?{urlencode({'name': image.name})}")["images"]
     if any(entry["status"] == "active" for entry in found):
         return

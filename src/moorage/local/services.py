@@ -14,14 +14,15 @@ from moorage.local.layout import GATEWAY
 class Service:
     """One OpenStack project, run as one process: its API and its RPC services as threads.
 
-    `distribution` is the package whose version is the service's. `application` is `module:attribute` of the
-    WSGI application; `prepare` a function to call before it is imported, `threads` one to call once the API
-    listens and the catalog is complete (both get the Layout); when it returns, the service is ready. `unasked`
-    is a function to call before the API listens: to load the policy (projects whose first request does it,
-    unguarded, refuse what other threads ask meanwhile), or to mend what an earlier process left.
-    `migrations` are programs beside the interpreter that bring the databases to the installed version, safe
-    to repeat, in this order. `environment`, `migrations` and `arguments` (the command line that the project
-    sees) may hold `{etc}`, the folder of its rendered configuration.
+    `distribution` is the package with the service's version. `application` is `module:attribute` of the WSGI
+    application. `prepare` is a function to call before its import, `threads` one to call once the API listens and the
+    catalog is complete (both get the Layout); when it returns, the service is ready. `unasked` is a function to call
+    before the API listens: to load the policy (some projects load it at the first request without a lock, and reject
+    concurrent requests), or to settle what an earlier process left.
+
+    `migrations` are programs beside the interpreter that bring the databases to the installed version, in this order;
+    they can be repeated. `environment`, `migrations` and `arguments` (the command line that the project sees) may
+    contain `{etc}`, the folder of its rendered configuration.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Service:
     arguments: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("admin", "service")
     domain: str | None = None
-    """A Keystone domain of the service's own, with `<name>_domain_admin` as its administrator."""
+    """The service's own Keystone domain, with `<name>_domain_admin` as its administrator."""
 
     @property
     def url(self) -> str:
@@ -195,5 +196,5 @@ SERVICES: tuple[Service, ...] = (KEYSTONE, PLACEMENT, GLANCE, NOVA, NEUTRON, CIN
 
 
 def service(name: str) -> Service:
-    """The table's entry; raises KeyError for a name that is not in it."""
+    """The table's entry; KeyError for an unknown name."""
     return {entry.name: entry for entry in SERVICES}[name]

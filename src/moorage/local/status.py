@@ -1,4 +1,4 @@
-"""What runs, where it listens, how it is, and what it takes."""
+"""The programs' addresses, health, versions and memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 1024
 
 @dataclass(frozen=True)
 class Status:
-    """`health` is `ready`, or says in words why not. `memory` in MiB: the process's share (PSS)."""
+    """`health` is `ready`, or the reason why not. `memory` in MiB: the process's proportional set size (PSS)."""
 
     name: str
     version: str
@@ -30,7 +30,7 @@ class Status:
 
 
 def status(layout: Layout, programs: list[Program], running: dict[str, Running]) -> list[Status]:
-    """One row a program, in the order of the start."""
+    """One row for each program, in the order of the start."""
     with ThreadPoolExecutor(max_workers=len(programs)) as pool:
         return list(pool.map(lambda program: _row(layout, program, running.get(program.name)), programs))
 
@@ -51,7 +51,7 @@ def _row(layout: Layout, program: Program, seen: Running | None) -> Status:
 
 
 def _url(entry: Service) -> str:
-    """The endpoint, without the part that stands for each project's own."""
+    """The endpoint, without the project's part."""
     return entry.url.partition("/%(")[0]
 
 
@@ -70,7 +70,7 @@ def _address(layout: Layout, name: str) -> str:
 
 
 def _answers(address: str) -> bool:
-    """Something accepts a connection there; a program without an address is judged by its process."""
+    """Whether a server accepts connections there; programs without an address are judged by their process."""
     if not address:
         return True
     family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
@@ -84,7 +84,7 @@ def _answers(address: str) -> bool:
 
 
 def _version(command: tuple[str, ...]) -> str:
-    """The first word with a digit and a dot in what the program says of itself."""
+    """The first word with a digit and a dot in the program's version output."""
     program = next((part for part in command if Path(part).name.startswith(("ov", "mariadbd", "registry"))), command[0])
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5).stdout
@@ -95,7 +95,7 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def proportional_memory(pid: int) -> int:
-    """The proportional set size of one process in MiB; 0 when it is gone."""
+    """The proportional set size of one process in MiB; 0 when it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

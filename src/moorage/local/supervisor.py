@@ -1,4 +1,4 @@
-"""supervisord keeps the programs: restarts what dies, and rotates what they print."""
+"""supervisord runs the programs: it restarts those that die, and rotates their output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CALL_TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Running:
-    """One program as the supervisor sees it; `state` in its words (RUNNING, BACKOFF, FATAL …)."""
+    """One program as supervisord sees it; `state` is supervisord's (RUNNING, BACKOFF, FATAL …)."""
 
     name: str
     state: str
@@ -37,7 +37,7 @@ class Running:
 
 
 def configuration(layout: Layout, programs: Sequence[Program]) -> str:
-    """supervisord's configuration file; `%` is doubled, for it expands its values."""
+    """supervisord's configuration file; `%` is doubled, because supervisord expands values."""
     blocks = [
         f"""\
 [supervisord]
@@ -85,7 +85,7 @@ def _quoted(part: str) -> str:
 
 
 class Supervisor:
-    """The supervisor of one run folder, reached over its socket."""
+    """The supervisor of one run folder, over its socket."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -99,7 +99,7 @@ class Supervisor:
         return True
 
     def start(self, programs: Sequence[Program]) -> None:
-        """Start supervisord with every program; return when it answers. Raises Failed."""
+        """Start supervisord with every program; returns when it answers. Failed."""
         self._file.write_text(configuration(self.layout, programs))
         self.layout.supervisor_socket.unlink(missing_ok=True)
         started = subprocess.run(
@@ -114,7 +114,7 @@ class Supervisor:
         deadline = time.monotonic() + START_TIMEOUT
         while not self.alive:
             if time.monotonic() > deadline:
-                raise Failed("the supervisor does not answer", f"look into {self.layout.log}/supervisor.log")
+                raise Failed("the supervisor does not answer", f"see {self.layout.log}/supervisor.log")
             time.sleep(0.05)
 
     def running(self) -> dict[str, Running]:
@@ -126,7 +126,7 @@ class Supervisor:
         return {p["name"]: Running(p["name"], p["statename"], p["pid"], p["description"]) for p in said}
 
     def restart(self, name: str) -> None:
-        """Stop one program and start it again; raises NotFound."""
+        """Stop one program and start it again; NotFound."""
         if name not in self.running():
             raise NotFound(f"no program {name}", "moorage cloud status")
         with suppress(xmlrpc.client.Fault):
@@ -134,7 +134,7 @@ class Supervisor:
         self._call("startProcess", name, True)
 
     def stop(self, *names: str) -> None:
-        """Stop programs, all at once, and leave them stopped; nothing happens to those that do not run."""
+        """Stop programs, all at once, without restarting them; does nothing for those that do not run."""
         for name in names:
             with suppress(OSError, xmlrpc.client.Error):
                 self._call("stopProcess", name, False)
@@ -146,7 +146,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def shutdown(self) -> None:
-        """Stop what still runs, and then the supervisor itself."""
+        """Stop all running programs, and then the supervisor."""
         self.stop(*self.running())
         with suppress(OSError, xmlrpc.client.Error):
             self._call("shutdown")
@@ -157,7 +157,9 @@ class Supervisor:
 
     @property
     def stopped_cleanly(self) -> bool:
-        """No supervisor has run here, or the last one was shut down; else some of its programs may still run."""
+        """Whether no supervisor has run here, or the last one was shut down; else some of its programs may
+        still run.
+        """
         return not self._file.exists()
 
     @property
@@ -165,7 +167,7 @@ class Supervisor:
         return self.layout.run / "supervisor.conf"
 
     def update(self, programs: Sequence[Program]) -> None:
-        """Start programs that are new since the supervisor began, and drop those that are no more."""
+        """Start new programs, and remove those that are no longer in the table."""
         text = configuration(self.layout, programs)
         if not self.stopped_cleanly and self._file.read_text() == text:
             return
@@ -204,10 +206,10 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 
 def left(layout: Layout) -> list[int]:
-    """Processes that a supervisor of this run folder started, itself included, whoever is their parent now.
+    """Processes that a supervisor of this run folder started, itself included, whatever their parent is now.
 
-    They are known by the folder they work in, which no server's process shares: an environment or a command line
-    can be overwritten, and some projects do.
+    They are found by their working folder, which no server's process has: processes can overwrite their environment and
+    command line, and some projects do.
     """
     homes = {str(layout.programs), str(layout.mysql)}
     found = []
@@ -220,7 +222,7 @@ def left(layout: Layout) -> list[int]:
 
 
 def end_left(layout: Layout, patience: float = 15.0) -> None:
-    """End what a supervisor that is gone has left: politely, then by force."""
+    """Stop what a dead supervisor left: by SIGTERM, then by SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(left(layout), number)
         deadline = time.monotonic() + patience

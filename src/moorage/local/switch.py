@@ -1,6 +1,6 @@
-"""Start ovs-vswitchd, and give the external bridge its address as soon as the switch has made it.
+"""Start ovs-vswitchd, and assign the external bridge its address as soon as the switch has created it.
 
-The address is the host's, not the switch's: a kernel's bridge, or a new one in userspace, begins without.
+The address is the host's, not the switch's: a kernel's bridge, or a new one in userspace, starts without it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from moorage.local.ovn import EXTERNAL_BRIDGE, device_exists
 BRIDGE_TIMEOUT = 120.0
 PAUSE = 0.05
 SETTLING = 5.0
-"""Seconds for which the switch may still be at work on a new device."""
+"""Seconds for which the switch may still change a new device."""
 
 SIOCGIFFLAGS = 0x8913  # linux/sockios.h
 IFF_UP = 0x1  # linux/if.h
@@ -27,7 +27,7 @@ IFREQ = struct.Struct("16sH14x")  # a device's name, and its flags
 
 
 def main(command: list[str]) -> None:
-    """Become `command`; a process of its own, which nobody has to wait for, sees to the address."""
+    """Become `command`; a separate process, which nothing waits for, assigns the address."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -39,21 +39,21 @@ def main(command: list[str]) -> None:
 
 
 def address_bridge() -> None:
-    """Wait for the bridge, then set it up with the gateway's address; raises TimeoutError."""
+    """Wait for the bridge, then set it up with the gateway's address; TimeoutError."""
     deadline = time.monotonic() + BRIDGE_TIMEOUT
     while not device_exists(EXTERNAL_BRIDGE):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the switch made no {EXTERNAL_BRIDGE}")
+            raise TimeoutError(f"the switch created no {EXTERNAL_BRIDGE}")
         time.sleep(PAUSE)
     subprocess.run(["ip", "address", "replace", f"{GATEWAY}/24", "dev", EXTERNAL_BRIDGE], check=True)
     keep_up(EXTERNAL_BRIDGE)
 
 
 def keep_up(device: str, seconds: float = SETTLING) -> None:
-    """Set a device up, and see that it stays so.
+    """Set a device up, and ensure that it stays so.
 
-    The switch, which sets flags of its own on a device that it has just made, reads them all first and then writes
-    them all: what was set in between is lost.
+    The switch sets flags of its own on a new device: it reads all flags first and then writes them, so that flags that
+    were set in between are lost.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -63,7 +63,7 @@ def keep_up(device: str, seconds: float = SETTLING) -> None:
 
 
 def is_up(device: str) -> bool:
-    """Whether the device is set up; asked of this network namespace, which /sys need not show."""
+    """Whether the device is up, in this network namespace, which /sys need not show."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         answer = fcntl.ioctl(asked, SIOCGIFFLAGS, IFREQ.pack(device.encode(), 0))
     return bool(IFREQ.unpack(answer)[1] & IFF_UP)

@@ -248,7 +248,7 @@ class TestRunning:
         assert already.asked == []
 
     def test_a_cloud_that_may_not_be_looked_at_says_so(self, already):
-        already.cloud = Cloud(seen=BadInput("the local cloud is root's"))
+        already.cloud = Cloud(seen=BadInput("the local cloud needs root"))
         with pytest.raises(BadInput, match="root's"):
             already.look()
 

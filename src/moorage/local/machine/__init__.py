@@ -1,7 +1,7 @@
-"""Servers as machine containers: a library of their life, and the Nova virt driver on top of it.
+"""Servers as machine containers: their life cycle, and the Nova virt driver on top of it.
 
-Nova loads a driver from `nova.virt.*` only: call `install()` in the process of nova-compute before the service is
-made, and name `compute_driver = moorage_machine.MachineDriver`.
+Nova loads drivers from `nova.virt.*` only: call `install()` in the process of nova-compute before the service is
+created, and set `compute_driver = moorage_machine.MachineDriver`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def install() -> None:
 
 
 def stop_all(state: Path) -> None:
-    """Shut every machine below `state` down and release what they hold of the host; their data stays."""
+    """Shut down every machine below `state` and release its resources on the host; their data is kept."""
     from moorage.host.linux import LinuxHost
     from moorage.local.machine import life
 
@@ -28,7 +28,7 @@ def stop_all(state: Path) -> None:
 
 
 def running(state: Path) -> list[str]:
-    """Host names of the machines below `state` that run."""
+    """Host names of the running machines below `state`."""
     from moorage.local.machine import life
     from moorage.local.machine.spec import load_all
 

@@ -1,4 +1,4 @@
-"""Volumes and interfaces that come and go while a machine is there, running or not."""
+"""Attach and detach volumes and interfaces of a machine, running or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Volumes = tuple[Volume, ...]
 
 
 def attach_volume(machine: Machine, volume: Volume, host: Host) -> None:
-    """Let a machine have a volume, at once when it runs; nothing when it has it. Raises HostError."""
+    """Attach a volume, at once when the machine runs; does nothing when it is attached. HostError."""
     host.attach_loop(Path(volume.path))
     _keep(machine, lambda volumes: (*_without(volumes, volume), volume))
     if root := _root(machine):
@@ -24,7 +24,7 @@ def attach_volume(machine: Machine, volume: Volume, host: Host) -> None:
 
 
 def detach_volume(machine: Machine, volume: Volume, host: Host) -> None:
-    """Take a volume away; nothing when it is gone. What holds it open keeps it until it lets go."""
+    """Detach a volume; does nothing when it is not attached. It stays in use until no process has it open."""
     _keep(machine, lambda volumes: _without(volumes, volume))
     if root := _root(machine):
         inside.remove_device(root / "dev", volume)
@@ -36,7 +36,7 @@ def _without(volumes: Volumes, gone: Volume) -> Volumes:
 
 
 def attach_nic(machine: Machine, nic: Nic, host: Host) -> None:
-    """Give a machine an interface under the first free name `eth<n>`; nothing when it has it."""
+    """Attach an interface with the first free name `eth<n>`; does nothing when it is attached."""
     with locked(machine.path):
         known = load(machine.path)
         if any(other.port == nic.port for other in known.nics):
@@ -49,7 +49,7 @@ def attach_nic(machine: Machine, nic: Nic, host: Host) -> None:
 
 
 def detach_nic(machine: Machine, port: str, host: Host) -> None:
-    """Take the interface of a Neutron port away; nothing when it is gone."""
+    """Detach the interface of a Neutron port; does nothing when it is not attached."""
     with locked(machine.path):
         known = load(machine.path)
         for nic in known.nics:
@@ -65,6 +65,6 @@ def _keep(machine: Machine, change: Callable[[Volumes], Volumes]) -> None:
 
 
 def _root(machine: Machine) -> Path | None:
-    """The machine's own view of its files, from the host; None when it does not run."""
+    """The machine's root, from the host; None when it does not run."""
     running = life.pid(machine)
     return Path(f"/proc/{running}/root") if running else None

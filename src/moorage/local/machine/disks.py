@@ -18,11 +18,11 @@ NO_ENTRY = "there is no boot entry"
 
 
 class NoBootEntry(Exception):
-    """The boot partition holds no image to start."""
+    """The boot partition has no image to boot."""
 
 
 def make_disk(machine: Machine) -> None:
-    """Make the disk, an empty ext4 file system of the flavour's size in a sparse file; nothing when it is there."""
+    """Create the disk, an empty ext4 file system of the flavor's size in a sparse file; does nothing when it exists."""
     if machine.disk_file.exists():
         return
     blank = machine.path.parent / ".blanks" / f"{machine.disk}.img"
@@ -34,7 +34,7 @@ def make_disk(machine: Machine) -> None:
 
 
 def _make_blank(blank: Path, size: int) -> None:
-    """Format one disk of a size once: copying it sparsely takes a tenth of formatting another."""
+    """Format one disk of each size once: a sparse copy takes a tenth of the time of formatting another."""
     blank.parent.mkdir(parents=True, exist_ok=True)
     partial = blank.with_suffix(f".{os.getpid()}-{id(blank)}")
     with partial.open("wb") as file:
@@ -45,7 +45,7 @@ def _make_blank(blank: Path, size: int) -> None:
 
 
 def install_image(machine: Machine, image: Path) -> None:
-    """Put an image into its slot, with a boot entry that may try three times; nothing when it is installed."""
+    """Put an image into its slot, with a boot entry of three attempts; does nothing when it is installed."""
     entry, text = boot.new(machine.version)
     slot = machine.boot / entry.slot.lstrip("/")
     entries = machine.boot / "loader" / "entries"
@@ -58,7 +58,7 @@ def install_image(machine: Machine, image: Path) -> None:
 
 
 def next_entry(machine: Machine) -> boot.Entry:
-    """Choose the boot entry and count the try; raises NoBootEntry when there is none."""
+    """Choose the boot entry and count the attempt; NoBootEntry when there is none."""
     folder = machine.boot / "loader" / "entries"
     entries = {boot.Entry.parse(path.name, path.read_text()): path for path in sorted(folder.glob("*.conf"))}
     chosen = boot.choose(entries)
@@ -71,7 +71,7 @@ def next_entry(machine: Machine) -> boot.Entry:
 
 
 def mount_slot(machine: Machine, entry: boot.Entry) -> Path:
-    """Mount a slot, once a host however many machines boot it, and return where it is mounted."""
+    """Mount a slot once for all machines that boot it; returns the mount point."""
     file = machine.boot / entry.slot.lstrip("/")
     target = machine.slots / str(file.stat().st_ino)
     with locked(machine.slots):
@@ -82,14 +82,14 @@ def mount_slot(machine: Machine, entry: boot.Entry) -> Path:
 
 
 def unmount_slots(state: Path) -> None:
-    """Unmount every slot; only when no machine runs."""
+    """Unmount every slot; only while no machine runs."""
     slots = state / ".slots"
     for target in slots.glob("[0-9]*") if slots.exists() else ():
         unmount_slot(state, int(target.name))
 
 
 def unmount_slot(state: Path, inode: int) -> None:
-    """Unmount the slot of an image by its inode; nothing when it is not mounted."""
+    """Unmount the slot of an image by its inode; does nothing when it is not mounted."""
     target = state / ".slots" / str(inode)
     if os.path.ismount(target):
         run("umount", str(target))
@@ -98,7 +98,7 @@ def unmount_slot(state: Path, inode: int) -> None:
 
 
 def remove(machine: Machine) -> None:
-    """Remove the machine's folder with all that is in it."""
+    """Delete the machine's folder with everything in it."""
     shutil.rmtree(machine.path, ignore_errors=False)
 
 

@@ -1,8 +1,8 @@
 """Nova's virt driver: every server is a machine container.
 
-Loaded as `nova.virt.moorage_machine` (see `moorage.local.machine.install`). It holds no state of its own: what runs
-is read from the machines' folders, so a new nova-compute takes over what an earlier one started. The contract of
-each method is that of `nova.virt.driver.ComputeDriver`.
+Loaded as `nova.virt.moorage_machine` (see `moorage.local.machine.install`). It is stateless: it reads what runs from
+the machines' folders, so a new nova-compute takes over what an earlier one started. The contract of each method is that
+of `nova.virt.driver.ComputeDriver`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FAILURES = (OSError, HostError, life.DidNotStart, translate.Unsupported, Timeout
 
 @contextmanager
 def _explained(instance: Any) -> Iterator[None]:
-    """What goes wrong on the host, as an error that Nova shows to the user."""
+    """Translate an error of the host to one that Nova shows to the user."""
     try:
         yield
     except FAILURES as error:
@@ -66,8 +66,8 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
     # --- the host -----------------------------------------------------------------------------------------------
 
     def init_host(self, host: str) -> None:
-        """Adopt what runs."""
-        # Nova notes in the second folder who uses it, before it looks after images.
+        """Adopt running machines."""
+        # Nova records in the second folder which instances use the images, before it cleans up.
         for folder in (options.state(), Path(CONF.instances_path)):
             folder.mkdir(parents=True, exist_ok=True)
         for machine in load_all(options.state()):
@@ -117,7 +117,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
                 kind: {
                     "total": total,
                     "min_unit": 1,
-                    # A flavour may have more CPUs than the host: they are shares of it.
+                    # A flavor may have more CPUs than the host: they are shares of it.
                     "max_unit": int(total * ratios[kind]) if kind == resource_classes.VCPU else total,
                     "step_size": 1,
                     "allocation_ratio": ratios[kind],
@@ -190,7 +190,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         except FAILURES as error:
             LOG.exception("instance %s", instance.uuid)
             self.destroy(context, instance, network_info, block_device_info)
-            # Another host would not do better, and Nova keeps the reason of a build that is given up.
+            # Another host would not help, and Nova keeps the reason of a build that is not retried.
             raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=str(error)) from error
 
     def _spawn(self, context: Any, instance: Any, vifs: Any, devices: Any, power_on: bool) -> None:
@@ -228,7 +228,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
             life.kill(machine, options.host())
 
     def cleanup(self, *arguments: Any, **named: Any) -> None:
-        """Nothing is left after destroy."""
+        """Nothing remains after destroy."""
 
     # --- started and stopped ------------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
             self._start(self._machine(instance))
 
     def _ended(self, machine_id: str) -> None:
-        LOG.warning("instance %s has ended by itself", machine_id)
+        LOG.warning("instance %s has stopped unexpectedly", machine_id)
         self.emit_event(event.LifecycleEvent(machine_id, event.EVENT_LIFECYCLE_STOPPED))
 
     # --- volumes ------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
             attach.detach_nic(self._machine(instance), vif["id"], options.host())
 
     def plug_vifs(self, instance: Any, network_info: Any) -> None:
-        """Bind the ports of a machine that runs; one that starts does it itself."""
+        """Bind the ports of a running machine; one that starts does it itself."""
         machine = self._find(instance)
         if machine and life.pid(machine):
             for nic in machine.nics:
@@ -326,7 +326,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
 
 
 def _memory() -> tuple[int, int]:
-    """The host's memory and what of it is in use, in bytes."""
+    """The host's total and used memory, in bytes."""
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, available = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     return total, total - available

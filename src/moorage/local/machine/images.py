@@ -1,4 +1,4 @@
-"""The driver's image store: every Glance image that a server uses, once, as a file that slots are links to."""
+"""The driver's image store: each Glance image that servers use, once, as a file that slots are hard links to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AGE = 3600.0
 
 
 def fetch(context: Any, image: str, state: Path) -> Path:
-    """The image's file, downloaded if it is not there; raises Unsupported for one that is not a squashfs."""
+    """The image's file, downloaded if missing; Unsupported when it is not a squashfs."""
     folder = state / ".images"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{image}.squashfs"
@@ -27,10 +27,10 @@ def fetch(context: Any, image: str, state: Path) -> Path:
 
 
 def drop_unused(state: Path, age: float = AGE) -> None:
-    """Remove the images that no machine uses, unless they came within the last `age` seconds."""
+    """Delete the images that no machine uses, unless they are younger than `age` seconds."""
     for file in (state / ".images").glob("*.squashfs"):
         seen = file.stat()
-        # A slot is a further link to the file. One that was just fetched waits for its first machine.
+        # A slot is another link to the file. One that was just downloaded waits for its first machine.
         if seen.st_nlink == 1 and time.time() - seen.st_ctime > age:
             disks.unmount_slot(state, seen.st_ino)
             file.unlink()

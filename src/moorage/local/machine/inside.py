@@ -1,6 +1,6 @@
-"""What happens between fork and systemd: the child becomes the machine's PID 1, in its own world.
+"""Between fork and systemd: the child becomes the machine's PID 1 in its own namespaces.
 
-Nothing here is undone on failure: every mount lives in the machine's own mount namespace and goes with it.
+Nothing here is undone on failure: every mount is in the machine's own mount namespace and disappears with it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from moorage.local.machine.spec import Machine, Volume
 INIT = "/lib/systemd/systemd"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse", "kmsg", "net/tun")
 NOT_WRITABLE = ("sysrq-trigger",)
-"""Files of /proc that act on the whole host, whoever writes to them."""
+"""Files of /proc that affect the whole host, whichever process writes to them."""
 
 
 def become(machine: Machine, slot: Path, entry: str, terminal: int) -> NoReturn:
-    """Enter the machine's namespaces, put its root together, and become systemd. Never returns."""
+    """Enter the machine's namespaces, assemble its root, and become systemd. Never returns."""
     ControlGroup(machine.cgroup_parent, machine.id).enter()
     kernel.setns(NAMESPACES / machine.namespace, kernel.NEWNET)
     interfaces.clear(machine.nics)
     kernel.unshare(kernel.NEWNS | kernel.NEWUTS | kernel.NEWIPC | kernel.NEWCGROUP)
-    os.umask(0o022)  # a server must not inherit that of the service which started it
+    os.umask(0o022)  # a server must not inherit the service's umask
     _set_hostname(machine.hostname)
     kernel.mount("", "/", flags=kernel.PRIVATE | kernel.REC)
     root = machine.path / "root"
@@ -66,7 +66,7 @@ def _lay_state(machine: Machine, root: Path) -> None:
 
 
 def _lay_kernel(root: Path) -> None:
-    """/proc, with the flavour's memory instead of the host's, and /sys, read-only so that no one waits for udev."""
+    """/proc, with the flavor's memory instead of the host's, and /sys, read-only so that nothing waits for udev."""
     kernel.mount("proc", root / "proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     kernel.mount("sysfs", root / "sys", "sysfs", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC | kernel.RDONLY)
     for name in NOT_WRITABLE:
@@ -102,7 +102,7 @@ def _lay_devices(machine: Machine, root: Path, terminal: int) -> None:
 
 
 def make_device(dev: Path, volume: Volume, device: int) -> None:
-    """Show a volume in a machine's /dev: `vdb`, and by its serial as virtio does."""
+    """Show a volume in a machine's /dev: as `vdb`, and by its serial as virtio does."""
     node = dev / volume.device
     node.unlink(missing_ok=True)
     os.mknod(node, stat.S_IFBLK | 0o660, device)
@@ -114,7 +114,7 @@ def make_device(dev: Path, volume: Volume, device: int) -> None:
 
 
 def remove_device(dev: Path, volume: Volume) -> None:
-    """Hide a volume again."""
+    """Hide a volume."""
     for path in (dev / volume.device, dev / "disk" / "by-id" / f"virtio-{volume.serial}"):
         path.unlink(missing_ok=True)
 
@@ -133,7 +133,7 @@ def _lay_run(machine: Machine, root: Path, entry: str) -> None:
 
 
 def meminfo(mebibytes: int) -> str:
-    """/proc/meminfo of a machine with so much memory, for programs that ask the kernel and not the control group."""
+    """/proc/meminfo of a machine with that much memory, for programs that read it instead of the cgroup."""
     kib = mebibytes * 1024
     lines = {"MemTotal": kib, "MemFree": kib, "MemAvailable": kib, "Buffers": 0, "Cached": 0, "SwapCached": 0}
     lines |= {"SwapTotal": 0, "SwapFree": 0}
@@ -141,7 +141,7 @@ def meminfo(mebibytes: int) -> str:
 
 
 def _lay_cgroups(machine: Machine, root: Path) -> None:
-    """Mount what this host has; in the new cgroup namespace the machine's own group is the root."""
+    """Mount the host's hierarchies; in the new cgroup namespace the machine's own group is the root."""
     target = root / "sys/fs/cgroup"
     group = ControlGroup(machine.cgroup_parent, machine.id)
     flags = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC

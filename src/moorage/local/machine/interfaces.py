@@ -1,4 +1,4 @@
-"""A machine's network: a namespace, and a cable for each port between it and the switch."""
+"""A machine's network: a namespace, and a veth pair to the switch for each port."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from moorage.local.machine.spec import Machine, Nic
 
 
 def connect(nic: Nic, machine: Machine, host: Host) -> None:
-    """Lay a port's cable and plug it in, as OVN knows it: by `iface-id`."""
+    """Create a port's veth pair and plug it in, with OVN's `iface-id`."""
     host.add_veth_pair(VethPair(nic.tap, nic.name, nic.mac, nic.mtu), machine.namespace)
     plug(nic, machine, host)
 
 
 def plug(nic: Nic, machine: Machine, host: Host) -> None:
-    """Bind the host's end of a cable to its Neutron port."""
+    """Bind a veth pair's end on the host to its Neutron port."""
     ids = {"iface-id": nic.port, "attached-mac": nic.mac, "vm-id": machine.id, "iface-status": "active"}
     host.plug(Port(nic.tap, ids))
 
 
 def disconnect(nic: Nic, host: Host) -> None:
-    """Unplug a port and take its cable away; nothing when it is gone."""
+    """Unplug a port and delete its veth pair; does nothing when it does not exist."""
     host.unplug(nic.tap)
     host.remove_link(nic.tap)
 
 
 def clear(nics: Iterable[Nic]) -> None:
-    """Make the namespace that we are in as a machine finds it at power-on: its interfaces, down, and nothing else.
+    """Reset this network namespace to its state at power-on: the machine's interfaces, down, and nothing else.
 
-    Bridges, tunnels and rules of the machine's last run would otherwise be waiting for it.
+    Bridges, tunnels and rules of the machine's last run would otherwise remain.
     """
     ours = {nic.name for nic in nics}
     strange = {name for _, name in socket.if_nameindex()} - ours - {"lo"}
     lines = [f"link set {name} down\naddress flush dev {name}\n" for name in sorted(ours)]
     lines += [f"link delete {name}\n" for name in sorted(strange)]
-    # Deleting one end of a pair takes the other along, so not every line finds its interface.
+    # Deleting one end of a pair deletes the other, so some commands find no interface.
     run("ip", "-force", "-batch", "-", stdin="".join(lines), check=False)
     if strange and shutil.which("nft"):
         run("nft", "flush", "ruleset")

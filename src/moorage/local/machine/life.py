@@ -1,4 +1,4 @@
-"""A machine's life: made, started, stopped, removed. Each can be repeated; each picks up what an earlier one left."""
+"""A machine's life: create, start, stop, delete. Each can be repeated; each resumes what an earlier one left."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from moorage.local.machine.spec import Machine, load_all
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
 REBOOT = 2.0
-"""Seconds in which a monitor brings a machine that rebooted up again."""
+"""Seconds in which a monitor starts a machine that rebooted."""
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HALT = signal.SIGRTMIN + 4
 """systemd(1): start poweroff.target."""
 
 
 class DidNotStart(Exception):
-    """The machine's first process ended at once; the message holds what the console said."""
+    """The machine's first process ended at once; the message has the console's output."""
 
 
 def make(machine: Machine, image: Path, config_drive: dict[str, bytes]) -> None:
-    """Make everything of a machine that outlives a stop."""
+    """Create everything of a machine that survives a stop."""
     machine.path.mkdir(parents=True, exist_ok=True)
     for name, content in config_drive.items():
         target = machine.config_drive / name
@@ -44,7 +44,7 @@ def make(machine: Machine, image: Path, config_drive: dict[str, bytes]) -> None:
 
 
 def start(machine: Machine, host: Host) -> int:
-    """Start a machine that was made; returns the pid of its PID 1. Nothing when it runs. Raises DidNotStart."""
+    """Start a machine that was created; returns the pid of its PID 1. Does nothing when it runs. DidNotStart."""
     running = pid(machine)
     if running:
         return running
@@ -66,7 +66,7 @@ def _launch(machine: Machine) -> int:
         monitor = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env=environment
         )
-    # Nobody waits for it but this thread, so that it does not stay behind as a zombie.
+    # Only this thread waits for it, so that it does not remain as a zombie.
     threading.Thread(target=monitor.wait, daemon=True, name=f"monitor of {machine.id}").start()
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
@@ -76,14 +76,14 @@ def _launch(machine: Machine) -> int:
         if monitor.poll() is not None:
             raise DidNotStart(_why(machine))
         time.sleep(0.01)
-    raise DidNotStart(f"no sign of it after {START_TIMEOUT:.0f} s: {_why(machine)}")
+    raise DidNotStart(f"not running after {START_TIMEOUT:.0f} s: {_why(machine)}")
 
 
 def _why(machine: Machine) -> str:
     words = [
         path.read_text(errors="replace") for path in (machine.path / "monitor.log", machine.console) if path.exists()
     ]
-    return "\n".join(words)[-600:].strip() or "it said nothing"
+    return "\n".join(words)[-600:].strip() or "no output"
 
 
 def pid(machine: Machine) -> int | None:
@@ -118,14 +118,14 @@ def wait_for_end(machine: Machine, timeout: float) -> bool:
 
 
 def runs(machine: Machine) -> bool:
-    """Whether a machine runs, or is just between the two halves of a reboot."""
+    """Whether a machine runs, or is between the two halves of a reboot."""
     return pid(machine) is not None or came_back(machine, REBOOT)
 
 
 def came_back(machine: Machine, timeout: float) -> bool:
-    """Whether a machine that has ended runs again within `timeout` seconds, as one that rebooted does.
+    """Whether a machine that has ended runs again within `timeout` seconds, as after a reboot.
 
-    The monitor takes `process.json` away once it knows that this was no reboot.
+    The monitor deletes `process.json` once it knows that this was not a reboot.
     """
     deadline = time.monotonic() + timeout
     while machine.process.exists() and time.monotonic() < deadline:
@@ -149,7 +149,7 @@ def stop(machine: Machine, host: Host, timeout: float = STOP_TIMEOUT) -> None:
 
 
 def kill(machine: Machine, host: Host) -> None:
-    """End a machine at once, as pulling the plug does."""
+    """Stop a machine at once, as a power failure does."""
     running = pid(machine)
     if running is not None:
         _signal(running, signal.SIGKILL)
@@ -161,18 +161,18 @@ def _signal(number: int, which: int) -> None:
     try:
         os.kill(number, which)
     except ProcessLookupError:
-        return  # it has ended meanwhile, which is what was wanted
+        return  # it has ended meanwhile, as intended
 
 
 def _settle(machine: Machine, host: Host) -> None:
-    """Wait until the kernel has taken the machine's mounts down: its disk must not be mounted twice."""
+    """Wait until the kernel has removed the machine's mounts: its disk must not be mounted twice."""
     deadline = time.monotonic() + 10
     while (host.processes(_group(machine)) or host.loops(machine.disk_file)) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
 def remove(machine: Machine, host: Host) -> None:
-    """End a machine and remove everything of it from the host; nothing when it is gone."""
+    """Stop a machine and delete everything of it on the host; does nothing when it does not exist."""
     kill(machine, host)
     for nic in machine.nics:
         interfaces.disconnect(nic, host)
@@ -184,7 +184,7 @@ def remove(machine: Machine, host: Host) -> None:
 def stop_all(
     state: Path, host: Host, timeout: float = STOP_TIMEOUT, report: Callable[[str], None] = lambda text: None
 ) -> None:
-    """Shut every machine down, all at once, and release what they hold of the host; their data stays."""
+    """Shut all machines down in parallel, and release their resources on the host; their data is kept."""
     machines = load_all(state)
     for machine in machines:
         running = pid(machine)
@@ -202,7 +202,7 @@ def stop_all(
 
 
 def _release(machine: Machine, host: Host) -> None:
-    """Give back what a machine that has ended holds beside its interfaces."""
+    """Release what a machine that has ended uses beside its interfaces."""
     host.remove_namespace(machine.namespace)
     host.remove_cgroup(_group(machine))
     for volume in machine.volumes:

@@ -1,7 +1,7 @@
-"""The process beside each machine: starts its PID 1, keeps its console, starts it again when it reboots.
+"""The process beside each machine: starts its PID 1, stores its console, restarts it after a reboot.
 
-Run as `python -m moorage.local.machine.monitor FOLDER`. It does not end with Nova: it has a session of its own, and
-whoever wants to know of the machine reads `process.json`. It ends when the machine does, unless that was a reboot.
+Run as `python -m moorage.local.machine.monitor FOLDER`. It does not end with Nova, because it has its own session;
+other processes read the machine's state from `process.json`. It ends when the machine does, unless that was a reboot.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from moorage.local.machine import disks, inside
 from moorage.local.machine.spec import Machine, load
 
 CONSOLE_LIMIT = 4 * 2**20
-"""Bytes of console that are kept; then the older half is dropped."""
+"""Bytes of console output that are kept; beyond that the older half is dropped."""
 
 
 class DidNotBecome(Exception):
-    """The machine's world could not be put together; the message is the traceback."""
+    """The machine's namespaces and mounts could not be created; the message is the traceback."""
 
 
 def main(folder: str) -> None:
@@ -49,8 +49,8 @@ def run_once(machine: Machine) -> int:
 
 
 def _fork(machine: Machine, slot: Path, entry: str, terminal: int) -> int:
-    """Fork the machine's PID 1 and return its pid once it is systemd; raises DidNotBecome when it is not."""
-    # A second unshare of the PID namespace is refused unless we first look to our own again.
+    """Fork the machine's PID 1 and return its pid once it is systemd; DidNotBecome when it is not."""
+    # A second unshare of the PID namespace fails unless we return to our own first.
     kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
     kernel.unshare(kernel.NEWPID)
     listen, tell = os.pipe()  # closed by a successful exec, written to by a failed one
@@ -82,9 +82,9 @@ def start_time(pid: int) -> int:
 
 
 def _keep_console(machine: Machine, master: int, child: int) -> None:
-    """Copy what the machine says to its console file until its PID 1 has ended.
+    """Copy the machine's output to its console file until its PID 1 has ended.
 
-    The terminal's other end stays open here: systemd closes its own between two messages.
+    The terminal's other end stays open here, because systemd closes its own between two messages.
     """
     ended = os.pidfd_open(child)
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""The driver's part of nova.conf, the group [moorage]."""
+"""The driver's section of nova.conf, the group [moorage]."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from moorage.host.linux import LinuxHost
 
 GROUP = "moorage"
 OPTIONS = [
-    cfg.StrOpt("state_dir", default="/var/lib/moorage/machines", help="Where servers lie, a folder each."),
-    cfg.StrOpt("run_dir", default="/run/moorage/machines", help="For sockets and pids."),
+    cfg.StrOpt("state_dir", default="/var/lib/moorage/machines", help="Folder of the servers."),
+    cfg.StrOpt("run_dir", default="/run/moorage/machines", help="Folder of sockets and pids."),
     cfg.StrOpt("ovs_db", default="unix:/run/openvswitch/db.sock", help="Open vSwitch's database."),
-    cfg.StrOpt("integration_bridge", default="br-int", help="The bridge that OVN watches."),
+    cfg.StrOpt("integration_bridge", default="br-int", help="The bridge that OVN manages."),
     cfg.StrOpt("datapath", default="netdev", choices=["system", "netdev"], help="Open vSwitch's datapath."),
-    cfg.StrOpt("cgroup_parent", default="moorage", help="The control group that holds a group for each server."),
+    cfg.StrOpt("cgroup_parent", default="moorage", help="The cgroup that has a group for each server."),
 ]
 
 

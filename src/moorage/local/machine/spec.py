@@ -1,4 +1,4 @@
-"""What a machine container is, and where its things lie."""
+"""A machine container's specification, and its paths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume attached as `device` (`vdb`); `path` is the file behind it."""
+    """A volume attached as `device` (`vdb`); `path` is its file."""
 
     id: str
     path: str
@@ -42,7 +42,7 @@ class Volume:
 class Machine:
     """A server as a machine container. `memory` in MiB, `disk` in GiB.
 
-    `folder` holds everything of it: its disk, boot partition, config drive, console.
+    `folder` has its disk, boot partition, config drive and console.
     """
 
     id: str
@@ -88,18 +88,18 @@ class Machine:
 
     @property
     def slots(self) -> Path:
-        """Where the slots of all machines are mounted, one folder an inode."""
+        """The mount points of all machines' slots, one folder for each inode."""
         return self.path.parent / ".slots"
 
     def save(self) -> None:
-        """Write it into its folder, whole or not at all."""
+        """Write it into its folder, completely or not at all."""
         partial = self.path / f"{SPEC}.new"
         partial.write_text(json.dumps(asdict(self), indent=2))
         partial.rename(self.path / SPEC)
 
 
 def load(folder: Path) -> Machine:
-    """Read a machine from its folder; raises FileNotFoundError when there is none."""
+    """Read a machine from its folder; FileNotFoundError when there is none."""
     values = json.loads((folder / SPEC).read_text())
     values["nics"] = tuple(Nic(**nic) for nic in values["nics"])
     values["volumes"] = tuple(Volume(**volume) for volume in values["volumes"])

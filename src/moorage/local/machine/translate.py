@@ -1,4 +1,4 @@
-"""Nova's objects as ours: an instance as a machine, a VIF as a network interface, a connection as a volume."""
+"""Convert Nova's objects: an instance to a machine, a VIF to a network interface, a connection to a volume."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ VOLUME_TYPE = "moorage_file"
 
 
 class Unsupported(Exception):
-    """Nova asked for what a machine container cannot be; the message says what would do."""
+    """Nova requested something that a machine container does not support; the message says what is supported."""
 
 
 def machine(instance: Any, image: Mapping[str, Any], vifs: Iterable[Any], state: Path, cgroup_parent: str) -> Machine:
-    """The machine that an instance asks for. `image` is Glance's record of its image."""
+    """The machine for an instance. `image` is Glance's record of its image."""
     flavor = instance.flavor
     return Machine(
         id=instance.uuid,
@@ -34,7 +34,7 @@ def machine(instance: Any, image: Mapping[str, Any], vifs: Iterable[Any], state:
 
 
 def image_version(image: Mapping[str, Any]) -> str:
-    """The name of the image's slot: the version it carries, or its id when it is not one of Moorage's."""
+    """The name of the image's slot: its version, or its id when it is not a Moorage image."""
     properties = image.get("properties") or {}
     return str(properties.get(VERSION_PROPERTY) or image["id"])
 
@@ -46,7 +46,7 @@ def nic(vif: Any, number: int) -> Nic:
 
 
 def volume(connection: Mapping[str, Any], mountpoint: str) -> Volume:
-    """Cinder's connection information as a volume; raises Unsupported for one that is not a file."""
+    """Cinder's connection information as a volume; Unsupported when it is not a file."""
     kind = connection["driver_volume_type"]
     if kind != VOLUME_TYPE:
         raise Unsupported(f"a volume of type {kind} cannot be attached here: only {VOLUME_TYPE} can")

@@ -1,4 +1,4 @@
-"""Notice when a machine ends by itself, and tell Nova within seconds."""
+"""Notice when a machine stops unexpectedly, and notify Nova within seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOK_AGAIN = 3600.0
 
 
 class Watch:
-    """Calls `ended(machine id)` when a machine that was to run does not any more."""
+    """Calls `ended(machine id)` when a machine that should run does not."""
 
     def __init__(self, ended: Callable[[str], None]) -> None:
         self._ended = ended
@@ -20,13 +20,13 @@ class Watch:
         self._lock = threading.Lock()
 
     def expect(self, machine: Machine) -> None:
-        """From now on the machine is to run."""
+        """From now on the machine should run."""
         with self._lock:
             number = self._expected[machine.id] = self._expected.get(machine.id, 0) + 1
         threading.Thread(target=self._follow, args=(machine, number), daemon=True, name=f"watch {machine.id}").start()
 
     def forget(self, machine_id: str) -> None:
-        """The machine may end: somebody asked for it."""
+        """The machine may end: Nova stops it."""
         with self._lock:
             self._expected[machine_id] = self._expected.get(machine_id, 0) + 1
 

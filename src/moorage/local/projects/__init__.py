@@ -1,1 +1,1 @@
-"""One folder a project: its configuration templates, and how its application and threads start."""
+"""One folder for each project: its configuration templates, and how its application and threads start."""

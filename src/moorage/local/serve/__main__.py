@@ -20,7 +20,7 @@ from moorage.local.layout import GATEWAY, LOOPBACK, Layout
 from moorage.local.services import SERVICES, Service, service
 
 STARTED = time.monotonic()
-# The defaults are made for small heaps; loading rows through an ORM allocates thousands of objects a request.
+# The defaults are for small heaps; loading rows through an ORM allocates thousands of objects for each request.
 COLLECTION_THRESHOLDS = (20_000, 20, 20)
 
 
@@ -31,8 +31,7 @@ def main() -> None:
     try:
         _run(entry, layout)
     except BaseException:
-        # Threads of the project may be running: leave at once, and let the supervisor start again from
-        # nothing.
+        # Threads of the project may be running: exit at once, and let the supervisor start a new process.
         traceback.print_exc()
         os._exit(1)
     threading.Event().wait()
@@ -72,21 +71,21 @@ def _arguments() -> tuple[Service, Layout]:
 
 
 def _become(entry: Service, layout: Layout) -> None:
-    """Give the project the command line and environment that it expects."""
+    """Set the command line and environment that the project expects."""
     etc = str(layout.etc / entry.name)
     os.environ.update({name: value.format(etc=etc) for name, value in entry.environment.items()})
     sys.argv = [entry.name, *(argument.format(etc=etc) for argument in entry.arguments)]
 
 
 def _keep_out_of_collections() -> None:
-    """Let the collector pass over what was loaded, which is most of the heap and stays for good."""
+    """Exclude loaded modules, which are most of the heap and never freed, from garbage collection."""
     gc.freeze()
     gc.set_threshold(*COLLECTION_THRESHOLDS)
     gc.enable()
 
 
 def _choose_threads() -> None:
-    """Native threads, before a library that asks for none in particular chooses eventlet."""
+    """Select native threads, before a library selects eventlet by default."""
     from oslo_service import backend
 
     backend.init_backend(backend.BackendType.THREADING)
@@ -99,9 +98,9 @@ def _attribute(path: str) -> Callable[..., Any]:
 
 
 def _keep_signals() -> None:
-    """End at once on SIGTERM, whatever handler a project has set, and let none set another.
+    """Exit at once on SIGTERM, and let no project set another handler.
 
-    Projects set handlers for a process of their own; off the main thread, Python refuses that.
+    Projects set handlers for their own process; off the main thread, Python refuses that.
     """
     signal.signal(signal.SIGTERM, _end)
     original = signal.signal

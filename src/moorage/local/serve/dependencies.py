@@ -15,7 +15,7 @@ PAUSE = 0.05
 
 
 def wait_for_socket(path: Path, timeout: float = 120) -> None:
-    """Return when something accepts connections on the Unix socket; raises TimeoutError."""
+    """Return when a server accepts connections on the Unix socket; TimeoutError."""
     deadline = time.monotonic() + timeout
     while not _accepts(path):
         if time.monotonic() > deadline:
@@ -29,9 +29,9 @@ def _accepts(path: Path) -> bool:
 
 
 def wait_for_catalog(layout: Layout, entry: Service, timeout: float = 300) -> None:
-    """Return when this service's user can log in and sees every service of the table.
+    """Return when this service's user can log in and the catalog has every service of the table.
 
-    Some projects look others up once and take an absent one for disabled for as long as they live.
+    Some projects look others up once, and treat a missing one as disabled for their whole life.
     """
     password = secrets.ensure(layout.secrets).services[entry.name]
     wanted = {other.type for other in SERVICES}
@@ -41,7 +41,7 @@ def wait_for_catalog(layout: Layout, entry: Service, timeout: float = 300) -> No
             missing = wanted - Session.open(entry.name, password, "service").catalog
             if not missing:
                 return
-            reason = f"the catalog lacks {', '.join(sorted(missing))}"
+            reason = f"missing in the catalog: {', '.join(sorted(missing))}"
         except ApiError as error:
             reason = str(error)
         if time.monotonic() > deadline:
@@ -50,7 +50,7 @@ def wait_for_catalog(layout: Layout, entry: Service, timeout: float = 300) -> No
 
 
 def wait_for_health(name: str, timeout: float = 300) -> None:
-    """Return when another service of the table says that it is ready; raises TimeoutError."""
+    """Return when another service of the table reports ready; TimeoutError."""
     deadline = time.monotonic() + timeout
     while not health.ask(service(name)).ready:
         if time.monotonic() > deadline:

@@ -19,7 +19,7 @@ BACKLOG = 128
 
 @dataclass
 class State:
-    """What the health resource tells."""
+    """The state that the health resource reports."""
 
     service: str
     version: str
@@ -27,7 +27,7 @@ class State:
 
 
 def listen(application: Callable[..., Any], entry: Service, addresses: Iterable[str]) -> State:
-    """Serve `application` on every address from threads of this process; return at once."""
+    """Serve `application` on every address from threads of this process, without waiting."""
     from cheroot import wsgi
 
     state = State(entry.name, version(entry.distribution))

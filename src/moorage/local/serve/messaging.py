@@ -1,4 +1,4 @@
-"""oslo.messaging's in-process transport, without its 50 ms poll: a delivery wakes the listeners."""
+"""oslo.messaging's in-process transport without its 50 ms poll: a delivery wakes the listeners."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST_WAIT = 1.0
 
 
 class Deliveries:
-    """Counts what was delivered, so that a listener can sleep until there is more than it has seen."""
+    """Counts deliveries, so that a listener can sleep until there are more than it has seen."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""oslo.privsep without its daemons: the services run as root already."""
+"""oslo.privsep without its daemons, because the services run as root already."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def run_in_process() -> None:
-    """Make every privilege context, of now and of later, run its functions here."""
+    """Make all present and future privilege contexts run their functions in this process."""
     from oslo_privsep import priv_context
 
     create = priv_context.PrivContext.__init__

@@ -19,15 +19,13 @@ from oslo_config import cfg
 
 GIB = 2**30
 CONNECTION_TYPE = "moorage_file"
-OPTIONS = [
-    cfg.StrOpt("moorage_volumes_dir", default="/var/lib/moorage/volumes", help="Where volumes lie, a file each.")
-]
+OPTIONS = [cfg.StrOpt("moorage_volumes_dir", default="/var/lib/moorage/volumes", help="Folder of the volumes' files.")]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
 
 
 @interface.volumedriver
 class FileVolumeDriver(driver.VolumeDriver):  # type: ignore[misc]
-    """Volumes as files below one folder."""
+    """Volumes as files in one folder."""
 
     VERSION = "1.0"
     CI_WIKI_NAME = "Moorage"
@@ -45,7 +43,7 @@ class FileVolumeDriver(driver.VolumeDriver):  # type: ignore[misc]
 
     def check_for_setup_error(self) -> None:
         if not os.access(self.folder, os.W_OK):
-            raise exception.VolumeBackendAPIException(data=f"{self.folder} cannot be written to")
+            raise exception.VolumeBackendAPIException(data=f"{self.folder} is not writable")
 
     def _file(self, thing: Any) -> Path:
         """The file of a volume or snapshot."""
@@ -106,7 +104,7 @@ class FileVolumeDriver(driver.VolumeDriver):  # type: ignore[misc]
         return {"driver_volume_type": CONNECTION_TYPE, "data": data}
 
     def terminate_connection(self, volume: Any, connector: Any, **rest: Any) -> None:
-        """A file knows no connections."""
+        """A file has no connections."""
 
     def _update_volume_stats(self) -> None:
         disk = shutil.disk_usage(self.folder)
@@ -129,14 +127,14 @@ class FileVolumeDriver(driver.VolumeDriver):  # type: ignore[misc]
 
 
 def _resize(file: Path, gib: int) -> None:
-    """Make the file so large; a sparse file takes room only where it is written to."""
+    """Set the file's size; a sparse file uses space only where it is written."""
     with file.open("ab") as opened:
         opened.truncate(gib * GIB)
     file.chmod(0o600)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file sparsely (a reflink where the file system knows it), whole or not at all."""
+    """Copy a file sparsely (a reflink where the file system supports it), completely or not at all."""
     partial = target.with_suffix(".partial")
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(source), str(partial)], check=True)
     partial.rename(target)

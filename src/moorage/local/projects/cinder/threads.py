@@ -15,7 +15,7 @@ def prepare(layout: Layout) -> None:
 
 
 def start(layout: Layout) -> None:
-    """Start the services; return when every back end has initialised."""
+    """Start the services; returns when every backend has initialized."""
     import os_brick
     from cinder import service
     from cinder.cmd.volume import host_opt
@@ -40,5 +40,5 @@ def _wait_until_initialized(manager: object, backend: str) -> None:
     deadline = time.monotonic() + BACKEND_TIMEOUT
     while not manager.is_working():  # type: ignore[attr-defined]
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Cinder's back end {backend} did not initialise; Cinder's log says why")
+            raise TimeoutError(f"Cinder's backend {backend} did not initialize; see Cinder's log")
         time.sleep(0.1)

@@ -7,29 +7,29 @@ from typing import Any
 
 from moorage.local.layout import Layout
 
-# Most resources are there at once; a server takes seconds, and asking Nova is not free.
+# Most resources are complete at once; a server takes seconds, and polling Nova costs time.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.15, 1.5, 0.6
 CANCELLED_WITHIN = 15.0  # seconds; Heat's own
 
 
 def start(layout: Layout) -> None:
-    """Start the engine; return when it listens."""
+    """Start the engine; returns when it listens."""
     from heat.engine import scheduler, service, template, worker
     from heat.rpc import api
     from oslo_config import cfg
 
     _poll_faster(scheduler.TaskRunner)
-    scheduler.ENABLE_SLEEP = False  # which is left for a second's pause before each resource that waits for nothing
+    scheduler.ENABLE_SLEEP = False  # otherwise Heat pauses for a second before each resource without dependencies
     template._get_template_extension_manager()
     worker._cancel_workers = _cancel_workers
     service.EngineService(cfg.CONF.host, api.ENGINE_TOPIC).start()
 
 
 def _cancel_workers(stack: Any, threads: Any, engine: str, _rpc: Any) -> bool:
-    """End what works on a stack that is to be deleted; False when something goes on.
+    """Stop the work on a stack that will be deleted; False when some of it continues.
 
-    Heat looks every five seconds, and waits for engines that have died, for fifteen. No engine but this one lives here;
-    what a dead one holds is taken from it when its turn comes.
+    Heat polls every five seconds, and waits fifteen for engines that have died. This is the only engine; it takes over
+    the locks of a dead one later.
     """
     from heat.db import api
     from heat.engine import worker
@@ -48,7 +48,7 @@ def _cancel_workers(stack: Any, threads: Any, engine: str, _rpc: Any) -> bool:
 
 
 def _poll_faster(runner: Any) -> None:
-    """Let Heat look for what it asked for soon and then more seldom, instead of once a second."""
+    """Make Heat poll soon and then at growing intervals, instead of once a second."""
 
     def sleep(self: Any, wait_time: float | None) -> None:
         if wait_time:
@@ -59,5 +59,5 @@ def _poll_faster(runner: Any) -> None:
 
 
 def pause(looked: int) -> float:
-    """Seconds until the next look at a resource that has been looked at so many times."""
+    """Seconds until the next poll of a resource after that many polls."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** (looked - 1))

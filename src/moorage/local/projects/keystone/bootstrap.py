@@ -11,7 +11,7 @@ from moorage.local.services import KEYSTONE
 
 
 def prepare(layout: Layout) -> None:
-    """Bootstrap once. In a child, because Keystone's back ends can be loaded only once a process."""
+    """Bootstrap once. In a child process, because Keystone's backends can be loaded only once in a process."""
     done = layout.data(KEYSTONE.name) / "bootstrapped"
     if done.exists():
         return
@@ -31,7 +31,7 @@ def prepare(layout: Layout) -> None:
 
 
 def load_rules() -> None:
-    """Keystone's policy, which it loads when it first looks at it."""
+    """Load Keystone's policy, which it would load at the first use."""
     from keystone.common.rbac_enforcer.enforcer import RBACEnforcer
 
     RBACEnforcer.suppress_deprecation_warnings = True  # one for each of its rules

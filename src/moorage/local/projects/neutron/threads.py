@@ -1,4 +1,4 @@
-"""Neutron's RPC server and OVN synchronisation as threads beside its API."""
+"""Neutron's RPC server and OVN synchronization as threads beside its API."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ CHASSIS_TIMEOUT = 60.0
 def prepare(layout: Layout) -> None:
     """Tell Neutron that this process is the first and only one of its API, and that it starts now.
 
-    It would take both from files in /tmp, named by the parent's number. Our parent, the supervisor, stays the
-    same when it restarts Neutron: OVN's events would go on to the process that is no more.
+    It would read both from files in /tmp named by the parent's pid. Our parent, the supervisor, stays the same when it
+    restarts Neutron: OVN's events would still go to the old process.
     """
     from neutron.common import utils, wsgi_utils
     from oslo_utils import timeutils
@@ -24,8 +24,7 @@ def prepare(layout: Layout) -> None:
 
 
 def start(layout: Layout) -> None:
-    """Start the workers and bring OVN's databases in line with Neutron's; return when OVN carries ports
-    here."""
+    """Start the workers and sync OVN's databases with Neutron's; returns when OVN binds ports here."""
     from neutron import service
     from neutron.conf.plugins.ml2.drivers.ovn import ovn_conf
     from neutron.plugins.ml2.drivers.ovn.mech_driver.ovsdb import ovn_db_sync, worker
@@ -33,8 +32,7 @@ def start(layout: Layout) -> None:
     from neutron_lib.plugins import directory
 
     for plugin_worker in service._get_plugins_workers():
-        # The maintenance worker is meant for a process of its own: here it would replace the API's
-        # connections.
+        # The maintenance worker needs a process of its own: here it would replace the API's connections.
         if not isinstance(plugin_worker, worker.MaintenanceWorker):
             plugin_worker.start()
     driver = directory.get_plugin().mechanism_manager.mech_drivers["ovn"].obj
@@ -52,5 +50,5 @@ def _wait_for_chassis(plugin: Any) -> None:
     deadline = time.monotonic() + CHASSIS_TIMEOUT
     while not any(agent["alive"] for agent in plugin.get_agents(context.get_admin_context())):
         if time.monotonic() > deadline:
-            raise TimeoutError("ovn-controller did not register; its log says why")
+            raise TimeoutError("ovn-controller did not register; see its log")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Nova's cells, which hold the servers; in cell0 lie those that never began."""
+"""Nova's cells, which have the servers; cell0 has those that were never built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def each(admin: Any) -> Iterator[tuple[Any, Any]]:
-    """Every cell with a context of its database, in turn."""
+    """Every cell with a context for its database, in turn."""
     from nova import context
     from nova.objects import CellMappingList
 

@@ -1,4 +1,4 @@
-"""Servers whose build Nova forgot when it died: the messages between its services died with it."""
+"""Servers that Nova forgot to build when it died, because the messages between its services died with it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from moorage.local.projects.nova import cells
 
-REASON = "Nova was restarted before it got to this server; ask for it again"
+REASON = "Nova was restarted before it built this server; request it again"
 
 
 def give_up() -> None:
-    """Put what was asked for, and never begun, into ERROR, as any build that fails.
+    """Set requested servers that were never built to ERROR, as for any failed build.
 
-    Otherwise it would stay in BUILD for ever: a message queue of its own would have kept the request.
-    May itself be cut off anywhere: what it finds is brought one step further, whoever left it there.
-    It is for before the API listens: whoever deletes such a server meanwhile would get in its way.
+    Otherwise they would stay in BUILD: a separate message queue would have kept the request. This may be interrupted
+    anywhere: each run takes what it finds one step further. It runs before the API listens, so that no user deletes
+    such a server meanwhile.
     """
     from nova import context
     from nova.objects import BuildRequestList
@@ -29,7 +29,7 @@ def give_up() -> None:
 
 
 def _settle(admin: Any, request: Any) -> None:
-    """End a request. Its server may have a record already, and Nova makes no second one of the same ID."""
+    """Complete a request. Its server may have a record already, and Nova creates no second one with the same ID."""
     from nova.conductor.manager import ComputeTaskManager
     from nova.objects import RequestSpec
 
@@ -54,7 +54,7 @@ def _recorded(admin: Any, server: str) -> bool:
 
 
 def _without_host(admin: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Servers that have a record in a cell and were never given to a compute service."""
+    """Servers with a record in a cell that were never assigned to a compute service."""
     from nova.compute import vm_states
     from nova.objects import InstanceList
 
@@ -65,8 +65,10 @@ def _without_host(admin: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _name_cell(admin: Any, server: str, cell: Any) -> None:
-    """Say in which cell a server's record is, which Nova does after it has made it, and without which it is listed and
-    not found."""
+    """Record in which cell a server's record is.
+
+    Nova does that after it has created the record; until then the server is listed but cannot be read.
+    """
     from nova.objects import InstanceMapping
 
     mapping = InstanceMapping.get_by_instance_uuid(admin, server)

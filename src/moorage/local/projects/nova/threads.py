@@ -14,20 +14,20 @@ COMPUTE = "nova-compute"
 
 
 def prepare(layout: Layout) -> None:
-    """Let Nova shut eventlet out before anything else of it is imported, as it insists."""
+    """Nova requires to disable eventlet before anything else of it is imported."""
     from nova import monkey_patch
 
     monkey_patch.patch(backend="threading")
 
 
 def take_over() -> None:
-    """Put right what the Nova before this one left; nobody can ask for anything meanwhile."""
+    """Settle what the previous Nova process left, before the API listens."""
     forgotten.give_up()
     _report_compute()
 
 
 def start(layout: Layout) -> None:
-    """Start the services; return when the compute service is up, its host mapped, and its resources known."""
+    """Start the services; returns when the compute service is up, its host mapped, and its resources known."""
     import nova.conf
     import os_brick
     import os_vif
@@ -44,7 +44,7 @@ def start(layout: Layout) -> None:
     _keep_compute_identity(layout)
     service.Service.create(binary="nova-conductor", topic=conductor.RPC_TOPIC).start()
     service.Service.create(binary="nova-scheduler", topic=scheduler.RPC_TOPIC).start()
-    # The compute service reports its resources, and plugs the servers that it brings back, as it starts.
+    # The compute service reports its resources, and plugs the interfaces of its servers, when it starts.
     for needed in ("placement", "neutron"):
         dependencies.wait_for_health(needed)
     service.Service.create(binary=COMPUTE, topic=compute.RPC_TOPIC, topic_alt=compute.RPC_TOPIC_ALT).start()
@@ -52,18 +52,17 @@ def start(layout: Layout) -> None:
 
 
 def _keep_compute_identity(layout: Layout) -> None:
-    """Nova refuses to start when the identity of a known host is gone; so it is made before the first
-    start."""
+    """Nova refuses to start without the identity of a known host, so create it before the first start."""
     identity = layout.data("nova") / "compute_id"
     if not identity.exists():
         identity.write_text(str(uuid.uuid4()))
 
 
 def _report_compute() -> None:
-    """Count the compute service as up from now on: what it is asked before it listens waits for it in a queue.
+    """Count the compute service as up from now on: requests that it gets before it listens wait in a queue.
 
-    Its own first report comes seconds after it has started. After a longer stop it counts as down until then: no
-    server would find a host, and one that is deleted would only leave the database, its machine running on.
+    Its own first report comes seconds after its start. After a longer stop it would count as down until then: the
+    scheduler would find no host, and deleting a server would only delete its record while its machine keeps running.
     """
     from nova import context
     from nova.objects import ServiceList
@@ -75,7 +74,7 @@ def _report_compute() -> None:
 
 
 def _map_host() -> None:
-    """Put the compute host into its cell, and see that it is there with its resources."""
+    """Map the compute host to its cell, and wait until it and its resources are known."""
     from nova import context
     from nova.objects import host_mapping
 
@@ -86,7 +85,7 @@ def _map_host() -> None:
         if len(host_mapping.HostMappingList.get_all(admin)) > 0 and _resources_known():
             return
         if time.monotonic() > deadline:
-            raise TimeoutError("nova-compute did not report its resources; Nova's log says why")
+            raise TimeoutError("nova-compute did not report its resources; see Nova's log")
         time.sleep(0.2)
 
 

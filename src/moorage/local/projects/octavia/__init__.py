@@ -1,1 +1,1 @@
-"""Octavia: load balancers, by OVN."""
+"""Octavia: load balancers, implemented by OVN."""

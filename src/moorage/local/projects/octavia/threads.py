@@ -1,4 +1,4 @@
-"""Octavia's driver agent as threads beside its API: what providers tell of themselves, and OVN's own events.
+"""Octavia's driver agent as threads beside its API: the providers' status reports, and OVN's events.
 
 Its own program starts a process for each of these, and one more for each message.
 """
@@ -19,10 +19,10 @@ SOCKETS_TIMEOUT = 10.0
 
 
 def prepare(layout: Layout) -> None:
-    """Listen for the provider before the API loads it: it looks for the agent's sockets, and waits for them."""
+    """Listen for the provider before the API loads it, because it waits for the agent's sockets."""
     from oslo_service import backend
 
-    backend.init_backend(backend.BackendType.THREADING)  # before the imports below choose eventlet
+    backend.init_backend(backend.BackendType.THREADING)  # before the imports below select eventlet
     from octavia.api.drivers.driver_agent import driver_listener
     from octavia.common import service
     from octavia_lib.api.drivers.driver_lib import DriverLibrary
@@ -32,20 +32,20 @@ def prepare(layout: Layout) -> None:
     service.prepare_service = lambda argv=None: None  # the API does it again, which oslo.config refuses
     settings = cfg.CONF.driver_agent
     sockets = (settings.status_socket_path, settings.stats_socket_path, settings.get_socket_path)
-    DriverLibrary.__init__.__defaults__ = sockets  # the provider asks for the places that were built in
+    DriverLibrary.__init__.__defaults__ = sockets  # the provider uses the built-in paths
     driver_listener.ForkingUDSServer = _server()
     for path in sockets:
-        Path(path).unlink(missing_ok=True)  # left by a process that was killed: what is there must be heard
+        Path(path).unlink(missing_ok=True)  # left by a killed process; the sockets must be ours
     for listener in (driver_listener.status_listener, driver_listener.stats_listener, driver_listener.get_listener):
         _run(listener)
     _wait_for(sockets)
 
 
 def start(layout: Layout) -> None:
-    """Start the provider's agent: members' health, and addresses of routers that come and go.
+    """Start the provider's agent: members' health, and addresses of routers.
 
-    Neutron comes first: the agent asks it at once, and a client that could not learn Neutron's version goes on without
-    one for as long as it lives.
+    Neutron must be up first: the agent calls it at once, and a client that cannot read Neutron's version works without
+    one for its whole life.
     """
     from ovn_octavia_provider.agent import OvnProviderAgent
 
@@ -61,7 +61,7 @@ def _server() -> Any:
 
 
 def _run(function: Any) -> None:
-    """Until the process ends: nobody sets the event that would stop it."""
+    """Until the process ends: nothing sets the event that would stop it."""
     threading.Thread(target=function, args=(threading.Event(),), daemon=True, name=function.__name__).start()
 
 
@@ -69,5 +69,5 @@ def _wait_for(sockets: tuple[str, ...]) -> None:
     deadline = time.monotonic() + SOCKETS_TIMEOUT
     while missing := [path for path in sockets if not Path(path).exists()]:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Octavia's agent does not listen at {', '.join(missing)}; its log says why")
+            raise TimeoutError(f"Octavia's agent does not listen at {', '.join(missing)}; see its log")
         time.sleep(0.05)
