@@ -81,7 +81,7 @@ def controller() -> None:
     """Run `moorage-controller`."""
     from moorage.controller.main import Adapters, command
 
-    _run(command, Adapters(connect_objects, connect_project, connect_check), _tell)
+    _run(command, Adapters(connect_objects, connect_project, connect_check), _report)
 
 
 def csi_controller() -> None:
@@ -89,7 +89,7 @@ def csi_controller() -> None:
     from moorage.controller.logs import log_json
     from moorage.csi.main import Adapters, command
 
-    _run(command, Adapters(connect_volumes, log_json), _tell)
+    _run(command, Adapters(connect_volumes, log_json), _report)
 
 
 def context() -> Context:
@@ -106,19 +106,19 @@ def main() -> None:
     _run(cli, context(), fail)
 
 
-def _tell(error: MoorageError) -> int:
+def _report(error: MoorageError) -> int:
     """Report a daemon's error; returns its exit code."""
     click.echo(f"{error}" + (f": {error.hint}" if error.hint else ""), err=True)
     return error.exit_code
 
 
-def _run(command: click.Command, given: object, tell: Callable[[MoorageError], int]) -> NoReturn:
+def _run(command: click.Command, given: object, report: Callable[[MoorageError], int]) -> NoReturn:
     """Run a command and exit. Users never see a traceback for an external error."""
     try:
         result = command.main(standalone_mode=False, obj=given)
         sys.exit(result if isinstance(result, int) else 0)
     except MoorageError as error:
-        sys.exit(tell(error))
+        sys.exit(report(error))
     except click.ClickException as error:
         error.show()
         sys.exit(2)

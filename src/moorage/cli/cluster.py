@@ -185,7 +185,7 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
 
     cloud, kube, data = context.cloud(), context.connect_kube, context.paths.data
     if not yes:
-        _told(reconcile.preview_deletion(cloud, kube, data, name, keep_volumes=keep_volumes))
+        _print_preview(reconcile.preview_deletion(cloud, kube, data, name, keep_volumes=keep_volumes))
         click.confirm(
             f"Delete the cluster {name} with all its nodes and everything that runs on them?", abort=True, err=True
         )
@@ -196,7 +196,7 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
         there = config.read(path)
         if (rest := config.without(there, name)) != there:
             config.write(path, rest)
-    kept = [asdict(thing) for thing in done.kept]
+    kept = [asdict(resource) for resource in done.kept]
     if output != "table":
         status = "deleted" if wait else "deleting"
         emit(output, {"name": name, "status": status, "kept": kept, "events": _events(done.events)})
@@ -204,12 +204,12 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
         emit(output, kept, KEPT_COLUMNS)
 
 
-def _told(preview: CleanupPreview) -> None:
+def _print_preview(preview: CleanupPreview) -> None:
     """Before the confirmation: what else is deleted, and what is kept."""
-    for thing in preview.deleted:
-        click.echo(f"also deleted: {thing}", err=True)
-    for thing in preview.kept:
-        click.echo(f"kept: {thing}", err=True)
+    for resource in preview.deleted:
+        click.echo(f"also deleted: {resource}", err=True)
+    for resource in preview.kept:
+        click.echo(f"kept: {resource}", err=True)
 
 
 def _mirrors(given: tuple[str, ...]) -> dict[str, str]:

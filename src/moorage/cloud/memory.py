@@ -95,7 +95,7 @@ class MemoryCloud:
 
     def delete_credentials(self, cluster: str, keep: str = "") -> None:
         self._check_reachable()
-        self.credentials = [(whose, one) for whose, one in self.credentials if whose != cluster or one.id == keep]
+        self.credentials = [(owner, one) for owner, one in self.credentials if owner != cluster or one.id == keep]
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         self._check_reachable()

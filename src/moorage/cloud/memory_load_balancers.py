@@ -34,7 +34,7 @@ class MemoryLoadBalancers:
     asked: list[str] = field(default_factory=list)
     orphaned: list[Pool] = field(default_factory=list)
     gone: Callable[[str], None] = lambda port: None
-    _left: dict[str, int] = field(default_factory=dict)
+    _remaining_polls: dict[str, int] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
     _lock: RLock = field(default_factory=RLock)
 
@@ -92,8 +92,8 @@ class MemoryLoadBalancers:
             if self.held[id].pending:
                 raise Conflict(f"Invalid state {self.held[id].provisioning_status} of loadbalancer resource {id}")
             self.held[id] = replace(self.held[id], provisioning_status="PENDING_DELETE")
-            self._left[id] = self.settle
-            self._age(id, look=False)
+            self._remaining_polls[id] = self.settle
+            self._age(id, read=False)
 
     def create_listener(self, load_balancer: str, wanted: Listener) -> str:
         self._answer("create_listener")
@@ -173,7 +173,7 @@ class MemoryLoadBalancers:
 
     def becomes(self, id: str, provisioning_status: str) -> None:
         """Set a provisioning status, as an operator or a fault does."""
-        self._left.pop(id, None)
+        self._remaining_polls.pop(id, None)
         self.held[id] = replace(self.held[id], provisioning_status=provisioning_status)
 
     def _answer(self, call: str) -> None:
@@ -186,15 +186,15 @@ class MemoryLoadBalancers:
             self._age(id)
         return list(self.held.values())
 
-    def _age(self, id: str, look: bool = True) -> None:
+    def _age(self, id: str, read: bool = True) -> None:
         """Every read advances time."""
         with self._lock:
-            if id not in self._left:
+            if id not in self._remaining_polls:
                 return
-            self._left[id] -= 1 if look else 0
-            if self._left[id] > 0:
+            self._remaining_polls[id] -= 1 if read else 0
+            if self._remaining_polls[id] > 0:
                 return
-            del self._left[id]
+            del self._remaining_polls[id]
             found = self.held[id]
             if found.provisioning_status == "PENDING_DELETE":
                 del self.held[id]
@@ -203,10 +203,10 @@ class MemoryLoadBalancers:
                 self.held[id] = replace(found, provisioning_status="ERROR" if found.name in self.failing else ACTIVE)
 
     def _touch(self, id: str) -> None:
-        self._left[id] = self.settle
+        self._remaining_polls[id] = self.settle
         state = "PENDING_UPDATE" if self.held[id].provisioning_status else "PENDING_CREATE"
         self.held[id] = replace(self.held[id], provisioning_status=state)
-        self._age(id, look=False)
+        self._age(id, read=False)
 
     def _change(self, new: LoadBalancer) -> None:
         self.held[new.id] = new

@@ -143,8 +143,8 @@ class MemoryVolumes:
         if server not in self.servers:
             return None
         there = [id for id, at in self._bringing.items() if at == server]
-        looked = [self.store.get(id) for id in there]
-        return frozenset(volume.id for volume in looked if volume is not None and volume.status in HELD)
+        volumes = [self.store.get(id) for id in there]
+        return frozenset(volume.id for volume in volumes if volume is not None and volume.status in HELD)
 
     def attach(self, server: str, volume: str) -> None:
         self._answer("attach")
@@ -174,7 +174,7 @@ class MemoryVolumes:
             raise NotFound(f"Cinder knows no attachment {attachment}")
         if any(a.server in self.servers for a in held[0].attachments):
             raise Conflict(f"attachment {attachment} is in use by its server")
-        self.store.settle(replace(held[0], status="available", attachments=()))
+        self.store.put(replace(held[0], status="available", attachments=()))
 
     def types(self) -> Mapping[str, str]:
         self._answer("types")
@@ -199,7 +199,7 @@ class MemoryVolumes:
         for id in [id for id, at in self._bringing.items() if at == server]:
             del self._bringing[id]
             if (volume := self.store.peek(id)) is not None:
-                self.store.settle(replace(volume, status="available", attachments=()))
+                self.store.put(replace(volume, status="available", attachments=()))
 
     def _answer(self, call: str) -> None:
         self.asked.append(call)
@@ -264,6 +264,6 @@ class MemoryVolumes:
         self.store.begin(now, failed if self._fails(change, now.id) else then, self.polls)
 
 
-def _allow(thing: CinderVolume | CinderSnapshot, *statuses: str) -> None:
-    if thing.status not in statuses:
-        raise Conflict(f"Cinder refused: the status must be {' or '.join(statuses)}, not {thing.status}")
+def _allow(resource: CinderVolume | CinderSnapshot, *statuses: str) -> None:
+    if resource.status not in statuses:
+        raise Conflict(f"Cinder refused: the status must be {' or '.join(statuses)}, not {resource.status}")

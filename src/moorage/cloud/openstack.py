@@ -19,7 +19,7 @@ from moorage.model.credential import Credential
 from moorage.model.errors import BadInput, Conflict, NotFound
 from moorage.model.ownership import owned_by
 
-NETWORK_THINGS = {
+NETWORK_RESOURCES = {
     "floatingips": "floating IP",
     "routers": "router",
     "networks": "network",
@@ -28,7 +28,7 @@ NETWORK_THINGS = {
     "security_groups": "security group",
 }
 # Resources that are deleted directly, in this order; subnets and ports are deleted with their network.
-LOSABLE = ("floatingips", "routers", "networks", "security_groups")
+UNTRACKED = ("floatingips", "routers", "networks", "security_groups")
 # Our name of a quota, and Neutron's.
 NETWORK_QUOTAS = {
     "networks": "network",
@@ -142,12 +142,12 @@ class OpenStackCloud:
         for server in servers:
             self.delete_server(server.id)
         known, fields = set(ids), ["id", "network_id", "device_owner", "device_id"]
-        lost = [(c, row["id"]) for c, row in self._network_things(cluster, LOSABLE) if row["id"] not in known]
-        known |= {id for _, id in lost}
+        untracked = [(c, row["id"]) for c, row in self._network_resources(cluster, UNTRACKED) if row["id"] not in known]
+        known |= {id for _, id in untracked}
         for port in self.rest.get("network", "/ports", fields=fields)["ports"]:
             if port["network_id"] in known:
                 self._free(port)
-        for collection, id in lost:
+        for collection, id in untracked:
             try:
                 self.rest.delete("network", f"/{collection}/{id}")
             except (NotFound, Conflict):
@@ -196,12 +196,12 @@ class OpenStackCloud:
         return [
             *(f"server {server.name}" for server in self.servers(cluster)),
             *(
-                f"{NETWORK_THINGS[collection]} {row.get('name') or row.get('floating_ip_address') or row['id']}"
-                for collection, row in self._network_things(cluster, NETWORK_THINGS, ids)
+                f"{NETWORK_RESOURCES[collection]} {row.get('name') or row.get('floating_ip_address') or row['id']}"
+                for collection, row in self._network_resources(cluster, NETWORK_RESOURCES, ids)
             ),
         ]
 
-    def _network_things(
+    def _network_resources(
         self, cluster: str, collections: Iterable[str], ids: Iterable[str] = ()
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """A cluster's resources in Neutron, by these ids or by their description, each with its collection."""

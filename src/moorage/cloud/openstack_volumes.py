@@ -54,10 +54,10 @@ class OpenStackVolumes:
         self._mark(f"/volumes/{id}", metadata)
 
     def last_message(self, id: str) -> str:
-        told = self.rest.get(
+        answer = self.rest.get(
             CINDER, "/messages", microversion=MESSAGES_BY_RESOURCE, resource_uuid=id, sort="created_at:desc", limit=1
         )["messages"]
-        return str(told[0]["user_message"]) if told else ""
+        return str(answer[0]["user_message"]) if answer else ""
 
     def create_snapshot(self, name: str, volume: str, force: bool, metadata: Mapping[str, str]) -> CinderSnapshot:
         body = {"name": name, "volume_id": volume, "force": force, "metadata": dict(metadata)}
@@ -115,10 +115,10 @@ class OpenStackVolumes:
 
     def remaining_quota(self, type: str = "") -> int | None:
         path = f"/os-quota-sets/{self.rest.project()}"
-        told = self.rest.get(CINDER, path, usage="true")["quota_set"]
+        answer = self.rest.get(CINDER, path, usage="true")["quota_set"]
         names = ("gigabytes", f"gigabytes_{type}") if type else ("gigabytes",)
-        rooms = [_left(told[name]) for name in names if name in told and told[name]["limit"] >= 0]
-        return min(rooms, default=None)
+        available = [_available(answer[name]) for name in names if name in answer and answer[name]["limit"] >= 0]
+        return min(available, default=None)
 
     def _action(self, id: str, body: Mapping[str, Any], microversion: str = "") -> None:
         with _status():
@@ -153,7 +153,7 @@ def _or_none(ask: Callable[[], T]) -> T | None:
         return None
 
 
-def _left(quota: Mapping[str, int]) -> int:
+def _available(quota: Mapping[str, int]) -> int:
     return max(0, quota["limit"] - quota["in_use"] - quota["reserved"])
 
 

@@ -257,18 +257,18 @@ _PORTS = {"identity": 5000}
 
 
 def _refusal(service: str, url: str, status: int, text: str) -> MoorageError:
-    said = _message(text)
+    message = _message(text)
     if status == 404:
         return NotFound(f"{NAMES[service]} has no {url}")
-    if status in (403, 409, 413) and "quota" in said.lower():
-        return QuotaExceeded(f"{NAMES[service]} refused: {said}", "free some, or ask the cloud's operator for more")
+    if status in (403, 409, 413) and "quota" in message.lower():
+        return QuotaExceeded(f"{NAMES[service]} refused: {message}", "free some, or ask the cloud's operator for more")
     if status == 409:
-        return Conflict(said)
+        return Conflict(message)
     if status in (400, 403, 413, 501):
-        return BadInput(f"{NAMES[service]} refused: {said}")
+        return BadInput(f"{NAMES[service]} refused: {message}")
     if status >= 500:
-        return CloudUnreachable(f"{NAMES[service]} answered {status} at {url}: {said}", "try again in a moment")
-    return Failed(f"{NAMES[service]} answered {status} at {url}: {said}")
+        return CloudUnreachable(f"{NAMES[service]} answered {status} at {url}: {message}", "try again in a moment")
+    return Failed(f"{NAMES[service]} answered {status} at {url}: {message}")
 
 
 def _message(text: str) -> str:

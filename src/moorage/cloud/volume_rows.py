@@ -41,6 +41,6 @@ def _attachment(entry: Mapping[str, Any]) -> VolumeAttachment:
     return VolumeAttachment(entry["attachment_id"], entry.get("server_id") or "")
 
 
-def _seconds(told: str | None) -> float:
+def _seconds(time: str | None) -> float:
     """Cinder's times are UTC without a time zone."""
-    return datetime.fromisoformat(told).replace(tzinfo=UTC).timestamp() if told else 0.0
+    return datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp() if time else 0.0

@@ -71,11 +71,11 @@ def held(resources: Sequence[StackResource]) -> list[StackResource]:
 def failure(stack: Stack, resources: Sequence[StackResource]) -> str:
     """The reason of the innermost failed resource, not those of the resources that failed because of it."""
     failed = [resource for resource in resources if resource.status.endswith("_FAILED")]
-    told = [resource for resource in failed if not _cancelled(resource.reason)] or failed
-    if not told:
-        return _own_words(stack.reason) or f"the stack is {stack.status}"
-    deepest = max(told, key=lambda resource: (resource.type == CONDITION, len(resource.path)))
-    return f"{_named(deepest, stack.name)}: {_own_words(deepest.reason)}"
+    causes = [resource for resource in failed if not _cancelled(resource.reason)] or failed
+    if not causes:
+        return _own_message(stack.reason) or f"the stack is {stack.status}"
+    deepest = max(causes, key=lambda resource: (resource.type == CONDITION, len(resource.path)))
+    return f"{_named(deepest, stack.name)}: {_own_message(deepest.reason)}"
 
 
 def passing(reason: str) -> bool:
@@ -149,8 +149,8 @@ def node_name(resource: StackResource, cluster: str) -> str:
 def gone(servers: Sequence[StackResource], cluster: str) -> str:
     """The servers that Nova no longer has."""
     names = [node_name(server, cluster) for server in servers]
-    told = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
-    return told + (", and with it the cluster's etcd" if with_control_plane(servers) else "")
+    causes = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
+    return causes + (", and with it the cluster's etcd" if with_control_plane(servers) else "")
 
 
 def with_control_plane(servers: Sequence[StackResource]) -> bool:
@@ -171,7 +171,7 @@ def control_plane_was_ready(resources: Sequence[StackResource]) -> bool:
     )
 
 
-def _own_words(reason: str) -> str:
+def _own_message(reason: str) -> str:
     """A reason without Heat's wrapping: "Resource CREATE failed: WaitConditionFailure: resources.a: why" is "why"."""
     text = " ".join(reason.split())
     text = re.sub(r"^Resource (CREATE|DELETE|UPDATE) failed: ", "", text)

@@ -77,7 +77,7 @@ def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
     """
     wanted = user_parameters(spec, spec.image or str(stack.parameters.get("image", "")))
     return [
-        f"{name} {_told(there)}, not {_told(asked)}"
+        f"{name} {_text(there)}, not {_text(asked)}"
         for name, asked in wanted.items()
         if (there := stack.parameters.get(name)) is not None and _plain(there) != _plain(asked)
     ]
@@ -85,7 +85,7 @@ def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
 
 def shown(stack: Stack) -> dict[str, str]:
     """The user's parameters of a stack, as text."""
-    return {name: _told(stack.parameters[name]) for name in USER_PARAMETERS if name in stack.parameters}
+    return {name: _text(stack.parameters[name]) for name in USER_PARAMETERS if name in stack.parameters}
 
 
 def nodes_of(stack: Stack) -> int:
@@ -119,6 +119,6 @@ def _plain(value: Any) -> Any:
     return text
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     plain = _plain(value)
     return json.dumps(plain) if isinstance(plain, dict) else str(plain) or "(none)"

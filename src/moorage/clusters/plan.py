@@ -75,12 +75,12 @@ class CreateStack:
 class DeleteStack:
     """Request the stack's deletion.
 
-    `why` is a message for the user. `delete_orphans` deletes first what Heat does not know; so does the deletion of a
-    failed stack.
+    `reason` is a message for the user. With `delete_orphans`, and for a failed stack, resources that Heat does not know
+    are deleted first.
     """
 
     stack: Stack
-    why: str
+    reason: str
     delete_orphans: bool = False
 
 
@@ -110,7 +110,7 @@ class ResumeStack:
     """
 
     stack: Stack
-    why: str
+    reason: str
     attached: tuple[str, str] | None = None
 
 
@@ -120,14 +120,14 @@ class ReplaceNodes:
 
     stack: Stack
     servers: Sequence[StackResource]
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Wait:
     """Nothing to do but observe again soon."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,9 @@ def _previous_stack(stack: Stack, observed: Observed, attempts: Attempts) -> Ste
         return plan_deletion(observed, attempts)
     step = _deleting(observed)
     return (
-        replace(step, why=f"the previous {stack.name} is being deleted: {step.why}") if isinstance(step, Wait) else step
+        replace(step, reason=f"the previous {stack.name} is being deleted: {step.reason}")
+        if isinstance(step, Wait)
+        else step
     )
 
 
@@ -219,11 +221,11 @@ def _delete_untracked(stack: Stack, observed: Observed, attempts: Attempts) -> S
     No user has the cluster that this run requested and has not reported as created. In any other cluster Heat may be
     replacing such servers.
     """
-    told = f"Heat does not know that it created {', '.join(server.name for server in observed.untracked)}"
+    message = f"Heat does not know that it created {', '.join(server.name for server in observed.untracked)}"
     return (
-        Fail(told)
+        Fail(message)
         if attempts.creations >= MAX_ATTEMPTS
-        else DeleteStack(stack, f"{told}: recreating the stack", delete_orphans=True)
+        else DeleteStack(stack, f"{message}: recreating the stack", delete_orphans=True)
     )
 
 

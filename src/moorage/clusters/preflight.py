@@ -177,12 +177,12 @@ def _flavors(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
     memory, disk = (image.min_memory, image.min_disk) if image else (0, 0)
     asked = [("--flavor", spec.flavor, max(memory, CONTROL_PLANE_MEMORY), "a control plane")]
     asked.append(("--worker-flavor" if spec.worker_flavor else "--flavor", spec.flavor_of_workers, memory, "a worker"))
-    told: set[tuple[str, str]] = set()
+    checked_flavors: set[tuple[str, str]] = set()
     for option, name, needed, what in asked:
-        if (option, name) in told:
+        if (option, name) in checked_flavors:
             continue
         for problem in _flavor(option, name, needed, disk, what, offer.flavors):
-            told.add((option, name))
+            checked_flavors.add((option, name))
             yield problem
 
 
@@ -281,8 +281,8 @@ def _network(text: str) -> IPv4Network | str:
             return f"not an IPv4 network ({error})"
 
 
-def _named(name: str, things: Sequence[T]) -> T | None:
-    return next((thing for thing in things if name in (thing.name, thing.id)), None)
+def _named(name: str, resources: Sequence[T]) -> T | None:
+    return next((resource for resource in resources if name in (resource.name, resource.id)), None)
 
 
 def _choices(name: str, names: Sequence[str]) -> str:

@@ -205,7 +205,7 @@ class EventLog:
     def seconds(self) -> float:
         return self.poll.now() - self.began
 
-    def note(self, text: str) -> None:
+    def record(self, text: str) -> None:
         if not self.events or self.events[-1].text != text:
             self.events.append(Event(round(self.seconds, 1), text))
             self.report(text)
@@ -245,12 +245,15 @@ class _Run:
     credential: Credential | None = None
 
     def create(self, spec: ClusterSpec, wait: bool) -> None:
-        late, hint = f"cluster {spec.name!r} is not ready", f"its creation continues: moorage cluster show {spec.name}"
+        message, hint = (
+            f"cluster {spec.name!r} is not ready",
+            f"its creation continues: moorage cluster show {spec.name}",
+        )
         while True:
             observed = self._observe()
             if observed and self._step_creation(plan.plan_creation(spec, observed, self.attempts), spec, wait):
                 return
-            self._pause(late, hint)
+            self._wait(message, hint)
 
     def _step_creation(self, step: plan.Step, spec: ClusterSpec, wait: bool) -> bool:
         """Execute one step; True when the run is done."""
@@ -263,12 +266,12 @@ class _Run:
             case plan.Fail():
                 raise _failure(spec.name, step)
             case plan.Done():
-                self.log.note(f"cluster {spec.name} is ready" + (f": {step.note}" if step.note else ""))
+                self.log.record(f"cluster {spec.name} is ready" + (f": {step.note}" if step.note else ""))
                 return True
             case plan.CreateStack():
                 return self._create_stack(spec) and not wait
             case plan.Wait():
-                self.log.note(step.why)
+                self.log.record(step.reason)
                 return not wait
             case _:
                 self._execute(step)
@@ -298,7 +301,7 @@ class _Run:
             # Without `wait`, return once the deletion of the stack was requested; that comes after its network is free.
             if step and not wait and not (isinstance(step, plan.DeleteOwned) and observed and observed.stack):
                 return
-            self._pause(f"cluster {name!r} is not deleted", "run the same command again to resume")
+            self._wait(f"cluster {name!r} is not deleted", "run the same command again to resume")
 
     def _step_deletion(self, step: plan.Step, cleanup: Cleanup) -> bool:
         """Execute one step; True when nothing remains."""
@@ -319,14 +322,14 @@ class _Run:
             case plan.DeleteStack():
                 self._delete(step)
             case plan.Wait():
-                self.log.note(step.why)
+                self.log.record(step.reason)
         return False
 
     def _delete_owned(self, step: plan.DeleteOwned, cleanup: Cleanup) -> None:
         if step.deletions:
-            cleanup.carry_out(step.deletions, self.log.note)
+            cleanup.execute(step.deletions, self.log.record)
         else:
-            self.log.note(step.waiting[0] + (f" (and {more} more)" if (more := len(step.waiting) - 1) else ""))
+            self.log.record(step.waiting[0] + (f" (and {more} more)" if (more := len(step.waiting) - 1) else ""))
 
     def _create_stack(self, spec: ClusterSpec) -> bool:
         """Check the spec, create the key if needed, request the stack; False when Heat could not be reached."""
@@ -335,7 +338,7 @@ class _Run:
         self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
         try:
             credential = self._credential(spec)
-            self.log.note("requesting a network, a control plane and workers from Heat")
+            self.log.record("requesting a network, a control plane and workers from Heat")
             request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT, credential)
             self.observer.cloud.create_stack(request)
         except Conflict:
@@ -343,7 +346,7 @@ class _Run:
         except CloudUnreachable as error:
             if self.attempts.creations >= plan.MAX_ATTEMPTS:
                 raise
-            self.log.note(f"requesting the stack again: {error.message}")
+            self.log.record(f"requesting the stack again: {error.message}")
             return False
         return True
 
@@ -356,12 +359,12 @@ class _Run:
     def _checked(self, spec: ClusterSpec) -> str:
         """The id of the image to boot; read from the cloud once in a run."""
         if not self.image:
-            self.log.note("checking names, flavors, image, addresses and quotas")
+            self.log.record("checking names, flavors, image, addresses and quotas")
             self.image = preflight.checked(self.observer.cloud, spec)
         return self.image
 
     def _delete(self, step: plan.DeleteStack) -> None:
-        self.log.note(step.why)
+        self.log.record(step.reason)
         cloud = self.observer.cloud
         try:
             self.ids |= {resource.physical_id for resource in cloud.resources(step.stack) if resource.physical_id}
@@ -374,21 +377,21 @@ class _Run:
             cloud.delete_stack(step.stack)
             self.attempts = replace(self.attempts, deletions=self.attempts.deletions + 1)
         except (CloudUnreachable, Conflict) as error:
-            self.log.note(f"trying again: {error.message}")
+            self.log.record(f"trying again: {error.message}")
 
     def _resume(self, step: plan.ResumeStack) -> None:
-        self.log.note(step.why)
+        self.log.record(step.reason)
         self.attempts = replace(self.attempts, resumptions=self.attempts.resumptions + 1)
         try:
             if step.attached:
                 self.observer.cloud.detach_subnet(*step.attached)
             self.observer.cloud.resume_stack(step.stack)
         except (CloudUnreachable, Conflict) as error:
-            self.log.note(f"trying again: {error.message}")
+            self.log.record(f"trying again: {error.message}")
 
     def _replace(self, step: plan.ReplaceNodes) -> None:
         """The first boots of the nodes need a new token, because the stack's first token has expired."""
-        self.log.note(step.why)
+        self.log.record(step.reason)
         self.attempts = replace(self.attempts, replacements=self.attempts.replacements + 1)
         name, token = self.observer.name, bootstrap_token()
         try:
@@ -397,38 +400,40 @@ class _Run:
                     kube.remove_node(explain.node_name(server, name))
                 kube.create_join_token(token)
                 nodes = [server.path[:-1] for server in step.servers]
-                self.observer.cloud.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.why)
+                self.observer.cloud.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.reason)
         except CloudUnreachable as error:
-            self.log.note(f"waiting for the cloud: {error.message}")
+            self.log.record(f"waiting for the cloud: {error.message}")
 
     def _delete_orphans(self, step: plan.DeleteOrphans) -> None:
         self.ids |= set(step.ids)
         try:
             self._orphans_deleted()
         except CloudUnreachable as error:
-            self.log.note(f"waiting for the cloud: {error.message}")
+            self.log.record(f"waiting for the cloud: {error.message}")
 
     def _orphans_deleted(self) -> bool:
         """Delete what Heat does not know; False while a deletion is in progress."""
-        left = self.observer.cloud.delete_orphans(self.observer.name, self.ids)
-        if left:
-            self.log.note(f"waiting for Nova to delete what Heat does not know: {', '.join(left)}")
-        return not left
+        remaining = self.observer.cloud.delete_orphans(self.observer.name, self.ids)
+        if remaining:
+            self.log.record(f"waiting for Nova to delete what Heat does not know: {', '.join(remaining)}")
+        return not remaining
 
     def _verify_deleted(self) -> bool:
-        self.log.note("checking that nothing remains")
+        self.log.record("checking that nothing remains")
         try:
-            left = self.observer.cloud.leftovers(self.observer.name, self.ids)
-            if left:
+            remaining = self.observer.cloud.leftovers(self.observer.name, self.ids)
+            if remaining:
                 self._orphans_deleted()
             else:
                 self.observer.cloud.delete_credentials(self.observer.name)
         except CloudUnreachable as error:
-            self.log.note(f"waiting for the cloud: {error.message}")
+            self.log.record(f"waiting for the cloud: {error.message}")
             return False
-        if left:
-            self.log.note(f"waiting for what remains: {', '.join(left[:3])}" + (" …" if len(left) > 3 else ""))
-        return not left
+        if remaining:
+            self.log.record(
+                f"waiting for what remains: {', '.join(remaining[:3])}" + (" …" if len(remaining) > 3 else "")
+            )
+        return not remaining
 
     def _observe(self, *, kubernetes: bool = True, cleanup: Cleanup | None = None) -> plan.Observed | None:
         """Observe. A cloud that answered before may be unreachable for a while (None); one that never did may not."""
@@ -439,7 +444,7 @@ class _Run:
         except CloudUnreachable as error:
             if self.seen is None or self.log.poll.now() - self.seen > OUTAGE_LIMIT:
                 raise
-            self.log.note(f"waiting for the cloud: {error.message}")
+            self.log.record(f"waiting for the cloud: {error.message}")
             self.progress.unresponsive |= error.service == "Heat"
             return None
         self.seen = self.log.poll.now()
@@ -451,13 +456,13 @@ class _Run:
             return cleanup.seen
         known = set(cleanup.kept)
         preview = cleanup.observe(stackless=stack is None)
-        for thing in preview.kept:
-            if thing.id not in known:
-                self.log.note(f"keeping {thing}")
+        for resource in preview.kept:
+            if resource.id not in known:
+                self.log.record(f"keeping {resource}")
         return preview
 
-    def _pause(self, late: str, hint: str) -> None:
+    def _wait(self, message: str, hint: str) -> None:
         if self.log.seconds > self.timeout:
             last = self.log.events[-1].text if self.log.events else "nothing was observed"
-            raise TimedOut(f"{late} after {self.timeout:.0f} s: {last}", hint)
+            raise TimedOut(f"{message} after {self.timeout:.0f} s: {last}", hint)
         self.log.poll.sleep(self.log.poll.interval)

@@ -38,7 +38,7 @@ class CredentialWatch:
     name: str = "credential"
     watches: tuple[Resource, ...] = ()
     always: tuple[str, ...] = ("cloud",)
-    _told: str | None = None
+    _reported: str | None = None
 
     def reconcile(self, key: str) -> float | None:
         """Raises errors of the Kubernetes API; reports errors of the cloud."""
@@ -46,8 +46,8 @@ class CredentialWatch:
         problem = self._problem()
         if problem:
             self.events.event(SYSTEM, "CloudUnreachable", f"the cloud cannot be reached: {problem}")
-        if problem != self._told:
-            self._tell(problem)
+        if problem != self._reported:
+            self._report(problem)
         return SOON if problem else PERIOD
 
     def _problem(self) -> str:
@@ -64,7 +64,7 @@ class CredentialWatch:
         if text:
             write(self.file, File(text, 0o600))
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         try:
             self.api.patch(CONFIG_MAPS, STATE, {"data": {"trouble": problem}})
         except NotFound:
@@ -72,21 +72,21 @@ class CredentialWatch:
                 namespace, _, name = STATE.partition("/")
                 metadata = {"namespace": namespace, "name": name}
                 self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"trouble": problem}})
-        self._told = problem
+        self._reported = problem
 
 
-def until_accepted(watch: CredentialWatch, ask: Callable[[], Result], stop: Event) -> Result | None:
-    """The result of `ask` once the cloud answers, and None on `stop`. Reports meanwhile why it does not answer."""
+def until_accepted(watch: CredentialWatch, connect: Callable[[], Result], stop: Event) -> Result | None:
+    """The result of `connect` once the cloud answers, and None on `stop`. Reports meanwhile why it does not answer."""
     while not stop.is_set():
         try:
-            return ask()
+            return connect()
         except CloudUnreachable as error:
             log.warning("waiting for the cloud: %s", error)
-            stop.wait(_looked(watch))
+            stop.wait(_check_once(watch))
     return None
 
 
-def _looked(watch: CredentialWatch) -> float:
+def _check_once(watch: CredentialWatch) -> float:
     try:
         return watch.reconcile("cloud") or SOON
     except MoorageError as error:

@@ -15,16 +15,16 @@ class JsonLines(logging.Formatter):
     """Time (RFC 3339, UTC), level, logger, message, and the record's EXTRA fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = {
+        fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        said |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
+        fields |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
         if record.exc_info:
-            said["trace"] = self.formatException(record.exc_info)
-        return json.dumps(said)
+            fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
 
 
 def log_json(level: str, stream: TextIO = sys.stderr) -> None:

@@ -43,8 +43,8 @@ class Controller(SnapshotCalls):
         self.topology = topology
 
     def ControllerGetCapabilities(self, request: Any, context: Any) -> Any:
-        told = [csi.ControllerServiceCapability(rpc=RPC(type=type)) for type in CAPABILITIES]
-        return csi.ControllerGetCapabilitiesResponse(capabilities=told)
+        capabilities = [csi.ControllerServiceCapability(rpc=RPC(type=type)) for type in CAPABILITIES]
+        return csi.ControllerGetCapabilitiesResponse(capabilities=capabilities)
 
     def CreateVolume(self, request: Any, context: Any) -> Any:
         name = given(request.name, "name")

@@ -17,13 +17,13 @@ FSCK_NOT_RUN = 8
 
 def fsck(device: Path, *how: str) -> None:
     """Repair an ext4 as far as that loses nothing; Damaged, InUse."""
-    code, said = attempt("fsck.ext4", "-p", *how, str(device))
-    if code & FSCK_NOT_RUN and ("in use" in said or "is mounted" in said):
-        raise InUse(f"{device} is in use: {said}")
+    code, output = attempt("fsck.ext4", "-p", *how, str(device))
+    if code & FSCK_NOT_RUN and ("in use" in output or "is mounted" in output):
+        raise InUse(f"{device} is in use: {output}")
     if code & (FSCK_LEFT | FSCK_NOT_RUN):
-        raise Damaged(f"the ext4 on {device} is damaged: {said[-500:]}", f"repair it with `fsck.ext4 {device}`")
+        raise Damaged(f"the ext4 on {device} is damaged: {output[-500:]}", f"repair it with `fsck.ext4 {device}`")
     if code > FSCK_NOT_RUN:
-        raise Failed(f"fsck.ext4 {device}: {said[-500:]}")
+        raise Failed(f"fsck.ext4 {device}: {output[-500:]}")
 
 
 def must(what: str, *words: str) -> None:
@@ -31,20 +31,20 @@ def must(what: str, *words: str) -> None:
     checked(what, *attempt(*words))
 
 
-def checked(what: str, code: int, said: str) -> None:
+def checked(what: str, code: int, output: str) -> None:
     """The same for a program that has ended, from its exit code and output."""
     if code == 0:
         return
-    last = f"{what}: {said[-500:]}"
-    if "Structure needs cleaning" in said:
+    last = f"{what}: {output[-500:]}"
+    if "Structure needs cleaning" in output:
         raise Damaged(last, "repair it with `xfs_repair` on the node")
-    if "already mounted" in said or "busy" in said or "in use" in said:
+    if "already mounted" in output or "busy" in output or "in use" in output:
         raise InUse(last)
     raise Failed(last)
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def translating_errors(what: str) -> Iterator[None]:
     """Translate an error of the kernel."""
     try:
         yield

@@ -69,8 +69,8 @@ class LinuxHost:
 
     def plug(self, port: Port) -> None:
         values = [f'external_ids:{key}="{value}"' for key, value in sorted(port.ids.items())]
-        told = ["--", "set", "Interface", port.name, *values] if values else []
-        self._vsctl("--may-exist", "add-port", self.bridge, port.name, *told)
+        settings = ["--", "set", "Interface", port.name, *values] if values else []
+        self._vsctl("--may-exist", "add-port", self.bridge, port.name, *settings)
 
     def unplug(self, name: str) -> None:
         self._vsctl("--if-exists", "del-port", self.bridge, name)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moorage.host import kernel, mountinfo, signatures
-from moorage.host.disk_programs import checked, fsck, must, told
+from moorage.host.disk_programs import checked, fsck, must, translating_errors
 from moorage.host.filesystems import InUse, Mounted, Usage
 from moorage.host.run import attempt
 from moorage.model.errors import Conflict
@@ -40,23 +40,23 @@ class LinuxFilesystems:
         return found.st_rdev if stat.S_ISBLK(found.st_mode) else None
 
     def size(self, device: Path) -> int:
-        with told(f"reading the size of {device}"), device.open("rb", buffering=0) as file:
+        with translating_errors(f"reading the size of {device}"), device.open("rb", buffering=0) as file:
             return file.seek(0, os.SEEK_END)
 
     def rescan(self, device: Path) -> None:
         file = self._kernel_name(device) / "device/rescan"
         if file.exists():  # SCSI; virtio notifies the kernel
-            with told(f"rescanning {device}"):
+            with translating_errors(f"rescanning {device}"):
                 file.write_text("1")
 
     def signature(self, device: Path) -> str:
-        with told(f"reading {device}"):
+        with translating_errors(f"reading {device}"):
             return signatures.signature(device)
 
     def format(self, device: Path, kind: str) -> None:
         if found := self.signature(device):
             raise Conflict(f"{device} has {found} and is not formatted")
-        with told(f"blanking {device}"):
+        with translating_errors(f"blanking {device}"):
             signatures.forget_unfinished(device)
         must(f"creating {kind} on {device}", *MAKE[kind], str(device))
 
@@ -69,18 +69,18 @@ class LinuxFilesystems:
         must(f"mounting {device}", "mount", "-t", kind, *chosen, str(device), str(target))
 
     def bind(self, source: Path, target: Path) -> None:
-        with told(f"binding {source} to {target}"):
+        with translating_errors(f"binding {source} to {target}"):
             kernel.bind(source, target)
 
     def make_read_only(self, target: Path) -> None:
         line = mountinfo.topmost(mountinfo.read(), target)
         kept = sum(flag for name, flag in KEPT.items() if line and name in line.options)
-        with told(f"making {target} read-only"):
+        with translating_errors(f"making {target} read-only"):
             kernel.mount("", target, flags=kernel.BIND | kernel.REMOUNT | kernel.RDONLY | kept)
 
     def unmount(self, target: Path) -> None:
         if mountinfo.topmost(mountinfo.read(), target):
-            with told(f"unmounting {target}"):
+            with translating_errors(f"unmounting {target}"):
                 kernel.unmount(target)
 
     def mounted(self, target: Path) -> Mounted | None:
@@ -99,25 +99,25 @@ class LinuxFilesystems:
 
     def grow(self, device: Path, target: Path, kind: str) -> None:
         words = ("xfs_growfs", str(target)) if kind == "xfs" else ("resize2fs", str(device))
-        code, said = attempt(*words)
-        if "Permission denied to resize" in said:
+        code, output = attempt(*words)
+        if "Permission denied to resize" in output:
             raise InUse(
                 f"this node cannot grow the {kind} at {target} while it is in use: it lacks CAP_SYS_RESOURCE",
                 "it grows when it is mounted next: delete the pods that use it and start them again",
             )
-        checked(f"growing the {kind} at {target}", code, said)
+        checked(f"growing the {kind} at {target}", code, output)
 
     def grow_unmounted(self, device: Path, kind: str) -> None:
         if kind != "ext4":
             return
-        code, said = attempt("resize2fs", str(device))
-        if code and "e2fsck -f" in said:  # resize2fs requires a full check first, so only when there is space to gain
+        code, output = attempt("resize2fs", str(device))
+        if code and "e2fsck -f" in output:  # resize2fs requires a full check first, so only when there is space to gain
             fsck(device, "-f")
-            code, said = attempt("resize2fs", str(device))
-        checked(f"growing the ext4 on {device}", code, said)
+            code, output = attempt("resize2fs", str(device))
+        checked(f"growing the ext4 on {device}", code, output)
 
     def usage(self, target: Path) -> Usage:
-        with told(f"reading the usage of {target}"):
+        with translating_errors(f"reading the usage of {target}"):
             found = os.statvfs(target)
         unit = found.f_frsize
         used = (found.f_blocks - found.f_bfree) * unit
@@ -136,16 +136,16 @@ class LinuxFilesystems:
         return _recorded(line.device)
 
     def make_folder(self, path: Path) -> None:
-        with told(f"creating the folder {path}"):
+        with translating_errors(f"creating the folder {path}"):
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     def make_file(self, path: Path) -> None:
         self.make_folder(path.parent)
-        with told(f"creating the file {path}"):
+        with translating_errors(f"creating the file {path}"):
             path.touch(mode=0o640)
 
     def remove(self, path: Path) -> None:
-        with told(f"removing {path}"):
+        with translating_errors(f"removing {path}"):
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()
             else:

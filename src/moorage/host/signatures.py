@@ -50,19 +50,19 @@ def _head(device: Path) -> bytes:
 
 
 def _blkid(device: Path) -> str:
-    code, said = attempt("blkid", "--probe", "--output", "export", str(device))
+    code, output = attempt("blkid", "--probe", "--output", "export", str(device))
     if code == BLKID_NOTHING:
         return ""
     if code != 0:
         raise Failed(
-            f"blkid cannot identify what is on {device}: {said}", "it may have several signatures: see `wipefs` there"
+            f"blkid cannot identify what is on {device}: {output}", "it may have several signatures: see `wipefs` there"
         )
-    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    found = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     return found.get("TYPE") or found.get("PTTYPE") or ""
 
 
 def _wipefs(device: Path) -> str:
-    code, said = attempt("wipefs", "--no-act", "--noheadings", "--output", "TYPE", str(device))
+    code, output = attempt("wipefs", "--no-act", "--noheadings", "--output", "TYPE", str(device))
     if code != 0:
-        raise Failed(f"wipefs cannot read {device}: {said}")
-    return " ".join(said.split())
+        raise Failed(f"wipefs cannot read {device}: {output}")
+    return " ".join(output.split())

@@ -113,7 +113,7 @@ def packages(root: Path) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in listed.splitlines())
 
 
-def settle(root: Path, version: str) -> None:
+def make_read_only(root: Path, version: str) -> None:
     """Prepare a root for being read-only: empty identity, selected services, compiled Python."""
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").unlink(missing_ok=True)

@@ -160,13 +160,13 @@ def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, 
     made.mkdir()
     report("node image: assembling the root")
     debian.extract(given.base, root)
-    _lay_rootfs(root)
-    _lay_programs(root, release)
-    _lay_manifests(root, release)
-    _lay_containers(root, release)
+    _copy_rootfs(root)
+    _install_programs(root, release)
+    _install_manifests(root, release)
+    _install_containers(root, release)
     shutil.copytree(given.store, root / "usr/lib/moorage/store")
-    _lay_python(root, given.libraries)
-    debian.settle(root, version_of(release))
+    _install_python(root, given.libraries)
+    debian.make_read_only(root, version_of(release))
     report("node image: packing")
     squash.pack(root, made / "node.squashfs")
     (made / "image.json").write_text(json.dumps(_manifest(made, root, release), indent=2))
@@ -175,11 +175,11 @@ def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, 
     made.rename(directory)
 
 
-def _lay_rootfs(root: Path) -> None:
+def _copy_rootfs(root: Path) -> None:
     shutil.copytree(ROOTFS, root, symlinks=True, dirs_exist_ok=True)
 
 
-def _lay_programs(root: Path, release: Release) -> None:
+def _install_programs(root: Path, release: Release) -> None:
     folder = root / "usr/lib/moorage/bin"
     folder.mkdir(parents=True, exist_ok=True)
     for name in PROGRAMS:
@@ -190,14 +190,14 @@ def _lay_programs(root: Path, release: Release) -> None:
         (root / "usr/bin" / name).symlink_to(f"/usr/lib/moorage/bin/{name}")
 
 
-def _lay_manifests(root: Path, release: Release) -> None:
+def _install_manifests(root: Path, release: Release) -> None:
     folder = root / "usr/lib/moorage/manifests"
     folder.mkdir(parents=True, exist_ok=True)
     for name in MANIFESTS:
         shutil.copy2(release.data(name), folder / name)
 
 
-def _lay_containers(root: Path, release: Release) -> None:
+def _install_containers(root: Path, release: Release) -> None:
     folder = root / "usr/lib/moorage/images"
     folder.mkdir(parents=True, exist_ok=True)
     certificates = root / "etc/ssl/certs/ca-certificates.crt"
@@ -209,14 +209,14 @@ def _lay_containers(root: Path, release: Release) -> None:
         write_archive(ContainerImage(f"moorage.local/{name}:1", entries, (f"/{name}",)), folder / f"{name}.tar")
 
 
-def _lay_python(root: Path, libraries: Path) -> None:
+def _install_python(root: Path, libraries: Path) -> None:
     package = root / "usr/lib/moorage/python/moorage"
     package.mkdir(parents=True, exist_ok=True)
     for source in _python_sources():
         target = package / source.relative_to(HERE.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-    python.lay(libraries, root / "usr/lib/moorage/python")
+    python.install(libraries, root / "usr/lib/moorage/python")
     for name, start in COMMANDS.items():
         command = root / "usr/bin" / name
         command.write_text(

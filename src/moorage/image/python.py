@@ -66,6 +66,6 @@ def libraries(folder: Path, report: Callable[[str], None]) -> Path:
     return kept
 
 
-def lay(libraries: Path, into: Path) -> None:
+def install(libraries: Path, into: Path) -> None:
     """Copy the libraries, without their programs."""
     shutil.copytree(libraries, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bin", "*.pyi", ".lock"))

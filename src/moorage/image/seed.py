@@ -51,7 +51,7 @@ def seed(folder: Path, release: Release, report: Callable[[str], None]) -> Path:
             with _api_server(work, release, client) as port:
                 _wait_until_ready(port, work / "kube-apiserver.log")
             _keep_what_is_common(release, client)
-        _settle(work / "etcd/member")
+        _shrink(work / "etcd/member")
         (work / "etcd/member").rename(made)
     return made
 
@@ -138,7 +138,7 @@ def _keep_what_is_common(release: Release, client: str) -> None:
         raise Failed("the API server wrote no roles to its store")
 
 
-def _settle(member: Path) -> None:
+def _shrink(member: Path) -> None:
     """Make it small: truncate the zeros that etcd reserves in logs, and drop its spare files."""
     for reserve in member.glob("wal/*.tmp"):
         reserve.unlink()

@@ -129,27 +129,27 @@ class _translated:
 
 
 def _change(line: str) -> Change:
-    told = json.loads(line)
-    if told["type"] == "ERROR":
-        raise refusal(told["object"].get("code", 500), told["object"].get("message", ""))
-    return Change(told["type"], told["object"])
+    event = json.loads(line)
+    if event["type"] == "ERROR":
+        raise refusal(event["object"].get("code", 500), event["object"].get("message", ""))
+    return Change(event["type"], event["object"])
 
 
 def _check(answer: Response) -> None:
     if answer.status_code >= 400:
         try:
-            said = answer.json().get("message", "")
+            message = answer.json().get("message", "")
         except ValueError:
-            said = answer.text[:300]
-        raise refusal(answer.status_code, said)
+            message = answer.text[:300]
+        raise refusal(answer.status_code, message)
 
 
-def refusal(status: int, said: str) -> MoorageError:
+def refusal(status: int, message: str) -> MoorageError:
     """The error for a rejected request; 410 is a resource version that the API no longer has."""
     if status in (404, 410):
-        return NotFound(said)
+        return NotFound(message)
     if status == 409:
-        return Conflict(said)
+        return Conflict(message)
     if status in (400, 405, 413, 422):
-        return BadInput(f"the Kubernetes API refused: {said}")
-    return CloudUnreachable(f"the Kubernetes API answered {status}: {said}")
+        return BadInput(f"the Kubernetes API refused: {message}")
+    return CloudUnreachable(f"the Kubernetes API answered {status}: {message}")

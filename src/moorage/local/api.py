@@ -40,8 +40,8 @@ def call(
             text = answer.read()
             return (json.loads(text) if text else None), dict(answer.headers)
     except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace")[:300]
-        raise ApiError(f"{method} {url}: {error.code} {said}", error.code) from error
+        message = error.read().decode(errors="replace")[:300]
+        raise ApiError(f"{method} {url}: {error.code} {message}", error.code) from error
     except OSError as error:
         raise ApiError(f"{method} {url}: {error}") from error
 

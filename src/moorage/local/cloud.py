@@ -20,7 +20,7 @@ from moorage.local.lock import exclusive
 from moorage.local.programs import Program, programs, registry_configuration
 from moorage.local.services import KEYSTONE, NOVA, SERVICES, Service
 from moorage.local.status import Status, status
-from moorage.local.supervisor import Supervisor, end_left
+from moorage.local.supervisor import Supervisor, stop_leftovers
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, TimedOut
 
 Report = Callable[[str], None]
@@ -172,7 +172,7 @@ class LocalCloud:
         from moorage.local import bytecode
 
         layout = self.layout
-        end_left(layout)
+        stop_leftovers(layout)
         self._wait_for_ports()
         layout.make()
         bytecode.compile_once(report)
@@ -250,7 +250,7 @@ class LocalCloud:
         self.supervisor.stop(*(name for name in self.supervisor.running() if name not in LAST))
         ovn.remove_bridges(self.layout)
         self.supervisor.shutdown()
-        end_left(self.layout)
+        stop_leftovers(self.layout)
         ovn.remove_devices()
         addresses.remove()
 

@@ -154,8 +154,8 @@ class _Migrations:
             env=environment,
         )
         if done.returncode not in (0, *(code for word, code in DONE_BEFORE.items() if word in arguments)):
-            said = [text.strip().splitlines()[-1] for text in (done.stdout, done.stderr) if text.strip()]
-            self.failures.append(f"{program} {' '.join(arguments[2:4])}: {'; '.join(said) or 'no message'}")
+            messages = [text.strip().splitlines()[-1] for text in (done.stdout, done.stderr) if text.strip()]
+            self.failures.append(f"{program} {' '.join(arguments[2:4])}: {'; '.join(messages) or 'no message'}")
 
 
 def program_environment() -> dict[str, str]:

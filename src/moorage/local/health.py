@@ -24,7 +24,7 @@ class Health:
 def ask(entry: Service, timeout: float = 3.0) -> Health:
     """Ask a service over loopback; never raises."""
     try:
-        said, _ = call("GET", f"http://{LOOPBACK}:{entry.port}{HEALTH_PATH}", timeout=timeout)
+        answer, _ = call("GET", f"http://{LOOPBACK}:{entry.port}{HEALTH_PATH}", timeout=timeout)
     except ApiError as error:
         return Health(False, reason="starting" if error.status == 503 else f"no answer on port {entry.port}")
-    return Health(bool(said["ready"]), said["version"], said["pid"])
+    return Health(bool(answer["ready"]), answer["version"], answer["pid"])

@@ -16,9 +16,9 @@ class Service:
 
     `distribution` is the package with the service's version. `application` is `module:attribute` of the WSGI
     application. `prepare` is a function to call before its import, `threads` one to call once the API listens and the
-    catalog is complete (both get the Layout); when it returns, the service is ready. `unasked` is a function to call
-    before the API listens: to load the policy (some projects load it at the first request without a lock, and reject
-    concurrent requests), or to settle what an earlier process left.
+    catalog is complete (both get the Layout); when it returns, the service is ready. `before_listening` is a function
+    to call before the API listens: to load the policy (some projects load it at the first request without a lock, and
+    reject concurrent requests), or to settle what an earlier process left.
 
     `migrations` are programs beside the interpreter that bring the databases to the installed version, in this order;
     they can be repeated. `environment`, `migrations` and `arguments` (the command line that the project sees) may
@@ -35,7 +35,7 @@ class Service:
     migrations: tuple[tuple[str, ...], ...]
     prepare: str | None = None
     threads: str | None = None
-    unasked: str | None = None
+    before_listening: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("admin", "service")
@@ -60,7 +60,7 @@ KEYSTONE = Service(
     path="/v3",
     application="keystone.wsgi.api:application",
     prepare="moorage.local.projects.keystone.bootstrap:prepare",
-    unasked="moorage.local.projects.keystone.bootstrap:load_rules",
+    before_listening="moorage.local.projects.keystone.bootstrap:load_rules",
     databases=("keystone",),
     migrations=(_manage("keystone-manage", "keystone.conf", "db_sync"),),
     environment={"OS_KEYSTONE_CONFIG_DIR": "{etc}"},
@@ -95,7 +95,7 @@ NOVA = Service(
     path="/v2.1",
     application="nova.wsgi.osapi_compute:application",
     prepare="moorage.local.projects.nova.threads:prepare",
-    unasked="moorage.local.projects.nova.threads:take_over",
+    before_listening="moorage.local.projects.nova.threads:take_over",
     threads="moorage.local.projects.nova.threads:start",
     databases=("nova_api", "nova_cell0", "nova_cell1"),
     migrations=(
@@ -133,7 +133,7 @@ NEUTRON = Service(
     application="neutron.wsgi.api:application",
     prepare="moorage.local.projects.neutron.threads:prepare",
     threads="moorage.local.projects.neutron.threads:start",
-    unasked="neutron.policy:init",
+    before_listening="neutron.policy:init",
     databases=("neutron",),
     migrations=(
         (
@@ -159,7 +159,7 @@ CINDER = Service(
     application="cinder.wsgi.api:application",
     prepare="moorage.local.projects.cinder.threads:prepare",
     threads="moorage.local.projects.cinder.threads:start",
-    unasked="cinder.policy:init",
+    before_listening="cinder.policy:init",
     databases=("cinder",),
     migrations=(_manage("cinder-manage", "cinder.conf", "db", "sync"),),
     environment={"OS_CINDER_DISABLE_EVENTLET_PATCHING": "1"},

@@ -87,10 +87,10 @@ def _version(command: tuple[str, ...]) -> str:
     """The first word with a digit and a dot in the program's version output."""
     program = next((part for part in command if Path(part).name.startswith(("ov", "mariadbd", "registry"))), command[0])
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5).stdout
+        output = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    words = (word.split("-")[0].lstrip("v") for word in said.split())
+    words = (word.split("-")[0].lstrip("v") for word in output.split())
     return next((word for word in words if "." in word and word[0].isdigit()), "")
 
 

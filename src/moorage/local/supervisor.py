@@ -120,10 +120,10 @@ class Supervisor:
     def running(self) -> dict[str, Running]:
         """Every program by name; empty when the supervisor does not run."""
         try:
-            said = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
+            processes = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
         except (OSError, xmlrpc.client.Error):
             return {}
-        return {p["name"]: Running(p["name"], p["statename"], p["pid"], p["description"]) for p in said}
+        return {p["name"]: Running(p["name"], p["statename"], p["pid"], p["description"]) for p in processes}
 
     def restart(self, name: str) -> None:
         """Stop one program and start it again; NotFound."""
@@ -221,7 +221,7 @@ def left(layout: Layout) -> list[int]:
     return found
 
 
-def end_left(layout: Layout, patience: float = 15.0) -> None:
+def stop_leftovers(layout: Layout, patience: float = 15.0) -> None:
     """Stop what a dead supervisor left: by SIGTERM, then by SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(left(layout), number)

@@ -83,8 +83,8 @@ class OwnedResource:
     def __str__(self) -> str:
         about = [f"{self.size} GiB"] if self.size is not None else []
         about += [f"of {self.claim}"] if self.claim else []
-        told = f"{self.kind} {self.name}" + (f" ({', '.join(about)})" if about else "")
-        return f"{told}: {self.why}" if self.why else told
+        text = f"{self.kind} {self.name}" + (f" ({', '.join(about)})" if about else "")
+        return f"{text}: {self.why}" if self.why else text
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ PATIENCE = 30.0
 WATCH = 300
 
 
-def approve_for_ever(api: Api, node_cidr: str, say: Callable[[str], None]) -> None:
+def approve_forever(api: Api, node_cidr: str, say: Callable[[str], None]) -> None:
     """Answer requests as they arrive; continues after interruptions of the API server."""
     waiting: dict[str, float] = {}
     while True:

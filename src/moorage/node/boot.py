@@ -27,7 +27,9 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
     try:
         data = userdata.parse(found.user_data)
     except MoorageError as error:
-        _tell_failure(layout, userdata.signal_of(found.user_data), Report(found.name, False, error.message), clock, say)
+        _signal_failure(
+            layout, userdata.signal_of(found.user_data), Report(found.name, False, error.message), clock, say
+        )
         raise
     machine.set_hostname(found.name)
     node = Node(found.name, data, layout, machine, Deadline.after(data.ready_timeout, clock), say, found.server)
@@ -36,7 +38,7 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         results = _run(node)
     except Exception as error:  # any error: the stack waits for a signal
         reason = str(error) or type(error).__name__
-        _tell_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
+        _signal_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
         raise
     signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
     say(f"{node.name} is Ready")
@@ -59,8 +61,8 @@ def run(steps: Sequence[Step], node: Node) -> None:
         try:
             node.deadline.until(partial(_take, step, node), interval=1.0)
         except MoorageError as error:
-            told = f"{step.doing}: {error.message}{_because(node, step)}"
-            raise type(error)(told, error.hint) from error
+            message = f"{step.doing}: {error.message}{_because(node, step)}"
+            raise type(error)(message, error.hint) from error
 
 
 def _take(step: Step, node: Node) -> None:
@@ -73,11 +75,11 @@ def _take(step: Step, node: Node) -> None:
 
 def _because(node: Node, step: Step) -> str:
     failing = node.machine.failing(step.units) if step.units else []
-    words = [f"{unit} is not running: {node.machine.last_words(unit) or 'no message'}" for unit in failing]
+    words = [f"{unit} is not running: {node.machine.last_log_line(unit) or 'no message'}" for unit in failing]
     return "".join(f"; {each}" for each in words)
 
 
-def _tell_failure(layout: Layout, signal: Signal | None, report: Report, clock: Clock, say: Say) -> None:
+def _signal_failure(layout: Layout, signal: Signal | None, report: Report, clock: Clock, say: Say) -> None:
     """Never raises: the console must end with the failure itself."""
     try:
         signalling.send_once(layout, signal, report, Deadline.after(SIGNAL_TIME, clock))

@@ -113,13 +113,13 @@ def start_controllers(node: Node) -> None:
     """Once the API server has its own roles: before that it would reject the controllers, which would start over."""
     api = node.admin_api()
 
-    def look() -> None:
+    def attempt() -> None:
         try:
             api.get_text("/healthz")
         except (Unreachable, Refused) as error:
             raise NotYet(f"the API server is not healthy: {error}") from error
 
-    node.deadline.until(look)
+    node.deadline.until(attempt)
     api.close()
     node.machine.start(*CONTROL_PLANE_UNITS[2:], *NETWORK_UNITS)
     if node.data.cluster.cloud_provider:
@@ -130,11 +130,11 @@ def wait_for_address(node: Node) -> None:
     """DHCP assigns the address of the server's port, which the stack has published."""
     address = node.data.cluster.api_address
 
-    def look() -> None:
+    def attempt() -> None:
         if not node.machine.has_address(address):
             raise NotYet(f"the network has not assigned the address {address} to this node")
 
-    node.deadline.until(look)
+    node.deadline.until(attempt)
 
 
 def start_dns(node: Node) -> None:

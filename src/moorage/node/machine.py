@@ -35,7 +35,7 @@ class Machine(Protocol):
         """When a unit was started, in seconds of the epoch; 0 when it was not."""
         ...
 
-    def last_words(self, unit: str) -> str:
+    def last_log_line(self, unit: str) -> str:
         """The last line that a unit logged, or an empty string."""
         ...
 
@@ -74,7 +74,7 @@ class Linux:
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         return float(shown.removeprefix("@") or 0)
 
-    def last_words(self, unit: str) -> str:
+    def last_log_line(self, unit: str) -> str:
         command = ["journalctl", "-q", "-o", "cat", "-n", "1", f"_SYSTEMD_UNIT={unit}.service"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()[-300:]
 

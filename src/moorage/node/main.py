@@ -27,11 +27,11 @@ def boot() -> None:
 
 def approve() -> None:
     from moorage.node.api import Api, Credential
-    from moorage.node.approving import approve_for_ever
+    from moorage.node.approving import approve_forever
 
     pki = Layout().pki
     credential = Credential(pki / "approver.crt", pki / "approver.key")
-    approve_for_ever(Api("127.0.0.1", Layout().ca.read_text(), credential), os.environ["NODE_CIDR"], say)
+    approve_forever(Api("127.0.0.1", Layout().ca.read_text(), credential), os.environ["NODE_CIDR"], say)
 
 
 def bless() -> None:

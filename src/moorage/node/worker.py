@@ -25,7 +25,7 @@ def steps() -> tuple[Step, ...]:
     return (
         Step("waiting for the network", wait_for_network),
         Step("finding the cluster", discover),
-        Step("requesting a certificate", ask_certificate),
+        Step("requesting a certificate", get_certificate),
         Step("waiting for the API server", wait_for_api),
         Step("waiting for its name to be free", wait_for_name),
         Step("starting the node", start_node),
@@ -37,13 +37,13 @@ def steps() -> tuple[Step, ...]:
 def wait_for_network(node: Node) -> None:
     """DHCP assigns this node's address; then all local files are written."""
 
-    def look() -> str:
+    def attempt() -> str:
         address = node.machine.own_address(node.data.cluster.api_address)
         if address is None:
             raise NotYet("the network has not assigned an address to this node")
         return address
 
-    configure(node, node.deadline.until(look))
+    configure(node, node.deadline.until(attempt))
 
 
 def end(node: Node) -> None:
@@ -61,7 +61,7 @@ def discover(node: Node) -> None:
     cluster = node.data.cluster
     api = Api(cluster.api_address, ca=None)
 
-    def look() -> str:
+    def attempt() -> str:
         try:
             return join.proved_ca(api.get(join.CLUSTER_INFO), cluster)
         except Unreachable as error:
@@ -69,7 +69,7 @@ def discover(node: Node) -> None:
         except Refused as error:
             raise NotYet(f"the API server has no cluster-info yet: {error}") from error
 
-    ca = node.deadline.until(look)
+    ca = node.deadline.until(attempt)
     api.close()
     write(node.layout.ca, File(ca))
 
@@ -90,28 +90,28 @@ def wait_for_name(node: Node) -> None:
         return
     api = node.api()
 
-    def look() -> None:
+    def attempt() -> None:
         given = (api.find(f"/api/v1/nodes/{node.name}") or {}).get("spec", {}).get("providerID", "")
         if given and not given.endswith(f"/{node.server.id}"):
             raise NotYet(f"the cluster still has the Node of a former server of this name: {given}")
 
-    answered(node, look)
+    answered(node, attempt)
     api.close()
 
 
-def ask_certificate(node: Node) -> None:
+def get_certificate(node: Node) -> None:
     """Get a certificate for this node's kubelet, if it has no valid one."""
     if authority.has_kubelet_certificate(node.layout):
         return
     api = join.bootstrap_api(node.data.cluster, node.layout.ca.read_text())
     name, asked = answered(node, lambda: join.request_certificate(api, node.name))
 
-    def look() -> str:
+    def attempt() -> str:
         try:
             return join.granted(api.get(f"{join.REQUESTS}/{name}"))
         except (Unreachable, Refused) as error:
             raise NotYet(f"the API server does not return this node's request: {error}") from error
 
-    certificate = node.deadline.until(look)
+    certificate = node.deadline.until(attempt)
     api.close()
     authority.keep_kubelet_certificate(node.layout, Pair(certificate, asked.key))

@@ -37,6 +37,7 @@ from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 pytestmark = pytest.mark.unit
 until = partial(waiting.until, seconds=10, pause=0.01)
 QUICK = LeaseTimings(duration=1, give_up=0.6, every=0.05)
+STEADY = LeaseTimings(duration=60, give_up=40, every=0.05)  # a slow machine does not lose it
 INNER = Subnet("subnet", "demo", "10.0.0.0/24")
 TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}
 
@@ -49,8 +50,8 @@ def server(number):
 class Running:
     """A controller in a thread of its own."""
 
-    def __init__(self, api, project, me="one"):
-        settings = Settings("demo", Place("R"), me, 0, QUICK)
+    def __init__(self, api, project, me="one", timings=STEADY):
+        settings = Settings("demo", Place("R"), me, 0, timings)
         self.controller = compose(api, project, settings, balanced(project, "demo"))
         self.stop, self.result = Event(), []
         self.thread = Thread(target=lambda: self.result.append(self.controller.run(self.stop)))
@@ -89,8 +90,8 @@ def project(cloud):
 def start(api, project):
     begun = []
 
-    def start(me="one", **changes):
-        begun.append(Running(api, replace(project, **changes), me))
+    def start(me="one", timings=STEADY, **changes):
+        begun.append(Running(api, replace(project, **changes), me, timings))
         return begun[-1]
 
     yield start
@@ -212,7 +213,7 @@ def test_a_lease_that_is_lost_ends_the_work(api, start):
 
 
 def test_an_api_that_is_away_for_long_ends_the_work(api, start):
-    one = start("one")
+    one = start("one", QUICK)
     until(lambda: holder(api) == "one")
     api.unreachable = "etcd has no leader"
     one.thread.join(10)

@@ -143,7 +143,7 @@ def test_a_volume_that_takes_longer_is_told_and_found_again(cinder, backend):
     cinder.polls = 10_000
     with pytest.raises(TimedOut, match="busy after 50 seconds"):
         backend.create(request())
-    cinder.store.settle(replace(cinder.store.peek_all()[0], status="available"))
+    cinder.store.put(replace(cinder.store.peek_all()[0], status="available"))
     assert backend.create(request()).name == "pvc-1"
     assert cinder.asked.count("create") == 1
 
@@ -157,7 +157,7 @@ def test_a_silent_cinder_is_told(backend, cinder):
 
 def test_a_volume_in_error_is_told_with_its_fault(backend, cinder):
     made = backend.create(request())
-    cinder.store.settle(replace(cinder.get(made.handle), status="error_extending"))
+    cinder.store.put(replace(cinder.get(made.handle), status="error_extending"))
     assert backend.volume(made.handle).fault == "Cinder has it in status error_extending"
 
 

@@ -186,10 +186,10 @@ def test_leftovers_of_another_table_do_not_get_into_the_release(make):
 
 
 def test_two_builds_at_a_time_build_once(make, go, tmp_path):
-    shelf = tmp_path / "cache" / "release"
-    shelf.mkdir(parents=True)
+    store = tmp_path / "cache" / "release"
+    store.mkdir(parents=True)
     said, results = [], []
-    with (shelf / "lock").open("w") as other:
+    with (store / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         second = threading.Thread(target=lambda: results.append(make(said=said)))
         second.start()

@@ -56,8 +56,8 @@ def test_a_source_says_module_and_folder():
 
 
 def test_what_go_installs_and_how_it_calls_that():
-    alone = Program("a", "v1", package="example.org/cmd/a")
-    assert (alone.installs, alone.installed) == ("example.org/cmd/a@v1", "a")
+    exclusive = Program("a", "v1", package="example.org/cmd/a")
+    assert (exclusive.installs, exclusive.installed) == ("example.org/cmd/a@v1", "a")
     ours = Program("a", "v1", package="example.org/a", folder="b")
     assert (ours.installs, ours.installed) == (".", "b")
     pinned = Pinned("a", "v1", package="example.org/cmd/c", folder="b")

@@ -6,7 +6,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_heat_looks_soon_and_then_more_seldom():
-    pauses = [pause(looked) for looked in range(1, 20)]
+    pauses = [pause(polls) for polls in range(1, 20)]
     assert pauses[0] == FIRST_PAUSE
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE <= 1

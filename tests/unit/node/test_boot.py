@@ -62,7 +62,7 @@ class PaperMachine:
     def since(self, unit: str) -> float:
         return 0.0
 
-    def last_words(self, unit: str) -> str:
+    def last_log_line(self, unit: str) -> str:
         return self.broken.get(unit, "")
 
     def own_address(self, towards: str) -> str | None:
@@ -156,21 +156,21 @@ def test_a_failure_says_which_step_and_what_the_units_said(tmp_path: Path) -> No
 
 
 def _never(node: Node) -> None:
-    def look() -> None:
+    def attempt() -> None:
         raise NotYet("this node is not Ready")
 
-    node.deadline.until(look)
+    node.deadline.until(attempt)
 
 
 def test_waiting_ends_with_the_last_reason_and_grows_slower() -> None:
     paper, tries = PaperClock(), []
 
-    def look() -> None:
+    def attempt() -> None:
         tries.append(paper.at)
         raise NotYet(f"try {len(tries)}")
 
     with pytest.raises(TimedOut, match="try "):
-        Deadline.after(600, paper.clock).until(look)
+        Deadline.after(600, paper.clock).until(attempt)
     assert 600 <= paper.at < 602
     assert len(tries) < 900
 

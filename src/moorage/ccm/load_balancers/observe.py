@@ -12,7 +12,7 @@ from moorage.cloud.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
 from moorage.cloud.network import FloatingIP, Network
 from moorage.model.ownership import SERVICE_PREFIX
 
-GLANCE, LONGEST = 0.3, 5.0  # seconds between two polls of a PENDING load balancer
+FIRST_POLL, LONGEST_POLL = 0.3, 5.0  # seconds between two polls of a PENDING load balancer
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,16 @@ class PendingOperations:
     load_balancers: LoadBalancers
     _seen: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def record(self, key: str, load_balancer: str, looks: int = 0) -> float:
+    def record(self, key: str, load_balancer: str, polls: int = 0) -> float:
         """Seconds until the next poll: some providers take one, others minutes."""
-        self._seen[key] = (load_balancer, looks + 1)
-        return float(min(GLANCE * 1.3 ** max(0, looks - 10), LONGEST))
+        self._seen[key] = (load_balancer, polls + 1)
+        return float(min(FIRST_POLL * 1.3 ** max(0, polls - 10), LONGEST_POLL))
 
     def next_poll(self, key: str) -> float | None:
         """Seconds until the next poll while it is PENDING, else None."""
-        load_balancer, looks = self._seen.pop(key, ("", 0))
+        load_balancer, polls = self._seen.pop(key, ("", 0))
         if load_balancer and self.load_balancers.status(load_balancer).startswith("PENDING"):
-            return self.record(key, load_balancer, looks)
+            return self.record(key, load_balancer, polls)
         return None
 
     def forget(self, key: str) -> None:

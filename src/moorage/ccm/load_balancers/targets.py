@@ -25,8 +25,8 @@ class TargetNodes:
 
     def __init__(self, nodes: Stored) -> None:
         self.nodes = nodes
-        self._read: dict[str, tuple[str, Node | None]] = {}
-        self._told: dict[str, Node | None] = {}
+        self._views: dict[str, tuple[str, Node | None]] = {}
+        self._last_views: dict[str, Node | None] = {}
         self._last: tuple[Node, ...] = ()
 
     def all(self) -> tuple[Node, ...]:
@@ -42,17 +42,17 @@ class TargetNodes:
         name = found["metadata"]["name"]
         new = self._view(found) if self.nodes.get(name) is not None else None
         if new is None:
-            self._read.pop(name, None)
-        old = self._told.pop(name, None)
+            self._views.pop(name, None)
+        old = self._last_views.pop(name, None)
         if new is not None:
-            self._told[name] = new
+            self._last_views[name] = new
         return new != old
 
     def _view(self, found: Object) -> Node | None:
         name, version = found["metadata"]["name"], found["metadata"].get("resourceVersion", "")
-        known = self._read.get(name)
+        known = self._views.get(name)
         if known is None or known[0] != version:
-            known = self._read[name] = (version, node_of(found))
+            known = self._views[name] = (version, node_of(found))
         return known[1]
 
 

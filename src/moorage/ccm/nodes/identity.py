@@ -63,8 +63,8 @@ def label_value(text: str) -> str:
 
 def addresses(node: Object, instance: Instance) -> list[dict[str, str]]:
     """A Node's addresses for its status: kubelet's configured ones first, the host name last."""
-    told = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
+    configured = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
     kinds = {"fixed": "InternalIP", "floating": "ExternalIP"}
     found = [{"type": kinds[address.kind], "address": address.ip} for address in instance.addresses]
-    found.sort(key=lambda entry: entry["address"] not in told)
+    found.sort(key=lambda entry: entry["address"] not in configured)
     return [*found, {"type": "Hostname", "address": node["metadata"]["name"]}]

@@ -93,9 +93,9 @@ def _without_server(node: Object, known: str) -> NodePlan:
 
 def _with_server(node: Object, instance: Instance, place: Place) -> NodePlan:
     wanted = addresses(node, instance)
-    told = instance.addresses and node.get("status", {}).get("addresses") != wanted
+    stale = instance.addresses and node.get("status", {}).get("addresses") != wanted
     return NodePlan(
-        status={"status": {"addresses": wanted}} if told else {},
+        status={"status": {"addresses": wanted}} if stale else {},
         change=_change(node, instance, place),
         again=SOON if not instance.addresses else None,
     )

@@ -41,12 +41,12 @@ class NodeReconciler:
             return None
         plan = plan_node(node, self.view.ask(node), self.view.place)
         try:
-            self._carry_out(key, node, plan)
+            self._execute(key, node, plan)
         except (Conflict, NotFound):
             return 0.5  # it changed or was deleted meanwhile: the watch delivers that
         return plan.again
 
-    def _carry_out(self, key: str, node: Object, plan: NodePlan) -> None:
+    def _execute(self, key: str, node: Object, plan: NodePlan) -> None:
         if plan.status:
             node = self.api.patch(NODES, key, _guarded(node, plan.status), status=True)
         if plan.delete:

@@ -22,10 +22,10 @@ LONGEST = 253  # characters in the name of a class, a DNS-1123 subdomain
 
 @dataclass(frozen=True)
 class NewClass:
-    """A class to create; `beside` is the name of its type, if another class has that name."""
+    """A class to create; `conflicting_name` is the name of its type, if another class has that name."""
 
     wanted: Object
-    beside: str = ""
+    conflicting_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _new(lacking: Mapping[str, str], default: str, there: Sequence[Object]) -> I
         if name in taken:
             continue
         taken[name] = _class(name, type, default=type == default and not has_default)
-        yield NewClass(taken[name], beside=plain if plain != name else "")
+        yield NewClass(taken[name], conflicting_name=plain if plain != name else "")
 
 
 def _plainest_first(item: tuple[str, str]) -> tuple[bool, str]:

@@ -45,7 +45,7 @@ class ClassReconciler:
     name: str = "storage-classes"
     watches: tuple[Resource, ...] = ()
     always: tuple[str, ...] = ("all",)
-    _told: set[str] = field(default_factory=set)
+    _reported: set[str] = field(default_factory=set)
 
     def reconcile(self, key: str) -> float | None:
         """CloudUnreachable when Cinder or the Kubernetes API does not answer."""
@@ -53,7 +53,7 @@ class ClassReconciler:
         plan = plan_classes(types, self.volumes.default_type(), self.api.list(STORAGE_CLASSES).items)
         for new in plan.make:
             self._make(new)
-        self._tell(plan.orphans, types)
+        self._report_orphans(plan.orphans, types)
         return PERIOD
 
     def _make(self, new: NewClass) -> None:
@@ -61,21 +61,20 @@ class ClassReconciler:
             made = self.api.create(STORAGE_CLASSES, new.wanted)
         except Conflict:
             return  # another client was faster: the next run sees its class
-        if new.beside:
-            message = (
-                f"for the volume type {new.wanted['parameters']['type']!r}: another class has the name {new.beside}"
-            )
+        if new.conflicting_name:
+            type = new.wanted["parameters"]["type"]
+            message = f"for the volume type {type!r}: another class has the name {new.conflicting_name}"
             self.events.event(made, "StorageClassRenamed", message, "Normal")
 
-    def _tell(self, orphans: Sequence[Object], types: Mapping[str, str]) -> None:
+    def _report_orphans(self, orphans: Sequence[Object], types: Mapping[str, str]) -> None:
         """One Event as long as the type is missing."""
         for found in orphans:
-            if found["metadata"]["uid"] not in self._told:
+            if found["metadata"]["uid"] not in self._reported:
                 type, there = found["parameters"]["type"], ", ".join(sorted(types.values()))
                 message = f"Cinder no longer has a volume type {type!r} for this project; available: {there}"
                 hint = "no volume of this class can be created: delete it once no claim names it"
                 self.events.event(found, "VolumeTypeDeleted", f"{message}: {hint}")
-        self._told = {found["metadata"]["uid"] for found in orphans}
+        self._reported = {found["metadata"]["uid"] for found in orphans}
 
 
 class Known:

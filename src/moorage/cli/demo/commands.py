@@ -34,7 +34,7 @@ def up(context: Context, output: str) -> None:
     with progress() as report:
         made = bring_up.running(context) or bring_up.bring_up(context, report)
     if output == "table":
-        _say(made)
+        _print_summary(made)
     else:
         emit(output, asdict(made))
 
@@ -82,7 +82,7 @@ def _forget(context: Context, project: str | None) -> None:
         kubeconfig.write(path, kubeconfig.without(kubeconfig.read(path), CLUSTER))
 
 
-def _say(made: Demo) -> None:
+def _print_summary(made: Demo) -> None:
     click.echo()
     emit("table", summary(made))
     click.echo(

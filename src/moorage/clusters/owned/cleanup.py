@@ -63,34 +63,34 @@ class Cleanup:
         self.kept = {resource.id: resource for resource in self.seen.kept} | self.kept
         return self.seen
 
-    def carry_out(self, deletions: Iterable[Deletion], say: Callable[[str], None]) -> None:
+    def execute(self, deletions: Iterable[Deletion], report: Callable[[str], None]) -> None:
         """Execute deletions. A rejected one is planned again; when a service does not answer, the rest waits too."""
-        for act in deletions:
-            say(act.text)
+        for deletion in deletions:
+            report(deletion.text)
             try:
-                self._delete(act)
+                self._delete(deletion)
             except NotFound:
                 continue  # deleted meanwhile
             except (Conflict, BadInput) as error:
-                say(f"{act.text}: {error.message}")
+                report(f"{deletion.text}: {error.message}")
             except CloudUnreachable as error:
-                say(f"waiting for the cloud: {error.message}")
+                report(f"waiting for the cloud: {error.message}")
                 return
-            self._asked[act.id] += 1
+            self._asked[deletion.id] += 1
 
-    def _delete(self, act: Deletion) -> None:
-        match act:
+    def _delete(self, deletion: Deletion) -> None:
+        match deletion:
             case DeleteServer():
-                self.cloud.delete_server(act.id)
+                self.cloud.delete_server(deletion.id)
             case DeleteFloatingIP():
-                self.cloud.network.delete_floating_ip(act.id)
+                self.cloud.network.delete_floating_ip(deletion.id)
             case ReleaseFloatingIP():
-                self.cloud.network.associate_floating_ip(act.id, "")
-                self.cloud.network.set_floating_ip_description(act.id, "")
+                self.cloud.network.associate_floating_ip(deletion.id, "")
+                self.cloud.network.set_floating_ip_description(deletion.id, "")
             case DeleteLoadBalancer() | DeletePool() | DeleteListener() | SetTags():
-                _balance(_present(self.cloud.load_balancers), act)
+                _balance(_present(self.cloud.load_balancers), deletion)
             case _:
-                _store(_present(self.cloud.volumes), act)
+                _store(_present(self.cloud.volumes), deletion)
 
 
 def _present(port: T | None) -> T:
@@ -98,27 +98,27 @@ def _present(port: T | None) -> T:
     return port
 
 
-def _balance(do: LoadBalancers, act: Deletion) -> None:
-    match act:
+def _balance(do: LoadBalancers, deletion: Deletion) -> None:
+    match deletion:
         case DeleteLoadBalancer():
-            do.delete(act.id)
+            do.delete(deletion.id)
         case DeletePool():
-            do.delete_pool(act.id)
+            do.delete_pool(deletion.id)
         case DeleteListener():
-            do.delete_listener(act.id)
+            do.delete_listener(deletion.id)
         case SetTags():
-            do.set_tags(act.id, act.tags)
+            do.set_tags(deletion.id, deletion.tags)
 
 
-def _store(do: Volumes, act: Deletion) -> None:
-    match act:
+def _store(do: Volumes, deletion: Deletion) -> None:
+    match deletion:
         case DeleteSnapshot():
-            do.delete_snapshot(act.id)
+            do.delete_snapshot(deletion.id)
         case DeleteVolume():
-            do.delete(act.id)
+            do.delete(deletion.id)
         case DeleteAttachment():
-            do.delete_attachment(act.id)
+            do.delete_attachment(deletion.id)
         case KeepVolume():
-            do.set_metadata(act.id, MARK)
+            do.set_metadata(deletion.id, MARK)
         case KeepSnapshot():
-            do.set_snapshot_metadata(act.id, MARK)
+            do.set_snapshot_metadata(deletion.id, MARK)

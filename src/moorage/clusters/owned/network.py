@@ -80,11 +80,11 @@ def _own(load_balancer: LoadBalancer, cluster: str, asked: Mapping[str, int]) ->
         message = f"load balancer {load_balancer.name} ({load_balancer.id}) has ports of another cluster too"
         return CleanupPlan(blocked=(f"{message}: {', '.join(guests)}",), deleted=(resource,))
     if load_balancer.pending:
-        told = f"waiting for Octavia: load balancer {load_balancer.name} is {load_balancer.provisioning_status}"
-        return CleanupPlan(waiting=(told,), deleted=(resource,))
+        message = f"waiting for Octavia: load balancer {load_balancer.name} is {load_balancer.provisioning_status}"
+        return CleanupPlan(waiting=(message,), deleted=(resource,))
     if load_balancer.provisioning_status == ERROR and asked.get(load_balancer.id, 0) >= TRIES:
-        told = f"Octavia could not delete load balancer {load_balancer.name} ({load_balancer.id}), which is in ERROR"
-        return CleanupPlan(blocked=(told,), deleted=(resource,))
+        message = f"Octavia could not delete load balancer {load_balancer.name} ({load_balancer.id}), which is in ERROR"
+        return CleanupPlan(blocked=(message,), deleted=(resource,))
     return CleanupPlan(
         (DeleteLoadBalancer(load_balancer.id, f"deleting load balancer {load_balancer.name}"),), deleted=(resource,)
     )
@@ -112,8 +112,8 @@ def _served(load_balancer: LoadBalancer, cluster: str) -> CleanupPlan:
                 ),
             )
         )
-    told = f"removing port {ours.port} from load balancer {load_balancer.name}, which is not the cluster's"
-    return CleanupPlan((DeletePool(ours.pool.id, told) if ours.pool else DeleteListener(ours.id, told),))
+    message = f"removing port {ours.port} from load balancer {load_balancer.name}, which is not the cluster's"
+    return CleanupPlan((DeletePool(ours.pool.id, message) if ours.pool else DeleteListener(ours.id, message),))
 
 
 def _listeners(load_balancer: LoadBalancer, cluster: str) -> Iterator[Listener]:

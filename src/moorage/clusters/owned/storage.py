@@ -107,8 +107,8 @@ def _delete(
     if holds := next(_blockers(resource, before, observed), ""):
         return CleanupPlan(waiting=(holds,), deleted=(shown,))
     if _is_blocked(resource, asked):
-        said = f": {observed.messages[resource.id]}" if observed.messages.get(resource.id) else ""
-        return CleanupPlan(blocked=(f"{shown} cannot be deleted, it is {resource.status}{said}",), deleted=(shown,))
+        reason = f": {observed.messages[resource.id]}" if observed.messages.get(resource.id) else ""
+        return CleanupPlan(blocked=(f"{shown} cannot be deleted, it is {resource.status}{reason}",), deleted=(shown,))
     return CleanupPlan((_deletion_of(resource, f"deleting {shown}"),), deleted=(shown,))
 
 

@@ -86,11 +86,11 @@ class CinderBackend:
 
     def capacity(self, given: Mapping[str, str], zone: str) -> int | None:
         """What the project's quota leaves; only the operator knows the free space of pools."""
-        said = parameters.volume(given)
-        wanted = said.availability or (zone if self.settings.zones else "")
+        requested = parameters.volume(given)
+        wanted = requested.availability or (zone if self.settings.zones else "")
         if wanted and wanted not in self.cinder.zones():
             return 0
-        left = self.cinder.remaining_quota(known(self.cinder, said.type) if said.type else "")
+        left = self.cinder.remaining_quota(known(self.cinder, requested.type) if requested.type else "")
         return None if left is None else left * GIB
 
     def _reader(self) -> VolumeReader:

@@ -16,12 +16,12 @@ from moorage.model.errors import BadInput, Conflict, Failed, NotFound
 
 def wanted(request: VolumeRequest, settings: Settings) -> NewVolume:
     """The request to Cinder; BadInput names an unknown parameter."""
-    said = parameters.volume(request.parameters)
-    zone = said.availability or (request.zone if settings.zones else "")
+    requested = parameters.volume(request.parameters)
+    zone = requested.availability or (request.zone if settings.zones else "")
     source = request.source
     written = metadata(settings.cluster, request.parameters)
     size = -(-request.size // GIB)
-    return NewVolume(request.name, size, said.type, zone, source.snapshot, source.volume, written)
+    return NewVolume(request.name, size, requested.type, zone, source.snapshot, source.volume, written)
 
 
 @dataclass(frozen=True)

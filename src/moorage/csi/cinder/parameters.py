@@ -38,13 +38,13 @@ def snapshot(given: Mapping[str, str]) -> bool:
 
     BadInput as above.
     """
-    told = _known("VolumeSnapshotClass", given, ("force-create", "type"))
-    if told.get("type", "snapshot") != "snapshot":
-        raise BadInput(f"type of a VolumeSnapshotClass is snapshot, not {told['type']!r}: backups are not supported")
-    said = told.get("force-create", "false")
-    if said not in ("true", "false"):
-        raise BadInput(f"force-create of a VolumeSnapshotClass is true or false, not {said!r}")
-    return said == "true"
+    fields = _known("VolumeSnapshotClass", given, ("force-create", "type"))
+    if fields.get("type", "snapshot") != "snapshot":
+        raise BadInput(f"type of a VolumeSnapshotClass is snapshot, not {fields['type']!r}: backups are not supported")
+    force = fields.get("force-create", "false")
+    if force not in ("true", "false"):
+        raise BadInput(f"force-create of a VolumeSnapshotClass is true or false, not {force!r}")
+    return force == "true"
 
 
 def _known(kind: str, given: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

@@ -50,8 +50,10 @@ class VolumeReader:
 
     def failed(self, what: str, id: str) -> Failed:
         """The error for what failed, with Cinder's message about the volume or snapshot."""
-        said = self._why(id)
-        return Failed(f"{what}: {said}" if said else what, f"`openstack volume message list` and Cinder's log on {id}")
+        message = self._why(id)
+        return Failed(
+            f"{what}: {message}" if message else what, f"`openstack volume message list` and Cinder's log on {id}"
+        )
 
     def _why(self, id: str) -> str:
         """A cloud without user messages must not hide the failure itself."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moorage.image.release.directory import Entry, Manifest, Release, complete, is_as_said, sha256
+from moorage.image.release.directory import Entry, Manifest, Release, complete, matches, sha256
 from moorage.image.release.go import Go, check_c, find_go
-from moorage.image.release.lock import alone
+from moorage.image.release.lock import exclusive
 from moorage.image.release.programs import CONTENTS, KUBERNETES
 from moorage.image.release.recipes import Program, Recipe, go_sources, release_hash
 from moorage.model.errors import Failed
@@ -36,29 +36,29 @@ def build(
     missing C library, too little disk space, a failed build.
     """
     sources = sources or go_sources()
-    shelf = cache / "release"
-    wanted = Release(shelf / release_hash(contents, sources))
+    store = cache / "release"
+    wanted = Release(store / release_hash(contents, sources))
     if (wanted.directory / "manifest.json").is_file():
         return wanted
-    with alone(shelf, report):
+    with exclusive(store, report):
         if not (wanted.directory / "manifest.json").is_file():
-            bench = _Bench(shelf, cache / "go", sources, environment)
-            entries = _collect(bench, contents, report)
-            bench.finish(Manifest(wanted.hash, KUBERNETES, entries), wanted.directory)
+            workspace = _Workspace(store, cache / "go", sources, environment)
+            entries = _collect(workspace, contents, report)
+            workspace.finish(Manifest(wanted.hash, KUBERNETES, entries), wanted.directory)
         if not keep_go_cache:
             shutil.rmtree(cache / "go", ignore_errors=True)
     return wanted
 
 
-def _collect(bench: _Bench, contents: Sequence[Recipe], report: Callable[[str], None]) -> tuple[Entry, ...]:
+def _collect(workspace: _Workspace, contents: Sequence[Recipe], report: Callable[[str], None]) -> tuple[Entry, ...]:
     """Provide every file: reuse it where its inputs are unchanged, else build it."""
-    entries = {recipe.name: bench.taken_over(recipe) for recipe in contents}
+    entries = {recipe.name: workspace.reused(recipe) for recipe in contents}
     missing = [recipe for recipe in contents if entries[recipe.name] is None]
     if missing:
-        go = bench.ready(missing)
+        go = workspace.ready(missing)
         for number, recipe in enumerate(missing, 1):
             report(f"building {number}/{len(missing)} {recipe.name} {recipe.version}")
-            entries[recipe.name] = bench.make(recipe, go)
+            entries[recipe.name] = workspace.make(recipe, go)
     return tuple(named for recipe in contents for named in _with_links(recipe, entries[recipe.name]))
 
 
@@ -68,17 +68,17 @@ def _with_links(recipe: Recipe, entry: Entry | None) -> list[Entry]:
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Workspace:
     """The folder in which a release is built, with a record in finished/ for each file."""
 
-    shelf: Path
+    store: Path
     go_folder: Path
     sources: Path
     environment: Mapping[str, str]
 
     @property
     def folder(self) -> Path:
-        return self.shelf / "building"
+        return self.store / "building"
 
     @property
     def notes(self) -> Path:
@@ -89,10 +89,10 @@ class _Bench:
         go = find_go(self.go_folder, self.environment)
         if any(isinstance(recipe, Program) and recipe.static_c for recipe in missing):
             check_c(self.environment)
-        free = shutil.disk_usage(self.shelf).free
+        free = shutil.disk_usage(self.store).free
         if not self.go_folder.exists() and free < DISK_NEEDED and len(missing) > 1:
             raise Failed(
-                f"{self.shelf} has {free / 1e9:.1f} GB of free space; a build needs {DISK_NEEDED / 1e9:.0f} GB",
+                f"{self.store} has {free / 1e9:.1f} GB of free space; a build needs {DISK_NEEDED / 1e9:.0f} GB",
                 "free some disk space, or set MOORAGE_CACHE to a larger disk",
             )
         return go
@@ -115,12 +115,12 @@ class _Bench:
         self._note(entry)
         return entry
 
-    def taken_over(self, recipe: Recipe) -> Entry | None:
+    def reused(self, recipe: Recipe) -> Entry | None:
         """Find an intact file from the same inputs, here or in another release."""
         wanted = recipe.input_hash(self.sources)
         for entry, path in self._finished():
-            if entry.input == wanted and entry.name == recipe.name and is_as_said(path, entry):
-                self._adopt(path, self.folder / entry.path)
+            if entry.input == wanted and entry.name == recipe.name and matches(path, entry):
+                self._reuse(path, self.folder / entry.path)
                 return entry
         return None
 
@@ -128,11 +128,11 @@ class _Bench:
         for note in sorted(self.notes.glob("*.json")):
             entry = Entry.parse(json.loads(note.read_text()))
             yield entry, self.folder / entry.path
-        for path in sorted(self.shelf.glob("*/manifest.json")):
+        for path in sorted(self.store.glob("*/manifest.json")):
             for entry in Manifest.parse(path.read_text(), str(path)).files:
                 yield entry, path.parent / entry.path
 
-    def _adopt(self, path: Path, here: Path) -> None:
+    def _reuse(self, path: Path, here: Path) -> None:
         if path != here:
             here.parent.mkdir(parents=True, exist_ok=True)
             here.unlink(missing_ok=True)

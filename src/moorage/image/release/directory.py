@@ -159,7 +159,7 @@ def verify(release: Release) -> list[Finding]:
     for path, entry in known.items():
         if path not in there:
             findings.append(Finding(entry.name, "missing"))
-        elif not is_as_said(path, entry):
+        elif not matches(path, entry):
             findings.append(Finding(entry.name, "changed"))
     return sorted(findings, key=lambda finding: (finding.name, finding.problem))
 
@@ -180,7 +180,7 @@ def _files(directory: Path) -> list[Path]:
     return [path for folder in FOLDERS.values() for path in (directory / folder).glob("*")]
 
 
-def is_as_said(path: Path, entry: Entry) -> bool:
+def matches(path: Path, entry: Entry) -> bool:
     """Whether the file or link at `path` matches the manifest's entry."""
     if entry.link is not None:
         return path.is_symlink() and str(path.readlink()) == entry.link

@@ -12,13 +12,13 @@ from moorage.model.errors import Failed
 
 
 @contextmanager
-def alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+def exclusive(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Hold `folder`'s lock until the block or the process ends; wait, with a report, while another process holds it.
 
     Failed when the disk gets full meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _told_when_full(folder), (folder / "lock").open("w") as handle:
+    with _explain_full_disk(folder), (folder / "lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -28,7 +28,7 @@ def alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _told_when_full(folder: Path) -> Iterator[None]:
+def _explain_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

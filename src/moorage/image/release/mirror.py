@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from moorage.image.release.directory import Entry, Manifest, Release, complete, is_as_said
-from moorage.image.release.lock import alone
+from moorage.image.release.directory import Entry, Manifest, Release, complete, matches
+from moorage.image.release.lock import exclusive
 from moorage.image.release.programs import CONTENTS
 from moorage.image.release.recipes import go_sources, release_hash
 from moorage.model.errors import BadInput, Failed
@@ -33,11 +33,11 @@ def fetch(cache: Path, mirror: str, *, report: Callable[[str], None], wanted: st
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise BadInput(f"--mirror {mirror!r} is not the address of an HTTP server", "http://HOST[:PORT]/PATH")
     wanted = wanted or release_hash(CONTENTS, go_sources())
-    shelf, directory = cache / "release", cache / "release" / wanted
-    with alone(shelf, report):
+    store, directory = cache / "release", cache / "release" / wanted
+    with exclusive(store, report):
         if not (directory / "manifest.json").is_file():
-            _download(mirror.rstrip("/"), wanted, shelf / f"{wanted}.fetching", report)
-            (shelf / f"{wanted}.fetching").replace(directory)
+            _download(mirror.rstrip("/"), wanted, store / f"{wanted}.fetching", report)
+            (store / f"{wanted}.fetching").replace(directory)
     return Release(directory)
 
 
@@ -48,7 +48,7 @@ def _download(mirror: str, wanted: str, folder: Path, report: Callable[[str], No
         report(f"fetching {number}/{len(files)} {entry.name} {entry.version} ({entry.size / 1e6:.0f} MB)")
         try:
             _file(f"{mirror}/{entry.path}", entry, folder / entry.path)
-        except _Wrong as wrong:
+        except _Mismatch as wrong:
             shutil.rmtree(folder)
             message = f"{mirror}/{entry.path} {wrong}: nothing of this release was kept"
             raise Failed(message, "another mirror, or moorage release build") from wrong
@@ -65,19 +65,19 @@ def _manifest(mirror: str, wanted: str) -> Manifest:
     return manifest
 
 
-class _Wrong(Exception):
+class _Mismatch(Exception):
     """The mirror's file does not match its manifest."""
 
 
 def _file(address: str, entry: Entry, path: Path) -> None:
-    if is_as_said(path, entry):
+    if matches(path, entry):
         return
     part = path.with_name(f"{entry.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     _fill(address, entry, part)
     part.chmod(entry.mode)
-    if not is_as_said(part, entry):
-        raise _Wrong("does not have the SHA-256 of its manifest")
+    if not matches(part, entry):
+        raise _Mismatch("does not have the SHA-256 of its manifest")
     part.replace(path)
 
 
@@ -95,7 +95,7 @@ def _copy(answer: HTTPResponse, address: str, size: int, part: Path, mode: Liter
         while chunk := _read(address, answer):
             stream.write(chunk)
             if stream.tell() > size:
-                raise _Wrong("is larger than its manifest says")
+                raise _Mismatch("is larger than its manifest says")
         if stream.tell() < size:
             raise Failed(f"{address} ended after {stream.tell()} of {size} bytes", "run it again to resume")
 

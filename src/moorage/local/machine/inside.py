@@ -35,11 +35,11 @@ def become(machine: Machine, slot: Path, entry: str, terminal: int) -> NoReturn:
     root = machine.path / "root"
     root.mkdir(exist_ok=True)
     kernel.bind(slot, root)
-    _lay_state(machine, root)
-    _lay_kernel(root)
-    _lay_devices(machine, root, terminal)
-    _lay_run(machine, root, entry)
-    _lay_cgroups(machine, root)
+    _mount_state(machine, root)
+    _mount_kernel(root)
+    _create_devices(machine, root, terminal)
+    _mount_run(machine, root, entry)
+    _mount_cgroups(machine, root)
     _enter(root)
     os.setsid()
     for descriptor in (0, 1, 2):
@@ -54,7 +54,7 @@ def _set_hostname(name: str) -> None:
     socket.sethostname(name)
 
 
-def _lay_state(machine: Machine, root: Path) -> None:
+def _mount_state(machine: Machine, root: Path) -> None:
     """/var on the disk, /etc as an overlay kept there, /boot from the boot partition."""
     subprocess.run(["mount", "-o", "loop", str(machine.disk_file), str(root / "var")], check=True)
     layers = root / "var/lib/moorage-etc"
@@ -65,7 +65,7 @@ def _lay_state(machine: Machine, root: Path) -> None:
     kernel.bind(machine.boot, root / "boot")
 
 
-def _lay_kernel(root: Path) -> None:
+def _mount_kernel(root: Path) -> None:
     """/proc, with the flavor's memory instead of the host's, and /sys, read-only so that nothing waits for udev."""
     kernel.mount("proc", root / "proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     kernel.mount("sysfs", root / "sys", "sysfs", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC | kernel.RDONLY)
@@ -77,7 +77,7 @@ def _lay_kernel(root: Path) -> None:
         kernel.mount("tmpfs", root / name, "tmpfs", kernel.NOSUID, "mode=755" if name == "dev" else "mode=1777")
 
 
-def _lay_devices(machine: Machine, root: Path, terminal: int) -> None:
+def _create_devices(machine: Machine, root: Path, terminal: int) -> None:
     dev = root / "dev"
     for name in DEVICES:
         source, target = Path("/dev") / name, dev / name
@@ -119,7 +119,7 @@ def remove_device(dev: Path, volume: Volume) -> None:
         path.unlink(missing_ok=True)
 
 
-def _lay_run(machine: Machine, root: Path, entry: str) -> None:
+def _mount_run(machine: Machine, root: Path, entry: str) -> None:
     run = root / "run"
     kernel.mount("tmpfs", run, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755")
     for name in ("moorage", "config-drive", "old"):
@@ -140,7 +140,7 @@ def meminfo(mebibytes: int) -> str:
     return "".join(f"{name + ':':<16}{value:>8} kB\n" for name, value in lines.items())
 
 
-def _lay_cgroups(machine: Machine, root: Path) -> None:
+def _mount_cgroups(machine: Machine, root: Path) -> None:
     """Mount the host's hierarchies; in the new cgroup namespace the machine's own group is the root."""
     target = root / "sys/fs/cgroup"
     group = ControlGroup(machine.cgroup_parent, machine.id)

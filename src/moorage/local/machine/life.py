@@ -143,7 +143,7 @@ def stop(machine: Machine, host: Host, timeout: float = STOP_TIMEOUT) -> None:
     if timeout > 0:
         _signal(running, HALT)
         if wait_for_end(machine, timeout):
-            _settle(machine, host)
+            _wait_for_unmount(machine, host)
             return
     kill(machine, host)
 
@@ -154,7 +154,7 @@ def kill(machine: Machine, host: Host) -> None:
     if running is not None:
         _signal(running, signal.SIGKILL)
         wait_for_end(machine, 10)
-    _settle(machine, host)
+    _wait_for_unmount(machine, host)
 
 
 def _signal(number: int, which: int) -> None:
@@ -164,7 +164,7 @@ def _signal(number: int, which: int) -> None:
         return  # it has ended meanwhile, as intended
 
 
-def _settle(machine: Machine, host: Host) -> None:
+def _wait_for_unmount(machine: Machine, host: Host) -> None:
     """Wait until the kernel has removed the machine's mounts: its disk must not be mounted twice."""
     deadline = time.monotonic() + 10
     while (host.processes(_group(machine)) or host.loops(machine.disk_file)) and time.monotonic() < deadline:

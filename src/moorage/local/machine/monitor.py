@@ -40,7 +40,7 @@ def run_once(machine: Machine) -> int:
     slot = disks.mount_slot(machine, entry)
     master, terminal = pty.openpty()
     child = _fork(machine, slot, entry.filename, terminal)
-    _tell(machine, child)
+    _record_process(machine, child)
     _keep_console(machine, master, child)
     _, status = os.waitpid(child, 0)
     for descriptor in (master, terminal):
@@ -53,24 +53,24 @@ def _fork(machine: Machine, slot: Path, entry: str, terminal: int) -> int:
     # A second unshare of the PID namespace fails unless we return to our own first.
     kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
     kernel.unshare(kernel.NEWPID)
-    listen, tell = os.pipe()  # closed by a successful exec, written to by a failed one
+    listen, report = os.pipe()  # closed by a successful exec, written to by a failed one
     child = os.fork()
     if child == 0:
         try:
             inside.become(machine, slot, entry, terminal)
         except BaseException:
-            os.write(tell, traceback.format_exc().encode())
+            os.write(report, traceback.format_exc().encode())
             os._exit(1)
-    os.close(tell)
+    os.close(report)
     with open(listen, encoding="utf-8", errors="replace") as pipe:
-        trouble = pipe.read()
-    if trouble:
+        error_text = pipe.read()
+    if error_text:
         os.waitpid(child, 0)
-        raise DidNotBecome(trouble)
+        raise DidNotBecome(error_text)
     return child
 
 
-def _tell(machine: Machine, pid: int) -> None:
+def _record_process(machine: Machine, pid: int) -> None:
     partial = machine.process.with_suffix(".new")
     partial.write_text(json.dumps({"pid": pid, "started": start_time(pid), "monitor": os.getpid()}))
     partial.rename(machine.process)

@@ -48,8 +48,8 @@ def _run(entry: Service, layout: Layout) -> None:
     privileged.run_in_process()
     messaging.wake_listeners()
     application = _attribute(entry.application)
-    if entry.unasked:
-        _attribute(entry.unasked)()
+    if entry.before_listening:
+        _attribute(entry.before_listening)()
     _keep_signals()
     state = listen(application, entry, (LOOPBACK, GATEWAY))
     _note(f"{entry.name} listens on port {entry.port}")

@@ -45,9 +45,9 @@ class FileVolumeDriver(driver.VolumeDriver):  # type: ignore[misc]
         if not os.access(self.folder, os.W_OK):
             raise exception.VolumeBackendAPIException(data=f"{self.folder} is not writable")
 
-    def _file(self, thing: Any) -> Path:
+    def _file(self, resource: Any) -> Path:
         """The file of a volume or snapshot."""
-        return self.folder / str(thing.name)
+        return self.folder / str(resource.name)
 
     # --- volumes ------------------------------------------------------------------------------------------------
 

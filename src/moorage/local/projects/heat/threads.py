@@ -52,12 +52,12 @@ def _poll_faster(runner: Any) -> None:
 
     def sleep(self: Any, wait_time: float | None) -> None:
         if wait_time:
-            self.looked = getattr(self, "looked", 0) + 1
-            time.sleep(pause(self.looked))
+            self.polls = getattr(self, "looked", 0) + 1
+            time.sleep(pause(self.polls))
 
     runner._sleep = sleep
 
 
-def pause(looked: int) -> float:
+def pause(polls: int) -> float:
     """Seconds until the next poll of a resource after that many polls."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** (looked - 1))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** (polls - 1))
