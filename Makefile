@@ -1,14 +1,14 @@
-# Everything a person does with this checkout. `make help` tells.
+# All tasks of a developer; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CACHE := $(or $(MOORAGE_CACHE),$(HOME)/.cache/moorage)
 export PATH := $(CURDIR)/.venv/bin:$(PATH):$(CACHE)/tools/bin
 PYTEST := .venv/bin/python -m pytest
-# The times of all tests are kept in the cache.
+# The durations of all tests are kept in the cache.
 pytest = $(PYTEST) --durations=20 --durations-min=5 --junitxml=$(CACHE)/tests/$(1).xml
 
 .PHONY: help
-help: ## Show this
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: setup
@@ -16,42 +16,42 @@ setup: ## Install packages, tools and the Python environment (every target does 
 	@./setup.sh
 
 .PHONY: up
-up: setup ## A real OpenStack, a Kubernetes cluster on it, an application and a database on that
+up: setup ## Start a real OpenStack, a Kubernetes cluster, an application and a database
 	@moorage demo up
 
 .PHONY: down
-down: setup ## Stop everything; `make up` brings it back with its data
+down: setup ## Stop everything; `make up` starts it again with its data
 	@moorage demo down
 
 .PHONY: reset
-reset: setup ## Stop everything and leave nothing behind but the cache
+reset: setup ## Stop everything and delete everything except the cache
 	@moorage demo reset --yes
 
 .PHONY: build
-build: setup ## The Kubernetes programs, the node image, the examples' images (cached)
+build: setup ## Build the Kubernetes programs, the node image, the examples' images (cached)
 	@moorage release build
 	@moorage image build
 	@moorage demo build
 
-# Words that may not come back: a reader from Kubernetes or OpenStack does not know them.
+# Words that readers from Kubernetes or OpenStack do not know, or that say little.
 WORDS := (^|[^a-zA-Z])(anew|in vain|let (go|lie)|of no matter)([^a-zA-Z]|$$)
 
 .PHONY: lint
-lint: setup ## Style, types, the import rule, and words that may not come back
+lint: setup ## Check style, types, import rules and words
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
-	@! git grep -nIE '$(WORDS)' -- . ':!Makefile' || { echo "lint: say this in the field's words (docs/glossary.md)"; exit 1; }
+	@! git grep -nIE '$(WORDS)' -- . ':!Makefile' || { echo "lint: use plain English and the field's terms instead"; exit 1; }
 
 .PHONY: test-unit
-test-unit: setup ## The tests that need nothing: no root, no network, seconds
+test-unit: setup ## Run the unit tests, which need neither root nor network (one minute)
 	$(call pytest,unit) -m unit -q -n 2 --dist loadfile
 
-# Two lanes at once, each in a network namespace of its own: one has the cloud and its clusters, the other machines,
+# Two lanes run in parallel, each in its own network namespace: one for the cloud and its clusters, one for machines,
 # images, file systems and programs.
 .PHONY: test
-test: build-and-check ## Every test but the fault campaigns; needs root
+test: build-and-check ## Run all tests except the fault campaigns; needs root
 	@$(MAKE) --no-print-directory -j2 test-cloud test-machines
 	@.venv/bin/python -m benchmarks.slowest_tests
 
@@ -73,13 +73,13 @@ test-machines: setup
 	$(call pytest,machines) -m "(contract or functional) and not (cloud or faults)"
 
 .PHONY: test-faults
-test-faults: build ## The long fault campaigns, a line for each fault; needs root
+test-faults: build ## Run the long fault campaigns, with a line for each fault; needs root
 	$(call pytest,faults) -v -m faults
 
 .PHONY: csi-sanity
-csi-sanity: build ## The storage drivers' own suite against ours: all of it on Cinder and in a server, the controller in memory; needs root
+csi-sanity: build ## Run the CSI test suite: on Cinder and in a server, the controller in memory; needs root
 	$(PYTEST) tests/contract/test_csi_sanity.py
 
 .PHONY: bench
-bench: setup ## Figures on the running local cloud (make up first)
+bench: setup ## Run the benchmarks on the running local cloud (make up first)
 	.venv/bin/python -m benchmarks

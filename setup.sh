@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what Moorage needs on a Debian 12 machine: packages, uv, Go, and the Python environment.
-# Run again at any time; when nothing changed it ends at once. Tools that the machine lacks go to
-# ${MOORAGE_CACHE:-~/.cache/moorage}/tools and touch nothing else.
+# It can be run at any time; when nothing has changed it exits at once. Missing tools are installed into
+# ${MOORAGE_CACHE:-~/.cache/moorage}/tools only.
 set -eu
 cd "$(dirname "$0")"
 cache=${MOORAGE_CACHE:-$HOME/.cache/moorage}
@@ -21,7 +21,7 @@ done
 if [ -n "$missing" ]; then
     [ "$(id -u)" = 0 ] || die "these packages are missing, and installing them needs root:$missing"
     say "installing$missing"
-    # Moorage runs its own database and switch: keep the packages from starting theirs.
+    # Moorage runs its own database and switch: do not start the packages' services.
     if [ ! -e /usr/sbin/policy-rc.d ]; then
         printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
         chmod +x /usr/sbin/policy-rc.d
