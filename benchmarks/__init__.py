@@ -1,1 +1,1 @@
-"""Figures, each printed beside what it is measured against in the same run. Nothing here passes or fails."""
+"""Benchmarks. Each prints its figure beside what it compares with, measured in the same run; none of them fails."""

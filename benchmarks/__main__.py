@@ -1,6 +1,6 @@
-"""`python -m benchmarks [RUNS]`: how long clusters take on the running local cloud, and where the seconds go.
+"""`python -m benchmarks [RUNS]`: the durations of clusters on the running local cloud, and of their phases.
 
-Needs a local cloud that is up (`make up`). Makes and deletes clusters named bench-…; prints medians.
+Needs a running local cloud (`make up`). Creates and deletes clusters named bench-…; prints medians.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ def moorage(*words: str) -> str:
 
 
 def create(name: str, workers: int) -> tuple[float, list[dict[str, object]]]:
-    """Seconds until every node is Ready and CoreDNS runs, and the events on the way."""
+    """Seconds until every node is Ready and CoreDNS runs, and the events until then."""
     began = time.monotonic()
     made = json.loads(moorage("cluster", "create", name, "--workers", str(workers), "--output", "json"))
     return time.monotonic() - began, made["events"]
 
 
 def delete(name: str) -> float:
-    """Seconds until nothing is left, proven."""
+    """Seconds until the deletion is verified."""
     began = time.monotonic()
     moorage("cluster", "delete", name, "--yes")
     return time.monotonic() - began
 
 
 def memory() -> int:
-    """What the cloud's services take, in MiB (PSS)."""
+    """The memory of the cloud's services, in MiB (PSS)."""
     return sum(row["memory"] for row in json.loads(moorage("cloud", "status", "--output", "json")))
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     began = time.monotonic()
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(lambda name: create(name, 1), names))
-    print(f"four clusters of 1+1 at once: {time.monotonic() - began:.1f} s")
+    print(f"four clusters of 1+1 in parallel: {time.monotonic() - began:.1f} s")
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(delete, names))
     print(f"the cloud's memory: {memory()} MiB")

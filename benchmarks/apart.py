@@ -1,6 +1,6 @@
-"""The API and the cloud in memory, in processes of their own, as they are in a cluster.
+"""The API and the cloud in memory, in separate processes, as in a real cluster.
 
-So the memory and the CPU that are measured are the controller's alone.
+So the measured memory and CPU are the controller's only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PUBLIC = Subnet("sub-a", "a", "172.24.0.0/16")
 
 
 class SharedApi(MemoryKubernetesClient):
-    """The API with answers that can be sent from process to process."""
+    """The API with results that can be sent between processes."""
 
     def changes(self, resource: Resource, version: str, seconds: float) -> tuple[list[Change], str]:
         """The first changes after that version, at once or within `seconds`; and the version after them."""
@@ -42,7 +42,7 @@ class SharedCloud:
 
     def __init__(self, nodes: int, volumes: int, seconds: float = 0.0, pending: float = 0.0) -> None:
         network = MemoryNetwork({"public": [PUBLIC]}, floating_quota=PLENTY, rule_quota=PLENTY)
-        self.load_balancers = SlowLoadBalancers(pending, gone=network.unmap)
+        self.load_balancers = SlowLoadBalancers(pending, delete=network.unmap)
         storage = MemoryVolumes(limits=dict.fromkeys(LIMITS, PLENTY))
         servers = MemoryInstances(server(number) for number in range(nodes))
         self.ports = {"servers": servers, "load_balancers": self.load_balancers, "network": network, "volumes": storage}
@@ -56,7 +56,7 @@ class SharedCloud:
             return getattr(self.ports[port], method)(*words, **named)
 
     def called(self) -> Counter[str]:
-        """The calls since this was asked last."""
+        """The calls since the last request for them."""
         with self.lock:
             found, self.calls = self.calls, Counter()
             return found
@@ -65,18 +65,18 @@ class SharedCloud:
         return self.handles
 
     def lose(self, id: str) -> None:
-        """A server is gone."""
+        """Delete a server."""
         with self.lock:
             del self.ports["servers"].servers[id]
 
     def right(self, members: int) -> int:
-        """How many load balancers are ACTIVE, and have so many members on every port."""
+        """The number of load balancers that are ACTIVE and have that many members on every port."""
         with self.lock:
             return self.load_balancers.right(members)
 
 
 class Apart(BaseManager):
-    """Starts a process that has the API or the cloud."""
+    """Starts a process with the API or the cloud."""
 
 
 Apart.register("Api", SharedApi)
@@ -94,7 +94,7 @@ class RemotePort:
 
 
 class RemoteApi:
-    """The port `KubernetesClient` on the other process."""
+    """The port `KubernetesClient` for the other process."""
 
     def __init__(self, shared: Any) -> None:
         self.shared = shared

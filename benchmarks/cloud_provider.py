@@ -1,7 +1,7 @@
 """`python -m benchmarks.cloud_provider [RUNS]`: load balancers and volumes of the cluster `demo`, over their floors.
 
-Needs `make up`. A floor is the time that the same objects take when they are made straight at Octavia, or at Cinder
-and Nova. Everything is made in the namespace `bench` and taken away again.
+Needs `make up`. A floor is the time to create the same objects directly in Octavia, or in Cinder and Nova. Everything
+is created in the namespace `bench` and deleted afterwards.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def object_of(*words: str) -> Any:
 
 @dataclass
 class Project:
-    """The demo's project, asked directly."""
+    """The demo's project, called directly."""
 
     rest: Rest
 
@@ -75,7 +75,7 @@ class Project:
         self.servers = OpenStackInstances(self.rest).list(CLUSTER)
 
     def balance(self, port: int) -> None:
-        """A load balancer with a floating IP before the workers' node port; gone afterwards."""
+        """A load balancer with a floating IP before the workers' node port; deleted afterwards."""
         home = self.network.cluster_network(CLUSTER)
         assert home is not None
         inside = [a.ip for s in self.servers for a in s.addresses if a.kind == "fixed" and "worker" in s.name]
@@ -89,7 +89,7 @@ class Project:
         self.end = lambda: (self.network.delete_floating_ip(floating_ip.id), self.load_balancers.delete(made.id))
 
     def volume(self) -> None:
-        """A volume at a worker; gone afterwards."""
+        """A volume at a worker; deleted afterwards."""
         server = next(server.id for server in self.servers if server.name == WORKER)
         made = self.volumes.create(NewVolume("bench", 1))
         until(lambda: self._status(made.id) == "available")
@@ -152,13 +152,13 @@ def pods(names: list[str]) -> None:
     kubectl("wait", "-n", SPACE, "--for=condition=Ready", "pod", *names, "--timeout=180s")
 
 
-def gone(*names: str) -> None:
+def delete(*names: str) -> None:
     kubectl("delete", "-n", SPACE, *names, "--wait=true")
 
 
 @dataclass(frozen=True)
 class Way:
-    """How something is made, which is timed, and how it is taken away, which is not."""
+    """How to create something, which is timed, and how to delete it, which is not."""
 
     make: Callable[[], object]
     undo: Callable[[], object]
@@ -179,7 +179,7 @@ def many() -> None:
     names = [f"many-{number}" for number in range(PODS)]
     print(f"{PODS} pods with a volume each, all ready: {timed(lambda: pods(names)):.1f} s", flush=True)
     made = [f"{kind}/{name}" for name in names for kind in ("pod", "pvc")]
-    print(f"and gone: {timed(lambda: gone(*made)):.1f} s", flush=True)
+    print(f"and deleted: {timed(lambda: delete(*made)):.1f} s", flush=True)
 
 
 def main() -> None:
@@ -193,9 +193,9 @@ def main() -> None:
         kubectl("rollout", "status", "-n", SPACE, "deployment/hello")
         direct = Way(lambda: project.balance(NODE_PORT), lambda: project.end())
         compare(
-            "Service of type LoadBalancer until it answers", Way(service, lambda: gone("service/front")), direct, runs
+            "Service of type LoadBalancer until it answers", Way(service, lambda: delete("service/front")), direct, runs
         )
-        claimed = Way(lambda: pods(["one"]), lambda: gone("pod/one", "pvc/one"))
+        claimed = Way(lambda: pods(["one"]), lambda: delete("pod/one", "pvc/one"))
         compare("claim and pod until it has written", claimed, Way(project.volume, lambda: project.end()), runs)
         many()
     finally:

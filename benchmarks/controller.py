@@ -1,8 +1,8 @@
 """`python -m benchmarks.controller [NODES [SERVICES [SECONDS]]]`: the controller in a large cluster, all in memory.
 
-Needs nothing. Half of the Services have two ports, and every node is a member of every load balancer. There is a
+Needs no cloud. Half of the Services have two ports, and every node is a member of every load balancer. There is a
 PersistentVolume for each Service. A call of the cloud takes SECONDS, and a change of a load balancer six times that:
-0.05 is a quick cloud; with 0, the default, all time is the controller's own.
+0.05 is a fast cloud; with 0, the default, all time is the controller's own.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from moorage.controller.main import Controller, Project, Settings, compose
 from moorage.kube.events import Recorder
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, PERSISTENT_VOLUMES, SERVICES, Object
 
-REST = 60.0  # seconds of doing nothing: each of the periodic looks comes at least once
+REST = 60.0  # seconds without changes: each periodic call happens at least once
 BALANCED = load_balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
 
 
 @dataclass
 class Bench:
-    """One controller, and what it works on."""
+    """One controller with its API and cloud."""
 
     api: RemoteApi
     cloud: Any
@@ -48,7 +48,7 @@ class Bench:
         return bool(self.cloud.right(members) == self.services)
 
     def calls(self) -> Counter[str]:
-        """Since the last time."""
+        """The calls since the last request for them."""
         found = self.cloud.called() + self.accepted
         self.accepted.clear()
         return found
@@ -109,7 +109,7 @@ def measure(bench: Bench, before: float) -> None:
     _rest(bench)
     status = {"status": {"conditions": conditions("False")}}
     _leaves(bench, "a node is no longer ready", lambda: bench.api.patch(NODES, "demo-9", status, status=True), 1)
-    _leaves(bench, "a server is gone, and its node", lambda: bench.cloud.lose("id-7"), 2)
+    _leaves(bench, "a server and its Node are deleted", lambda: bench.cloud.lose("id-7"), 2)
     for number in range(20, 40):
         bench.api.patch(NODES, f"demo-{number}", status, status=True)
     _leaves(bench, "twenty nodes are no longer ready", lambda: None, 22)
@@ -119,20 +119,20 @@ def measure(bench: Bench, before: float) -> None:
 def _start(bench: Bench) -> None:
     cpu = time.process_time()
     took = until(lambda: sum(_initialised(found) for found in bench.stored(NODES)) == bench.nodes)
-    print(f"all nodes initialised: {took:.1f} s")
+    print(f"all nodes initialized: {took:.1f} s")
     took += until(lambda: bench.all_right(bench.nodes))
     took += until(lambda: all(shown(found) for found in bench.stored(SERVICES)))
-    print(f"all Services balanced: {took:.1f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_told(bench.calls())}")
+    print(f"all Services ready: {took:.1f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_summary(bench.calls())}")
 
 
 def _changed_nodes(bench: Bench) -> None:
-    """Changes that concern the node alone."""
+    """Changes that concern the node only."""
     took = []
     for number in range(20):
         key, wrong = f"demo-{number}", {"metadata": {"labels": {"topology.kubernetes.io/zone": "wrong"}}}
         bench.api.patch(NODES, key, wrong)
         took.append(until(lambda key=key: _zone(bench.api.get(NODES, key)) == "nova"))  # type: ignore[misc]
-    print(f"a changed node is right again: median {sorted(took)[10]:.3f} s, worst {max(took):.3f} s")
+    print(f"a changed node is corrected: median {sorted(took)[10]:.3f} s, worst {max(took):.3f} s")
 
 
 def _rest(bench: Bench) -> None:
@@ -140,20 +140,22 @@ def _rest(bench: Bench) -> None:
     cpu = time.process_time()
     time.sleep(REST)
     calls, busy = bench.calls(), time.process_time() - cpu
-    print(f"at rest: {calls.total() / REST:.2f} calls a second, {busy / REST:.1%} of a core; {_told(calls)}")
+    print(f"at rest: {calls.total() / REST:.2f} calls a second, {busy / REST:.1%} of a core; {_summary(calls)}")
 
 
-def _leaves(bench: Bench, what: str, do: Callable[[], object], gone: int) -> None:
-    """Members leave every load balancer: until all are right, and what it took; then what comes after."""
+def _leaves(bench: Bench, what: str, do: Callable[[], object], delete: int) -> None:
+    """Remove members from every load balancer: the time until all are correct, and the calls after that."""
     bench.calls()
     cpu = time.process_time()
     do()
-    took = until(lambda: bench.all_right(bench.nodes - gone))
+    took = until(lambda: bench.all_right(bench.nodes - delete))
     time.sleep(1)
-    print(f"{what}: all right in {took:.2f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_told(bench.calls())}")
+    print(
+        f"{what}: all correct in {took:.2f} s, {time.process_time() - cpu:.1f} CPU-seconds, {_summary(bench.calls())}"
+    )
 
 
-def _told(calls: Counter[str]) -> str:
+def _summary(calls: Counter[str]) -> str:
     return f"{calls.total()} calls ({', '.join(f'{name} {count}' for name, count in calls.most_common())})"
 
 

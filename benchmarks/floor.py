@@ -1,8 +1,8 @@
 """`python -m benchmarks.floor [WORKERS]`: a cluster's floor, in seconds.
 
 The same machine containers, image and programs as a cluster of the local cloud, on a plain Linux bridge and without
-OpenStack: from the first machine's start to the last node's word that it is Ready. Needs root and the node image; runs
-in a network namespace of its own, beside whatever else runs here.
+OpenStack: from the first machine's start until the last node is Ready. Needs root and the node image; runs in its own
+network namespace.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def floor(workers: int) -> float:
 
 
 def measured(workers: int) -> float:
-    """The floor, measured by a process of its own in a network namespace of its own."""
+    """The floor, measured by a separate process in its own network namespace."""
     command = ["unshare", "--net", sys.executable, "-m", "benchmarks.floor", "--inside", str(workers)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

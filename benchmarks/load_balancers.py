@@ -1,7 +1,7 @@
 """`python -m benchmarks.load_balancers [RUNS]`: one Service on 160 nodes against 2, the cloud in memory and slow.
 
-Needs nothing. A call of the cloud takes 50 ms, and after a change a load balancer is PENDING for 300 ms, however many
-members it has: what differs is ours.
+Needs no cloud. A call of the cloud takes 50 ms, and after a change a load balancer is PENDING for 300 ms, whatever its
+number of members: the difference is ours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FEW, MANY = 2, 160
 
 @dataclass(frozen=True)
 class Work:
-    """How long it took, and how many calls of those that change something, and of all."""
+    """The duration, the number of calls that change something, and the number of all calls."""
 
     seconds: float
     changes: int
@@ -38,7 +38,7 @@ class Work:
 
 
 class Cluster:
-    """Nodes, a controller, and a cloud that takes its time."""
+    """Nodes, a controller, and a slow cloud."""
 
     def __init__(self, nodes: int) -> None:
         self.api, self.cloud, self.nodes = MemoryKubernetesClient(), SharedCloud(nodes, 0, CALL, PENDING), nodes
@@ -70,12 +70,12 @@ class Cluster:
         return self._worked(took)
 
     def change(self, number: int, ready: str) -> Work:
-        """One node becomes ready or is not any more, until the load balancer has its members and is ACTIVE."""
+        """One node becomes ready or not ready, until the load balancer has its members and is ACTIVE."""
         self.cloud.called()
         status = {"status": {"conditions": conditions(ready)}}
         self.api.patch(NODES, f"demo-{number}", status, status=True)
         took = until(lambda: self.cloud.right(self.nodes - (ready == "False")) == 1)
-        time.sleep(1)  # what comes after: the look whether it was taken
+        time.sleep(1)  # the call that follows: whether the load balancer has the member
         return self._worked(took)
 
     def remove(self, number: int) -> None:
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def measure(nodes: int, runs: int) -> float:
-    """Seconds that a new Service took."""
+    """Seconds for a new Service."""
     cluster = Cluster(nodes)
     with cluster.running():
         made = []
@@ -105,13 +105,13 @@ def measure(nodes: int, runs: int) -> float:
             made.append(cluster.create(2 * run))
             if run < runs - 1:
                 cluster.remove(2 * run)
-        print(f"{nodes} members: balanced in {_told(made)}")
+        print(f"{nodes} members: ready in {_summary(made)}")
         changed = [cluster.change(1, ready) for _ in range(runs) for ready in ("False", "True")]
-        print(f"{nodes} members, one changed: right in {_told(changed)}")
+        print(f"{nodes} members, one changed: correct in {_summary(changed)}")
     return statistics.median(work.seconds for work in made)
 
 
-def _told(works: list[Work]) -> str:
+def _summary(works: list[Work]) -> str:
     usual = sorted(works, key=lambda work: work.seconds)[len(works) // 2]
     return f"{usual.seconds:.2f} s, {usual.changes} calls that change something of {usual.calls}"
 

@@ -1,4 +1,4 @@
-"""What a large cluster has in its API, of the sizes that kubelets and controllers make."""
+"""The API objects of a large cluster, with the sizes that kubelets and controllers produce."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROTOCOLS = ("TCP", "UDP")
 
 
 def node(number: int) -> Object:
-    """About 6 KB as JSON, with images and field managers; ready."""
+    """About 6 KB as JSON, with images and managed fields; ready."""
     images = [{"names": [f"registry.example/{'n' * 60}@{i}"], "sizeBytes": i} for i in range(40)]
     return {
         "metadata": {
@@ -27,7 +27,7 @@ def node(number: int) -> Object:
 
 
 def conditions(ready: str) -> list[Object]:
-    """Of a node whose condition Ready has that status."""
+    """The conditions of a node with that Ready status."""
     return [
         {
             "type": kind,
@@ -47,7 +47,7 @@ def server(number: int) -> Instance:
 
 
 def service(number: int) -> Object:
-    """Of type LoadBalancer; every second one has two ports."""
+    """A Service of type LoadBalancer; every second one has two ports."""
     count = 1 + number % 2
     ports = [
         {"port": 80 + i, "protocol": PROTOCOLS[i], "nodePort": 30000 + 2 * number + i, "targetPort": 8080}
@@ -58,7 +58,7 @@ def service(number: int) -> Object:
 
 
 def endpoint_slice(number: int, nodes: int) -> Object:
-    """Of the Service of that number: three endpoints, somewhere."""
+    """An EndpointSlice of the Service of that number: three endpoints on any nodes."""
     name, places = f"app-{number}", [f"demo-{(number * 3 + i) % nodes}" for i in range(3)]
     endpoints = [
         {"addresses": [f"10.244.{number % 250}.{i + 1}"], "nodeName": place, "conditions": {"ready": True}}
@@ -70,7 +70,7 @@ def endpoint_slice(number: int, nodes: int) -> Object:
 
 
 def volume(number: int, handle: str) -> Object:
-    """A PersistentVolume that is to stay when its claim goes."""
+    """A PersistentVolume with the reclaim policy Retain."""
     csi = {"driver": CINDER_DRIVER, "volumeHandle": handle}
     spec = {"csi": csi, "persistentVolumeReclaimPolicy": "Retain", "capacity": {"storage": "1Gi"}}
     annotations = {"pv.kubernetes.io/provisioned-by": CINDER_DRIVER}

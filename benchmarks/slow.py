@@ -1,4 +1,4 @@
-"""Load balancers in memory that take their time."""
+"""Load balancers in memory with changes that take time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
 
 @dataclass
 class SlowLoadBalancers(MemoryLoadBalancers):
-    """After a change a load balancer is PENDING for so many seconds, however often it is looked at."""
+    """After a change a load balancer is PENDING for that many seconds, however often it is read."""
 
     pending: float = 0.0
     _due: dict[str, float] = field(default_factory=dict)
 
-    def __init__(self, pending: float, gone: object = None) -> None:
-        super().__init__(settle=1, quota=100_000, gone=gone or (lambda port: None))  # type: ignore[arg-type]
+    def __init__(self, pending: float, delete: object = None) -> None:
+        super().__init__(settle=1, quota=100_000, delete=delete or (lambda port: None))  # type: ignore[arg-type]
         self.pending, self._due = pending, {}
 
     def right(self, members: int) -> int:
-        """How many are ACTIVE, and have so many members on every port."""
+        """The number of load balancers that are ACTIVE and have that many members on every port."""
         return sum(_right(found, members) for found in self._all())
 
     def _touch(self, id: str) -> None:

@@ -1,8 +1,8 @@
-"""The slowest tests of the last run: which of them take twice what they did.
+"""The slowest tests of the last run, and those that took twice as long as before.
 
-`make test` keeps each test's seconds as JUnit in the cache. SLOWEST_TESTS is the table of the run that was kept last;
-a machine's speed is the median of what the tests took over what they took then, and a test is named when it takes
-twice what that lets one expect. `python -m benchmarks.slowest_tests --keep` makes the last run the table.
+`make test` keeps each test's duration as JUnit XML in the cache. SLOWEST_TESTS is the table of an earlier run. A
+machine's speed is the median ratio of the two runs' durations; a test is listed when it takes twice what that speed
+predicts. `python -m benchmarks.slowest_tests --keep` replaces the table by the last run's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEAD = "| Seconds | Test |\n| ---: | --- |\n"
 
 
 def times(folder: Path) -> dict[str, float]:
-    """Seconds of each test, its share of fixtures included, by its name."""
+    """Seconds of each test by name, with its share of fixtures."""
     cases = [
         case for lane in LANES if (file := folder / f"{lane}.xml").exists() for case in xml.parse(file).iter("testcase")
     ]
@@ -29,7 +29,7 @@ def times(folder: Path) -> dict[str, float]:
 
 
 def slower(now: dict[str, float], then: dict[str, float]) -> dict[str, float]:
-    """How many times as long as then, on a machine of the same speed, tests take that take twice that or more."""
+    """The factor for tests that take at least twice as long as on a machine of the same speed before."""
     ratios = {name: now[name] / seconds for name, seconds in then.items() if now.get(name)}
     speed = median(ratios.values()) if ratios else 1.0
     return {name: ratio / speed for name, ratio in ratios.items() if ratio >= 2 * speed}
@@ -49,7 +49,7 @@ def main() -> None:
     now = times(Paths.from_environment(os.environ).cache / "tests")
     print(written(now), end="")
     for name, ratio in slower(now, read(SLOWEST_TESTS.read_text()) if SLOWEST_TESTS.exists() else {}).items():
-        print(f"warning: {name} takes {ratio:.1f} times what it did", file=sys.stderr)
+        print(f"warning: {name} takes {ratio:.1f} times as long as before", file=sys.stderr)
     if "--keep" in sys.argv[1:]:
         SLOWEST_TESTS.write_text("# The slowest tests of `make test`\n\n" + written(now))
 

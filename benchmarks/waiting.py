@@ -10,16 +10,16 @@ PATIENCE = 600.0
 
 
 def until(what: Callable[[], bool], seconds: float = PATIENCE) -> float:
-    """Seconds that it took."""
+    """Seconds until it is true."""
     begun = time.monotonic()
     while not what():
         if time.monotonic() > begun + seconds:
-            raise TimeoutError("it did not happen")
+            raise TimeoutError("it did not happen in time")
         time.sleep(0.01)
     return time.monotonic() - begun
 
 
 def resident() -> float:
-    """This process's own memory in MiB: private and shared pages by their share."""
+    """This process's own memory in MiB: private pages and its share of shared ones."""
     rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("Pss:")) / 1024

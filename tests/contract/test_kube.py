@@ -123,7 +123,7 @@ def test_the_clouds_trouble_is_what_the_controller_says(kube):
     assert kube.problem() == ""
     if isinstance(kube, KubeClient):
         metadata = ObjectMeta(name="moorage-controller", namespace="kube-system")
-        kube._client.create(ConfigMap(metadata=metadata, data={"trouble": "revoked"}))
+        kube._client.create(ConfigMap(metadata=metadata, data={"problem": "revoked"}))
     else:
         kube.cloud_problem = "revoked"
     assert kube.problem() == "revoked"

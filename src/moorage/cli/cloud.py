@@ -111,7 +111,7 @@ def doctor(context: Context, output: str) -> None:
     """Check what this machine lacks, and how to fix it."""
     findings = local_cloud(context.paths).doctor()
     if findings or output != "table":
-        emit(output, [asdict(finding) for finding in findings], ["subject", "problem", "mend", "fatal"])
+        emit(output, [asdict(finding) for finding in findings], ["subject", "problem", "fix", "fatal"])
     else:
         click.echo("This machine has everything to run the cloud.", err=True)
     if any(finding.fatal for finding in findings):

@@ -66,12 +66,12 @@ class CredentialWatch:
 
     def _report(self, problem: str) -> None:
         try:
-            self.api.patch(CONFIG_MAPS, STATE, {"data": {"trouble": problem}})
+            self.api.patch(CONFIG_MAPS, STATE, {"data": {"problem": problem}})
         except NotFound:
             if problem:
                 namespace, _, name = STATE.partition("/")
                 metadata = {"namespace": namespace, "name": name}
-                self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"trouble": problem}})
+                self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"problem": problem}})
         self._reported = problem
 
 

@@ -27,7 +27,7 @@ def page(rows: Sequence[tuple[str, T]], token: str, most: int) -> tuple[list[T],
     left = sorted((row for row in rows if row[0] > after), key=lambda row: row[0])
     shown = left[:most] if most else left
     following = PREFIX + shown[-1][0] if len(shown) < len(left) else ""
-    return [thing for _, thing in shown], following
+    return [item for _, item in shown], following
 
 
 PREFIX = "after:"

@@ -45,7 +45,7 @@ class KubeClient:
 
         namespace, _, name = STATE.partition("/")
         found = self._asked(lambda client: client.get(ConfigMap, name, namespace=namespace))
-        return (found.data or {}).get("trouble", "") if found else ""
+        return (found.data or {}).get("problem", "") if found else ""
 
     def update_credential(self, clouds: str) -> None:
         namespace, _, name = SECRET.partition("/")

@@ -150,7 +150,7 @@ class LocalCloud:
     def _refuse_unfit(self) -> None:
         fatal = [finding for finding in self.doctor() if finding.fatal]
         if fatal:
-            lines = "".join(f"\n  {f.subject}: {f.problem}; {f.mend}" for f in fatal)
+            lines = "".join(f"\n  {f.subject}: {f.problem}; {f.fix}" for f in fatal)
             raise BadInput(
                 f"this machine cannot run the cloud, and nothing was changed:{lines}", "moorage cloud doctor"
             )

@@ -21,7 +21,7 @@ class Finding:
 
     subject: str
     problem: str
-    mend: str
+    fix: str
     fatal: bool = True
 
 
@@ -64,13 +64,13 @@ def _kernel(facts: Facts) -> Iterator[Finding]:
             f"no cgroup controllers: {', '.join(facts.controllers_missing)}",
             "enable them on the kernel's command line: cgroup_enable=memory",
         )
-    mends = {
+    fixes = {
         "/dev/loop-control": "modprobe loop",
         "/dev/net/tun": "modprobe tun",
         "/dev/fuse": "modprobe fuse",
     }
     for device in facts.devices_missing:
-        yield Finding("device", f"no {device}", mends[device], fatal=device != "/dev/fuse")
+        yield Finding("device", f"no {device}", fixes[device], fatal=device != "/dev/fuse")
     if not facts.netfilter:
         yield Finding("kernel", "no nftables", "modprobe nf_tables, or a kernel that has it")
 

@@ -11,7 +11,7 @@ CLOUD = "moorage"
 SECRET = "kube-system/moorage-cloud"
 """The Secret that hands a cluster a new credential: its key `clouds.yaml` is the file's text."""
 STATE = "kube-system/moorage-controller"
-"""The ConfigMap with the reason why the cluster cannot reach its cloud, in its key `trouble`; empty or missing when it
+"""The ConfigMap with the reason why the cluster cannot reach its cloud, in its key `problem`; empty or missing when it
 can.
 """
 

@@ -11,7 +11,7 @@ from moorage.node.layout import Layout
 
 USAGE = """usage: moorage-node COMMAND
 
-  boot      bring this node up, join its cluster, tell the stack (every boot; may be repeated)
+  boot      bring this node up, join its cluster, signal the stack (every boot; may be repeated)
   approve   answer kubelets' requests for serving certificates (control plane)
   bless     call this boot a good one, for the boot loader
 """

@@ -52,7 +52,7 @@ def give(api, text):
 
 def problem(api):
     found = api.get(CONFIG_MAPS, STATE)
-    return found["data"]["trouble"] if found else None
+    return found["data"]["problem"] if found else None
 
 
 def test_all_is_well(api, watch):

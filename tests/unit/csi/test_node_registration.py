@@ -26,13 +26,13 @@ class Running:
         self.sockets = Sockets.below(folder, NAME)
         self.said = []
         self.serving = threading.Event()
-        self.run = Run(self.say, threading.Event())
+        self.run = Run(self.report, threading.Event())
         self.code = None
         self.thread = threading.Thread(target=self.work, args=(folder,))
         self.thread.start()
         assert self.serving.wait(10)
 
-    def say(self, line):
+    def report(self, line):
         self.said.append(line)
         self.serving.set()
 

@@ -33,7 +33,7 @@ def test_a_good_machine_has_no_findings():
 
 
 @pytest.mark.parametrize(
-    ("change", "subject", "mend"),
+    ("change", "subject", "fix"),
     [
         ({"root": False}, "root", "sudo"),
         ({"architecture": "aarch64"}, "architecture", "x86_64"),
@@ -52,10 +52,10 @@ def test_a_good_machine_has_no_findings():
         ({"memory_available": GIB}, "memory", "larger machine"),
     ],
 )
-def test_each_lack_is_fatal_and_says_how_to_mend_it(change, subject, mend):
+def test_each_lack_is_fatal_and_says_how_to_mend_it(change, subject, fix):
     (finding,) = examine(replace(GOOD, **change))
     assert finding.subject == subject
-    assert mend in finding.mend
+    assert fix in finding.fix
     assert finding.fatal
 
 
@@ -70,7 +70,7 @@ def test_what_is_only_tight_does_not_stop_the_cloud(change):
 
 def test_a_package_is_named_once():
     (finding,) = examine(replace(GOOD, programs_missing=("ovs-vswitchd", "ovs-vsctl")))
-    assert finding.mend.count("openvswitch-switch") == 1
+    assert finding.fix.count("openvswitch-switch") == 1
 
 
 def test_every_finding_is_reported_at_once():

@@ -34,16 +34,16 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 class Run:
     """The driver's run: `stop` ends it, `failure` is the reason why it failed."""
 
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     stop: Event
     failure: str = ""
 
-    def told(self, error: str) -> None:
+    def report_result(self, error: str) -> None:
         """The kubelet's result.
 
         It asks again only for a new socket: after a rejection exit, so that systemd restarts us.
         """
-        self.say(f"the kubelet rejected the driver: {error}" if error else "registered with the kubelet")
+        self.report(f"the kubelet rejected the driver: {error}" if error else "registered with the kubelet")
         if error:
             self.failure = error
             self.stop.set()
@@ -51,14 +51,14 @@ class Run:
     def until_stopped(self, node: Node, name: str, sockets: Sockets) -> int:
         """Serve CSI, then the registration; returns the program's exit code."""
         servers = [serve(sockets.driver, lambda server: add(server, node, name))]
-        registration = Registration(name, sockets.driver, self.told)
+        registration = Registration(name, sockets.driver, self.report_result)
         servers.append(
             serve(
                 sockets.registration,
                 lambda server: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(registration, server),
             )
         )
-        self.say(f"serving {name} for server {node.node_id} at {sockets.driver}")
+        self.report(f"serving {name} for server {node.node_id} at {sockets.driver}")
         self.stop.wait()
         for ended in [server.stop(GRACE) for server in reversed(servers)]:
             ended.wait()

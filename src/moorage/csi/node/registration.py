@@ -27,12 +27,12 @@ class Sockets:
 
 
 class Registration(pluginregistration_pb2_grpc.RegistrationServicer):  # type: ignore[misc,unused-ignore]
-    """The registration service; calls `told` with the kubelet's result: "" when registered, or the error."""
+    """The registration service; calls `report_result` with the kubelet's result: "" when registered, or the error."""
 
-    def __init__(self, name: str, endpoint: Path, told: Callable[[str], None]) -> None:
+    def __init__(self, name: str, endpoint: Path, report_result: Callable[[str], None]) -> None:
         self.name = name
         self.endpoint = endpoint
-        self.told = told
+        self.report_result = report_result
 
     def GetInfo(self, request: Any, context: Any) -> Any:
         return kubelet.PluginInfo(
@@ -40,5 +40,5 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):  # type: i
         )
 
     def NotifyRegistrationStatus(self, request: Any, context: Any) -> Any:
-        self.told("" if request.plugin_registered else request.error or "the kubelet gave no reason")
+        self.report_result("" if request.plugin_registered else request.error or "the kubelet gave no reason")
         return kubelet.RegistrationStatusResponse()
