@@ -65,7 +65,7 @@ def kube(request):
         [
             KubeNode("b", False, reason="container runtime is down"),
             KubeNode("a", True),
-            KubeNode("c", False, reason="its kubelet said nothing yet"),
+            KubeNode("c", False, reason="its kubelet has not reported yet"),
         ],
         {("kube-system", "coredns")},
     )
@@ -75,7 +75,7 @@ def test_nodes_come_by_name_with_why_they_are_not_ready(kube):
     assert [(node.name, node.ready, node.reason) for node in kube.nodes()] == [
         ("a", True, ""),
         ("b", False, "container runtime is down"),
-        ("c", False, "its kubelet said nothing yet"),
+        ("c", False, "its kubelet has not reported yet"),
     ]
 
 

@@ -92,7 +92,7 @@ def _form(spec: Object, asked: Asked) -> str:
     """What is wrong with the request on its own, or an empty string."""
     user = spec.get("username", "")
     if not user.startswith(PREFIX) or GROUP not in (spec.get("groups") or []):
-        return f"{user or 'nobody'} is not a node"
+        return f"{user or 'anonymous'} is not a node"
     if asked.name != user:
         return f"{user} may not request a certificate for {asked.name or 'no name'}"
     if asked.organizations != (GROUP,):
