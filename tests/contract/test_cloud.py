@@ -68,7 +68,7 @@ def stack(cloud_port, tag):
         until(lambda: cloud_port.stack(name), lambda found: found is None)
 
 
-def test_a_stack_is_found_by_name_by_id_and_by_tag(cloud_port, stack, tag):
+def test_stack_is_found_by_name_id_and_tag(cloud_port, stack, tag):
     assert cloud_port.stack(stack.id).name == stack.name
     assert set(stack.tags) == {"moorage", tag}
     assert [found.id for found in cloud_port.stacks(tag)] == [stack.id]
@@ -76,18 +76,18 @@ def test_a_stack_is_found_by_name_by_id_and_by_tag(cloud_port, stack, tag):
     assert cloud_port.stack("no-such-stack") is None
 
 
-def test_parameters_come_back_as_text_and_hidden_ones_as_stars(stack):
+def test_stack_parameters_are_text_and_hidden_ones_asterisks(stack):
     assert stack.parameters["word"] == "hello"
     assert stack.parameters["table"] == '{"a": "b"}'
     assert set(stack.parameters["secret"]) == {"*"}
 
 
-def test_outputs_come_on_request(cloud_port, stack):
+def test_stack_outputs_only_on_request(cloud_port, stack):
     assert cloud_port.stack(stack.id).outputs == {}
     assert cloud_port.stack(stack.id, outputs=True).outputs == {"word": "hello"}
 
 
-def test_resources_of_nested_stacks_have_their_path(cloud_port, stack):
+def test_resources_of_nested_stacks_have_paths(cloud_port, stack):
     found = {"/".join(resource.path): resource for resource in cloud_port.resources(stack)}
     assert set(found) == {"network", "inner", "inner/value"}
     assert {resource.status for resource in found.values()} == {"CREATE_COMPLETE"}
@@ -95,12 +95,12 @@ def test_resources_of_nested_stacks_have_their_path(cloud_port, stack):
     assert found["network"].physical_id
 
 
-def test_a_name_can_be_taken_once(cloud_port, stack):
+def test_create_stack_with_existing_name_conflicts(cloud_port, stack):
     with pytest.raises(Conflict, match="already exists"):
         cloud_port.create_stack(StackRequest(stack.name, OUTER, {"inner.yaml": INNER}, {"word": "again"}, ()))
 
 
-def test_what_a_stack_made_is_left_until_it_is_deleted(cloud_port, stack):
+def test_leftovers_lists_resources_until_stack_is_deleted(cloud_port, stack):
     ids = [resource.physical_id for resource in cloud_port.resources(stack) if resource.path == ("network",)]
     assert len(cloud_port.leftovers("nobody", ids)) == 1
     assert cloud_port.leftovers(stack.name, []), "known by what they say of themselves"
@@ -112,7 +112,7 @@ def test_what_a_stack_made_is_left_until_it_is_deleted(cloud_port, stack):
     assert cloud_port.resources(stack) == []
 
 
-def test_a_stack_that_is_asked_to_go_on_keeps_what_it_has(cloud_port, stack):
+def test_resume_stack_keeps_resources(cloud_port, stack):
     before = {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)}
     cloud_port.resume_stack(stack)
     seen = until(lambda: cloud_port.stack(stack.id), lambda found: found.status.endswith("_COMPLETE"))
@@ -124,7 +124,7 @@ def test_a_stack_that_is_asked_to_go_on_keeps_what_it_has(cloud_port, stack):
     assert cloud_port.stack(stack.name) is None
 
 
-def test_what_is_to_be_recreated_is_with_all_that_is_nested_in_it(cloud_port, stack):
+def test_replace_resources_recreates_nested_resources(cloud_port, stack):
     def ids():
         return {"/".join(resource.path): resource.physical_id for resource in cloud_port.resources(stack)}
 
@@ -143,13 +143,13 @@ def test_what_is_to_be_recreated_is_with_all_that_is_nested_in_it(cloud_port, st
 
 
 @pytest.mark.parametrize("parameters", [{}, {"word": "w", "unknown": "u"}], ids=["missing", "unknown"])
-def test_parameters_that_do_not_fit_are_refused(cloud_port, parameters):
+def test_create_stack_with_wrong_parameters_is_rejected(cloud_port, parameters):
     with pytest.raises(BadInput, match="refused"):
         cloud_port.create_stack(StackRequest("refused", OUTER, {"inner.yaml": INNER}, parameters, ()))
     assert cloud_port.stack("refused") is None
 
 
-def test_what_the_cloud_offers(cloud_port):
+def test_cloud_lists_flavors_images_and_networks(cloud_port):
     flavor = next(flavor for flavor in cloud_port.flavors() if flavor.name == "m1.node")
     assert (flavor.vcpus, flavor.memory, flavor.disk) == (2, 2048, 10)
     assert "public" in cloud_port.external_networks()
@@ -157,27 +157,27 @@ def test_what_the_cloud_offers(cloud_port):
     assert cloud_port.project == cloud_port.project != ""
 
 
-def test_quotas_are_known_by_our_names(cloud_port):
+def test_quotas_have_our_names(cloud_port):
     quotas = cloud_port.quotas()
     names = {"instances", "cores", "ram", "networks", "ports", "routers", "security_groups", "floating_ips"}
     assert names <= set(quotas)
     assert all(quota.used >= 0 and (quota.available is None or quota.available >= 0) for quota in quotas.values())
 
 
-def test_nobody_has_no_servers(cloud_port):
+def test_servers_of_unknown_cluster_is_empty(cloud_port):
     assert cloud_port.servers("nobody") == []
     assert cloud_port.leftovers("nobody", []) == []
     cloud_port.delete_server(str(uuid.uuid4()))
     cloud_port.detach_subnet(str(uuid.uuid4()), str(uuid.uuid4()))
 
 
-def test_the_other_services_of_the_project_are_at_hand(cloud_port):
+def test_cloud_has_ports_of_other_services(cloud_port):
     assert cloud_port.load_balancers.tagged("no-such-tag") == []
     assert cloud_port.volumes.list("no-such-volume") == []
     assert "nothing" not in {found.description for found in cloud_port.network.floating_ips()}
 
 
-def test_an_uploaded_image_is_among_the_images(cloud_port, tmp_path):
+def test_uploaded_image_is_listed(cloud_port, tmp_path):
     file = tmp_path / "image.raw"
     file.write_bytes(b"not much" * 1000)
     name = f"contract-{uuid.uuid4().hex[:8]}"
@@ -191,7 +191,7 @@ def test_an_uploaded_image_is_among_the_images(cloud_port, tmp_path):
             cloud_port.rest.delete("image", f"/images/{found.id}")
 
 
-def test_a_credential_is_made_for_a_cluster_and_revoked_with_it(cloud_port):
+def test_credential_is_created_and_revoked(cloud_port):
     cluster = f"c{uuid.uuid4().hex[:8]}"
     first, second = cloud_port.create_credential(cluster), cloud_port.create_credential(cluster)
     assert first.id != second.id

@@ -112,7 +112,7 @@ def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_pod_wrote_is_there_for_the_next(driver: Driver, kubelet: Kubelet, kind: str) -> None:
+def test_published_volume_keeps_data_for_next_pod(driver: Driver, kubelet: Kubelet, kind: str) -> None:
     driver.plug()
     wanted = capability(kind, flags=["noatime"])
     for pod in ("pod-1", "pod-2"):
@@ -133,7 +133,7 @@ def test_what_a_pod_wrote_is_there_for_the_next(driver: Driver, kubelet: Kubelet
         assert not kubelet.target(pod).exists()
 
 
-def test_a_read_only_publication_cannot_be_written(driver: Driver, kubelet: Kubelet) -> None:
+def test_read_only_publication_rejects_writes(driver: Driver, kubelet: Kubelet) -> None:
     driver.plug()
     kubelet.stage()
     kubelet.publish()
@@ -143,7 +143,7 @@ def test_a_read_only_publication_cannot_be_written(driver: Driver, kubelet: Kube
         (driver.seen(kubelet.target("reader")) / "row").write_text("y")
 
 
-def test_a_block_volume_is_the_disk(driver: Driver, kubelet: Kubelet) -> None:
+def test_block_volume_is_the_device(driver: Driver, kubelet: Kubelet) -> None:
     device = driver.plug()
     for _ in range(2):
         kubelet.stage(BLOCK)
@@ -165,7 +165,7 @@ def test_a_block_volume_is_the_disk(driver: Driver, kubelet: Kubelet) -> None:
     assert driver.disks.read(device, 0, 3) == b"raw"
 
 
-def test_a_volume_grows_while_a_pod_writes(driver: Driver, kubelet: Kubelet) -> None:
+def test_expand_volume_during_writes(driver: Driver, kubelet: Kubelet) -> None:
     device, wanted = driver.plug(), capability("xfs")
     kubelet.stage(wanted)
     kubelet.publish(wanted)
@@ -178,7 +178,7 @@ def test_a_volume_grows_while_a_pod_writes(driver: Driver, kubelet: Kubelet) -> 
     assert kubelet.stats().usage[0].total > 1.8 * before
 
 
-def test_an_ext4_that_grew_fills_its_disk_when_it_is_staged(driver: Driver, kubelet: Kubelet) -> None:
+def test_stage_grown_ext4_fills_disk(driver: Driver, kubelet: Kubelet) -> None:
     device = driver.plug()
     kubelet.stage()
     kubelet.publish()
@@ -191,7 +191,7 @@ def test_an_ext4_that_grew_fills_its_disk_when_it_is_staged(driver: Driver, kube
     assert kubelet.stats().usage[0].total > 1.8 * before
 
 
-def test_a_copy_of_an_xfs_lives_beside_its_source(driver: Driver, kubelet: Kubelet) -> None:
+def test_stage_xfs_clone_beside_its_source(driver: Driver, kubelet: Kubelet) -> None:
     source, copy = driver.plug(), driver.plug("ffffffff-1111-2222-3333-444455556666")
     wanted = capability("xfs")
     kubelet.stage(wanted)
@@ -203,7 +203,7 @@ def test_a_copy_of_an_xfs_lives_beside_its_source(driver: Driver, kubelet: Kubel
     assert len(driver.mounts()) == 2
 
 
-def test_a_damaged_file_system_is_told_to_whoever_reads_the_event(driver: Driver, kubelet: Kubelet) -> None:
+def test_stage_damaged_file_system_reports_error(driver: Driver, kubelet: Kubelet) -> None:
     device = driver.plug()
     kubelet.stage()
     kubelet.unstage()
@@ -218,7 +218,7 @@ def test_a_damaged_file_system_is_told_to_whoever_reads_the_event(driver: Driver
     assert driver.disks.read(device, 4096, 4096) == before[4096:8192], "nothing was formatted"
 
 
-def test_a_mount_option_that_is_unknown_is_told(driver: Driver, kubelet: Kubelet) -> None:
+def test_stage_unknown_mount_option_reports_error(driver: Driver, kubelet: Kubelet) -> None:
     driver.plug()
     code, told = refused(lambda: kubelet.stage(capability(flags=["no-such-option"])))
     assert code is grpc.StatusCode.INTERNAL
@@ -226,7 +226,7 @@ def test_a_mount_option_that_is_unknown_is_told(driver: Driver, kubelet: Kubelet
     kubelet.stage()
 
 
-def test_a_device_that_never_appears_is_told(driver: Driver, kubelet: Kubelet) -> None:
+def test_stage_missing_device_reports_error(driver: Driver, kubelet: Kubelet) -> None:
     begun = time.monotonic()
     code, told = refused(kubelet.stage)
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -234,7 +234,7 @@ def test_a_device_that_never_appears_is_told(driver: Driver, kubelet: Kubelet) -
     assert time.monotonic() - begun < 15
 
 
-def test_a_pod_that_still_writes_keeps_its_volume(driver: Driver, kubelet: Kubelet) -> None:
+def test_unpublish_volume_in_use_fails(driver: Driver, kubelet: Kubelet) -> None:
     driver.plug()
     kubelet.stage()
     kubelet.publish()
@@ -247,7 +247,7 @@ def test_a_pod_that_still_writes_keeps_its_volume(driver: Driver, kubelet: Kubel
 
 
 @pytest.mark.parametrize("wanted", [capability(), capability("xfs"), BLOCK], ids=["ext4", "xfs", "block"])
-def test_it_may_be_killed_at_any_moment(driver: Driver, kubelet: Kubelet, wanted: Any) -> None:
+def test_driver_killed_anywhere_recovers(driver: Driver, kubelet: Kubelet, wanted: Any) -> None:
     for hundredth in (2, 5):
         volume = f"{hundredth:08d}-1111-2222-3333-444455556666"
         driver.plug(volume)
@@ -281,7 +281,7 @@ def cut_off(driver: Driver, call: Callable[[], object], seconds: float) -> None:
     killer.join(20)
 
 
-def test_two_calls_for_a_volume_at_once_leave_one_of_them_to_come_again(driver: Driver, kubelet: Kubelet) -> None:
+def test_concurrent_calls_for_one_volume_abort_one(driver: Driver, kubelet: Kubelet) -> None:
     with grpc.insecure_channel(f"unix:{driver.sockets.driver}") as channel:
         asked = csi.NodeStageVolumeRequest(
             volume_id=VOLUME, staging_target_path=str(kubelet.staging), volume_capability=capability()
@@ -298,7 +298,7 @@ def test_two_calls_for_a_volume_at_once_leave_one_of_them_to_come_again(driver: 
     assert len(driver.mounts()) == 1
 
 
-def test_kubelet_finds_it_and_sigterm_ends_it(driver: Driver) -> None:
+def test_driver_registers_and_stops_on_sigterm(driver: Driver) -> None:
     info = driver.call("NodeGetInfo", csi.NodeGetInfoRequest())
     assert (info.node_id, dict(info.accessible_topology.segments)) == (
         "server-1",
@@ -313,7 +313,7 @@ def test_kubelet_finds_it_and_sigterm_ends_it(driver: Driver) -> None:
     assert driver.running.wait(20) == 0
 
 
-def test_a_volume_for_one_pod(driver: Driver, kubelet: Kubelet) -> None:
+def test_read_write_once_pod_rejects_second_pod(driver: Driver, kubelet: Kubelet) -> None:
     for volume, block in ((VOLUME, False), ("bbbbbbbb-1111-2222-3333-444455556666", True)):
         driver.plug(volume)
         mine = replace(kubelet, volume=volume)

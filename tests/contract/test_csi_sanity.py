@@ -169,7 +169,7 @@ def said_by_the_node(inside: Inside) -> str:
     return inside.run("journalctl", "--unit=moorage-csi-node", "--output=cat", "--no-pager")
 
 
-def test_the_suite_passes_and_leaves_nothing(storage, tmp_path, caplog):
+def test_csi_sanity_passes_and_leaves_nothing(storage, tmp_path, caplog):
     inside = storage.inside
     with within(storage, inside) if inside else beside(storage, tmp_path) as suite:
         passed, said = suite.run()

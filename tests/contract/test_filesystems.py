@@ -98,7 +98,7 @@ def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_blank_disk_gets_a_file_system_once(box: Box, kind: str) -> None:
+def test_format_blank_disk_once(box: Box, kind: str) -> None:
     device = box.disk()
     assert box.filesystems.signature(device) == ""
     box.filesystems.format(device, kind)
@@ -110,7 +110,7 @@ def test_a_blank_disk_gets_a_file_system_once(box: Box, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_system_is_mounted_and_unmounted(box: Box, kind: str) -> None:
+def test_mount_and_unmount_file_system(box: Box, kind: str) -> None:
     files = box.filesystems
     device, target = box.mounted(kind)
     number = files.number(device)
@@ -130,7 +130,7 @@ def test_a_file_system_is_mounted_and_unmounted(box: Box, kind: str) -> None:
     files.unmount(target)
 
 
-def test_a_mount_needs_its_folder_and_the_right_kind(box: Box) -> None:
+def test_mount_without_folder_or_with_wrong_type_fails(box: Box) -> None:
     device = box.disk()
     box.filesystems.format(device, "ext4")
     with pytest.raises(Failed, match="does not exist"):
@@ -140,7 +140,7 @@ def test_a_mount_needs_its_folder_and_the_right_kind(box: Box) -> None:
     assert box.filesystems.mounted(box.target()) is None
 
 
-def test_a_bind_may_be_read_only_while_its_source_is_not(box: Box) -> None:
+def test_read_only_bind_of_writable_source(box: Box) -> None:
     files = box.filesystems
     _, source = box.mounted()
     target = box.target("bound")
@@ -155,7 +155,7 @@ def test_a_bind_may_be_read_only_while_its_source_is_not(box: Box) -> None:
     assert files.mounted(source) == still
 
 
-def test_a_bind_needs_both_ends(box: Box) -> None:
+def test_bind_without_source_or_target_fails(box: Box) -> None:
     _, source = box.mounted()
     with pytest.raises(NotFound):
         box.filesystems.bind(source, box.folder / "missing")
@@ -163,7 +163,7 @@ def test_a_bind_needs_both_ends(box: Box) -> None:
         box.filesystems.bind(box.folder / "missing", box.target("bound"))
 
 
-def test_a_device_is_bound_to_a_file(box: Box) -> None:
+def test_bind_device_to_file(box: Box) -> None:
     files, device, file = box.filesystems, box.disk(), box.folder / "new" / "device"
     for _ in range(2):
         files.make_file(file)
@@ -181,7 +181,7 @@ def test_a_device_is_bound_to_a_file(box: Box) -> None:
         files.remove(file)
 
 
-def test_the_topmost_mount_counts(box: Box) -> None:
+def test_mounted_returns_topmost_mount(box: Box) -> None:
     files = box.filesystems
     _, first = box.mounted("ext4")
     second = box.disk()
@@ -195,7 +195,7 @@ def test_the_topmost_mount_counts(box: Box) -> None:
     assert files.mounted(first) is None
 
 
-def test_a_mount_that_is_in_use_stays(box: Box) -> None:
+def test_unmount_in_use_fails(box: Box) -> None:
     _, target = box.mounted()
     release = box.use(target)
     try:
@@ -208,7 +208,7 @@ def test_a_mount_that_is_in_use_stays(box: Box) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_system_is_told_and_keeps_its_signature(box: Box, kind: str) -> None:
+def test_repair_damaged_file_system_fails_and_keeps_signature(box: Box, kind: str) -> None:
     device, target = box.disk(), box.target()
     box.filesystems.format(device, kind)
     box.damage(device, kind)
@@ -219,7 +219,7 @@ def test_a_damaged_file_system_is_told_and_keeps_its_signature(box: Box, kind: s
     assert box.filesystems.mounted(target) is None
 
 
-def test_a_file_system_that_is_mounted_is_not_repaired(box: Box) -> None:
+def test_repair_mounted_file_system_fails(box: Box) -> None:
     device, _ = box.mounted("ext4")
     with pytest.raises(InUse):
         box.filesystems.repair(device, "ext4")
@@ -233,7 +233,7 @@ def may_grow_ext4(box: Box) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_system_grows_in_use_when_its_disk_has_grown(box: Box, kind: str) -> None:
+def test_grow_mounted_file_system(box: Box, kind: str) -> None:
     files = box.filesystems
     device, target = box.mounted(kind)
     before = files.usage(target)
@@ -253,7 +253,7 @@ def test_a_file_system_grows_in_use_when_its_disk_has_grown(box: Box, kind: str)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_system_grows_unmounted_if_it_can(box: Box, kind: str) -> None:
+def test_grow_unmounted_file_system(box: Box, kind: str) -> None:
     files = box.filesystems
     device, target = box.mounted(kind)
     before = files.usage(target)
@@ -275,7 +275,7 @@ def test_usage_adds_up(box: Box) -> None:
     assert 0 < usage.inodes_free <= usage.inodes
 
 
-def test_a_disk_that_is_not_there_is_told(box: Box) -> None:
+def test_missing_disk_is_reported(box: Box) -> None:
     missing = box.folder / "no-disk"
     assert box.filesystems.number(missing) is None
     for ask in (box.filesystems.size, box.filesystems.signature, box.filesystems.usage):
@@ -283,7 +283,7 @@ def test_a_disk_that_is_not_there_is_told(box: Box) -> None:
             ask(missing)
 
 
-def test_folders_go_only_when_they_are_empty(box: Box) -> None:
+def test_remove_folder_only_when_empty(box: Box) -> None:
     files, above, below = box.filesystems, box.folder / "above", box.folder / "above" / "below"
     for _ in range(2):
         files.make_folder(below)

@@ -59,7 +59,7 @@ def file(tmp_path: Path, host: Host) -> Iterator[Path]:
     host.detach_loop(made)
 
 
-def test_a_file_has_one_loop_device_however_often_it_is_asked_for(host: Host, file: Path) -> None:
+def test_attach_loop_twice_gives_one_device(host: Host, file: Path) -> None:
     assert host.loops(file) == []
     host.attach_loop(file)
     host.attach_loop(file)
@@ -70,7 +70,7 @@ def test_a_file_has_one_loop_device_however_often_it_is_asked_for(host: Host, fi
     assert host.loops(file) == []
 
 
-def test_two_files_have_two(host: Host, file: Path, tmp_path: Path) -> None:
+def test_attach_loop_two_files_gives_two_devices(host: Host, file: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.write_bytes(bytes(2**20))
     host.attach_loop(file)
@@ -80,12 +80,12 @@ def test_two_files_have_two(host: Host, file: Path, tmp_path: Path) -> None:
     assert len(host.loops(file)) == 1
 
 
-def test_a_file_that_is_not_there_is_told(host: Host, tmp_path: Path) -> None:
+def test_attach_loop_missing_file_is_reported(host: Host, tmp_path: Path) -> None:
     with pytest.raises(HostError, match="missing"):
         host.attach_loop(tmp_path / "missing")
 
 
-def test_namespaces_come_and_go(host: Host) -> None:
+def test_add_and_remove_namespace(host: Host) -> None:
     for _ in range(2):
         host.add_namespace(NAME)
         assert NAME in host.namespaces()
@@ -94,7 +94,7 @@ def test_namespaces_come_and_go(host: Host) -> None:
         assert NAME not in host.namespaces()
 
 
-def test_a_cable_has_its_end_here(host: Host) -> None:
+def test_add_veth_pair_creates_host_interface(host: Host) -> None:
     host.add_namespace(NAME)
     for _ in range(2):
         host.add_veth_pair(PAIR, NAME)
@@ -106,13 +106,13 @@ def test_a_cable_has_its_end_here(host: Host) -> None:
     assert PAIR.name in host.links()
 
 
-def test_a_cable_into_nowhere_is_refused(host: Host) -> None:
+def test_add_veth_pair_without_namespace_fails(host: Host) -> None:
     with pytest.raises(HostError, match=NAME):
         host.add_veth_pair(PAIR, NAME)
     assert PAIR.name not in host.links()
 
 
-def test_two_cables_of_one_name_inside_are_refused(host: Host) -> None:
+def test_add_veth_pair_with_existing_peer_fails(host: Host) -> None:
     host.add_namespace(NAME)
     host.add_veth_pair(PAIR, NAME)
     with pytest.raises(HostError, match="exist"):
@@ -120,7 +120,7 @@ def test_two_cables_of_one_name_inside_are_refused(host: Host) -> None:
     assert OTHER.name not in host.links()
 
 
-def test_cables_go_with_their_namespace(host: Host) -> None:
+def test_remove_namespace_deletes_veth_pairs(host: Host) -> None:
     host.add_namespace(NAME)
     host.add_veth_pair(PAIR, NAME)
     host.plug(Port(PAIR.name, {"iface-id": "one"}))
@@ -130,7 +130,7 @@ def test_cables_go_with_their_namespace(host: Host) -> None:
     host.unplug(PAIR.name)
 
 
-def test_plugs_come_and_go(host: Host) -> None:
+def test_plug_and_unplug_port(host: Host) -> None:
     for number in range(2):
         host.plug(Port("taptry0", {"iface-id": f"port-{number}", "attached-mac": PAIR.mac}))
         assert "taptry0" in host.ports()
@@ -139,7 +139,7 @@ def test_plugs_come_and_go(host: Host) -> None:
         assert "taptry0" not in host.ports()
 
 
-def test_control_groups_come_and_go(host: Host) -> None:
+def test_add_and_remove_cgroup(host: Host) -> None:
     group = Cgroup(NAME, "one")
     for cpus in (1, 2):
         host.add_cgroup(group, cpus, 256)

@@ -71,7 +71,7 @@ def kube(request):
     )
 
 
-def test_nodes_come_by_name_with_why_they_are_not_ready(kube):
+def test_nodes_are_sorted_with_reason_when_not_ready(kube):
     assert [(node.name, node.ready, node.reason) for node in kube.nodes()] == [
         ("a", True, ""),
         ("b", False, "container runtime is down"),
@@ -79,14 +79,14 @@ def test_nodes_come_by_name_with_why_they_are_not_ready(kube):
     ]
 
 
-def test_a_deployment_is_available_when_a_replica_is(kube):
+def test_available_needs_an_available_replica(kube):
     assert kube.available("kube-system", "coredns")
     assert not kube.available("kube-system", "other")
     assert not kube.available("kube-system", "nothing")
     assert not kube.available("nowhere", "coredns")
 
 
-def test_a_credential_is_given_and_given_again(kube):
+def test_update_credential_replaces_secret(kube):
     kube.update_credential("clouds: {}")
     kube.update_credential("clouds: {moorage: {}}")
     if isinstance(kube, KubeClient):
@@ -96,7 +96,7 @@ def test_a_credential_is_given_and_given_again(kube):
         assert kube.given == "clouds: {moorage: {}}"
 
 
-def test_nodes_may_join_by_one_more_token(kube):
+def test_create_join_token_adds_token(kube):
     for _ in range(2):
         kube.create_join_token("abcdef.0123456789abcdef")
     if isinstance(kube, KubeClient):
@@ -107,7 +107,7 @@ def test_nodes_may_join_by_one_more_token(kube):
         assert set(kube.tokens) == {"abcdef.0123456789abcdef"}
 
 
-def test_the_node_of_a_server_that_is_gone_is_removed(kube):
+def test_remove_node_deletes_node(kube):
     if isinstance(kube, KubeClient):
         kube.nodes()
         kube._client.create(Node(metadata=ObjectMeta(name="gone")))
@@ -119,7 +119,7 @@ def test_the_node_of_a_server_that_is_gone_is_removed(kube):
     assert "gone" not in {node.name for node in kube.nodes()}
 
 
-def test_the_clouds_trouble_is_what_the_controller_says(kube):
+def test_problem_is_the_controllers_report(kube):
     assert kube.problem() == ""
     if isinstance(kube, KubeClient):
         metadata = ObjectMeta(name="moorage-controller", namespace="kube-system")
@@ -129,7 +129,7 @@ def test_the_clouds_trouble_is_what_the_controller_says(kube):
     assert kube.problem() == "revoked"
 
 
-def test_a_closed_connection_is_made_again(kube):
+def test_closed_connection_is_opened_again(kube):
     kube.close()
     assert len(kube.nodes()) == 3
 
@@ -148,7 +148,7 @@ def refused(request):
     return KubeClient(access[request.param])
 
 
-def test_an_api_that_does_not_answer_or_does_not_let_us_in(refused):
+def test_unreachable_or_unauthorized_api_raises(refused):
     with pytest.raises(CloudUnreachable, match="the Kubernetes API"):
         refused.nodes()
     with pytest.raises(CloudUnreachable, match="the Kubernetes API"):
@@ -156,7 +156,7 @@ def test_an_api_that_does_not_answer_or_does_not_let_us_in(refused):
     refused.close()
 
 
-def test_the_client_is_imported_only_when_asked():
+def test_client_library_is_imported_lazily():
     code = (
         "import sys, moorage.kube.client, moorage.cloud.openstack; print(*{'lightkube', 'openstack'} & {*sys.modules})"
     )

@@ -55,14 +55,14 @@ PARTITION = bytes([0x80, 0, 2, 0, 0x83, 0, 3, 0]) + struct.pack("<II", 2048, 409
         ("data", 0, b"a database that uses the disk as it is"),
     ],
 )
-def test_what_others_wrote_is_never_formatted(disks: LoopDisks, told: str, at: int, content: bytes) -> None:
+def test_format_with_foreign_data_is_rejected(disks: LoopDisks, told: str, at: int, content: bytes) -> None:
     device = disks.add(SIZE)
     disks.write(device, 0, (bytes(at) + content).ljust(4096, b"\x00"))
     refuses(disks, device, told)
 
 
 @pytest.mark.parametrize(("told", "words"), [("swap", ["mkswap"]), ("ext3", ["mkfs.ext3", "-q"])])
-def test_what_other_programs_made_is_never_formatted(disks: LoopDisks, told: str, words: list[str]) -> None:
+def test_format_with_foreign_signature_is_rejected(disks: LoopDisks, told: str, words: list[str]) -> None:
     device = disks.add(SIZE)
     run(*words, str(device))
     refuses(disks, device, told)
@@ -78,7 +78,7 @@ def refuses(disks: LoopDisks, device: Path, told: str) -> None:
     assert disks.read(device, 0, 2**20) == before
 
 
-def test_a_file_system_whose_superblock_was_overwritten_is_not_blank(disks: LoopDisks) -> None:
+def test_signature_of_overwritten_superblock_is_not_blank(disks: LoopDisks) -> None:
     device = disks.add(SIZE)
     FILES.format(device, "ext4")
     disks.write(device, 1024 + 0x38, b"\x00\x00")  # its magic number: nothing recognises it any more
@@ -87,7 +87,7 @@ def test_a_file_system_whose_superblock_was_overwritten_is_not_blank(disks: Loop
         FILES.format(device, "ext4")
 
 
-def test_an_xfs_whose_making_was_cut_off_is_recreated(disks: LoopDisks) -> None:
+def test_format_over_interrupted_xfs(disks: LoopDisks) -> None:
     device = disks.add(SIZE)
     FILES.format(device, "xfs")
     disks.write(device, XFS_UNFINISHED, b"\x01")
@@ -98,7 +98,7 @@ def test_an_xfs_whose_making_was_cut_off_is_recreated(disks: LoopDisks) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_making_a_file_system_may_be_killed_at_any_moment(disks: LoopDisks, tmp_path: Path, kind: str) -> None:
+def test_format_killed_anywhere_can_be_repeated(disks: LoopDisks, tmp_path: Path, kind: str) -> None:
     target = tmp_path / "target"
     target.mkdir()
     device = disks.add(SIZE)
@@ -114,7 +114,7 @@ def test_making_a_file_system_may_be_killed_at_any_moment(disks: LoopDisks, tmp_
         disks.write(device, 0, bytes(2**20))
 
 
-def test_a_read_only_bind_keeps_the_mounts_other_options(disks: LoopDisks, tmp_path: Path) -> None:
+def test_make_read_only_keeps_other_options(disks: LoopDisks, tmp_path: Path) -> None:
     source, target = tmp_path / "a folder", tmp_path / "target"
     source.mkdir()
     target.mkdir()
@@ -132,7 +132,7 @@ def test_a_read_only_bind_keeps_the_mounts_other_options(disks: LoopDisks, tmp_p
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kernel_that_stopped_writing_is_noticed(disks: LoopDisks, tmp_path: Path, kind: str) -> None:
+def test_complaint_after_kernel_stopped_writing(disks: LoopDisks, tmp_path: Path, kind: str) -> None:
     target = tmp_path / "target"
     target.mkdir()
     device = disks.add(SIZE)
@@ -148,7 +148,7 @@ def test_a_kernel_that_stopped_writing_is_noticed(disks: LoopDisks, tmp_path: Pa
     assert FILES.complaint(target) == ""
 
 
-def test_an_error_that_ext4_recorded_is_told_until_it_is_repaired(disks: LoopDisks, tmp_path: Path) -> None:
+def test_complaint_for_recorded_ext4_error_until_repair(disks: LoopDisks, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
     device = disks.add(SIZE)

@@ -135,7 +135,7 @@ def traffic(place, id):
     return {(member.address, member.port) for member in held.pool.members}
 
 
-def test_a_cluster_is_at_home_where_its_nodes_are(place):
+def test_cluster_network_is_that_of_its_nodes(place):
     home = place.network.cluster_network(place.cluster)
     assert (home.subnet.id, home.subnet.cidr, home.group) == (place.subnet, "10.78.0.0/24", place.group)
     assert home.external_network == place.external
@@ -143,7 +143,7 @@ def test_a_cluster_is_at_home_where_its_nodes_are(place):
     assert "ovn" in place.load_balancers.providers()
 
 
-def test_one_is_made_whole_in_one_call(place, wanted, load_balancer):
+def test_create_with_all_parts_in_one_call(place, wanted, load_balancer):
     found = place.load_balancers.tree(load_balancer)
     assert (found.name, set(found.tags), found.provider) == (wanted.name, set(wanted.tags), "ovn")
     assert found.address.startswith("10.")
@@ -154,7 +154,7 @@ def test_one_is_made_whole_in_one_call(place, wanted, load_balancer):
     assert traffic(place, load_balancer) == {("10.78.0.101", 30080), ("10.78.0.102", 30080)}
 
 
-def test_it_is_found_by_name_and_by_tag(place, tag, load_balancer):
+def test_load_balancer_is_found_by_name_and_tag(place, tag, load_balancer):
     assert [found.id for found in place.load_balancers.named(tag)] == [load_balancer]
     assert [found.id for found in place.load_balancers.tagged(tag)] == [load_balancer]
     assert place.load_balancers.named("no-such") == place.load_balancers.tagged("no-such") == []
@@ -164,7 +164,7 @@ def test_it_is_found_by_name_and_by_tag(place, tag, load_balancer):
     assert place.load_balancers.tree(load_balancer).tags == ("y",)
 
 
-def test_what_is_gone_is_gone(place, wanted):
+def test_delete_missing_objects_does_nothing(place, wanted):
     nobody = str(uuid.uuid4())
     assert place.load_balancers.tree(nobody) is None
     assert place.load_balancers.status(nobody) == ""
@@ -176,7 +176,7 @@ def test_what_is_gone_is_gone(place, wanted):
         place.load_balancers.set_members(nobody, members(1))
 
 
-def test_in_memory_nothing_can_be_changed_while_it_is_pending():
+def test_memory_change_while_pending_conflicts():
     """OVN may be done before we ask: only in memory it is sure to be PENDING."""
     place = next(in_memory())
     id = place.load_balancers.create(LoadBalancer("slow", "ovn", subnet=place.subnet)).id
@@ -186,7 +186,7 @@ def test_in_memory_nothing_can_be_changed_while_it_is_pending():
     place.load_balancers.create_listener(id, Listener("more", "TCP", 81))
 
 
-def test_members_are_set_at_once(place, load_balancer):
+def test_set_members_replaces_all(place, load_balancer):
     pool = place.load_balancers.tree(load_balancer).listeners[0].pool.id
     wanted = [m._replace(subnet=place.subnet) for m in members(2, 3, 4)]
     place.change(load_balancer, lambda: place.load_balancers.set_members(pool, wanted))
@@ -196,7 +196,7 @@ def test_members_are_set_at_once(place, load_balancer):
     assert place.settled(load_balancer) == "ACTIVE"
 
 
-def test_a_listener_its_pool_and_monitor_come_and_go(place, load_balancer):
+def test_create_and_delete_listener_pool_and_monitor(place, load_balancer):
     do, watched = place.load_balancers, HealthMonitor("UDP-CONNECT", 7, 3, 2, 3)
 
     def held():
@@ -225,13 +225,13 @@ def test_a_listener_its_pool_and_monitor_come_and_go(place, load_balancer):
     assert [kept.port for kept in do.tree(load_balancer).listeners] == [80]
 
 
-def test_a_port_can_be_listened_on_once(place, load_balancer):
+def test_create_listener_on_used_port_conflicts(place, load_balancer):
     with pytest.raises(Conflict):
         place.load_balancers.create_listener(load_balancer, Listener("again", "TCP", 80))
 
 
 @pytest.mark.parametrize("allowed_cidrs", [("192.0.2.0/24",), ()], ids=["ranges", "algorithm"])
-def test_what_the_provider_cannot_do_is_refused(place, load_balancer, allowed_cidrs):
+def test_unsupported_by_provider_is_rejected(place, load_balancer, allowed_cidrs):
     if allowed_cidrs:
         with pytest.raises(BadInput):
             place.load_balancers.create_listener(
@@ -244,14 +244,14 @@ def test_what_the_provider_cannot_do_is_refused(place, load_balancer, allowed_ci
     assert place.settled(load_balancer) == "ACTIVE"
 
 
-def test_an_address_can_be_had_once(place, wanted, load_balancer):
+def test_create_with_used_address_conflicts(place, wanted, load_balancer):
     taken = place.load_balancers.tree(load_balancer).address
     with pytest.raises(Conflict):
         place.load_balancers.create(replace(wanted, name="second", tags=(), address=taken))
     assert place.load_balancers.named("second") == []
 
 
-def test_a_floating_ip_outlives_what_it_is_mapped_to(place, tag, wanted):
+def test_floating_ip_survives_its_port(place, tag, wanted):
     found = place.load_balancers.create(wanted)
     place.settled(found.id)
     made = place.network.create_floating_ip(place.external, "", found.port, tag)
@@ -270,7 +270,7 @@ def test_a_floating_ip_outlives_what_it_is_mapped_to(place, tag, wanted):
     assert made.id not in {held.id for held in place.network.floating_ips()}
 
 
-def test_a_rule_is_made_once_and_goes(place, tag):
+def test_create_rule_twice_conflicts_and_delete_rule(place, tag):
     rule = SecurityGroupRule(place.group, "sctp", 30099, "192.0.2.0/24", tag)
     place.network.create_rule(rule)
     (found,) = [held for held in place.network.rules(place.group) if held.description == tag]
@@ -282,7 +282,7 @@ def test_a_rule_is_made_once_and_goes(place, tag):
     assert [held for held in place.network.rules(place.group) if held.description == tag] == []
 
 
-def test_subnets_are_known(place):
+def test_subnets_are_listed(place):
     assert place.network.subnet(place.subnet).cidr == "10.78.0.0/24"
     assert place.network.subnet(str(uuid.uuid4())) is None
     assert place.network.subnets(place.external)

@@ -81,7 +81,7 @@ def node(name="a", **spec):
     return {"metadata": {"name": name}, "spec": spec}
 
 
-def test_what_is_made_is_found_by_key_and_in_the_list(api):
+def test_created_object_is_found_by_key_and_list(api):
     made = api.create(NODES, node())
     assert made["metadata"]["uid"]
     found = api.get(NODES, "a")
@@ -93,7 +93,7 @@ def test_what_is_made_is_found_by_key_and_in_the_list(api):
         api.create(NODES, node())
 
 
-def test_pods_of_a_node_are_listed_and_end_at_once(api):
+def test_list_pods_of_node_and_delete_at_once(api):
     for name, where in (("one", "a"), ("two", "b")):
         spec = {"nodeName": where, "containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": False}
         ensure_default_service_account(api)
@@ -113,7 +113,7 @@ def ensure_default_service_account(api):
         api.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": "default", "name": "default"}})
 
 
-def test_a_patch_merges_and_null_takes_away(api):
+def test_patch_merges_and_null_removes(api):
     api.create(NODES, node(taints=[{"key": "x", "effect": "NoSchedule"}]))
     api.patch(NODES, "a", {"metadata": {"labels": {"one": "1", "two": "2"}}})
     done = api.patch(NODES, "a", {"metadata": {"labels": {"one": None}}, "spec": {"taints": None, "providerID": "p"}})
@@ -124,7 +124,7 @@ def test_a_patch_merges_and_null_takes_away(api):
         api.patch(NODES, "b", {"spec": {}})
 
 
-def test_status_and_the_rest_are_patched_apart(api):
+def test_patch_separates_status_from_spec(api):
     api.create(NODES, node())
     addresses = [{"type": "InternalIP", "address": "10.0.0.1"}]
     api.patch(NODES, "a", {"status": {"addresses": addresses}, "metadata": {"labels": {"x": "y"}}})
@@ -137,7 +137,7 @@ def test_status_and_the_rest_are_patched_apart(api):
     assert api.patch(NODES, "a", {"status": {"addresses": shorter}}, status=True)["status"]["addresses"] == shorter
 
 
-def test_a_stale_version_is_refused_and_nothing_changed_is_no_new_version(api):
+def test_stale_version_conflicts_and_noop_keeps_version(api):
     made = api.create(NODES, node())
     old = made["metadata"]["resourceVersion"]
     new = api.patch(NODES, "a", {"metadata": {"resourceVersion": old, "labels": {"x": "1"}}})
@@ -149,7 +149,7 @@ def test_a_stale_version_is_refused_and_nothing_changed_is_no_new_version(api):
         api.replace(NODES, made)
 
 
-def test_a_deletion_waits_for_finalizers_and_heeds_the_uid(api):
+def test_delete_waits_for_finalizers_and_checks_uid(api):
     made = api.create(NODES, {"metadata": {"name": "a", "finalizers": ["moorage.test/one"]}})
     with pytest.raises(Conflict):
         api.delete(NODES, "a", "another-uid")
@@ -160,7 +160,7 @@ def test_a_deletion_waits_for_finalizers_and_heeds_the_uid(api):
     api.delete(NODES, "a")
 
 
-def test_a_watch_tells_what_happened_since_a_version(api):
+def test_watch_returns_changes_since_version(api):
     api.create(NODES, node("old"))
     since = api.list(NODES).version
     api.create(NODES, node("a"))
@@ -176,7 +176,7 @@ def test_a_watch_tells_what_happened_since_a_version(api):
     assert [change.type for change in later if change.type != "BOOKMARK"] == ["DELETED"]
 
 
-def test_a_watch_tells_at_once(api):
+def test_watch_returns_changes_at_once(api):
     heard = []
     since = api.list(NODES).version
     thread = Thread(target=lambda: heard.append((next(iter(api.watch(NODES, since, 5))), time.monotonic())))
@@ -189,7 +189,7 @@ def test_a_watch_tells_at_once(api):
     assert heard[0][1] - begun < 1
 
 
-def test_a_resource_that_nobody_defined_cannot_be_listed(api):
+def test_list_undefined_resource_is_not_found(api):
     with pytest.raises(NotFound):
         api.list(SNAPSHOT_CONTENTS)
     with pytest.raises(NotFound):
@@ -197,7 +197,7 @@ def test_a_resource_that_nobody_defined_cannot_be_listed(api):
     assert api.list(STORAGE_CLASSES).items == api.list(PERSISTENT_VOLUMES).items == ()
 
 
-def test_one_of_two_holds_a_lease(api):
+def test_only_one_candidate_holds_the_lease(api):
     one, two = (Elector(api, "default/moorage-test", me, time.monotonic) for me in ("one", "two"))
     assert [one.step(), two.step(), one.step()] == [True, False, True]
     one.release()
@@ -206,7 +206,7 @@ def test_one_of_two_holds_a_lease(api):
     assert api.get(LEASES, "default/moorage-test")["spec"].get("holderIdentity", "") == ""
 
 
-def test_an_api_that_is_away(real, tmp_path):
+def test_unreachable_api_raises(real, tmp_path):
     config = json.loads(real.read_text())
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
@@ -218,7 +218,7 @@ def test_an_api_that_is_away(real, tmp_path):
     api.close()
 
 
-def test_the_controller_joins_nodes_to_their_servers(api, monkeypatch):
+def test_controller_initializes_nodes(api, monkeypatch):
     monkeypatch.setattr(informer, "WATCH", 2)  # seconds: watches end in the middle, and soon after the test
     address = Address("fixed", "10.0.0.5")
     metadata = {"moorage_cluster": "demo"}

@@ -80,7 +80,7 @@ def server(nova, cluster):
         nova.delete(made)
 
 
-def test_a_server_is_found_by_cluster_and_by_id(nova, cluster, server):
+def test_server_is_found_by_cluster_and_id(nova, cluster, server):
     [listed] = nova.port.list(cluster)
     got = nova.port.get(server)
     assert listed.id == got.id == server
@@ -89,11 +89,11 @@ def test_a_server_is_found_by_cluster_and_by_id(nova, cluster, server):
     assert nova.port.list(f"{cluster}-other") == []
 
 
-def test_a_deleted_server_is_gone(nova, cluster, server):
+def test_deleted_server_is_none(nova, cluster, server):
     nova.delete(server)
     until(lambda: nova.port.get(server) is None, seconds=30)
     assert nova.port.list(cluster) == []
 
 
-def test_who_was_never_there_is_none(nova):
+def test_unknown_server_is_none(nova):
     assert nova.port.get(str(uuid.uuid4())) is None

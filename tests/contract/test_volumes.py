@@ -108,7 +108,7 @@ def server(storage):
     assert storage.port.attached(made) is None
 
 
-def test_a_volume_is_found_by_id_and_by_its_exact_name(port, volume, name):
+def test_volume_is_found_by_id_and_exact_name(port, volume, name):
     assert (volume.name, volume.size, volume.status, volume.attachments) == (name, 1, "available", ())
     assert volume.metadata["moorage"] == "contract"
     assert volume.type in port.types().values()
@@ -120,13 +120,13 @@ def test_a_volume_is_found_by_id_and_by_its_exact_name(port, volume, name):
     assert port.list(name[:-1]) == []
 
 
-def test_the_same_request_twice_is_two_volumes(port, make, name):
+def test_create_twice_gives_two_volumes(port, make, name):
     first, second = make(name), make(name)
     assert first.id != second.id
     assert {found.id for found in port.list(name)} == {first.id, second.id}
 
 
-def test_a_deleted_volume_is_gone_and_so_it_is_for_who_comes_late(port, make, name):
+def test_delete_volume_twice(port, make, name):
     volume = make(name)
     port.delete(volume.id)
     assert settled(port, volume.id) is None
@@ -135,7 +135,7 @@ def test_a_deleted_volume_is_gone_and_so_it_is_for_who_comes_late(port, make, na
         port.delete(volume.id)
 
 
-def test_what_was_never_there(port, server):
+def test_changes_of_unknown_ids_are_not_found(port, server):
     nobody = str(uuid.uuid4())
     assert port.get(nobody) is None
     assert port.get("no-uuid") is None
@@ -157,12 +157,12 @@ def test_what_was_never_there(port, server):
             change()
 
 
-def test_a_volume_is_of_the_default_type_unless_another_is_asked_for(port, volume):
+def test_create_without_type_uses_default_type(port, volume):
     assert volume.type == port.default_type() != ""
     assert port.default_type() in port.types().values()
 
 
-def test_a_volume_of_unknown_type_source_or_zone_is_refused(port, name):
+def test_create_with_unknown_type_source_or_zone_is_rejected(port, name):
     for wanted in (
         NewVolume(name, 1, type="no-such-type"),
         NewVolume(name, 1, snapshot=str(uuid.uuid4())),
@@ -175,7 +175,7 @@ def test_a_volume_of_unknown_type_source_or_zone_is_refused(port, name):
     assert port.list(name) == []
 
 
-def test_a_volume_beyond_the_quota_is_refused(port, name):
+def test_create_beyond_quota_is_rejected(port, name):
     room = port.remaining_quota()
     if room is None:
         pytest.skip("this project has no quota for volumes")
@@ -184,7 +184,7 @@ def test_a_volume_beyond_the_quota_is_refused(port, name):
     assert port.list(name) == []
 
 
-def test_a_volume_takes_of_the_room(port, name, make):
+def test_create_reduces_remaining_quota(port, name, make):
     before = port.remaining_quota()
     if before is None:
         pytest.skip("this project has no quota for volumes")
@@ -192,20 +192,20 @@ def test_a_volume_takes_of_the_room(port, name, make):
     assert port.remaining_quota() == before - 2
 
 
-def test_a_volume_grows_and_never_shrinks(port, volume):
+def test_extend_grows_and_never_shrinks(port, volume):
     port.extend(volume.id, 3)
     assert settled(port, volume.id).size == 3
     with pytest.raises(Conflict):
         port.extend(volume.id, 2)
 
 
-def test_a_type_that_is_unknown_changes_nothing(port, volume):
+def test_retype_to_unknown_type_changes_nothing(port, volume):
     with pytest.raises(NotFound, match="no-such-type"):
         port.retype(volume.id, "no-such-type")
     assert settled(port, volume.id) == volume
 
 
-def test_a_snapshot_keeps_its_volume_from_deletion_and_begins_another(port, volume, make, name):
+def test_snapshot_blocks_deletion_and_is_a_source(port, volume, make, name):
     begun = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
     snapshot = settled_snapshot(port, begun.id)
     assert (snapshot.name, snapshot.volume, snapshot.size) == (f"{name}-s", volume.id, 1)
@@ -221,7 +221,7 @@ def test_a_snapshot_keeps_its_volume_from_deletion_and_begins_another(port, volu
     assert settled_snapshot(port, snapshot.id) is None
 
 
-def test_marks_come_beside_what_is_there_and_change(port, volume, name):
+def test_set_metadata_adds_and_replaces_keys(port, volume, name):
     snapshot = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
     for value in ("one", "two"):
         port.set_metadata(volume.id, {"moorage_mark": value})
@@ -232,12 +232,12 @@ def test_marks_come_beside_what_is_there_and_change(port, volume, name):
     assert [found.metadata["moorage_mark"] for found in port.snapshots(f"{name}-s")] == ["two"]
 
 
-def test_a_clone_knows_its_source(volume, make, name):
+def test_clone_has_its_source(volume, make, name):
     clone = make(f"{name}-c", 2, source=volume.id)
     assert (clone.status, clone.source, clone.size) == ("available", volume.id, 2)
 
 
-def test_a_volume_at_a_server_is_told_by_both_and_kept(port, volume, server, name):
+def test_attached_volume_is_listed_by_both_and_not_deleted(port, volume, server, name):
     assert port.attached(server) == frozenset()
     port.attach(server, volume.id)
     assert volume.id in port.attached(server)
@@ -263,5 +263,5 @@ def test_a_volume_at_a_server_is_told_by_both_and_kept(port, volume, server, nam
         port.detach(server, volume.id)
 
 
-def test_what_went_well_has_no_message(port, volume):
+def test_last_message_without_failure_is_empty(port, volume):
     assert port.last_message(volume.id) == ""

@@ -26,7 +26,7 @@ spec: {source: {persistentVolumeClaimName: writer}}
 RESTORED = "dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: kept}"
 
 
-def test_nodes_are_their_servers(cluster):
+def test_nodes_match_their_servers(cluster):
     servers = {server.name: server.id for server in cluster.sdk.compute.servers()}
     for node in cluster.object("nodes")["items"]:
         name, labels = node["metadata"]["name"], node["metadata"]["labels"]
@@ -39,7 +39,7 @@ def test_nodes_are_their_servers(cluster):
     assert {"type": "ExternalIP", "address": api} in addresses
 
 
-def test_kubelets_serve_with_a_certificate_also_for_the_floating_ip(cluster):
+def test_kubelet_serving_certificate_includes_floating_ip(cluster):
     def granted():
         requests = cluster.object("csr")["items"]
         mine = [one for one in requests if one["spec"]["signerName"] == "kubernetes.io/kubelet-serving"]
@@ -51,7 +51,7 @@ def test_kubelets_serve_with_a_certificate_also_for_the_floating_ip(cluster):
     assert cluster.kubectl("logs", "-n", "kube-system", "deployment/coredns")
 
 
-def test_a_load_balancer_answers_from_outside_and_goes_with_its_service(cluster):
+def test_load_balancer_answers_and_is_deleted_with_service(cluster):
     cluster.apply(OUTSIDE)
 
     where = until(lambda: cluster.address("outside", "kube-system"), seconds=30)
@@ -86,7 +86,7 @@ def resolved(server, name):
     return False
 
 
-def test_what_a_pod_wrote_outlives_the_pod(cluster):
+def test_volume_data_survives_pod(cluster):
     cluster.write("writer")
     first = until(lambda: cluster.pod("writer"))["metadata"]["name"]
     until(lambda: first in cluster.log("writer"), seconds=20)
@@ -98,14 +98,14 @@ def test_what_a_pod_wrote_outlives_the_pod(cluster):
     until(lambda: {first, second} <= set(cluster.log("writer")), seconds=20)
 
 
-def test_dns_answers_in_a_pod(cluster):
+def test_dns_resolves_in_pod(cluster):
     pod = until(lambda: cluster.pod("writer"))["metadata"]["name"]
     lookup = ("nslookup", "kubernetes.default.svc.cluster.local")
     address = cluster.object("service", "kubernetes")["spec"]["clusterIP"]
     until(lambda: address in cluster.kubectl("exec", pod, "--", *lookup, check=False), seconds=30)
 
 
-def test_a_snapshot_is_restored_into_another_claim(cluster):
+def test_snapshot_is_restored_to_new_claim(cluster):
     until(lambda: cluster.pod("writer"))
     cluster.apply(SNAPSHOT)
     until(lambda: cluster.object("volumesnapshot", "kept").get("status", {}).get("readyToUse"), seconds=60)
@@ -114,7 +114,7 @@ def test_a_snapshot_is_restored_into_another_claim(cluster):
     assert set(cluster.log("writer")) & set(cluster.log("restored"))
 
 
-def test_a_claim_grows(cluster):
+def test_claim_expands(cluster):
     """At once where the kernel lets us, else when it is mounted next; which of both, its conditions say."""
     until(lambda: cluster.pod("writer"))
     cluster.kubectl("patch", "pvc", "writer", "-p", '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}')
@@ -145,7 +145,7 @@ def attached(cluster):
     return [one["spec"]["source"]["persistentVolumeName"] for one in cluster.object("volumeattachment")["items"]]
 
 
-def test_a_pod_moves_with_its_volume_when_its_node_is_deleted(cluster):
+def test_pod_moves_with_volume_when_server_is_deleted(cluster):
     pod = until(lambda: cluster.pod("writer"))
     node = pod["spec"]["nodeName"]
     began = time.monotonic()
@@ -158,7 +158,7 @@ def test_a_pod_moves_with_its_volume_when_its_node_is_deleted(cluster):
     assert moved["metadata"]["name"] != pod["metadata"]["name"]
 
 
-def test_a_revoked_credential_is_told_and_a_new_one_taken_up(cluster):
+def test_revoked_credential_is_reported_and_replaced(cluster):
     identity, user = cluster.sdk.identity, cluster.sdk.current_user_id
     for credential in list(identity.application_credentials(user)):
         if credential.name.startswith(f"moorage-{NAME}-"):

@@ -60,7 +60,7 @@ spec: {type: LoadBalancer, selector: {app: x}, ports: [{port: 443}]}
         ("quota", "type: files", "9000Gi", "quota"),
     ],
 )
-def test_a_claim_that_cannot_be_is_told_why(cluster, name, parameters, size, said):
+def test_impossible_claim_gets_event(cluster, name, parameters, size, said):
     cluster.apply(CLASS % {"name": name, "parameters": parameters, "size": size})
 
     def told():
@@ -72,7 +72,7 @@ def test_a_claim_that_cannot_be_is_told_why(cluster, name, parameters, size, sai
     cluster.kubectl("delete", "pvc,storageclass", name)
 
 
-def test_what_cannot_be_holds_nothing_else_up(cluster):
+def test_impossible_objects_do_not_block_others(cluster):
     cluster.apply(CLASS % {"name": "bad", "parameters": "tipe: files", "size": "1Gi"})
     cluster.apply(REFUSED)
     cluster.apply(CLASS % {"name": "good", "parameters": "type: files", "size": "1Gi"})
@@ -86,7 +86,7 @@ def test_what_cannot_be_holds_nothing_else_up(cluster):
 
 
 @pytest.mark.faults
-def test_its_programs_may_be_killed_at_any_time(cluster):
+def test_each_controller_killed_recovers(cluster):
     """Each once while something is made, and once while it is taken away; at a moment that differs from one to the
     next. All of it comes and goes, and nothing is left in the cloud."""
     for number, unit in enumerate(UNITS):
@@ -106,7 +106,7 @@ def test_its_programs_may_be_killed_at_any_time(cluster):
     assert cluster.load_balancers() == []
 
 
-def test_all_its_programs_killed_at_once_make_what_was_asked_for(cluster):
+def test_all_controllers_killed_at_once_recover(cluster):
     """While something is made, and while it is deleted; `test-faults` kills them one after the other."""
     kill = ("systemctl", "kill", "--signal=KILL", *(f"{unit}.service" for unit in UNITS))
     cluster.write("killed")
@@ -132,7 +132,7 @@ def claims(volumes, name):
     return [volume for volume in volumes["items"] if volume["spec"].get("claimRef", {}).get("name") == name]
 
 
-def test_a_cloud_that_is_away_for_a_while_is_waited_for(cluster):
+def test_unreachable_cloud_is_waited_for(cluster):
     """Octavia, Cinder, Nova and Keystone do not answer for half a minute, in which things are asked for."""
     unreachable = [cluster.cloud.programs()[name]["pid"] for name in ("octavia", "cinder", "nova", "keystone")]
     for pid in unreachable:
@@ -152,7 +152,7 @@ def test_a_cloud_that_is_away_for_a_while_is_waited_for(cluster):
     cluster.kubectl("delete", "service", "outside", "-n", "kube-system")
 
 
-def test_a_pod_leaves_a_stopped_node_with_all_that_it_wrote(cluster):
+def test_pod_of_stopped_server_moves_with_its_data(cluster):
     pod = until(lambda: cluster.pod("patient"))
     node, before = pod["spec"]["nodeName"], cluster.log("patient")
     began = time.monotonic()
@@ -170,7 +170,7 @@ def taints(cluster, node):
 
 
 @pytest.mark.faults
-def test_the_volume_of_a_node_that_is_cut_off_is_not_given_to_another(cluster):
+def test_volume_of_disconnected_node_stays_attached(cluster):
     """It is silent, but its server runs: its pod may be writing."""
     pod = until(lambda: cluster.pod("patient"))
     node = pod["spec"]["nodeName"]

@@ -25,7 +25,7 @@ def kubectl(cloud, *words, timeout=60):
     return cloud.run("kubectl", *words, timeout=timeout).stdout
 
 
-def test_a_created_cluster_is_ready_and_listed(cloud, cluster):
+def test_create_cluster_is_ready_and_listed(cloud, cluster):
     words = ["--workers", str(RunCluster.WORKERS), "--registry-mirror", MIRROR, "--output", "json"]
     created = cloud.moorage("--cloud", "moorage", "cluster", "create", NAME, *words)
     assert json.loads(created.stdout)["name"] == NAME
@@ -42,13 +42,13 @@ def test_a_created_cluster_is_ready_and_listed(cloud, cluster):
     assert set(ready.values()) == {"True"}
 
 
-def test_show_says_every_node(cloud, cluster):
+def test_show_lists_every_node(cloud, cluster):
     assert shown(cloud, NAME)["name"] == NAME
     nodes = json.loads(cloud.moorage("--cloud", "moorage", "node", "list", NAME, "-o", "json").stdout)
     assert len(nodes) == 3
 
 
-def test_a_taken_name_is_refused(cloud, cluster):
+def test_create_with_other_parameters_conflicts(cloud, cluster):
     again = cloud.moorage(
         "--cloud", "moorage", "cluster", "create", NAME, "--workers", "1", "--no-wait", check=False, timeout=60
     )
@@ -67,7 +67,7 @@ def test_a_taken_name_is_refused(cloud, cluster):
         (["--workers", "400"], "instances"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_made(cloud, options, said):
+def test_create_with_bad_input_creates_nothing(cloud, options, said):
     before = clusters(cloud)
     refused = cloud.moorage("--cloud", "moorage", "cluster", "create", "bad", *options, check=False, timeout=60)
     assert refused.returncode in (2, 6), refused.stderr
@@ -75,7 +75,7 @@ def test_bad_input_is_refused_before_anything_is_made(cloud, options, said):
     assert clusters(cloud) == before
 
 
-def test_a_cluster_that_does_not_exist_is_said_so(cloud):
+def test_show_missing_cluster_is_not_found(cloud):
     for words in (["show", "nobody"], ["kubeconfig", "nobody"], ["delete", "nobody", "--yes"]):
         gone = cloud.moorage("--cloud", "moorage", "cluster", *words, check=False)
         assert gone.returncode == 3, gone.stderr
@@ -95,7 +95,7 @@ def kill_at_line(cloud, number, *words):
     return said
 
 
-def test_create_goes_on_after_kill_9_at_every_step_and_delete_leaves_nothing(cloud):
+def test_create_killed_at_every_step_resumes_and_delete_leaves_nothing(cloud):
     words = ["--cloud", "moorage", "cluster", "create", "phoenix", "--workers", "1"]
     for number in range(1, 5):
         kill_at_line(cloud, number, *words)
@@ -105,7 +105,7 @@ def test_create_goes_on_after_kill_9_at_every_step_and_delete_leaves_nothing(clo
     assert "phoenix" not in [entry["name"] for entry in clusters(cloud)]
 
 
-def test_a_half_made_cluster_can_be_deleted(cloud, run_cluster):
+def test_delete_incomplete_cluster(cloud, run_cluster):
     words = ["--cloud", "moorage", "cluster", "create", "half", "--workers", "1", "--no-wait"]
     cloud.moorage(*words, timeout=60)
     network = run_cluster.sdk.network
@@ -114,7 +114,7 @@ def test_a_half_made_cluster_can_be_deleted(cloud, run_cluster):
     assert list(network.networks(name="half")) == []
 
 
-def test_what_heat_has_lost_goes_with_the_cluster(cloud, run_cluster):
+def test_delete_cluster_with_resources_unknown_to_heat(cloud, run_cluster):
     """What Heat never noted: a server, a floating IP, a network with its subnet on a router; and a port that says it is
     a server's which is gone."""
     cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=60)

@@ -66,7 +66,7 @@ def left(project):
     )
 
 
-def test_a_cluster_whose_api_is_dead_goes_with_all_that_it_made(cloud, project):
+def test_delete_cluster_with_dead_api_deletes_owned_resources(cloud, project):
     moorage(cloud, "create", NAME, "--workers", "1", timeout=300)
     servers = {server.metadata["moorage_role"]: server.id for server in project.servers(NAME)}
     balance(project)
@@ -85,7 +85,7 @@ def test_a_cluster_whose_api_is_dead_goes_with_all_that_it_made(cloud, project):
         remove(project.volumes, id)
 
 
-def test_all_volumes_are_kept_when_that_is_asked_for(cloud, project):
+def test_delete_cluster_with_keep_volumes(cloud, project):
     moorage(cloud, "create", NAME, "--workers", "1", timeout=300)
     worker = next(server.id for server in project.servers(NAME) if server.metadata["moorage_role"] == "worker")
     id = store(project.volumes, "used", MINE, worker)

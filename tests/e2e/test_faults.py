@@ -93,7 +93,7 @@ def started(cloud, node):
 
 
 @pytest.mark.parametrize("how", ["SOFT", "HARD"])
-def test_a_node_comes_back_with_its_pods(cluster, compute, how):
+def test_rebooted_node_runs_its_pods_again(cluster, compute, how):
     before = started(cluster, WORKER)
     assert before
     reboot(compute, WORKER, how)
@@ -101,14 +101,14 @@ def test_a_node_comes_back_with_its_pods(cluster, compute, how):
     assert ready(cluster, WORKER)
 
 
-def test_the_control_plane_comes_back_with_what_it_knew(cluster, compute):
+def test_rebooted_control_plane_keeps_objects(cluster, compute):
     kubectl(cluster, "create", "configmap", "kept", "--from-literal=a=b")
     reboot(compute, f"{NAME}-control-plane-0", "HARD")
     until(lambda: "kept" in kubectl(cluster, "get", "configmaps", "-o", "name", check=False))
     until(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))
 
 
-def test_a_worker_whose_server_was_deleted_is_told_and_recreated(cluster, compute, run_cluster):
+def test_deleted_worker_is_reported_and_replaced(cluster, compute, run_cluster):
     def running():
         return {node["name"] for node in shown(cluster, NAME)["nodes"] if node["ready"]}
 
@@ -126,7 +126,7 @@ def test_a_worker_whose_server_was_deleted_is_told_and_recreated(cluster, comput
     assert "is gone" not in run_cluster.create().stderr
 
 
-def test_a_worker_that_heat_replaces_waits_for_the_former_ones_node_to_go(cluster, compute):
+def test_replaced_worker_waits_for_deletion_of_old_node(cluster, compute):
     """Which goes late, because the controller was away; a kubelet that took it over would lose it then, for good."""
     control_plane = inside(cluster, compute, f"{NAME}-control-plane-0")
     control_plane.run("systemctl", "stop", "moorage-controller")

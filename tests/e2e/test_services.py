@@ -38,7 +38,7 @@ def ill(cloud):
 
 @pytest.mark.faults
 @pytest.mark.usefixtures("cluster")
-def test_a_cluster_runs_on_while_each_program_of_its_cloud_dies(cloud):
+def test_cluster_runs_while_each_cloud_program_dies(cloud):
     servers = cloud.run("openstack", "--os-cloud", "moorage", "server", "list", "-f", "json").stdout
     for name in cloud.programs():
         kill(cloud, [name])
@@ -79,7 +79,7 @@ def watched(cloud, look):
 
 @pytest.mark.usefixtures("gone_afterwards")
 @pytest.mark.parametrize("name", [pytest.param("router_interface", marks=pytest.mark.faults), "server"])
-def test_what_heat_made_and_had_not_noted_when_it_died_goes_and_is_made(cloud, name):
+def test_create_recovers_from_heat_killed_before_recording_a_resource(cloud, name):
     """It is there, and Heat does not know: a router has its subnet, a port its server; "server" is the worker's."""
     with rows.asked(cloud) as database:
         heat, begun = cloud.programs()["heat"]["pid"], []
@@ -107,7 +107,7 @@ def under_way(database, name):
 @pytest.mark.faults
 @pytest.mark.usefixtures("gone_afterwards")
 @pytest.mark.parametrize("names", GROUPS.values(), ids=GROUPS)
-def test_a_cluster_is_made_although_programs_of_its_cloud_die(cloud, names):
+def test_create_cluster_while_cloud_programs_die(cloud, names):
     """At once or, where a service was cut off in what cannot be told from a mistake, after the advice is followed."""
     code, said = make(cloud, names)
     if code != 0:

@@ -130,7 +130,7 @@ def bound(api, name):
     return api.get(f"{CLAIMS}/{name}")["spec"]["volumeName"]
 
 
-def test_a_claim_gets_a_volume_that_tells_whose_it_is(api, volumes):
+def test_claim_gets_volume_with_owner_metadata(api, volumes):
     claim(api, "one")
     name = bound(api, "one")
     spec = api.get(f"/api/v1/persistentvolumes/{name}")["spec"]
@@ -140,14 +140,14 @@ def test_a_claim_gets_a_volume_that_tells_whose_it_is(api, volumes):
     assert volume.metadata["csi.storage.k8s.io/pvc/name"] == "one"
 
 
-def test_a_volume_is_brought_to_a_server(api, volumes):
+def test_volume_is_attached(api, volumes):
     where = {"attacher": NAME, "nodeName": "node-1", "source": {"persistentVolumeName": bound(api, "one")}}
     api.ensure(make(STORAGE, "VolumeAttachment", "one", spec=where))
     eventually(lambda: api.get(ATTACHMENT).get("status", {}).get("attached"))
     assert [one.server for one in volumes.list()[0].attachments] == ["server-1"]
 
 
-def test_a_volume_in_use_grows_and_changes_its_type(api, volumes):
+def test_volume_in_use_is_expanded_and_retyped(api, volumes):
     claim(api, "one", size="3Gi")
     path = f"/api/v1/persistentvolumes/{bound(api, 'one')}"
     eventually(lambda: api.get(path)["spec"]["capacity"]["storage"] == "3Gi")
@@ -156,7 +156,7 @@ def test_a_volume_in_use_grows_and_changes_its_type(api, volumes):
     assert [(volume.size, volume.type) for volume in volumes.list()] == [(3, "fast")]
 
 
-def test_a_volume_in_use_is_taken_and_restored_and_cloned(api, volumes):
+def test_volume_in_use_is_snapshotted_restored_and_cloned(api, volumes):
     wanted = make(SNAPSHOT, "VolumeSnapshot", "s", spec={"source": {"persistentVolumeClaimName": "one"}})
     wanted["metadata"]["namespace"] = "default"
     api.ensure(wanted)
@@ -171,7 +171,7 @@ def test_a_volume_in_use_is_taken_and_restored_and_cloned(api, volumes):
     assert (snapshot.volume, restored.snapshot, clone.source) == (first.id, snapshot.id, restored.id)
 
 
-def test_what_cannot_be_is_told_by_an_event(api):
+def test_impossible_request_gets_event(api):
     claim(api, "odd", "odd")
 
     def said():
@@ -181,7 +181,7 @@ def test_what_cannot_be_is_told_by_an_event(api):
     assert "a StorageClass has no parameter 'colour'" in eventually(said)[0]
 
 
-def test_all_goes_with_its_objects(api, volumes):
+def test_volumes_are_deleted_with_objects(api, volumes):
     for path in (ATTACHMENT, f"{SNAPSHOTS}/s", *(f"{CLAIMS}/{name}" for name in ("one", "restored", "clone", "odd"))):
         api._ask("DELETE", path)
     eventually(lambda: not volumes.list() and not volumes.snapshots())
@@ -190,7 +190,7 @@ def test_all_goes_with_its_objects(api, volumes):
         eventually(lambda path=path: not api.get(path)["items"])
 
 
-def test_no_right_was_missed(api, folder):
+def test_sidecars_have_all_permissions(api, folder):
     for name in SIDECARS:
         lines = (folder / f"{name}.log").read_text().splitlines()
         assert [line for line in lines if "forbidden" in line] == []

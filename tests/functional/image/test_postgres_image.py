@@ -188,7 +188,7 @@ def test_every_program_finds_its_libraries(image):
         assert "not found" not in done.stdout + done.stderr, program.name
 
 
-def test_rows_outlive_the_pod_whatever_ends_it(pod):
+def test_rows_survive_every_end_of_the_pod(pod):
     with pod.running() as first:
         assert first_row(pod) == 1
         os.kill(first, signal.SIGKILL)
@@ -206,7 +206,7 @@ def test_rows_outlive_the_pod_whatever_ends_it(pod):
     assert pod.log.count("automatic recovery in progress") == 1
 
 
-def test_the_database_is_as_it_should_be(pod):
+def test_database_has_expected_settings(pod):
     with pod.running() as first:
         first_row(pod)
         settings = ("data_checksums", "fsync", "synchronous_commit", "full_page_writes", "jit", "password_encryption")
@@ -220,7 +220,7 @@ def test_the_database_is_as_it_should_be(pod):
         assert int(status["CapEff"], 16) == 0
 
 
-def test_what_needs_libraries_and_data_of_the_image_works(pod):
+def test_features_with_libraries_and_data_work(pod):
     with pod.running() as first:
         first_row(pod)
         pod.sql(first, "CREATE EXTENSION pgcrypto")
@@ -234,7 +234,7 @@ def test_what_needs_libraries_and_data_of_the_image_works(pod):
         assert pod.sql(first, "SELECT xpath('/a/text()', '<a>b</a>')") == "{b}"
 
 
-def test_the_probes_tell_a_database_that_is_there_from_one_that_is_not(pod):
+def test_probes_distinguish_running_database(pod):
     with pod.running() as first:
         first_row(pod)
         alive = ("sh", "-c", "pg_isready --quiet; test $? -ne 2")
@@ -243,7 +243,7 @@ def test_the_probes_tell_a_database_that_is_there_from_one_that_is_not(pod):
         assert pod.inside(first, "env", "PGPORT=1", *alive)[0] != 0
 
 
-def test_nobody_gets_in_with_another_password(pod):
+def test_wrong_password_is_rejected(pod):
     with pod.running():
         first_row(pod)
         with pytest.raises(Failed, match="password authentication failed"):
@@ -253,7 +253,7 @@ def test_nobody_gets_in_with_another_password(pod):
 @pytest.mark.parametrize(
     "moment", [pytest.param(0.2, marks=pytest.mark.faults), 0.6, pytest.param(1.0, marks=pytest.mark.faults)]
 )
-def test_a_start_that_is_cut_off_is_restarted(pod, moment):
+def test_interrupted_first_start_is_repeated(pod, moment):
     with pod.running() as first:
         time.sleep(moment)
         os.kill(first, signal.SIGKILL)

@@ -118,7 +118,7 @@ def flanneld(release, folder, **changed):
     return [release.program("flanneld"), *(f"--{name}={value}" for name, value in flags.items())]
 
 
-def test_it_waits_for_api_node_and_network_then_serves(release, folder):
+def test_flanneld_waits_for_api_node_and_network(release, folder):
     ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ready.bind(str(folder / "notify"))
     ready.settimeout(15)
@@ -188,7 +188,7 @@ def another_node_is_routed_to(release, folder):
         ({"node_name": ""}, 2, "--node-name is needed"),
     ],
 )
-def test_a_mistake_ends_it_at_once_and_says_which(release, folder, changed, code, says):
+def test_flanneld_exits_on_bad_configuration(release, folder, changed, code, says):
     (folder / "aws.json").write_text(json.dumps(NET_CONF | {"Backend": {"Type": "aws-vpc"}}))
     words = flanneld(release, folder, **changed)
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=10, check=False)

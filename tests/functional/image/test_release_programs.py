@@ -23,19 +23,19 @@ def release():
 
 
 @pytest.mark.parametrize(("name", "version"), [pair for pair in NAMES if pair[0] not in ("kubernetes", "pause")])
-def test_a_program_runs_and_is_the_version_it_should_be(release, name, version):
+def test_program_runs_with_expected_version(release, name, version):
     words = [release.program(name), *VERSION.get(name, "--version").split()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert version.removeprefix("v") in done.stdout + done.stderr
 
 
-def test_the_release_is_as_its_manifest_says(release):
+def test_release_matches_manifest(release):
     assert verify(release) == []
 
 
 @pytest.mark.parametrize("name", [one.name for one in PROGRAMS])
-def test_a_program_needs_no_library_of_the_node(release, name):
+def test_program_is_static(release, name):
     done = subprocess.run(["ldd", release.program(name)], capture_output=True, text=True, check=False)
     assert "not a dynamic executable" in done.stderr
 
@@ -45,12 +45,12 @@ def test_runc_filters_system_calls(release):
     assert "libseccomp: " in done.stdout
 
 
-def test_the_multi_call_binary_refuses_a_name_that_it_does_not_know(release):
+def test_multi_call_binary_rejects_unknown_name(release):
     done = subprocess.run([release.program("kubernetes")], capture_output=True, text=True, check=False)
     assert (done.returncode, '"kubernetes", which is none of its programs' in done.stderr) == (2, True)
 
 
-def test_kubectl_says_a_mistake_as_kubectl_does(release):
+def test_kubectl_reports_errors(release):
     done = subprocess.run([release.program("kubectl"), "frobnicate"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith('error: unknown command "frobnicate"')
@@ -66,7 +66,7 @@ def go_environment(tmp_path_factory):
 
 
 @pytest.mark.parametrize("package", ["flanneld/options", "pause"])
-def test_our_go_code_holds_to_its_tests(go_environment, tmp_path, package):
+def test_go_tests_pass(go_environment, tmp_path, package):
     go = find_go(tmp_path, go_environment).program
     done = subprocess.run(
         [go, "test", "."], cwd=go_sources() / package, env=go_environment, capture_output=True, text=True, check=False
@@ -74,7 +74,7 @@ def test_our_go_code_holds_to_its_tests(go_environment, tmp_path, package):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_our_go_code_is_formatted_as_go_does(go_environment, tmp_path):
+def test_go_code_is_formatted(go_environment, tmp_path):
     go = find_go(tmp_path, go_environment).program
     root = subprocess.run([go, "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
     gofmt = shutil.which("gofmt", path=f"{root}/bin") or shutil.which("gofmt")
@@ -82,7 +82,7 @@ def test_our_go_code_is_formatted_as_go_does(go_environment, tmp_path):
     assert subprocess.run([gofmt, "-l", go_sources()], capture_output=True, text=True, check=True).stdout == ""
 
 
-def test_the_real_go_builds_a_main_of_ours(tmp_path):
+def test_go_builds_our_main(tmp_path):
     pause = [one for one in PROGRAMS if one.name == "pause"]
     built = build(tmp_path, report=print, contents=pause)
     assert verify(built) == []

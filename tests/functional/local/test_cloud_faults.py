@@ -133,19 +133,19 @@ def test_every_program_is_ready(cloud):
     assert all(row.version for row in rows)
 
 
-def test_up_again_does_nothing(cloud):
+def test_up_again_changes_nothing(cloud):
     before = {row.name: row.pid for row in cloud.status()}
     cloud.up(lambda text: None)
     assert {row.name: row.pid for row in cloud.status()} == before
 
 
-def test_nobody_listens_on_every_interface(cloud):
+def test_no_program_listens_on_all_interfaces(cloud):
     shown = subprocess.run(["ss", "-lntH"], capture_output=True, text=True, check=True).stdout
     addresses = {line.split()[3].rpartition(":")[0] for line in shown.splitlines()}
     assert addresses == {"127.0.0.1", "172.24.4.1"}
 
 
-def test_secrets_and_configuration_are_closed(cloud):
+def test_secrets_and_configuration_are_private(cloud):
     for file in (cloud.layout.secrets, cloud.clouds_file, cloud.layout.etc / "nova" / "nova.conf"):
         assert file.stat().st_mode & 0o077 == 0
     assert cloud.layout.state.stat().st_mode & 0o077 == 0
@@ -158,7 +158,7 @@ def eventually(happened, seconds=60):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", USES)
-def test_a_killed_program_comes_back(cloud, name):
+def test_killed_program_is_restarted(cloud, name):
     before = cloud.supervisor.running()[name].pid
     os.kill(before, signal.SIGKILL)
     eventually(lambda: cloud.supervisor.running()[name].pid not in (0, before))
@@ -167,7 +167,7 @@ def test_a_killed_program_comes_back(cloud, name):
     assert eventually(lambda: USES[name](cloud), seconds=90)
 
 
-def test_everything_killed_at_once_comes_back_with_its_data(cloud):
+def test_all_killed_at_once_restart_with_data(cloud):
     make_network(cloud, "kept")
     for pid in left(cloud.layout):
         os.kill(pid, signal.SIGKILL)
@@ -176,7 +176,7 @@ def test_everything_killed_at_once_comes_back_with_its_data(cloud):
     assert ill(cloud) == {}
 
 
-def test_a_killed_supervisor_is_replaced(cloud):
+def test_killed_supervisor_is_replaced(cloud):
     """Its programs go on without it; `up` ends them and starts again, so that none runs twice."""
     os.kill(int(cloud.layout.supervisor_pid.read_text()), signal.SIGKILL)
     cloud.up(str)
@@ -186,7 +186,7 @@ def test_a_killed_supervisor_is_replaced(cloud):
     assert set(left(cloud.layout)) == children
 
 
-def test_down_and_up_keep_the_data_also_with_other_versions(cloud):
+def test_down_and_up_keep_data_with_other_versions(cloud):
     """A stamp of other packages has every database migrated where it is."""
     make_network(cloud, "over-night")
     cloud.down(str)
@@ -201,7 +201,7 @@ def test_down_and_up_keep_the_data_also_with_other_versions(cloud):
     assert {"over-night", "kept"} <= networks(cloud)
 
 
-def test_of_two_that_start_it_one_waits(cloud):
+def test_concurrent_up_waits(cloud):
     cloud.down(str)
     environment = {
         **os.environ,

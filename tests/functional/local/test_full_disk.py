@@ -56,7 +56,7 @@ def cloud(small):
     assert not made.layout.state.exists()
 
 
-def test_too_small_a_disk_is_refused_before_anything_is_touched(cloud):
+def test_up_with_too_small_disk_changes_nothing(cloud):
     with pytest.raises(BadInput, match="GiB free below"):
         cloud.up(str)
     assert not cloud.layout.state.exists()
@@ -64,7 +64,7 @@ def test_too_small_a_disk_is_refused_before_anything_is_touched(cloud):
 
 
 @pytest.mark.faults
-def test_a_disk_that_fills_up_is_named_and_the_rerun_works(cloud, small, monkeypatch):
+def test_up_with_disk_that_fills_up_reports_and_can_be_repeated(cloud, small, monkeypatch):
     _, resize = small
     monkeypatch.setattr(doctor, "DISK_NEEDED", 0)
     with pytest.raises(Failed, match="is full"):

@@ -51,7 +51,7 @@ def load_balancers(cloud: Any) -> LoadBalancers:
     return LoadBalancers(cloud)
 
 
-def test_a_load_balancer_with_members_is_in_ovn_and_leaves_it(load_balancers: LoadBalancers) -> None:
+def test_load_balancer_is_in_ovn_until_deleted(load_balancers: LoadBalancers) -> None:
     wanted = {"name": "front", "vip_subnet_id": load_balancers.subnet, "provider": "ovn"}
     front = load_balancers.ask("POST", "/loadbalancers", {"loadbalancer": wanted})["loadbalancer"]
     assert load_balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"

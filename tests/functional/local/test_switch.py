@@ -18,7 +18,7 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", "link", *words], check=True)
 
 
-def test_a_device_that_somebody_sets_down_meanwhile_comes_up(own_network: None) -> None:
+def test_keep_up_sets_device_up_again(own_network: None) -> None:
     ip("add", DEVICE, "type", "bridge")
     try:
         again = threading.Timer(0.3, ip, ("set", DEVICE, "down"))

@@ -39,7 +39,7 @@ def volume(world: Any, tmp_path: Path) -> Iterator[Volume]:
 BY_ID = "/dev/disk/by-id/virtio-8f9e0d1c-2b3a-4958-8"
 
 
-def test_a_volume_appears_in_a_running_machine_and_goes(world: Any, volume: Volume) -> None:
+def test_attach_and_detach_volume_while_running(world: Any, volume: Volume) -> None:
     machine = world.make()
     world.boot(machine)
     attach.attach_volume(machine, volume, world.host)
@@ -57,7 +57,7 @@ def test_a_volume_appears_in_a_running_machine_and_goes(world: Any, volume: Volu
     assert load(machine.path).volumes == ()
 
 
-def test_volumes_are_there_again_after_a_stop(world: Any, volume: Volume) -> None:
+def test_volumes_are_attached_after_restart(world: Any, volume: Volume) -> None:
     machine = world.make()
     attach.attach_volume(machine, volume, world.host)  # it does not run yet
     world.boot(load(machine.path))
@@ -67,7 +67,7 @@ def test_volumes_are_there_again_after_a_stop(world: Any, volume: Volume) -> Non
     assert world.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
 
 
-def test_a_volume_grows_while_it_is_attached(world: Any, volume: Volume) -> None:
+def test_grow_attached_volume(world: Any, volume: Volume) -> None:
     machine = world.make()
     world.boot(machine)
     attach.attach_volume(machine, volume, world.host)
@@ -126,7 +126,7 @@ def reaches(world: Any, machine: Machine, ip: str) -> bool:
     return True
 
 
-def test_interfaces_appear_in_running_machines_and_carry_packets(world: Any, ovs: LinuxHost) -> None:
+def test_attach_interfaces_while_running(world: Any, ovs: LinuxHost) -> None:
     machines = [world.make(f"m{number}") for number in range(2)]
     nics = [nic(number) for number in range(2)]
     for number, (machine, card) in enumerate(zip(machines, nics, strict=True)):
@@ -155,7 +155,7 @@ def test_interfaces_appear_in_running_machines_and_carry_packets(world: Any, ovs
     assert ovs.ports() == {nics[1].tap}
 
 
-def test_the_port_is_told_to_ovn(world: Any, ovs: LinuxHost) -> None:
+def test_attached_port_is_bound_in_ovn(world: Any, ovs: LinuxHost) -> None:
     card = nic(0)
     machine = world.make(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
     world.boot(machine)
@@ -173,7 +173,7 @@ def test_the_port_is_told_to_ovn(world: Any, ovs: LinuxHost) -> None:
     assert not Path(f"/run/netns/{machine.namespace}").exists()
 
 
-def test_a_machine_finds_its_network_as_at_power_on(world: Any, ovs: LinuxHost) -> None:
+def test_restarted_machine_has_clean_network(world: Any, ovs: LinuxHost) -> None:
     card = nic(0)
     machine = world.make(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
     world.boot(machine)

@@ -73,14 +73,14 @@ def read(files: Path, volume: Any) -> bytes:
         return file.read(5)
 
 
-def test_a_volume_takes_room_only_for_what_is_written(files: Path, volume: Any) -> None:
+def test_volume_file_is_sparse(files: Path, volume: Any) -> None:
     state = (files / f"volume-{volume.id}").stat()
     assert state.st_size == GIB
     assert state.st_blocks * 512 < 2**20
     assert state.st_mode & 0o777 == 0o600
 
 
-def test_it_grows_and_keeps_its_data(storage: Any, files: Path) -> None:
+def test_extend_volume_keeps_data(storage: Any, files: Path) -> None:
     made = ready(storage, storage.create_volume(name="grows", size=1))
     write(files, made, b"first")
     storage.extend_volume(made, 2)
@@ -92,7 +92,7 @@ def test_it_grows_and_keeps_its_data(storage: Any, files: Path) -> None:
     assert not (files / f"volume-{made.id}").exists()
 
 
-def test_a_snapshot_is_not_changed_by_its_volume(storage: Any, files: Path) -> None:
+def test_snapshot_is_independent_of_volume(storage: Any, files: Path) -> None:
     source = ready(storage, storage.create_volume(name="source", size=1))
     write(files, source, b"first")
     snapshot = ready(storage, storage.create_snapshot(volume_id=source.id, name="s"))
@@ -106,7 +106,7 @@ def test_a_snapshot_is_not_changed_by_its_volume(storage: Any, files: Path) -> N
     assert not (files / f"snapshot-{snapshot.id}").exists()
 
 
-def test_a_clone_is_its_own(storage: Any, files: Path, volume: Any) -> None:
+def test_clone_is_independent_of_source(storage: Any, files: Path, volume: Any) -> None:
     clone = ready(storage, storage.create_volume(source_volume_id=volume.id, size=1, name="clone"))
     assert read(files, clone) == b"first"
     write(files, clone, b"other")
@@ -114,7 +114,7 @@ def test_a_clone_is_its_own(storage: Any, files: Path, volume: Any) -> None:
     gone(storage, clone)
 
 
-def test_from_an_image(user: Any, storage: Any, files: Path, tmp_path: Path) -> None:
+def test_volume_from_image(user: Any, storage: Any, files: Path, tmp_path: Path) -> None:
     source = tmp_path / "image"
     source.write_bytes(bytes(4096) + b"words" + bytes(2**20))
     kind = {"disk_format": "raw", "container_format": "bare", "validate_checksum": False}
@@ -127,6 +127,6 @@ def test_from_an_image(user: Any, storage: Any, files: Path, tmp_path: Path) -> 
     user.image.delete_image(image)
 
 
-def test_a_volume_larger_than_the_quota_is_refused(storage: Any) -> None:
+def test_volume_beyond_quota_is_rejected(storage: Any) -> None:
     with pytest.raises(openstack.exceptions.HttpException, match="quota"):
         storage.create_volume(name="too-large", size=100_000)

@@ -27,7 +27,7 @@ def machine(world: Any) -> Machine:
     return started
 
 
-def test_it_is_a_machine_of_its_own(world: Any, machine: Machine) -> None:
+def test_machine_has_own_namespaces(world: Any, machine: Machine) -> None:
     assert world.inside(machine, "hostname") == "demo-worker-0"
     assert world.inside(machine, "cat", "/proc/1/comm") == "systemd"
     assert world.inside(machine, "systemctl", "--failed", "--no-legend") == ""
@@ -36,7 +36,7 @@ def test_it_is_a_machine_of_its_own(world: Any, machine: Machine) -> None:
         assert world.inside(machine, "readlink", f"/proc/1/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
 
 
-def test_what_the_image_may_rely_on(world: Any, machine: Machine) -> None:
+def test_machine_provides_what_the_image_needs(world: Any, machine: Machine) -> None:
     assert "ro" in world.inside(machine, "findmnt", "-no", "OPTIONS", "/").split(",")
     assert world.inside(machine, "findmnt", "-no", "FSTYPE", "/var") == "ext4"
     assert world.inside(machine, "findmnt", "-no", "FSTYPE", "/etc") == "overlay"
@@ -48,7 +48,7 @@ def test_what_the_image_may_rely_on(world: Any, machine: Machine) -> None:
         assert world.inside(machine, "stat", "-c", "%F", f"/dev/{node}") == "character special file"
 
 
-def test_it_has_the_flavours_share(world: Any, machine: Machine) -> None:
+def test_machine_has_flavor_limits(world: Any, machine: Machine) -> None:
     size = int(world.inside(machine, "df", "--output=size", "-B1M", "/var").split()[-1])
     assert 850 < size < 1024
     hog = "import time; kept = bytearray(900 * 2**20); time.sleep(60)"
@@ -69,11 +69,11 @@ def _folders(machine: Machine) -> list[Path]:
     return ControlGroup(machine.cgroup_parent, machine.id).folders
 
 
-def test_starting_a_machine_that_runs_changes_nothing(world: Any, machine: Machine) -> None:
+def test_start_running_machine_changes_nothing(world: Any, machine: Machine) -> None:
     assert world.start(machine) == life.pid(machine)
 
 
-def test_data_and_configuration_survive_a_stop(world: Any, machine: Machine) -> None:
+def test_stop_keeps_data_and_configuration(world: Any, machine: Machine) -> None:
     world.inside(machine, "sh", "-c", "echo kept > /var/file; echo kept > /etc/file")
     began = time.monotonic()
     life.stop(machine, world.host)
@@ -83,7 +83,7 @@ def test_data_and_configuration_survive_a_stop(world: Any, machine: Machine) -> 
     assert world.inside(machine, "cat", "/var/file", "/etc/file") == "kept\nkept"
 
 
-def test_a_killed_machine_starts_again(world: Any, machine: Machine) -> None:
+def test_killed_machine_can_be_started(world: Any, machine: Machine) -> None:
     first = life.pid(machine)
     life.kill(machine, world.host)
     assert life.pid(machine) is None
@@ -91,7 +91,7 @@ def test_a_killed_machine_starts_again(world: Any, machine: Machine) -> None:
     world.wait_until_booted(machine)
 
 
-def test_a_reboot_inside_brings_it_back(world: Any, machine: Machine) -> None:
+def test_reboot_inside_restarts_machine(world: Any, machine: Machine) -> None:
     first = life.pid(machine)
     world.inside(machine, "touch", "/run/before")
     world.inside(machine, "systemctl", "reboot", "--no-block")
@@ -101,19 +101,19 @@ def test_a_reboot_inside_brings_it_back(world: Any, machine: Machine) -> None:
     assert world.inside(machine, "cat", "/run/moorage/boot-entry") == "moorage-test-1+1-2.conf"
 
 
-def test_poweroff_inside_ends_it(world: Any, machine: Machine) -> None:
+def test_poweroff_inside_stops_machine(world: Any, machine: Machine) -> None:
     world.inside(machine, "systemctl", "poweroff", "--no-block")
     until(lambda: life.pid(machine) is None, seconds=20)
     time.sleep(0.5)
     assert life.pid(machine) is None
 
 
-def test_the_console_is_kept(world: Any, machine: Machine) -> None:
+def test_console_is_stored(world: Any, machine: Machine) -> None:
     world.inside(machine, "sh", "-c", "echo a word to the operator > /dev/console")
     until(lambda: b"a word to the operator" in machine.console.read_bytes(), seconds=20)
 
 
-def test_it_outlives_the_process_that_started_it(world: Any) -> None:
+def test_machine_survives_its_starter(world: Any) -> None:
     machine = world.make()
     code = (
         "from moorage.local.machine import life, spec; from moorage.host.linux import LinuxHost\n"
@@ -127,7 +127,7 @@ def test_it_outlives_the_process_that_started_it(world: Any) -> None:
     assert life.pid(machine) is not None
 
 
-def test_one_whose_tries_are_used_up_still_starts_when_it_has_no_other_image(world: Any) -> None:
+def test_only_image_boots_without_attempts_left(world: Any) -> None:
     machine = world.make()
     for _ in range(4):
         world.start(machine)
@@ -135,7 +135,7 @@ def test_one_whose_tries_are_used_up_still_starts_when_it_has_no_other_image(wor
     assert [path.name for path in (machine.boot / "loader/entries").iterdir()] == ["moorage-test-1+0-3.conf"]
 
 
-def test_one_that_has_no_boot_entry_says_so(world: Any) -> None:
+def test_start_without_boot_entry_fails(world: Any) -> None:
     machine = world.make()
     for path in (machine.boot / "loader/entries").iterdir():
         path.unlink()
@@ -143,7 +143,7 @@ def test_one_that_has_no_boot_entry_says_so(world: Any) -> None:
         world.start(machine)
 
 
-def test_all_are_stopped_at_once_and_keep_their_data(world: Any) -> None:
+def test_stop_all_keeps_data(world: Any) -> None:
     machines = [world.make(f"m{number}") for number in range(3)]
     for machine in machines:
         world.start(machine)

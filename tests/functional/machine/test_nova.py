@@ -123,7 +123,7 @@ def server(tenant: Tenant, image: Any, network: Any) -> Iterator[Any]:
     tenant.delete(made)
 
 
-def test_it_boots_with_what_the_cloud_says_of_it(tenant: Tenant, server: Any) -> None:
+def test_server_boots_with_its_metadata(tenant: Tenant, server: Any) -> None:
     assert tenant.inside(server, "hostname") == "try-1"
     assert tenant.inside(server, "cat /run/config-drive/openstack/latest/user_data") == "#hello"
     assert server.id in tenant.inside(server, "cat /run/config-drive/openstack/latest/meta_data.json")
@@ -133,7 +133,7 @@ def test_it_boots_with_what_the_cloud_says_of_it(tenant: Tenant, server: Any) ->
     until(lambda: tenant.cloud.network.get_port(port.id).status == "ACTIVE")
 
 
-def test_it_has_its_address_from_ovn(tenant: Tenant, server: Any) -> None:
+def test_server_gets_address_from_ovn(tenant: Tenant, server: Any) -> None:
     tenant.inside(
         server, "mkdir -p /run/systemd/network && systemctl stop systemd-networkd.service systemd-networkd.socket"
     )
@@ -145,7 +145,7 @@ def test_it_has_its_address_from_ovn(tenant: Tenant, server: Any) -> None:
     assert 1300 < int(tenant.inside(server, "cat /sys/class/net/eth0/mtu")) < 1500
 
 
-def test_stop_and_start_keep_the_data(tenant: Tenant, server: Any) -> None:
+def test_stop_and_start_keep_data(tenant: Tenant, server: Any) -> None:
     tenant.inside(server, "echo kept > /var/kept")
     tenant.cloud.compute.stop_server(server)
     tenant.become(server, "SHUTOFF")
@@ -172,7 +172,7 @@ def test_reboots(tenant: Tenant, server: Any, kind: str) -> None:
     assert tenant.inside(server, "cat /var/kept") == "kept"
 
 
-def test_a_reboot_inside_is_no_end(tenant: Tenant, server: Any) -> None:
+def test_reboot_inside_keeps_server_active(tenant: Tenant, server: Any) -> None:
     before = tenant.pid(server)
     tenant.inside(server, "systemctl reboot --no-block")
     until(lambda: tenant.pid(server) not in (before, None))
@@ -182,7 +182,7 @@ def test_a_reboot_inside_is_no_end(tenant: Tenant, server: Any) -> None:
 
 
 @pytest.mark.parametrize("end", ["killed", "powered off inside"])
-def test_a_dead_machine_shows(tenant: Tenant, server: Any, end: str) -> None:
+def test_dead_machine_is_shutoff(tenant: Tenant, server: Any, end: str) -> None:
     if end == "killed":
         os.kill(tenant.pid(server) or 0, signal.SIGKILL)
     else:
@@ -193,12 +193,12 @@ def test_a_dead_machine_shows(tenant: Tenant, server: Any, end: str) -> None:
     tenant.booted(server)
 
 
-def test_the_console_log_tells(tenant: Tenant, server: Any) -> None:
+def test_console_log_is_available(tenant: Tenant, server: Any) -> None:
     tenant.inside(server, "echo a word to the operator > /dev/console")
     until(lambda: "a word to" in tenant.cloud.compute.get_server_console_output(server)["output"])
 
 
-def test_an_interface_comes_and_goes_while_it_runs(tenant: Tenant, server: Any, network: Any) -> None:
+def test_attach_and_detach_interface_while_running(tenant: Tenant, server: Any, network: Any) -> None:
     made = tenant.cloud.compute.create_server_interface(server, net_id=network.id)
     until(lambda: "eth1" in tenant.inside(server, "ls /sys/class/net"))
     assert tenant.inside(server, "cat /sys/class/net/eth1/address") == made.mac_addr
@@ -206,7 +206,7 @@ def test_an_interface_comes_and_goes_while_it_runs(tenant: Tenant, server: Any, 
     until(lambda: "eth1" not in tenant.inside(server, "ls /sys/class/net"))
 
 
-def test_a_volume_comes_grows_and_goes_while_it_runs(tenant: Tenant, server: Any) -> None:
+def test_attach_grow_and_detach_volume_while_running(tenant: Tenant, server: Any) -> None:
     storage, compute = tenant.cloud.block_storage, tenant.cloud.compute
     volume = storage.create_volume(name="v", size=1)
     storage.wait_for_status(volume, "available", wait=30)
@@ -229,7 +229,7 @@ def test_a_volume_comes_grows_and_goes_while_it_runs(tenant: Tenant, server: Any
     storage.wait_for_delete(volume, wait=30)
 
 
-def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
+def test_restarted_nova_adopts_running_machines(tenant: Tenant, server: Any) -> None:
     before = tenant.pid(server)
     tenant.home.moorage("cloud", "restart", "nova")
     assert tenant.pid(server) == before
@@ -241,7 +241,7 @@ def test_a_new_nova_takes_over_what_runs(tenant: Tenant, server: Any) -> None:
     tenant.booted(server)
 
 
-def test_rebuild_starts_again_under_the_same_name(tenant: Tenant, server: Any, image: Any) -> None:
+def test_rebuild_keeps_name(tenant: Tenant, server: Any, image: Any) -> None:
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     tenant.cloud.compute.rebuild_server(server, image=image.id, name="try-1")
     until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None, seconds=60)
@@ -250,7 +250,7 @@ def test_rebuild_starts_again_under_the_same_name(tenant: Tenant, server: Any, i
     assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
 
 
-def test_an_image_that_is_no_squashfs_is_told_and_leaves_nothing(tenant: Tenant, network: Any, tmp_path: Path) -> None:
+def test_boot_from_wrong_image_fails_and_leaves_nothing(tenant: Tenant, network: Any, tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(b"noise" * 1000)
     image = upload(tenant, "noise", tmp_path / "noise")
     server = tenant.server(image, network)
@@ -262,7 +262,7 @@ def test_an_image_that_is_no_squashfs_is_told_and_leaves_nothing(tenant: Tenant,
     tenant.cloud.image.delete_image(image)
 
 
-def test_what_is_deleted_leaves_nothing(tenant: Tenant, image: Any, network: Any) -> None:
+def test_delete_leaves_nothing(tenant: Tenant, image: Any, network: Any) -> None:
     server = tenant.server(image, network)
     tenant.become(server, "ACTIVE")
     machine = tenant.machine(server)
@@ -279,7 +279,7 @@ def test_what_is_deleted_leaves_nothing(tenant: Tenant, image: Any, network: Any
 
 @pytest.mark.faults
 @pytest.mark.parametrize("pause", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
-def test_a_build_that_nova_died_in_ends(tenant: Tenant, image: Any, network: Any, pause: float) -> None:
+def test_build_interrupted_by_nova_restart_ends(tenant: Tenant, image: Any, network: Any, pause: float) -> None:
     """Well or in an error, but not never: who asked can ask again. One server, not one in each of two cells."""
     nova, others = nova_pid(tenant), servers(tenant)
     made = tenant.server(image, network)
@@ -312,7 +312,7 @@ def database(tenant: Tenant) -> Iterator[Any]:
         ("impossible", "instance_mappings"),  # it was given up, and nothing says that its record is in cell0
     ],
 )
-def test_a_build_that_nova_died_in_between_two_writes_ends(
+def test_build_interrupted_between_two_writes_ends(
     tenant: Tenant, image: Any, network: Any, impossible: str, database: Any, flavor: str, held: str
 ) -> None:
     """Nova is held where it writes to that table, and killed there."""
@@ -323,16 +323,14 @@ def test_a_build_that_nova_died_in_between_two_writes_ends(
     ends_and_is_deleted(tenant, made, others)
 
 
-def test_a_server_that_nova_is_asked_for_as_it_comes_back_is_made(
-    tenant: Tenant, image: Any, network: Any, database: Any
-) -> None:
+def test_create_server_while_nova_starts(tenant: Tenant, image: Any, network: Any, database: Any) -> None:
     come_back_after_long(tenant, database)
     made = until(lambda: tenant.server(image, network), yet=AWAY, pause=0.02)
     tenant.become(made, "ACTIVE")
     tenant.delete(made)
 
 
-def test_a_server_that_is_deleted_as_nova_comes_back_leaves_nothing(
+def test_delete_server_while_nova_starts_leaves_nothing(
     tenant: Tenant, image: Any, network: Any, database: Any
 ) -> None:
     made = tenant.server(image, network)

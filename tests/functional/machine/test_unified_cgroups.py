@@ -108,7 +108,7 @@ def disk(folder: Path, image: Path) -> Path:
     return made
 
 
-def test_a_machine_on_a_host_with_cgroup_v2(tmp_path: Path, kernel: Path, root_image: Path) -> None:
+def test_machine_on_host_with_cgroup_v2(tmp_path: Path, kernel: Path, root_image: Path) -> None:
     (tmp_path / "initramfs").write_bytes(initramfs(kernel))
     drives = [f"file={root_image},read-only=on", f"file={disk(tmp_path, root_image)}"]
     options = [word for drive in drives for word in ("-drive", f"if=virtio,format=raw,{drive}")]

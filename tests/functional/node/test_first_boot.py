@@ -96,7 +96,7 @@ def ready_nodes(lab: Any) -> list[str]:
     return [line.split()[0] for line in lines if " Ready " in line]
 
 
-def test_both_are_ready_and_marked(cluster: Any) -> None:
+def test_both_nodes_are_ready_and_labeled(cluster: Any) -> None:
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
     labels = {node["metadata"]["name"]: node["metadata"]["labels"] for node in nodes}
     assert ready_nodes(cluster) == [CONTROL_PLANE, WORKER]
@@ -104,14 +104,14 @@ def test_both_are_ready_and_marked(cluster: Any) -> None:
     assert "node-role.kubernetes.io/control-plane" in labels[CONTROL_PLANE]
 
 
-def test_nothing_failed_and_the_boot_is_blessed(cluster: Any) -> None:
+def test_no_unit_failed_and_boot_is_blessed(cluster: Any) -> None:
     for name in (CONTROL_PLANE, WORKER):
         assert cluster.inside(name, "systemctl", "--failed", "--no-legend") == ""
         entries = cluster.inside(name, "ls", "/boot/loader/entries")
         assert entries == f"moorage-{cluster.image.version}.conf"
 
 
-def test_the_signal_lets_a_person_in_and_holds_no_secret(cluster: Any, tmp_path: Path) -> None:
+def test_signal_grants_access_without_secrets(cluster: Any, tmp_path: Path) -> None:
     said = cluster.signals.said[CONTROL_PLANE]["data"]
     assert "PRIVATE" not in json.dumps(cluster.signals.said)
     for name, text in {"ca": said["ca"], "crt": said["client_certificate"], "key": cluster.client.key}.items():
@@ -127,7 +127,7 @@ def test_the_signal_lets_a_person_in_and_holds_no_secret(cluster: Any, tmp_path:
     assert cluster.signals.tokens == {"token-of-control-plane", "token-of-worker"}
 
 
-def test_without_a_credential_only_health_and_cluster_info(cluster: Any) -> None:
+def test_anonymous_requests_read_only_health_and_cluster_info(cluster: Any) -> None:
     def status(path: str) -> str:
         command = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"https://10.66.0.10:6443{path}"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -148,7 +148,7 @@ def test_pods_find_services_by_name(pods: Any) -> None:
         assert answers == {f"on-{CONTROL_PLANE}", f"on-{WORKER}"}
 
 
-def test_services_outlive_a_restart_of_kube_proxy(pods: Any) -> None:
+def test_services_survive_restart_of_kube_proxy(pods: Any) -> None:
     """Its first round compares what nft tells with what it wants, as the hourly one and one for a new zone do."""
     before = services_on(pods, WORKER)
     assert any(".80" in entry.replace(" ", "") for entry in before)
@@ -191,7 +191,7 @@ class _Metadata(http.server.BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def test_secrets_are_for_root_alone(cluster: Any) -> None:
+def test_secrets_are_readable_by_root_only(cluster: Any) -> None:
     readable = cluster.inside(CONTROL_PLANE, "find", "/etc/kubernetes", "-name", "*.key", "-perm", "/077")
     assert readable == ""
     assert cluster.inside(WORKER, "find", "/etc/kubernetes", "-name", "*.key") == ""
@@ -201,7 +201,7 @@ def test_secrets_are_for_root_alone(cluster: Any) -> None:
     assert ":2380" not in sockets
 
 
-def test_the_root_is_read_only(cluster: Any) -> None:
+def test_root_is_read_only(cluster: Any) -> None:
     assert "Read-only" in _refusal(cluster, "touch", "/usr/file")
 
 
@@ -210,7 +210,7 @@ def _refusal(lab: Any, *words: str) -> str:
     return subprocess.run(["nsenter", "-t", pid, "-a", *words], capture_output=True, text=True, check=False).stderr
 
 
-def test_a_wrong_token_is_told_in_plain_words(cluster: Any) -> None:
+def test_wrong_token_is_reported(cluster: Any) -> None:
     wrong = cluster.user_data(
         "worker", cluster={"bootstrap_token": "abcdef.fedcba9876543210"}, node={"ready_timeout": 60}
     )
@@ -222,7 +222,7 @@ def test_a_wrong_token_is_told_in_plain_words(cluster: Any) -> None:
     until(lambda: cluster.console("lab-worker-8"), lambda said: told in said, seconds=5)
 
 
-def test_an_unreachable_api_is_told_in_plain_words(cluster: Any) -> None:
+def test_unreachable_api_is_reported(cluster: Any) -> None:
     lost = cluster.user_data("worker", cluster={"api_address": "10.66.0.77"}, node={"ready_timeout": 3})
     cluster.boot("lab-worker-7", "10.66.0.17", lost)
     said = cluster.signal_of("lab-worker-7", 60)
@@ -230,14 +230,14 @@ def test_an_unreachable_api_is_told_in_plain_words(cluster: Any) -> None:
     assert "finding the cluster: the API server cannot be reached: https://10.66.0.77:6443" in said["reason"]
 
 
-def test_bad_user_data_is_told_in_plain_words(cluster: Any) -> None:
+def test_bad_user_data_is_reported(cluster: Any) -> None:
     cluster.boot("lab-worker-9", "10.66.0.19", cluster.user_data("worker", cluster={"pod_cidr": "10.244.0.1/16"}))
     said = cluster.signal_of("lab-worker-9", 60)
     assert said["status"] == "FAILURE"
     assert "cluster.pod_cidr is '10.244.0.1/16'" in said["reason"]
 
 
-def test_a_cluster_survives_the_loss_of_power(pods: Any) -> None:
+def test_cluster_survives_power_failure(pods: Any) -> None:
     """Both machines are killed and started; pods come back; nobody signals twice."""
     pods.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     pods.signals.said.clear()

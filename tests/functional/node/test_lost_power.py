@@ -48,7 +48,7 @@ def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
         pytest.param(CONTROL_PLANE_STEPS, WORKER_STEPS, id="each step", marks=pytest.mark.faults),
     ],
 )
-def test_a_first_boot_survives_the_loss_of_power(
+def test_first_boot_survives_power_failure(
     lab: Any, control_plane_steps: tuple[str, ...], worker_steps: tuple[str, ...]
 ) -> None:
     lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))

@@ -54,14 +54,14 @@ def full(name):
     return name if name == INTERNAL else PREFIX + name
 
 
-def test_every_row_is_tried_here():
+def test_every_annotation_has_a_test():
     assert {row.name for row in TABLE} == set(ROWS)
     fields = [row.field for row in TABLE if row.field]
     assert sorted(fields) == sorted(vars(ServiceOptions()))
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.field], ids=lambda row: row.name)
-def test_a_good_value_becomes_a_wish(row):
+def test_read_valid_value_sets_option(row):
     text, value, _ = ROWS[row.name]
     reading = read({full(row.name): f" {text} "}, AMPHORA)
     assert getattr(reading.options, row.field) == value
@@ -69,7 +69,7 @@ def test_a_good_value_becomes_a_wish(row):
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row[2] is not None])
-def test_a_bad_value_is_refused_by_name(name):
+def test_read_invalid_value_names_annotation(name):
     with pytest.raises(BadInput, match=name.rpartition("/")[2]) as refused:
         read({full(name): ROWS[name][2]}, AMPHORA)
     assert refused.value.hint
@@ -77,13 +77,13 @@ def test_a_bad_value_is_refused_by_name(name):
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("provider", [OVN, AMPHORA], ids=["ovn", "amphora"])
-def test_what_would_change_what_clients_see_stops_the_service(name, provider):
+def test_read_unsupported_annotation_stops_service(name, provider):
     with pytest.raises(BadInput, match=f"{name} cannot be honoured"):
         read({full(name): "x"}, provider)
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.needs], ids=lambda row: row.name)
-def test_what_the_provider_cannot_do_is_refused(row):
+def test_read_unsupported_by_provider_is_rejected(row):
     text, value, _ = ROWS[row.name]
     given = {full(row.name): "9" if value == -1 else text}
     if row.stops:
@@ -97,44 +97,44 @@ def test_what_the_provider_cannot_do_is_refused(row):
 
 
 @pytest.mark.parametrize("name", ["proxy-protocol", "x-forwarded-for"])
-def test_what_is_switched_off_is_not_missed(name):
+def test_read_disabled_option_needs_no_support(name):
     assert read({full(name): "false"}, OVN).refused == ()
     assert read({full("connection-limit"): "-1"}, OVN).refused == ()
 
 
 @pytest.mark.parametrize("method", ["ROUND_ROBIN", "LEAST_CONNECTIONS"])
-def test_algorithms_that_ovn_lacks_are_refused(method):
+def test_read_algorithm_unsupported_by_ovn_is_rejected(method):
     with pytest.raises(BadInput, match="lb-method") as refused:
         read({full("lb-method"): method}, OVN)
     assert "SOURCE_IP_PORT" in refused.value.hint
     assert read({full("lb-method"): method}, AMPHORA).options.algorithm == method
 
 
-def test_the_client_s_address_can_be_told_in_one_way_only():
+def test_read_proxy_protocol_and_forwarded_for_exclude_each_other():
     with pytest.raises(BadInput, match="exclude each other"):
         read({full("proxy-protocol"): "true", full("x-forwarded-for"): "true"}, AMPHORA)
 
 
-def test_an_unknown_annotation_of_ours_is_said_and_others_are_none_of_our_business():
+def test_read_unknown_annotation_is_reported_unless_foreign():
     reading = read({full("no-such"): "x", "example.org/no-such": "x"}, OVN)
     assert reading.options == ServiceOptions()
     assert [PREFIX + "no-such" in sentence for sentence in reading.refused] == [True]
 
 
-def test_all_that_is_wrong_with_hints_is_said_at_once():
+def test_read_reports_all_ignored_annotations():
     reading = read({full("timeout-client-data"): "5", full("flavor-id"): "f"}, OVN)
     assert len(reading.refused) == 2
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_the_docs_have_the_row(row):
+def test_docs_have_annotation(row):
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith(f"| `{row.name}`")]
     assert len(lines) == 1
     assert lines[0].split("|")[2].strip() == row.honoured
     assert not row.needs or "not with `ovn`" in lines[0]
 
 
-def test_the_docs_have_no_row_more():
+def test_docs_have_no_other_annotation():
     _, _, table = DOCS.read_text().partition("## Annotations")
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert len(rows) == len(TABLE)

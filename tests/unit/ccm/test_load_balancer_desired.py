@@ -46,7 +46,7 @@ def there(desired, **words):
 
 
 @pytest.mark.parametrize("families", [("IPv4", "IPv6"), ("IPv6",), ("IPv6", "IPv4")])
-def test_other_families_than_ipv4_are_refused(families):
+def test_desire_ipv6_is_rejected(families):
     with pytest.raises(BadInput, match="IPv4 only") as refused:
         wanted(replace(WEB, families=families))
     assert "SingleStack" in refused.value.hint
@@ -62,18 +62,18 @@ def test_other_families_than_ipv4_are_refused(families):
         ({"address": "here"}, "not an IP address"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(change, said):
+def test_desire_impossible_spec_is_rejected(change, said):
     with pytest.raises(BadInput, match=said):
         wanted(replace(WEB, **change))
 
 
-def test_a_service_needs_an_external_network_or_to_be_internal():
+def test_desire_without_external_network_needs_internal():
     with pytest.raises(BadInput, match="no external network"):
         wanted(floating_network="")
     assert wanted(options=ServiceOptions(internal=True), floating_network="").floating_ip is None
 
 
-def test_ovn_cannot_watch_sctp_and_amphora_can():
+def test_desire_sctp_monitor_needs_amphora():
     sctp = replace(WEB, ports=(Port("SCTP", 99, 30099),))
     with pytest.raises(BadInput, match="cannot monitor members of the SCTP port 99"):
         wanted(sctp, ServiceOptions(monitor=True))
@@ -81,17 +81,17 @@ def test_ovn_cannot_watch_sctp_and_amphora_can():
     assert wanted(sctp).load_balancer.listeners[0].pool.monitor is None
 
 
-def test_a_monitor_must_not_wait_longer_than_it_pauses():
+def test_desire_monitor_timeout_above_delay_is_rejected():
     with pytest.raises(BadInput, match="wait 9 s for a response when it runs every 5 s"):
         wanted(options=ServiceOptions(monitor=True, monitor_timeout=9))
 
 
-def test_monitors_ask_from_the_nodes_subnet():
+def test_desire_monitor_opens_nodes_subnet():
     desired = wanted(replace(WEB, ranges=("192.0.2.0/24",)), ServiceOptions(monitor=True))
     assert {rule.cidr for rule in desired.rules} == {"10.0.0.0/24", "192.0.2.0/24"}
 
 
-def test_a_range_of_everybody_is_none():
+def test_desire_source_range_of_everything_is_none():
     assert wanted(replace(WEB, ranges=("0.0.0.0/0", "192.0.2.0/24"))) == wanted()
 
 
@@ -100,18 +100,18 @@ def test_a_range_of_everybody_is_none():
     [(("10.0.0.7",), "10.0.0.7"), (("172.24.4.9",), ""), ((), "")],
     ids=["own", "floating", "none"],
 )
-def test_an_internal_load_balancer_asks_for_the_address_that_it_shows(shown, address):
+def test_desire_internal_keeps_shown_address(shown, address):
     assert wanted(replace(WEB, shown=shown), ServiceOptions(internal=True)).load_balancer.address == address
 
 
-def test_where_the_address_is_from_can_be_wished():
+def test_desire_network_subnet_and_port_options():
     found = wanted(options=ServiceOptions(subnet="s", network="n", flavor="f", zone="z")).load_balancer
     assert (found.subnet, found.network, found.flavor, found.zone) == ("s", "n", "f", "z")
     assert wanted(options=ServiceOptions(port="p")).load_balancer.port == "p"
     assert wanted().load_balancer.subnet == "subnet"
 
 
-def test_members_are_of_the_subnet_that_is_wished():
+def test_desire_member_subnet_option():
     assert wanted(options=ServiceOptions(member_subnet="m")).load_balancer.listeners[0].pool.members[0].subnet == "m"
 
 
@@ -125,22 +125,22 @@ def test_members_are_of_the_subnet_that_is_wished():
         (ServiceOptions(floating_subnet="a", floating_subnet_tags=("silver",)), "1"),
     ],
 )
-def test_the_subnet_of_a_floating_ip(options, id):
+def test_choose_subnet_by_name_and_tags(options, id):
     subnets = [Subnet("1", "a", "192.0.2.0/25", ("silver",)), Subnet("2", "b", "192.0.2.128/25", ("gold",))]
     assert choose_subnet(subnets, options) == id
 
 
-def test_a_subnet_that_is_not_there_is_refused():
+def test_choose_subnet_without_match_is_rejected():
     with pytest.raises(BadInput, match="no subnet with that name and tags: c, any tags"):
         choose_subnet([], ServiceOptions(floating_subnet="c"))
 
 
-def test_there_is_no_step_when_all_is_there():
+def test_plan_without_difference_is_empty():
     desired = wanted(options=ServiceOptions(monitor=True))
     assert plan(desired, there(desired)) == []
 
 
-def test_names_and_the_order_of_members_do_not_matter():
+def test_plan_ignores_names_and_member_order():
     desired = wanted()
     observed = there(desired)
     (held,) = observed.load_balancer.listeners
@@ -149,7 +149,7 @@ def test_names_and_the_order_of_members_do_not_matter():
     assert plan(desired, replace(observed, load_balancer=load_balancer)) == []
 
 
-def test_a_load_balancer_is_made_whole_but_for_monitors_that_the_provider_cannot():
+def test_plan_creates_all_parts_except_unsupported_monitors():
     for provider, monitored in ((OVN, False), (AMPHORA, True)):
         desired = wanted(options=ServiceOptions(monitor=True), provider=provider)
         (made, *_) = plan(desired, Observed(rules=desired.rules))
@@ -159,7 +159,7 @@ def test_a_load_balancer_is_made_whole_but_for_monitors_that_the_provider_cannot
         assert (held.pool.monitor is not None) == monitored
 
 
-def test_a_member_among_160_that_changes_is_one_step():
+def test_plan_one_changed_member_is_one_step():
     nodes = [Node(f"n{n:03}", f"10.0.0.{n}") for n in range(1, 161)]
     observed = there(wanted(nodes=nodes))
     nodes[80] = Node("new", "10.0.0.200")
@@ -168,31 +168,31 @@ def test_a_member_among_160_that_changes_is_one_step():
     assert len(step.members) == 160
 
 
-def test_a_port_that_is_spoken_to_in_http_now_changes_hands_with_itself():
+def test_plan_tcp_to_http_replaces_listener():
     plain, http = wanted(provider=AMPHORA), wanted(options=ServiceOptions(forwarded_for=True), provider=AMPHORA)
     kinds = [type(step).__name__ for step in plan(http, there(plain))]
     assert kinds == ["DeleteListener", "CreateListener"]
 
 
-def test_a_listener_without_its_pool_gets_one():
+def test_plan_listener_without_pool_creates_pool():
     desired = wanted()
     observed = there(desired)
     bare = replace(observed.load_balancer, listeners=(replace(observed.load_balancer.listeners[0], pool=None),))
     assert [type(step).__name__ for step in plan(desired, replace(observed, load_balancer=bare))] == ["CreatePool"]
 
 
-def test_new_ports_are_open_before_they_are_listened_on():
+def test_plan_opens_ports_before_listeners():
     two = replace(WEB, ports=(*WEB.ports, Port("UDP", 53, 30053)))
     steps = plan(wanted(two), there(wanted()))
     assert [type(step).__name__ for step in steps] == ["CreateRule", "CreateListener"]
     assert isinstance(steps[1], CreateListener)
 
 
-def test_removal_of_nothing_is_nothing():
+def test_plan_removal_without_resources_is_empty():
     assert plan_removal(ServiceRef("demo", "default", "web"), Observed(), keep=False) == []
 
 
-def test_tags_of_a_cluster_whose_name_begins_like_ours_are_not_ours():
+def test_tags_of_cluster_with_same_prefix_are_foreign():
     service_ref = ServiceRef("demo_2", "ns", "web")
     assert service_named(service_ref.tag, "demo") is None
     assert service_named(service_ref.tag, "demo_2") == "ns/web"
@@ -201,14 +201,14 @@ def test_tags_of_a_cluster_whose_name_begins_like_ours_are_not_ours():
     assert service_of(service_ref.description, "demo_2") == "ns/web"
 
 
-def test_names_are_as_long_as_octavia_allows():
+def test_names_have_octavias_limit():
     long = ServiceRef("c" * 60, "n" * 63, "s" * 253)
     assert len(long.tag) == 255
     assert len(long.part("listener", "TCP", 80)) == 255
     assert len(cluster_tag("c" * 300)) == 255
 
 
-def test_listeners_without_tags_are_those_of_whose_name_the_load_balancer_has():
+def test_listener_without_tags_belongs_to_load_balancers_service():
     service_ref = ServiceRef("demo", "default", "web")
     bare = Listener("l", "TCP", 80)
     assert is_listener_of(bare, LoadBalancer(service_ref.tag), service_ref)
@@ -218,7 +218,7 @@ def test_listeners_without_tags_are_those_of_whose_name_the_load_balancer_has():
     )
 
 
-def test_views_of_kubernetes_objects():
+def test_views_parse_kubernetes_objects():
     found = service(sessionAffinity="ClientIP", externalTrafficPolicy="Local", healthCheckNodePort=32000)
     found["metadata"]["annotations"] = {"service.beta.kubernetes.io/load-balancer-source-ranges": "192.0.2.0/24, "}
     view = view_of(found)
@@ -228,6 +228,6 @@ def test_views_of_kubernetes_objects():
     assert node_of({"metadata": {"name": "new"}}) is None
 
 
-def test_endpoints_without_a_word_about_them_are_ready():
+def test_endpoints_without_condition_are_ready():
     listed = [{"nodeName": "a"}, {"nodeName": "b", "conditions": {"ready": False}}, {"conditions": {}}]
     assert serving_nodes([{"endpoints": listed}, {"endpoints": None}]) == {"a"}

@@ -122,7 +122,7 @@ def bare(listener):
 @pytest.mark.parametrize(
     "scenario", [create, update, shrink, unwatch, error, internal, share, delete, delete_kept], ids=lambda f: f.__name__
 )
-def test_killed_between_any_two_calls_it_comes_to_the_same_end(scenario, provider):
+def test_reconcile_killed_anywhere_reaches_same_state(scenario, provider):
     whole = World(provider)
     scenario(whole)
     calls = len(whole.changes())
@@ -164,7 +164,7 @@ def take_all_away(world):
 
 
 @pytest.mark.parametrize("scenario", [create, update, error, share, delete], ids=lambda f: f.__name__)
-def test_octavia_may_take_its_time(scenario):
+def test_reconcile_with_slow_octavia(scenario):
     whole, slow = World(), World(settle=7)
     scenario(whole)
     scenario(slow)
@@ -174,7 +174,7 @@ def test_octavia_may_take_its_time(scenario):
     take_all_away(slow)
 
 
-def test_new_members_are_reached_when_the_load_balancer_took_them():
+def test_new_members_are_applied_when_active():
     world = World(settle=7)
     create(world)
     world.api.delete(NODES, "node-001")
@@ -189,7 +189,7 @@ def test_new_members_are_reached_when_the_load_balancer_took_them():
     assert world.calls() == []
 
 
-def test_a_load_balancer_that_fails_over_new_members_is_recreated():
+def test_error_after_new_members_recreates_load_balancer():
     world = World()
     create(world)
     before = world.only.id
@@ -201,7 +201,7 @@ def test_a_load_balancer_that_fails_over_new_members_is_recreated():
     assert "RecreatingLoadBalancer" in world.reasons()
 
 
-def test_a_pool_that_somebody_took_away_is_recreated_when_members_change():
+def test_deleted_pool_is_recreated_when_members_change():
     world = World()
     create(world)
     before = state(world)
@@ -213,7 +213,7 @@ def test_a_pool_that_somebody_took_away_is_recreated_when_members_change():
     assert state(world) == before
 
 
-def test_new_members_wait_for_a_load_balancer_that_is_busy():
+def test_new_members_wait_while_pending():
     world = World()
     create(world)
     world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
@@ -224,7 +224,7 @@ def test_new_members_wait_for_a_load_balancer_that_is_busy():
     assert [len(held.pool.members) for held in world.only.listeners] == [1, 1]
 
 
-def test_a_worker_does_not_wait_for_ever():
+def test_pending_load_balancer_frees_worker_and_is_reported():
     world = World()
     create(world)
     world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
@@ -239,7 +239,7 @@ def test_a_worker_does_not_wait_for_ever():
     assert [held.port for held in world.only.listeners] == [80]
 
 
-def test_another_s_change_in_between_is_waited_for():
+def test_concurrent_change_is_waited_for():
     """Octavia answers 409: its load balancer became PENDING after we looked."""
     world = World()
     create(world)
@@ -263,7 +263,7 @@ def test_another_s_change_in_between_is_waited_for():
     assert len(world.only.listeners) == 3
 
 
-def test_what_is_in_the_way_may_go_at_once_or_late():
+def test_conflict_is_retried_with_growing_delays():
     """It is looked for soon, and ever more seldom, but always."""
     world = World()
     world.load_balancers.quota = 0
@@ -278,7 +278,7 @@ def test_what_is_in_the_way_may_go_at_once_or_late():
 
 
 @pytest.mark.parametrize("which", ["load balancers", "floating IPs", "rules"])
-def test_a_quota_is_said_and_does_not_hold_up_others(which):
+def test_quota_is_reported_and_others_continue(which):
     world = World()
     world.make("other", ports=((443, "TCP", 30443),))
     world.load_balancers.quota = 1 if which == "load balancers" else 100
@@ -299,7 +299,7 @@ def test_a_quota_is_said_and_does_not_hold_up_others(which):
     assert world.empty()
 
 
-def test_an_address_that_something_else_has_is_said():
+def test_used_address_is_reported():
     world = World()
     world.load_balancers.taken.add("10.0.0.77")
     annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
@@ -311,7 +311,7 @@ def test_an_address_that_something_else_has_is_said():
     assert world.shown()[0]["ip"] == "10.0.0.78"
 
 
-def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
+def test_floating_ip_in_use_is_reported_and_kept():
     world = World()
     world.network.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.9"))
@@ -320,7 +320,7 @@ def test_a_floating_ip_that_is_mapped_elsewhere_is_said_and_left():
     assert world.floating.port == "another-port"
 
 
-def test_an_address_that_only_administrators_may_choose_is_said():
+def test_forbidden_address_is_reported():
     world = World()
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.10"))
     assert world.turn() == FIRST_RETRY
@@ -331,7 +331,7 @@ def test_an_address_that_only_administrators_may_choose_is_said():
 
 
 @pytest.mark.parametrize("port", ["load_balancers", "network"])
-def test_a_cloud_that_is_away_is_said_and_waited_for(port):
+def test_unreachable_cloud_is_reported_and_waited_for(port):
     world = World()
     world.api.create(SERVICES, service())
     getattr(world, port).unreachable = "it does not answer"
@@ -343,7 +343,7 @@ def test_a_cloud_that_is_away_is_said_and_waited_for(port):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
+def test_cloud_unreachable_midway_is_resumed(number):
     world = World()
     world.api.create(SERVICES, service())
     names = ["create", "create_rule", "create_floating_ip"]
@@ -361,7 +361,7 @@ def test_a_cloud_that_goes_away_mid_way_is_gone_on_with(number):
     assert len(world.load_balancers.held) == len(world.network.floating) == len(world.network.let_in) == 1
 
 
-def test_deletion_waits_for_a_cloud_that_is_away():
+def test_deletion_waits_for_unreachable_cloud():
     world = World()
     create(world)
     world.load_balancers.unreachable = "Octavia does not answer"
@@ -373,7 +373,7 @@ def test_deletion_waits_for_a_cloud_that_is_away():
     assert world.empty()
 
 
-def test_a_service_that_is_refused_leaves_what_is_there_and_can_be_deleted():
+def test_rejected_service_keeps_state_and_can_be_deleted():
     world = World()
     create(world)
     world.annotate(proxy_protocol="true")
@@ -384,14 +384,14 @@ def test_a_service_that_is_refused_leaves_what_is_there_and_can_be_deleted():
     assert world.empty()
 
 
-def test_an_unknown_annotation_is_said_and_the_rest_done():
+def test_unknown_annotation_is_reported_and_ignored():
     world = World()
     world.make(annotations={f"{PREFIX}flotaing-subnet": "a"})
     assert "flotaing-subnet is not known" in dict(world.events())["AnnotationRefused"]
     assert world.shown()
 
 
-def test_endpoints_that_are_not_ready_get_no_local_traffic():
+def test_unready_endpoints_get_no_local_traffic():
     world = World()
     world.api.create(ENDPOINT_SLICES, endpoints("web", 0, 1, ready=False))
     world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
@@ -410,7 +410,7 @@ def surplus(world, cluster="demo", name="gone"):
     world.network.create_rule(SecurityGroupRule("group", "tcp", 30999, "0.0.0.0/0", service_ref.description))
 
 
-def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
+def test_garbage_collection_deletes_orphans_only():
     world = World()
     world.make()
     kept = state(world)
@@ -420,7 +420,7 @@ def test_the_sweep_takes_what_is_of_no_service_and_nothing_else():
     assert world.woken == []
 
 
-def test_the_sweep_leaves_the_project_an_address_that_was_to_be_kept():
+def test_garbage_collection_releases_kept_floating_ip():
     world = World()
     service_ref = ServiceRef("demo", "default", "gone")
     world.network.create_floating_ip("public", "", "", service_ref.described(keep=True))
@@ -429,7 +429,7 @@ def test_the_sweep_leaves_the_project_an_address_that_was_to_be_kept():
 
 
 @pytest.mark.parametrize("cluster", ["dem", "demo_2", "demo-2", "demo, Service x"])
-def test_the_sweep_leaves_other_clusters_alone(cluster):
+def test_garbage_collection_ignores_other_clusters(cluster):
     world = World()
     surplus(world, cluster)
     world.network.create_floating_ip("public", "", "", "of a person")
@@ -438,7 +438,7 @@ def test_the_sweep_leaves_other_clusters_alone(cluster):
     assert state(world) == before
 
 
-def test_the_sweep_takes_a_dead_service_s_part_of_a_shared_load_balancer():
+def test_garbage_collection_removes_deleted_service_from_shared_load_balancer():
     world = World()
     share_with_the_dead(world)
     world.sweeper.reconcile("all")
@@ -456,7 +456,7 @@ def share_with_the_dead(world):
     world.watch()
 
 
-def test_the_sweep_asks_the_api_before_it_believes_its_cache():
+def test_garbage_collection_checks_the_api():
     world = World()
     world.make()
     world.services.drop("default/web")
@@ -465,7 +465,7 @@ def test_the_sweep_asks_the_api_before_it_believes_its_cache():
     assert world.floating.port == world.only.port
 
 
-def test_the_sweep_costs_three_calls_when_all_is_well():
+def test_garbage_collection_costs_three_calls():
     world = World()
     for number in range(3):
         world.make(f"s{number}", ports=((80, "TCP", 30000 + number),))
@@ -474,7 +474,7 @@ def test_the_sweep_costs_three_calls_when_all_is_well():
     assert world.calls() == ["tagged", "floating_ips", "rules"]
 
 
-def test_the_sweep_does_nothing_when_it_cannot_see_everything():
+def test_garbage_collection_with_unreachable_cloud_deletes_nothing():
     world = World()
     surplus(world)
     world.network.unreachable = "Neutron does not answer"
@@ -483,7 +483,7 @@ def test_the_sweep_does_nothing_when_it_cannot_see_everything():
     assert len(world.load_balancers.held) == 1
 
 
-def test_all_that_a_cluster_made_can_be_found_without_its_api():
+def test_owned_resources_are_found_without_api():
     world = World()
     world.make()
     surplus(world, "another", "web")
@@ -501,5 +501,5 @@ def test_all_that_a_cluster_made_can_be_found_without_its_api():
     )
 
 
-def test_nothing_made_is_nothing_to_sweep():
+def test_garbage_collection_without_resources_is_empty():
     assert list(plan_garbage_collection(OwnedObjects("demo", (), (), ()), lambda key: False)) == []

@@ -28,7 +28,7 @@ def members(world, index=0):
     return [(member.address, member.port) for member in world.only.listeners[index].pool.members]
 
 
-def test_a_service_gets_a_load_balancer_a_floating_ip_and_an_open_node_port(world):
+def test_service_gets_load_balancer_floating_ip_and_rule(world):
     world.make()
     found = world.only
     assert (found.name, set(found.tags)) == (NAME, {NAME, cluster_tag("demo")})
@@ -42,14 +42,14 @@ def test_a_service_gets_a_load_balancer_a_floating_ip_and_an_open_node_port(worl
     assert world.reasons() == ["EnsuredLoadBalancer"]
 
 
-def test_it_is_made_in_one_call_of_octavia(world):
+def test_load_balancer_is_created_in_one_call(world):
     world.make(ports=((80, "TCP", 30080), (53, "UDP", 30053), (99, "SCTP", 30099)))
     assert [call for call in world.changes() if call != "create_rule"] == ["create", "create_floating_ip"]
     assert {(held.protocol, held.port) for held in world.only.listeners} == {("TCP", 80), ("UDP", 53), ("SCTP", 99)}
     assert {rule[:2] for rule in world.open_to()} == {("tcp", 30080), ("udp", 30053), ("sctp", 30099)}
 
 
-def test_the_address_is_shown_when_the_load_balancer_is_active_and_not_before():
+def test_address_is_shown_only_when_active():
     world = World(settle=25)
     world.api.create(SERVICES, service())
     assert world.turn() == pytest.approx(0.3)
@@ -61,7 +61,7 @@ def test_the_address_is_shown_when_the_load_balancer_is_active_and_not_before():
     assert world.shown()[0]["ip"] == world.floating.address
 
 
-def test_a_load_balancer_that_is_being_made_costs_one_call_a_look():
+def test_pending_load_balancer_costs_one_call_per_poll():
     world = World(settle=25)
     world.api.create(SERVICES, service())
     world.turn()
@@ -72,7 +72,7 @@ def test_a_load_balancer_that_is_being_made_costs_one_call_a_look():
     assert (pauses[0], pauses[-1] <= 5.0) == (0.3, True)
 
 
-def test_a_service_that_goes_while_its_load_balancer_is_being_made_leaves_nothing():
+def test_service_deleted_during_creation_leaves_nothing():
     world = World(settle=25)
     world.api.create(SERVICES, service())
     world.turn()
@@ -80,21 +80,21 @@ def test_a_service_that_goes_while_its_load_balancer_is_being_made_leaves_nothin
     assert world.empty()
 
 
-def test_after_the_floating_ip_only_what_stands_before_the_load_balancer_is_looked_at(world):
+def test_after_neutron_steps_only_neutron_is_read(world):
     world.make()
     made = world.network.asked.index("create_floating_ip")
     assert world.network.asked[made + 1 :] == ["floating_ips", "rules"]
     assert world.load_balancers.asked == ["tagged", "named", "create", "tagged", "tree"]
 
 
-def test_nothing_is_asked_of_the_cloud_while_nothing_changes(world):
+def test_unchanged_service_makes_no_calls(world):
     world.make()
     world.forget_calls()
     assert world.settle() == 1
     assert world.calls() == []
 
 
-def test_after_a_restart_the_cloud_is_looked_at_and_left_as_it_is(world):
+def test_restart_observes_and_changes_nothing(world):
     world.make()
     world.forget_calls()
     world.restart()
@@ -103,14 +103,14 @@ def test_after_a_restart_the_cloud_is_looked_at_and_left_as_it_is(world):
     assert world.calls()
 
 
-def test_all_goes_with_the_service(world):
+def test_deleted_service_deletes_everything(world):
     world.make()
     world.delete()
     assert world.empty()
     assert world.api.get(SERVICES, "default/web") is None
 
 
-def test_all_goes_when_the_service_is_of_another_type(world):
+def test_changed_type_deletes_everything(world):
     world.make()
     world.spec(type="ClusterIP")
     world.settle()
@@ -120,7 +120,7 @@ def test_all_goes_when_the_service_is_of_another_type(world):
     assert world.shown() == []
 
 
-def test_the_finalizer_is_there_before_anything_in_the_cloud(world):
+def test_finalizer_is_added_before_any_call(world):
     world.api.create(SERVICES, service())
     world.load_balancers.unreachable = "Octavia is away"
     assert world.turn() == FIRST_RETRY
@@ -128,18 +128,18 @@ def test_the_finalizer_is_there_before_anything_in_the_cloud(world):
 
 
 @pytest.mark.parametrize("name", ["openstack.org/octavia", ""])
-def test_a_service_of_our_class_or_of_none_is_ours(world, name):
+def test_service_of_our_class_or_none_is_managed(world, name):
     world.make(loadBalancerClass=name)
     assert world.only
 
 
-def test_a_service_of_another_class_is_left_alone(world):
+def test_service_of_other_class_is_ignored(world):
     world.make(loadBalancerClass="example.org/other")
     assert world.calls() == []
     assert "finalizers" not in world.api.get(SERVICES, "default/web")["metadata"]
 
 
-def test_the_members_of_160_nodes_are_set_in_one_call():
+def test_members_of_160_nodes_take_one_call():
     world = World(nodes=160)
     world.make()
     assert len(members(world)) == 160
@@ -151,7 +151,7 @@ def test_the_members_of_160_nodes_are_set_in_one_call():
     assert len(members(world)) == 159
 
 
-def test_one_member_of_160_is_one_call_and_a_look_whether_it_was_taken():
+def test_one_changed_member_takes_one_call_and_one_check():
     world = World(nodes=160)
     world.make()
     world.forget_calls()
@@ -161,7 +161,7 @@ def test_one_member_of_160_is_one_call_and_a_look_whether_it_was_taken():
     assert len(members(world)) == 159
 
 
-def test_what_of_a_node_makes_no_other_member_asks_nothing_of_the_cloud(world):
+def test_irrelevant_node_change_makes_no_calls(world):
     world.make()
     world.forget_calls()
     world.api.patch(NODES, "node-001", {"metadata": {"labels": {"edge": "yes"}}})
@@ -169,7 +169,7 @@ def test_what_of_a_node_makes_no_other_member_asks_nothing_of_the_cloud(world):
     assert world.calls() == []
 
 
-def test_the_nodes_are_one_tuple_for_all_services_while_none_changes(world):
+def test_unchanged_nodes_share_one_tuple(world):
     world.make()
     before = world.targets.all()
     world.api.patch(NODES, "node-001", {"metadata": {"annotations": {"beat": "2"}}})
@@ -180,7 +180,7 @@ def test_the_nodes_are_one_tuple_for_all_services_while_none_changes(world):
     assert world.targets.all() != before
 
 
-def test_the_many_members_of_a_new_port_are_set_in_one_call():
+def test_new_port_sets_members_in_one_call():
     world = World(nodes=160)
     world.make()
     world.forget_calls()
@@ -190,7 +190,7 @@ def test_the_many_members_of_a_new_port_are_set_in_one_call():
     assert len(members(world, 1)) == 160
 
 
-def test_a_port_that_goes_takes_its_listener_pool_and_rule_with_it(world):
+def test_removed_port_deletes_listener_pool_and_rule(world):
     world.make(ports=((80, "TCP", 30080), (443, "TCP", 30443)))
     world.forget_calls()
     world.ports((443, "TCP", 30443))
@@ -199,7 +199,7 @@ def test_a_port_that_goes_takes_its_listener_pool_and_rule_with_it(world):
     assert [held.port for held in world.only.listeners] == [443]
 
 
-def test_a_new_node_port_is_opened_before_and_the_old_one_closed_after(world):
+def test_changed_node_port_opens_new_before_closing_old(world):
     world.make()
     world.forget_calls()
     world.ports((80, "TCP", 31000))
@@ -218,13 +218,13 @@ def test_a_new_node_port_is_opened_before_and_the_old_one_closed_after(world):
     ],
     ids=["excluded", "drained", "not ready"],
 )
-def test_a_node_that_is_not_to_get_traffic_is_no_member(world, change):
+def test_excluded_node_is_not_a_member(world, change):
     world.api.patch(NODES, "node-001", change, status="status" in change)
     world.make()
     assert members(world) == [("10.0.0.10", 30080)]
 
 
-def test_when_no_node_is_ready_all_stay_members(world):
+def test_all_nodes_are_members_when_none_is_ready(world):
     world.make()
     for name in ("node-000", "node-001"):
         change = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
@@ -233,13 +233,13 @@ def test_when_no_node_is_ready_all_stay_members(world):
     assert len(members(world)) == 2
 
 
-def test_nodes_are_chosen_by_label(world):
+def test_node_selector_selects_members(world):
     world.api.patch(NODES, "node-001", {"metadata": {"labels": {"edge": "yes"}}})
     world.make(annotations={f"{PREFIX}node-selector": "edge=yes"})
     assert members(world) == [("10.0.0.11", 30080)]
 
 
-def test_news_of_a_node_wake_services_only_if_they_matter(world):
+def test_node_change_wakes_services_only_if_relevant(world):
     world.make()
     old = world.api.get(NODES, "node-000")
     assert list(world.news.keys_for(NODES, old)) == ["all"]
@@ -252,7 +252,7 @@ def test_news_of_a_node_wake_services_only_if_they_matter(world):
     assert list(world.news.keys_for(NODES, beat)) == ["all"]
 
 
-def test_news_of_nodes_wake_every_service_with_a_load_balancer_and_no_other(world):
+def test_node_change_wakes_all_managed_services(world):
     world.make()
     world.make("theirs", loadBalancerClass="example.org/other")
     world.api.create(SERVICES, service("inner", type="ClusterIP"))
@@ -261,11 +261,11 @@ def test_news_of_nodes_wake_every_service_with_a_load_balancer_and_no_other(worl
     assert world.woken == ["default/web"]
 
 
-def test_an_endpoint_slice_wakes_its_service(world):
+def test_endpoint_slice_wakes_its_service(world):
     assert list(world.reconciler.keys_for(ENDPOINT_SLICES, endpoints("web", 0))) == ["default/web"]
 
 
-def test_local_traffic_goes_to_nodes_with_an_endpoint_where_the_provider_cannot_ask(world):
+def test_local_traffic_with_ovn_follows_endpoints(world):
     world.api.create(ENDPOINT_SLICES, endpoints("web", 1))
     world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
     assert members(world) == [("10.0.0.11", 30080)]
@@ -277,7 +277,7 @@ def test_local_traffic_goes_to_nodes_with_an_endpoint_where_the_provider_cannot_
     assert world.changes() == ["set_members"]
 
 
-def test_local_traffic_is_watched_on_the_health_check_port_where_the_provider_can():
+def test_local_traffic_with_amphora_monitors_health_port():
     world = World(AMPHORA)
     world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
     pool = world.only.listeners[0].pool
@@ -286,7 +286,7 @@ def test_local_traffic_is_watched_on_the_health_check_port_where_the_provider_ca
     assert ("tcp", 32000, "10.0.0.0/16") in world.open_to()
 
 
-def test_a_monitor_comes_changes_and_goes(world):
+def test_health_monitor_is_created_updated_and_deleted(world):
     world.make(annotations={f"{PREFIX}enable-health-monitor": "true"})
     assert world.only.listeners[0].pool.monitor.delay == 5
     world.annotate(health_monitor_delay="9")
@@ -302,7 +302,7 @@ def test_a_monitor_comes_changes_and_goes(world):
     ]
 
 
-def test_sticky_sessions_come_and_go(world):
+def test_session_affinity_is_set_and_reset(world):
     world.make(sessionAffinity="ClientIP")
     assert world.only.listeners[0].pool.session_persistence == "SOURCE_IP"
     world.forget_calls()
@@ -312,7 +312,7 @@ def test_sticky_sessions_come_and_go(world):
     assert world.only.listeners[0].pool.session_persistence == ""
 
 
-def test_source_ranges_are_rules_where_clients_reach_the_nodes_themselves(world):
+def test_source_ranges_with_ovn_are_rules(world):
     world.make(loadBalancerSourceRanges=["192.0.2.7/24"])
     assert world.open_to() == {("tcp", 30080, "192.0.2.0/24")}
     world.spec(loadBalancerSourceRanges=["198.51.100.0/24"])
@@ -320,7 +320,7 @@ def test_source_ranges_are_rules_where_clients_reach_the_nodes_themselves(world)
     assert world.open_to() == {("tcp", 30080, "198.51.100.0/24")}
 
 
-def test_source_ranges_are_the_listeners_where_the_provider_knows_them():
+def test_source_ranges_with_amphora_are_allowed_cidrs():
     world = World(AMPHORA)
     world.make(loadBalancerSourceRanges=["192.0.2.0/24"])
     assert world.only.listeners[0].allowed_cidrs == ("192.0.2.0/24",)
@@ -330,13 +330,13 @@ def test_source_ranges_are_the_listeners_where_the_provider_knows_them():
     assert world.only.listeners[0].allowed_cidrs == ()
 
 
-def test_an_internal_service_has_no_floating_ip(world):
+def test_internal_service_has_no_floating_ip(world):
     world.make(annotations={"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"})
     assert world.network.floating == {}
     assert world.shown()[0]["ip"] == world.only.address
 
 
-def test_a_service_may_become_internal_and_back(world):
+def test_service_becomes_internal_and_back(world):
     internal = "service.beta.kubernetes.io/openstack-internal-load-balancer"
     world.make()
     world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {internal: "true"}}})
@@ -348,13 +348,13 @@ def test_a_service_may_become_internal_and_back(world):
     assert world.shown()[0]["ip"] == world.floating.address
 
 
-def test_an_internal_service_has_the_address_that_it_asks_for(world):
+def test_internal_service_gets_requested_address(world):
     internal = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.make(annotations=internal, loadBalancerIP="10.0.0.77")
     assert world.shown()[0]["ip"] == "10.0.0.77"
 
 
-def test_a_floating_ip_of_the_project_is_used_and_left(world):
+def test_existing_floating_ip_is_used_and_kept(world):
     world.network.floating["mine"] = FloatingIP("mine", "172.24.4.9")
     world.make(loadBalancerIP="172.24.4.9")
     assert world.shown()[0]["ip"] == "172.24.4.9"
@@ -362,14 +362,14 @@ def test_a_floating_ip_of_the_project_is_used_and_left(world):
     assert world.network.floating == {"mine": FloatingIP("mine", "172.24.4.9")}
 
 
-def test_a_floating_ip_is_kept_when_that_is_wished(world):
+def test_keep_floatingip_keeps_floating_ip(world):
     world.make(annotations={f"{PREFIX}keep-floatingip": "true"})
     address = world.floating.address
     world.delete()
     assert (world.floating.address, world.floating.port, world.floating.description) == (address, "", "")
 
 
-def test_a_floating_ip_says_whether_it_is_to_be_kept(world):
+def test_keep_floatingip_is_in_description(world):
     service_ref = ServiceRef("demo", "default", "web")
     world.make()
     assert world.floating.description == service_ref.description
@@ -383,26 +383,26 @@ def test_a_floating_ip_says_whether_it_is_to_be_kept(world):
     assert world.changes() == []
 
 
-def test_a_shared_floating_ip_that_is_to_be_kept_stays_so_with_its_heir(world):
+def test_shared_kept_floating_ip_is_handed_over(world):
     world.make(annotations={f"{PREFIX}keep-floatingip": "true"})
     world.make("other", annotations={f"{PREFIX}load-balancer-id": world.only.id}, ports=((443, "TCP", 30443),))
     world.delete()
     assert world.floating.description == ServiceRef("demo", "default", "other").described(keep=True)
 
 
-def test_the_subnet_of_the_floating_ip_is_found_by_name(world):
+def test_floating_subnet_is_found_by_name(world):
     world.make(annotations={f"{PREFIX}floating-subnet": "a"})
     assert world.floating
     world.make("other", annotations={f"{PREFIX}floating-subnet-tags": "silver, gold"})
     assert len(world.network.floating) == 2
 
 
-def test_a_host_name_is_shown_instead_of_the_address(world):
+def test_hostname_is_shown_instead_of_address(world):
     world.make(annotations={f"{PREFIX}hostname": "web.example.org"})
     assert world.shown() == [{"hostname": "web.example.org", "ports": [{"port": 80, "protocol": "TCP"}]}]
 
 
-def test_proxy_protocol_and_forwarded_for_where_the_provider_can():
+def test_proxy_protocol_and_forwarded_for_with_amphora():
     world = World(AMPHORA)
     world.make(annotations={f"{PREFIX}proxy-protocol": "v2"})
     assert world.only.listeners[0].pool.protocol == "PROXYV2"
@@ -413,7 +413,7 @@ def test_proxy_protocol_and_forwarded_for_where_the_provider_can():
     assert (held.protocol, held.pool.protocol, held.forwarded_for) == ("HTTP", "HTTP", True)
 
 
-def test_limits_of_a_listener_where_the_provider_can():
+def test_listener_limits_with_amphora():
     world = World(AMPHORA)
     world.make(annotations={f"{PREFIX}connection-limit": "50", f"{PREFIX}timeout-client-data": "1000"})
     (held,) = world.only.listeners
@@ -425,7 +425,7 @@ def test_limits_of_a_listener_where_the_provider_can():
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_load_balancer_in_error_is_recreated_with_the_same_address(world, alone):
+def test_load_balancer_in_error_is_recreated_with_same_address(world, alone):
     words = {} if alone else {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.make(annotations=words)
     before, shown = world.only, world.shown()
@@ -439,7 +439,7 @@ def test_a_load_balancer_in_error_is_recreated_with_the_same_address(world, alon
     assert "RecreatingLoadBalancer" in world.reasons()
 
 
-def test_a_load_balancer_that_somebody_took_away_is_recreated(world):
+def test_deleted_load_balancer_is_recreated(world):
     world.make()
     world.load_balancers.delete(world.only.id)
     world.sweeper.reconcile("all")
@@ -448,7 +448,7 @@ def test_a_load_balancer_that_somebody_took_away_is_recreated(world):
     assert world.floating.port == world.only.port
 
 
-def test_a_service_whose_load_balancer_somebody_took_away_leaves_nothing(world):
+def test_service_with_deleted_load_balancer_leaves_nothing(world):
     world.make()
     world.load_balancers.delete(world.only.id)
     world.delete()
@@ -461,7 +461,7 @@ def foreign(world, **words):
     )
 
 
-def test_an_existing_load_balancer_is_used_and_left(world):
+def test_existing_load_balancer_is_used_and_kept(world):
     foreign(world, listeners=(Listener("l", "TCP", 22, id="l-1"),))
     world.make(annotations={f"{PREFIX}load-balancer-id": "theirs"})
     assert {held.port for held in world.only.listeners} == {22, 80}
@@ -472,7 +472,7 @@ def test_an_existing_load_balancer_is_used_and_left(world):
     assert (world.network.floating, world.network.let_in) == ({}, {})
 
 
-def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_gone(world):
+def test_existing_load_balancer_has_cluster_tag_until_last_service(world):
     foreign(world)
     annotations = {f"{PREFIX}load-balancer-id": "theirs"}
     world.make(annotations=annotations)
@@ -483,7 +483,7 @@ def test_an_existing_load_balancer_serves_the_cluster_until_its_last_service_is_
     assert world.only.tags == ()
 
 
-def test_an_existing_load_balancer_that_is_not_there_is_said(world):
+def test_missing_existing_load_balancer_is_reported(world):
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "nowhere"}))
     assert world.turn() == FIRST_RETRY
     assert world.events()[0][0] == "NotFound"
@@ -492,7 +492,7 @@ def test_an_existing_load_balancer_that_is_not_there_is_said(world):
     assert world.empty()
 
 
-def test_a_foreign_load_balancer_in_error_is_not_touched(world):
+def test_foreign_load_balancer_in_error_is_not_changed(world):
     foreign(world)
     world.load_balancers.becomes("theirs", "ERROR")
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "theirs"}))
@@ -502,7 +502,7 @@ def test_a_foreign_load_balancer_in_error_is_not_touched(world):
 
 
 @pytest.mark.parametrize("first", ["web", "other"])
-def test_two_services_share_a_load_balancer_and_the_last_takes_it_away(world, first):
+def test_shared_load_balancer_is_deleted_with_last_service(world, first):
     world.make()
     id = world.only.id
     world.make("other", annotations={f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
@@ -520,7 +520,7 @@ def test_two_services_share_a_load_balancer_and_the_last_takes_it_away(world, fi
     assert world.empty()
 
 
-def test_two_services_cannot_have_the_same_port(world):
+def test_shared_load_balancer_rejects_same_port(world):
     world.make()
     world.api.create(SERVICES, service("other", {f"{PREFIX}load-balancer-id": world.only.id}))
     assert world.turn("other") == FIRST_RETRY
@@ -528,7 +528,7 @@ def test_two_services_cannot_have_the_same_port(world):
     assert len(world.only.listeners) == 1
 
 
-def test_a_service_that_names_another_load_balancer_leaves_its_own(world):
+def test_changed_load_balancer_id_leaves_old_one(world):
     world.make()
     foreign(world)
     world.annotate(load_balancer_id="theirs")
@@ -539,7 +539,7 @@ def test_a_service_that_names_another_load_balancer_leaves_its_own(world):
     assert (world.network.floating, world.network.let_in) == ({}, {})
 
 
-def test_load_balancers_of_the_provider_before_us_are_taken_over_without_a_break(world):
+def test_cloud_provider_openstack_load_balancer_is_adopted(world):
     world.make()
     held = world.only
     (before,) = held.listeners
@@ -560,7 +560,7 @@ def test_load_balancers_of_the_provider_before_us_are_taken_over_without_a_break
     assert world.empty()
 
 
-def test_one_of_the_provider_before_us_in_error_keeps_its_floating_ip(world):
+def test_adopted_load_balancer_in_error_keeps_floating_ip(world):
     world.make()
     world.network.set_floating_ip_description(world.floating.id, ServiceRef("demo", "default", "web").descriptions[1])
     world.annotate(load_balancer_id=world.only.id)
@@ -572,7 +572,7 @@ def test_one_of_the_provider_before_us_in_error_keeps_its_floating_ip(world):
     assert (world.floating.address, world.floating.port) == (address, world.only.port)
 
 
-def test_what_counts_only_when_it_is_made_is_said_when_it_comes_later(world):
+def test_creation_only_annotation_added_later_is_reported(world):
     world.make()
     world.annotate(subnet_id="another")
     world.settle()

@@ -35,7 +35,7 @@ def settled(*taints):
     return after(before, plan_node(before, SERVER, PLACE))
 
 
-def test_a_new_node_is_initialised():
+def test_plan_new_node_initializes_it():
     done = settled(OTHER)
     assert done["spec"] == {"taints": [OTHER], "providerID": "openstack:///5f0c"}
     assert done["metadata"]["labels"] == {
@@ -50,25 +50,25 @@ def test_a_new_node_is_initialised():
     ]
 
 
-def test_a_node_that_is_as_it_should_be_is_left_alone():
+def test_plan_correct_node_is_idle():
     assert plan_node(settled(), SERVER, PLACE) == NodePlan()
     assert plan_node(settled(OTHER), SERVER, PLACE).idle
 
 
-def test_a_label_that_somebody_changed_is_put_right():
+def test_plan_changed_label_is_restored():
     changed = merged(settled(), {"metadata": {"labels": {"topology.kubernetes.io/zone": "mars"}}})
     plan = plan_node(changed, SERVER, PLACE)
     assert plan.change == {"metadata": {"labels": {"topology.kubernetes.io/zone": "nova"}}}
 
 
-def test_a_server_without_address_keeps_its_node_uninitialised():
+def test_plan_server_without_address_keeps_taint():
     before = node(NEW)
     plan = plan_node(before, replace(SERVER, addresses=()), PLACE)
     assert after(before, plan)["spec"]["taints"] == [NEW]
     assert (plan.status, plan.again) == ({}, 2.0)
 
 
-def test_a_floating_address_is_external_and_the_told_one_comes_first():
+def test_plan_floating_ip_is_external_and_provided_ip_first():
     fixed = (Address("fixed", "10.9.0.1"), Address("fixed", "10.0.0.5"), Address("floating", "172.24.4.9"))
     told = node(annotations={"alpha.kubernetes.io/provided-node-ip": "10.0.0.5"})
     plan = plan_node(told, replace(SERVER, addresses=fixed), PLACE)
@@ -80,7 +80,7 @@ def test_a_floating_address_is_external_and_the_told_one_comes_first():
     ]
 
 
-def test_a_stopped_server_taints_its_node_until_it_runs():
+def test_plan_stopped_server_taints_node():
     before = settled(OTHER)
     stopped = after(before, plan_node(before, replace(SERVER, status="SHUTOFF"), PLACE))
     assert stopped["spec"]["taints"] == [OTHER, {"key": SHUTDOWN, "effect": "NoSchedule"}]
@@ -89,17 +89,17 @@ def test_a_stopped_server_taints_its_node_until_it_runs():
 
 
 @pytest.mark.parametrize("status", ["ACTIVE", "REBOOT", "PAUSED", "ERROR", "SOFT_DELETED", "UNKNOWN"])
-def test_no_other_status_taints_or_deletes(status):
+def test_plan_other_status_does_not_taint(status):
     assert plan_node(settled(), replace(SERVER, status=status), PLACE).idle
 
 
-def test_a_node_whose_server_is_gone_is_deleted():
+def test_plan_deleted_server_deletes_node():
     plan = plan_node(settled(), None, PLACE)
     assert plan.delete
     assert "5f0c was deleted" in plan.notice.message
 
 
-def test_a_node_that_never_had_a_server_is_not():
+def test_plan_node_without_server_is_kept():
     plan = plan_node(node(NEW), None, PLACE)
     assert not plan.delete
     assert (plan.change, plan.again) == ({}, 10.0)
@@ -107,20 +107,20 @@ def test_a_node_that_never_had_a_server_is_not():
 
 
 @pytest.mark.parametrize("before", [node(NEW), settled()], ids=["new", "settled"])
-def test_nothing_is_done_when_the_server_is_unknown(before):
+def test_plan_unknown_server_changes_nothing(before):
     plan = plan_node(before, Unknown("Nova does not answer"), PLACE)
     assert (plan.delete, plan.status, plan.change) == (False, {}, {})
     assert "Nova does not answer" in plan.notice.message
 
 
 @pytest.mark.parametrize("given", ["aws:///eu/i-1", "openstack://RegionTwo/5f0c", "openstack:///a/b", "openstack:5f0c"])
-def test_a_node_of_another_cloud_is_left_alone(given):
+def test_plan_node_of_other_cloud_is_ignored(given):
     plan = plan_node(node(NEW, provider=given), None, PLACE)
     assert (plan.delete, plan.change) == (False, {})
     assert given in plan.notice.message
 
 
-def test_provider_ids_with_and_without_region_are_understood():
+def test_server_id_parses_provider_ids():
     regional = Place("RegionOne", regional=True)
     assert provider_id(SERVER, regional) == "openstack://RegionOne/5f0c"
     for given in ("openstack://RegionOne/5f0c", "openstack:///5f0c"):
@@ -132,5 +132,5 @@ def test_provider_ids_with_and_without_region_are_understood():
 @pytest.mark.parametrize(
     ("text", "label"), [("m1.small", "m1.small"), ("m1 large+", "m1-large"), ("é" * 80, ""), ("a" * 80, "a" * 63)]
 )
-def test_label_values_obey_their_rule(text, label):
+def test_label_value_follows_kubernetes_rule(text, label):
     assert label_value(text) == label
