@@ -77,13 +77,13 @@ def world():
     return world
 
 
-def test_nodes_are_initialised_with_one_question(world):
+def test_nodes_are_initialized_with_one_call(world):
     assert [world.node(f"demo-{n}")["spec"]["providerID"] for n in (1, 2)] == ["openstack:///id-1", "openstack:///id-2"]
     assert world.taints("demo-1") == []
     assert world.cloud.asked == ["list"]
 
 
-def test_at_rest_nothing_is_written_and_one_list_is_all_that_is_asked(world):
+def test_unchanged_nodes_cost_one_list_and_no_write(world):
     world.cloud.asked.clear()
     world.api.asked.clear()
     for _ in range(3):
@@ -92,7 +92,7 @@ def test_at_rest_nothing_is_written_and_one_list_is_all_that_is_asked(world):
     assert {call.split()[0] for call in world.api.asked} == {"list"}
 
 
-def test_a_node_that_joins_between_two_lists_is_not_kept_waiting(world):
+def test_node_joining_between_lists_is_initialized_at_once(world):
     world.cloud.servers["id-3"] = server(3)
     world.join("demo-3")
     world.watch()
@@ -100,7 +100,7 @@ def test_a_node_that_joins_between_two_lists_is_not_kept_waiting(world):
     assert world.node("demo-3")["spec"]["providerID"] == "openstack:///id-3"
 
 
-def test_a_node_of_a_server_recreated_is_not_taken_for_the_former_one(world):
+def test_node_of_recreated_server_gets_new_provider_id(world):
     """The last list is some seconds old: it has the former one, under the same name."""
     world.now -= PERIOD / 2
     world.api.delete(NODES, "demo-1")
@@ -112,7 +112,7 @@ def test_a_node_of_a_server_recreated_is_not_taken_for_the_former_one(world):
     assert world.node("demo-1")["spec"]["providerID"] == "openstack:///id-3"
 
 
-def test_a_crowd_that_joins_makes_one_list(world):
+def test_many_joining_nodes_cost_one_list(world):
     for number in range(3, 30):
         world.cloud.servers[f"id-{number}"] = server(number)
         world.join(f"demo-{number}")
@@ -124,7 +124,7 @@ def test_a_crowd_that_joins_makes_one_list(world):
     assert world.taints("demo-29") == []
 
 
-def test_a_server_that_stops_and_starts(world):
+def test_stopped_and_started_server_sets_and_removes_taint(world):
     world.cloud.becomes("id-1", "SHUTOFF")
     world.round()
     assert (world.taints("demo-1"), world.taints("demo-2")) == ([SHUTDOWN], [])
@@ -133,7 +133,7 @@ def test_a_server_that_stops_and_starts(world):
     assert world.taints("demo-1") == []
 
 
-def test_a_node_goes_with_its_server_and_no_other_does(world):
+def test_deleted_server_deletes_its_node_only(world):
     del world.cloud.servers["id-1"]
     world.cloud.asked.clear()
     world.round()
@@ -143,14 +143,14 @@ def test_a_node_goes_with_its_server_and_no_other_does(world):
     assert ("demo-1", "ServerGone") in world.events()
 
 
-def test_an_answer_that_is_not_whole_deletes_nothing(world):
+def test_incomplete_list_deletes_nothing(world):
     world.cloud.unlisted = {"id-1"}
     world.round()
     assert world.node("demo-1") is not None
     assert world.taints("demo-1") == []
 
 
-def test_an_empty_answer_deletes_nothing_even_if_every_server_is_unknown(world):
+def test_empty_list_deletes_nothing(world):
     """As the credentials of another project make it."""
     world.cloud.servers.clear()
     world.cloud.asked.clear()
@@ -161,7 +161,7 @@ def test_an_empty_answer_deletes_nothing_even_if_every_server_is_unknown(world):
     assert ("kube-system", "CloudUnreachable") in world.events()
 
 
-def test_a_cloud_that_is_away_is_said_once_and_changes_nothing(world):
+def test_unreachable_cloud_is_reported_once_and_changes_nothing(world):
     before = [world.node(f"demo-{n}") for n in (1, 2)]
     world.cloud.unreachable = "Nova does not answer"
     del world.cloud.servers["id-1"]
@@ -174,7 +174,7 @@ def test_a_cloud_that_is_away_is_said_once_and_changes_nothing(world):
     assert world.node("demo-1") is None
 
 
-def test_a_cloud_that_goes_away_between_list_and_question_deletes_nothing(world):
+def test_cloud_unreachable_after_list_deletes_nothing(world):
     world.cloud.unlisted = {"id-1"}
     world.view.refresh()
     world.cloud.unreachable = "Nova does not answer"
@@ -183,7 +183,7 @@ def test_a_cloud_that_goes_away_between_list_and_question_deletes_nothing(world)
     assert ("demo-1", "CloudUnknown") in world.events()
 
 
-def test_a_node_that_joins_while_the_cloud_is_away_waits(world):
+def test_node_joining_while_cloud_is_unreachable_waits(world):
     world.cloud.unreachable = "Nova does not answer"
     world.round()
     world.join("demo-3")
@@ -192,7 +192,7 @@ def test_a_node_that_joins_while_the_cloud_is_away_waits(world):
     assert world.taints("demo-3") == [UNINITIALIZED]
 
 
-def test_the_controller_begins_while_the_cloud_is_away():
+def test_start_while_cloud_is_unreachable():
     world = World()
     world.cloud.unreachable = "Keystone does not answer"
     world.watch()
@@ -203,7 +203,7 @@ def test_the_controller_begins_while_the_cloud_is_away():
     assert world.taints("demo-1") == []
 
 
-def test_a_stranger_is_left_alone_and_told_of(world):
+def test_foreign_node_is_ignored_and_reported(world):
     world.join("visitor")
     world.watch()
     assert world.nodes.reconcile("visitor") == 10.0
@@ -211,7 +211,7 @@ def test_a_stranger_is_left_alone_and_told_of(world):
     assert ("visitor", "NoServer") in world.events()
 
 
-def test_two_servers_of_one_name_are_not_guessed_at(world):
+def test_two_servers_of_one_name_are_ambiguous(world):
     world.cloud.servers |= {f"id-{n}": server(n, "demo-twin") for n in (8, 9)}
     world.join("demo-twin")
     world.round()
@@ -219,7 +219,7 @@ def test_two_servers_of_one_name_are_not_guessed_at(world):
     assert ("demo-twin", "CloudUnknown") in world.events()
 
 
-def test_a_node_that_changed_meanwhile_is_looked_at_again(world):
+def test_node_changed_meanwhile_is_reconciled_again(world):
     world.cloud.becomes("id-1", "SHUTOFF")
     world.view.refresh()
     mine = {"key": "mine", "effect": "NoExecute"}
@@ -231,7 +231,7 @@ def test_a_node_that_changed_meanwhile_is_looked_at_again(world):
     assert world.taints("demo-1") == ["mine", SHUTDOWN]
 
 
-def test_a_namesake_that_joined_meanwhile_is_not_deleted(world):
+def test_new_node_of_same_name_is_not_deleted(world):
     world.watch()
     del world.cloud.servers["id-1"]
     world.view.refresh()
@@ -241,7 +241,7 @@ def test_a_namesake_that_joined_meanwhile_is_not_deleted(world):
     assert world.node("demo-1") is not None
 
 
-def test_an_api_that_is_away_is_an_error_for_the_queue(world):
+def test_unreachable_api_raises(world):
     world.cloud.becomes("id-1", "SHUTOFF")
     world.view.refresh()
     world.api.unreachable = "etcd has no leader"
@@ -249,7 +249,7 @@ def test_an_api_that_is_away_is_an_error_for_the_queue(world):
         world.nodes.reconcile("demo-1")
 
 
-def test_a_node_that_is_going_is_let_go(world):
+def test_node_in_deletion_is_ignored(world):
     world.api.patch(NODES, "demo-1", {"metadata": {"finalizers": ["x/y"]}})
     world.api.delete(NODES, "demo-1")
     world.watch()
@@ -264,7 +264,7 @@ def pod(api, name, node):
     api.create(PODS, {"metadata": {"namespace": "default", "name": name}, "spec": {"nodeName": node}})
 
 
-def test_pods_of_a_gone_server_end_with_their_node_and_others_do_not(world):
+def test_pods_of_deleted_server_are_deleted(world):
     pod(world.api, "lost", "demo-1")
     pod(world.api, "well", "demo-2")
     del world.cloud.servers["id-1"]
@@ -273,7 +273,7 @@ def test_pods_of_a_gone_server_end_with_their_node_and_others_do_not(world):
     assert [one["metadata"]["name"] for one in world.api.list(PODS).items] == ["well"]
 
 
-def test_volumes_of_a_gone_server_are_let_go_before_its_node_is(world):
+def test_volumes_of_deleted_server_are_released_before_its_node(world):
     world.api.patch(NODES, "demo-1", {"status": {"volumesInUse": ["kubernetes.io/csi/x"]}}, status=True)
     del world.cloud.servers["id-1"]
     world.api.asked.clear()
@@ -285,7 +285,7 @@ def test_volumes_of_a_gone_server_are_let_go_before_its_node_is(world):
     assert world.node("demo-1") is None
 
 
-def test_pods_of_a_stopped_server_leave_once_its_kubelet_is_silent(world):
+def test_pods_of_stopped_server_move_once_kubelet_is_unresponsive(world):
     def heartbeat(status):
         world.api.patch(NODES, "demo-1", {"status": {"conditions": [{"type": "Ready", "status": status}]}}, status=True)
 
@@ -304,7 +304,7 @@ def test_pods_of_a_stopped_server_leave_once_its_kubelet_is_silent(world):
     assert world.taints("demo-1") == []
 
 
-def test_a_silent_node_whose_server_runs_is_left_to_kubernetes(world):
+def test_unresponsive_node_with_running_server_is_not_tainted(world):
     world.api.patch(NODES, "demo-1", {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, status=True)
     pod(world.api, "cut-off", "demo-1")
     world.round()
@@ -312,14 +312,14 @@ def test_a_silent_node_whose_server_runs_is_left_to_kubernetes(world):
     assert world.api.list(PODS).items
 
 
-def test_what_a_person_put_out_of_service_stays_so(world):
+def test_users_out_of_service_taint_is_kept(world):
     theirs = {**OUT_OF_SERVICE, "value": "nodeshutdown"}
     world.api.patch(NODES, "demo-1", {"spec": {"taints": [theirs]}})
     world.round()
     assert world.taints("demo-1") == [OUT_OF_SERVICE["key"]]
 
 
-def test_who_asks_during_the_first_list_waits_for_it(world):
+def test_call_during_first_list_waits(world):
     """Else a node would be called unknown, in an Event, only because the controller has just begun."""
     begun, go_on = Event(), Event()
 

@@ -55,7 +55,7 @@ def world():
     return World()
 
 
-def test_every_type_gets_a_class_and_the_default_type_the_default_one(world):
+def test_every_type_gets_a_class_and_default_type_the_default(world):
     world.look()
     assert world.types() == {"files": "files", "fast": "fast"}
     assert world.defaults() == ["files"]
@@ -67,7 +67,7 @@ def test_every_type_gets_a_class_and_the_default_type_the_default_one(world):
     assert world.events() == []
 
 
-def test_at_rest_nothing_is_written(world):
+def test_unchanged_types_write_nothing(world):
     world.look()
     world.api.asked.clear()
     world.cinder.asked.clear()
@@ -78,7 +78,7 @@ def test_at_rest_nothing_is_written(world):
     assert world.cinder.asked == ["types", "default_type"] * 2
 
 
-def test_a_type_that_comes_gets_its_class_and_one_that_was_deleted_comes_again(world):
+def test_new_type_and_deleted_class_get_a_class(world):
     world.look()
     world.cinder.type_names["type-3"] = "archive"
     world.api.delete(STORAGE_CLASSES, "fast")
@@ -86,14 +86,14 @@ def test_a_type_that_comes_gets_its_class_and_one_that_was_deleted_comes_again(w
     assert world.types() == {"files": "files", "fast": "fast", "archive": "archive"}
 
 
-def test_a_default_that_somebody_chose_is_respected(world):
+def test_users_default_class_is_kept(world):
     world.theirs("own", annotations={DEFAULT: "true"})
     world.look()
     assert world.defaults() == ["own"]
 
 
 @pytest.mark.parametrize("value", ["false", None])
-def test_what_a_person_says_of_the_default_stays(world, value):
+def test_users_default_annotation_is_kept(world, value):
     world.look()
     world.api.patch(STORAGE_CLASSES, "files", {"metadata": {"annotations": {DEFAULT: value}}})
     world.restart()
@@ -101,7 +101,7 @@ def test_what_a_person_says_of_the_default_stays(world, value):
     assert world.defaults() == []
 
 
-def test_a_cinder_without_a_default_type_makes_no_class_the_default():
+def test_no_default_type_makes_no_default_class():
     made = plan_classes({"1": "files"}, "", []).make
     assert [new.wanted["metadata"].get("annotations") for new in made] == [None]
 
@@ -120,12 +120,12 @@ def test_a_cinder_without_a_default_type_makes_no_class_the_default():
         ("x" * 252 + "-y", "x" * 252),
     ],
 )
-def test_a_class_has_its_types_name_as_kubernetes_has_names(type, name):
+def test_class_name_follows_kubernetes_rule(type, name):
     assert class_name(type) == name
     assert not name or SUBDOMAIN.fullmatch(name)
 
 
-def test_types_whose_names_come_out_the_same_are_told_apart_by_their_id(world):
+def test_types_with_same_class_name_get_their_id_appended(world):
     world.cinder.type_names = {"11111111-a": "Fast SSD", "22222222-b": "fast-ssd", "33333333-c": "FAST SSD"}
     world.look()
     assert world.types() == {
@@ -141,12 +141,12 @@ def test_types_whose_names_come_out_the_same_are_told_apart_by_their_id(world):
     assert len(world.classes()) == 3
 
 
-def test_a_type_without_a_name_that_kubernetes_can_have_is_named_by_its_id():
+def test_type_without_valid_name_is_named_by_id():
     (new,) = plan_classes({"11111111-a": "тип"}, "тип", []).make
     assert new.wanted["metadata"]["name"] == "type-11111111"
 
 
-def test_a_name_that_a_person_took_is_left_alone(world):
+def test_users_class_of_that_name_is_kept(world):
     world.theirs("fast", "other", "nfs.csi.k8s.io")
     world.look()
     assert world.classes()["fast"]["provisioner"] == "nfs.csi.k8s.io"
@@ -155,14 +155,14 @@ def test_a_name_that_a_person_took_is_left_alone(world):
 
 
 @pytest.mark.parametrize("type", ["fast", "type-2"])
-def test_a_class_that_a_person_made_of_that_very_type_will_do(world, type):
+def test_users_class_of_that_type_is_enough(world, type):
     world.theirs("fast", type)
     world.look()
     assert world.types() == {"files": "files", "fast": type}
     assert world.events() == []
 
 
-def test_a_class_whose_type_is_gone_stays_and_says_so_once(world):
+def test_class_of_deleted_type_is_kept_and_reported_once(world):
     world.look()
     world.cinder.type_names.pop("type-2")
     for _ in range(3):
@@ -179,14 +179,14 @@ def test_a_class_whose_type_is_gone_stays_and_says_so_once(world):
     assert world.api.list(EVENTS).items[0]["count"] == 1, "the recorder writes the same words once a minute"
 
 
-def test_a_cinder_that_is_away_is_an_error_for_the_queue(world):
+def test_unreachable_cinder_raises(world):
     world.cinder.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable):
         world.look()
     assert world.classes() == {}
 
 
-def test_somebody_who_was_quicker_is_no_error(world):
+def test_class_created_meanwhile_is_no_error(world):
     listed = world.api.list
 
     def list_and_lose(resource):

@@ -85,7 +85,7 @@ def world():
     return World()
 
 
-def test_a_volume_that_is_retained_says_so_as_long_as_it_is(world):
+def test_retained_volume_is_marked_while_retained(world):
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume))
     assert world.marks(world.volume) == MINE, "to go with its cluster is what needs no word"
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
@@ -95,21 +95,21 @@ def test_a_volume_that_is_retained_says_so_as_long_as_it_is(world):
     assert world.writes() == ["set_metadata"] * 2
 
 
-def test_so_does_a_snapshot(world):
+def test_retained_snapshot_is_marked(world):
     world.put(SNAPSHOT_CONTENTS, content("c", world.snapshot, "Retain"))
     assert world.marks(world.snapshot) == {**MINE, RECLAIM_MARK: "Retain"}
     world.put(SNAPSHOT_CONTENTS, content("c", world.snapshot))
     assert world.marks(world.snapshot) == {**MINE, RECLAIM_MARK: "Delete"}
 
 
-def test_a_volume_whose_object_a_person_deleted_stays_retained(world):
+def test_volume_with_deleted_object_stays_marked(world):
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
     world.api.delete(PERSISTENT_VOLUMES, "pv")
     assert world.turn(PERSISTENT_VOLUMES, "pv") is None
     assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
 
 
-def test_nothing_is_asked_while_nothing_changes(world):
+def test_unchanged_volumes_make_no_calls(world):
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
     world.cinder.asked.clear()
     world.api.patch(PERSISTENT_VOLUMES, "pv", {"metadata": {"labels": {"x": "y"}}})
@@ -118,7 +118,7 @@ def test_nothing_is_asked_while_nothing_changes(world):
     assert world.cinder.asked == []
 
 
-def test_at_the_start_one_list_answers_for_all(world):
+def test_start_costs_one_list(world):
     ids = [world.cinder.create(NewVolume(f"pvc-{n}", 1, metadata=MINE)).id for n in range(20)]
     world.cinder.asked.clear()
     for number, id in enumerate(ids):
@@ -128,7 +128,7 @@ def test_at_the_start_one_list_answers_for_all(world):
     assert world.cinder.asked == ["list", "create", "get"]
 
 
-def test_the_first_list_does_not_answer_for_ever():
+def test_first_list_expires():
     cinder, now = MemoryVolumes(polls=0), [0.0]
     ids = [cinder.create(NewVolume("v", 1)).id for _ in range(2)]
     known = Known(cinder.list, cinder.get, lambda: now[0])
@@ -139,19 +139,19 @@ def test_the_first_list_does_not_answer_for_ever():
     assert known.metadata("gone") is None
 
 
-def test_a_volume_of_the_plugin_before_us_becomes_the_clusters(world):
+def test_volume_of_cinder_csi_plugin_is_adopted(world):
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.bare))
     assert world.marks(world.bare) == {"a": "b", **MINE}
 
 
-def test_what_a_person_brought_is_not_the_clusters(world):
+def test_imported_volume_is_not_adopted(world):
     world.put(PERSISTENT_VOLUMES, persistent("pv", world.bare, "Retain", made=False))
     world.put(SNAPSHOT_CONTENTS, content("c", world.cinder.create_snapshot("t", world.bare, False, {}).id, "Retain",
                                          source="snapshotHandle"))  # fmt: skip
     assert world.writes() == []
 
 
-def test_other_drivers_and_what_is_not_there_yet_are_passed_over(world):
+def test_other_drivers_and_missing_volumes_are_skipped(world):
     assert world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain", driver="nfs.csi.k8s.io")) is None
     assert world.put(SNAPSHOT_CONTENTS, content("c", "", "Retain")) is None
     assert world.put(PERSISTENT_VOLUMES, {"metadata": {"name": "old"}, "spec": {"hostPath": {"path": "/x"}}}) is None
@@ -162,7 +162,7 @@ def test_other_drivers_and_what_is_not_there_yet_are_passed_over(world):
     assert world.marks(world.snapshot)[RECLAIM_MARK] == "Retain"
 
 
-def test_a_refusal_is_said_and_tried_again(world):
+def test_rejection_is_reported_and_retried(world):
     world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "maintenance"}))
     assert world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain")) == 10.0
     (event,) = world.api.list(EVENTS).items
@@ -172,7 +172,7 @@ def test_a_refusal_is_said_and_tried_again(world):
     assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
 
 
-def test_a_cinder_that_is_away_is_an_error_for_the_queue(world):
+def test_unreachable_cinder_raises(world):
     world.cinder.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable):
         world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
@@ -201,11 +201,11 @@ RETAINED = {**MINE, RECLAIM_MARK: "Retain"}
         (False, True, {CLUSTER_MARK: "another", RECLAIM_MARK: "Retain"}, {}),
     ],
 )
-def test_what_is_written(retain, made, metadata, written):
+def test_lacking_returns_missing_metadata(retain, made, metadata, written):
     assert lacking(Policy("id", retain, made), metadata, "demo") == written
 
 
-def test_what_the_objects_say():
+def test_policies_of_objects():
     assert of_volume(persistent("pv", "v", "Retain")) == Policy("v", True, True)
     assert of_volume(persistent("pv", "v", "Recycle", made=False)) == Policy("v", False, False)
     assert of_snapshot(content("c", "s", "Retain")) == Policy("s", True, True)

@@ -36,7 +36,7 @@ DEMO = Demo(
 LOGIN = Login("127.0.0.1", "s3cret")
 
 
-def test_the_summary_says_where_the_database_is_and_what_it_holds():
+def test_summary_has_database_address_and_rows():
     shown = summary(DEMO)
     assert shown["database"] == "PostgreSQL at 172.24.4.31:5432, a row for each start"
     assert shown["it holds"] == "1 row"
@@ -45,25 +45,25 @@ def test_the_summary_says_where_the_database_is_and_what_it_holds():
 
 
 class TestRecord:
-    def test_what_was_noted_is_found_again_and_only_root_may_read_it(self, tmp_path):
+    def test_record_is_read_back_and_private(self, tmp_path):
         record.write(tmp_path, DEMO, "s3cret")
         assert record.read(tmp_path) == (DEMO, "s3cret")
         assert record.project(tmp_path) == "p1"
         (file,) = tmp_path.iterdir()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
-    def test_nothing_noted_is_nothing_known(self, tmp_path):
+    def test_missing_record_is_none(self, tmp_path):
         assert record.read(tmp_path) is None
         assert record.project(tmp_path) is None
 
     @pytest.mark.parametrize(
         "text", ["", "[]", '{"project": "p1", "cloud": "moorage"}', '{"password": "x", "database": {"host": "a"}}']
     )
-    def test_the_note_of_an_earlier_version_or_of_half_a_disk_is_no_note(self, tmp_path, text):
+    def test_old_or_damaged_record_is_none(self, tmp_path, text):
         (tmp_path / "demo.json").write_text(text)
         assert record.read(tmp_path) is None
 
-    def test_an_earlier_versions_note_still_tells_the_project(self, tmp_path):
+    def test_old_record_has_the_project(self, tmp_path):
         (tmp_path / "demo.json").write_text('{"project": "p1", "cloud": "moorage"}')
         assert record.project(tmp_path) == "p1"
 
@@ -91,7 +91,7 @@ def beside(kubectl, name):
 
 
 class TestPassword:
-    def test_the_first_time_a_random_one_is_put_into_the_cluster(self, kubectl):
+    def test_first_time_creates_random_password(self, kubectl):
         made = database.password(kubectl)
         secret = json.loads(beside(kubectl, "created").read_text())
         assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "postgres")
@@ -99,7 +99,7 @@ class TestPassword:
         assert len(made) >= 32
         assert made not in beside(kubectl, "called").read_text()
 
-    def test_the_one_that_is_there_stays(self, kubectl):
+    def test_existing_password_is_kept(self, kubectl):
         there = {"data": {"password": base64.b64encode(b"kept").decode()}}
         beside(kubectl, "secret").write_text(json.dumps(there))
         assert database.password(kubectl) == "kept"
@@ -107,12 +107,12 @@ class TestPassword:
 
 
 class TestAddress:
-    def test_it_is_the_floating_ip_of_the_service(self, kubectl):
+    def test_address_is_services_floating_ip(self, kubectl):
         said = []
         assert database.await_address(kubectl, said.append) == "172.24.4.31"
         assert said == ["waiting for the database's load balancer"]
 
-    def test_one_that_does_not_come_is_said_with_what_kubectl_said(self, kubectl):
+    def test_missing_address_is_reported_with_kubectls_error(self, kubectl):
         beside(kubectl, "late").touch()
         with pytest.raises(TimedOut, match=r"no address after 180 s: .*timed out waiting") as raised:
             database.await_address(kubectl, lambda text: None)
@@ -130,7 +130,7 @@ class Clock:
 
 
 class TestRow:
-    def test_it_is_written_as_soon_as_the_database_takes_it(self, monkeypatch):
+    def test_row_is_written_once_database_answers(self, monkeypatch):
         clock, answers = Clock(monkeypatch), iter([ConnectionError("refused"), ConnectionError("starting up"), 7])
 
         def add_row(login):
@@ -143,7 +143,7 @@ class TestRow:
         assert database.await_row(LOGIN, lambda text: None) == 7
         assert clock.now == pytest.approx(0.4)
 
-    def test_one_that_is_not_taken_in_time_is_said_with_the_last_reason(self, monkeypatch):
+    def test_row_not_written_in_time_is_reported_with_reason(self, monkeypatch):
         clock = Clock(monkeypatch)
 
         def add_row(login):
@@ -155,23 +155,23 @@ class TestRow:
         assert clock.now >= 180
 
     @pytest.mark.parametrize("state", ["57P03", "57P01", "53300", "08006"])
-    def test_what_passes_by_itself_is_tried_again(self, state):
+    def test_transient_error_is_retried(self, state):
         assert isinstance(database.refusal({"C": state, "M": "not now"}), ConnectionError)
 
     @pytest.mark.parametrize("state", ["28P01", "42501", ""])
-    def test_what_does_not_is_said_at_once(self, state):
+    def test_permanent_error_is_reported_at_once(self, state):
         refused = database.refusal({"C": state, "M": "password authentication failed"})
         assert isinstance(refused, Failed)
         assert "password authentication failed" in refused.message
 
-    def test_a_port_that_nobody_listens_on_is_a_connection_error(self):
+    def test_closed_port_is_a_connection_error(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         with pytest.raises(ConnectionError, match=f"127.0.0.1:{port}"):
             database.count(replace(LOGIN, port=port), 1.0)
 
     @pytest.mark.parametrize("said", [b"", b"R\0\0"], ids=["nothing", "half a message"])
-    def test_a_server_that_hangs_up_is_a_connection_error(self, said):
+    def test_closed_connection_is_a_connection_error(self, said):
         def hang_up(server):
             line, _ = server.accept()
             with line:
@@ -221,7 +221,7 @@ def already(tmp_path, monkeypatch):
 
 
 class TestRunning:
-    def test_all_that_runs_is_asked_for_what_it_holds_now(self, already):
+    def test_running_demo_is_checked(self, already):
         found = already.look()
         assert (found.answer, found.database) == ("hello", Database("172.24.4.31", 5432, 3))
         assert list(found.took) == ["everything was running"]
@@ -238,23 +238,23 @@ class TestRunning:
         ],
         ids=["application", "database", "table", "health", "nodes"],
     )
-    def test_with_one_thing_amiss_it_does_not(self, already, problem):
+    def test_demo_with_one_problem_is_not_running(self, already, problem):
         vars(already).update(problem)
         assert already.look() is None
 
-    def test_of_a_cloud_that_is_down_nothing_is_asked(self, already):
+    def test_stopped_cloud_is_not_checked(self, already):
         already.cloud = Cloud(running=False)
         assert already.look() is None
         assert already.asked == []
 
-    def test_a_cloud_that_may_not_be_looked_at_says_so(self, already):
+    def test_cloud_without_permission_raises(self, already):
         already.cloud = Cloud(seen=BadInput("the local cloud needs root"))
         with pytest.raises(BadInput, match="needs root"):
             already.look()
 
 
 class TestBuild:
-    def test_nothing_is_built_when_all_is_there(self, tmp_path, monkeypatch):
+    def test_build_with_everything_present_builds_nothing(self, tmp_path, monkeypatch):
         made = debian_container.read(database.FOLDER).layout(tmp_path)
         made.mkdir(parents=True)
         (made / "index.json").touch()
@@ -262,7 +262,7 @@ class TestBuild:
         context = SimpleNamespace(paths=SimpleNamespace(cache=tmp_path))
         assert build.build(context, database.FOLDER, lambda text: pytest.fail(text)) is False
 
-    def test_only_the_container_image_is_built_when_only_that_lacks(self, tmp_path, monkeypatch):
+    def test_build_with_missing_container_image_builds_only_that(self, tmp_path, monkeypatch):
         seen = []
         monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
         monkeypatch.setattr(debian_container, "build", lambda recipe, cache, report: seen.append(recipe.name))
@@ -270,7 +270,7 @@ class TestBuild:
         assert build.build(context, database.FOLDER, lambda text: None) is True
         assert seen == ["registry.local/postgres:15"]
 
-    def test_an_image_is_pushed_by_its_name_in_the_registry(self, tmp_path, monkeypatch):
+    def test_push_uses_name_in_registry(self, tmp_path, monkeypatch):
         skopeo = tmp_path / "skopeo"
         skopeo.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
         skopeo.chmod(0o755)

@@ -17,14 +17,14 @@ def run(*words, env=None):
     )
 
 
-def test_help_names_every_noun_and_the_exit_codes():
+def test_help_lists_commands_and_exit_codes():
     shown = CliRunner().invoke(cli, ["--help"]).output
     assert all(f"\n  {command} " in shown for command in COMMANDS)
     assert "6 quota too small" in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_noun_has_help(command):
+def test_every_command_has_help(command):
     shown = CliRunner().invoke(cli, [command, "--help"])
     assert shown.exit_code == 0, shown.output
     assert "Commands:" in shown.output
@@ -39,7 +39,7 @@ def test_help_imports_no_openstack():
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 
-def test_an_unknown_command_is_refused_with_exit_code_2():
+def test_unknown_command_exits_with_2():
     shown = run("clutser")
     assert shown.returncode == 2
     assert "clutser" in shown.stderr

@@ -114,7 +114,7 @@ def neutron(answers):
     return OpenStackNetwork(Rest(session, "mine", "R", "public")), session
 
 
-def test_the_whole_tree_is_read():
+def test_tree_reads_all_parts():
     port, session = octavia()
     found = port.tree("lb")
     pool = Pool("pool", "TCP", "SOURCE_IP_PORT", (Member("10.0.0.1", 30080, "s", None, "a"),), None, "SOURCE_IP", "p")
@@ -127,7 +127,7 @@ def test_the_whole_tree_is_read():
     assert asked == [("/pools", {"loadbalancer_id": "lb"}), ("/listeners", {"loadbalancer_id": "lb"})]
 
 
-def test_what_is_gone_is_none():
+def test_missing_load_balancer_is_none():
     port, _ = octavia()
     assert port.tree("gone") is None
     assert port.status("gone") == ""
@@ -143,7 +143,7 @@ def test_what_is_gone_is_none():
         ("ACTIVE", "ERROR", "ACTIVE"),
     ],
 )
-def test_a_load_balancer_is_as_far_as_its_slowest_part(whole, part, status):
+def test_status_is_that_of_slowest_part(whole, part, status):
     member = {"provisioning_status": part}
     pool = {"provisioning_status": "ACTIVE", "members": [{"provisioning_status": "ACTIVE"}, member]}
     listener = {"provisioning_status": "ACTIVE", "pools": [pool | {"health_monitor": None}]}
@@ -155,7 +155,7 @@ def test_a_load_balancer_is_as_far_as_its_slowest_part(whole, part, status):
     assert port.status("lb") == status
 
 
-def test_a_load_balancer_is_asked_for_with_all_that_hangs_on_it():
+def test_create_sends_all_parts():
     port, session = octavia({"/loadbalancers": ROWS["/loadbalancers/lb"]})
     made = port.create(LoadBalancer("n", "amphora", "d", ("t",), (LISTENER,), subnet="s", address="10.0.0.9", zone="z"))
     assert made.id == "lb"
@@ -172,7 +172,7 @@ def test_a_load_balancer_is_asked_for_with_all_that_hangs_on_it():
     assert (method, path, body) == ("POST", "/loadbalancers", {"loadbalancer": wanted})
 
 
-def test_a_provider_without_ranges_is_asked_for_none():
+def test_create_without_ranges_sends_no_allowed_cidrs():
     port, session = octavia({"/listeners": {"listener": {"id": "l"}}, "/listeners/l": {}})
     plain = Listener("front", "TCP", 80)
     assert port.create_listener("lb", plain) == "l"
@@ -184,7 +184,7 @@ def test_a_provider_without_ranges_is_asked_for_none():
     assert {"protocol", "protocol_port", "default_pool"} & set(changed) == set()
 
 
-def test_all_members_are_one_call():
+def test_set_members_is_one_call():
     port, session = octavia({"/pools/p/members": {}})
     port.set_members("p", [Member(f"10.0.0.{n}", 30080) for n in range(160)])
     ((method, _, body),) = session.asked
@@ -193,7 +193,7 @@ def test_all_members_are_one_call():
     assert body["members"][0] == {"address": "10.0.0.0", "protocol_port": 30080}
 
 
-def test_pools_and_monitors_are_made_and_changed():
+def test_pools_and_monitors_are_created_and_updated():
     answers = {"/pools": {"pool": {"id": "p"}}, "/pools/p": {}, "/healthmonitors": {}, "/healthmonitors/h": {}}
     port, session = octavia(answers)
     assert port.create_pool("l", POOL) == "p"
@@ -209,7 +209,7 @@ def test_pools_and_monitors_are_made_and_changed():
     assert rewatched["healthmonitor"]["delay"] == 6
 
 
-def test_deletions_take_all_with_them_and_do_nothing_when_it_is_gone():
+def test_delete_cascades_and_ignores_missing():
     port, session = octavia({})
     port.delete("lb")
     port.delete_listener("l")
@@ -223,7 +223,7 @@ def test_deletions_take_all_with_them_and_do_nothing_when_it_is_gone():
     ]
 
 
-def test_lists_are_of_our_project():
+def test_lists_are_of_own_project():
     row = ROWS["/loadbalancers/lb"]["loadbalancer"]
     port, session = octavia({"/loadbalancers": {"loadbalancers": [row]}})
     assert port.named("n")[0].id == port.tagged("t")[0].id == "lb"
@@ -244,13 +244,13 @@ def fault(status, said):
         (fault(400, "Validation failure: bad"), BadInput, "Octavia refused: Validation failure: bad"),
     ],
 )
-def test_octavia_s_refusals_are_told_apart(answer, kind, said):
+def test_octavia_errors_are_distinguished(answer, kind, said):
     port, _ = octavia({"/loadbalancers": answer})
     with pytest.raises(kind, match=said):
         port.create(LoadBalancer("n"))
 
 
-def test_neutron_s_quota_is_a_quota_though_it_says_conflict():
+def test_neutrons_quota_conflict_is_quota_exceeded():
     over = {
         "NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources: ['floatingip'].", "detail": ""}
     }
@@ -259,7 +259,7 @@ def test_neutron_s_quota_is_a_quota_though_it_says_conflict():
         port.create_floating_ip("net", "", "port", "d")
 
 
-def test_floating_ips_are_found_made_mapped_and_described():
+def test_floating_ips_are_listed_created_associated_and_described():
     row = {"id": "f", "floating_ip_address": "172.24.4.9", "port_id": None, "description": "d"}
     port, session = neutron(
         {"/floatingips": {"floatingips": [row], "floatingip": row}, "/floatingips/f": {}, "/subnets": {"subnets": []}}
@@ -276,7 +276,7 @@ def test_floating_ips_are_found_made_mapped_and_described():
     assert all(query["project_id"] == "project" for method, _, query in session.asked if method == "GET")
 
 
-def test_rules_for_one_port_from_a_range_are_read_and_made():
+def test_rules_are_listed_and_created():
     row = {"id": "r", "security_group_id": "g", "protocol": "tcp", "port_range_min": 30080, "port_range_max": 30080}
     row |= {"remote_ip_prefix": "0.0.0.0/0", "description": "d"}
     others = [row | {"port_range_max": 32767}, row | {"remote_ip_prefix": None}, row | {"port_range_min": None}]
@@ -289,7 +289,7 @@ def test_rules_for_one_port_from_a_range_are_read_and_made():
     assert body["security_group_rule"]["port_range_max"] == 30080
 
 
-def test_subnets_come_by_name():
+def test_subnets_are_sorted_by_name():
     rows = [{"id": n, "name": n, "cidr": "192.0.2.0/24", "tags": ["x"]} for n in "ba"]
     port, _ = neutron({"/subnets": {"subnets": rows}, "/subnets/b": {"subnet": rows[0]}})
     assert [subnet.id for subnet in port.subnets("net")] == ["a", "b"]

@@ -51,7 +51,7 @@ def instances(*answers):
     return OpenStackInstances(Rest(nova, "mine", None, "public")), nova
 
 
-def test_a_server_tells_flavor_zone_and_addresses():
+def test_server_has_flavor_zone_and_addresses():
     port, nova = instances(Answer(200, {"servers": [row()]}))
     [found] = port.list("demo")
     assert (found.id, found.name, found.status) == ("s1", "demo-worker-0", "ACTIVE")
@@ -64,12 +64,12 @@ def test_a_server_tells_flavor_zone_and_addresses():
     assert words["headers"] == {"OpenStack-API-Version": "compute 2.47"}
 
 
-def test_a_cluster_whose_name_only_begins_alike_is_left_out():
+def test_cluster_with_same_prefix_is_excluded():
     port, _ = instances(Answer(200, {"servers": [row(), row("s2", "demo-two")]}))
     assert [found.id for found in port.list("demo")] == ["s1"]
 
 
-def test_a_long_list_comes_in_pages():
+def test_list_follows_pages():
     link = [{"rel": "next", "href": "http://nova/servers?marker=s1"}]
     first = Answer(200, {"servers": [row()], "servers_links": link})
     port, nova = instances(first, Answer(200, {"servers": [row("s2")]}))
@@ -77,13 +77,13 @@ def test_a_long_list_comes_in_pages():
     assert nova.asked[1][1]["params"]["marker"] == "s1"
 
 
-def test_a_server_without_network_yet_has_no_address():
+def test_server_without_network_has_no_address():
     port, _ = instances(Answer(200, {"server": row(status="BUILD", addresses={})}))
     found = port.get("s1")
     assert (found.status, found.addresses) == ("BUILD", ())
 
 
-def test_gone_is_none_and_an_error_is_no_answer():
+def test_missing_server_is_none_and_error_raises():
     gone = Answer(404, {"itemNotFound": {"message": "Instance s1 could not be found.", "code": 404}})
     port, _ = instances(
         gone, Answer(503, {"error": {"message": "busy"}}), Answer(200, {"server": row(status="DELETED")})

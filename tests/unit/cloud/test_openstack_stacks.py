@@ -35,10 +35,10 @@ def seen(status):
 
 
 @pytest.mark.parametrize("look", [seen("DELETE_IN_PROGRESS"), seen("DELETE_COMPLETE"), Answer(404, GONE)])
-def test_a_stack_on_its_way_out_is_not_taken_up(look):
+def test_resume_stack_in_deletion_does_nothing(look):
     OpenStackCloud(Rest(Heat(look), "mycloud", None, "public")).resume_stack(STACK)
 
 
-def test_any_other_refusal_is_told():
+def test_resume_stack_reports_other_rejections():
     with pytest.raises(BadInput, match="not supported"):
         OpenStackCloud(Rest(Heat(seen("CREATE_COMPLETE")), "mycloud", None, "public")).resume_stack(STACK)

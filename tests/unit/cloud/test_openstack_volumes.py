@@ -56,7 +56,7 @@ def row(id="v1", name="pvc-1", **words):
     }
 
 
-def test_a_volume_as_cinder_tells_it():
+def test_volume_row_is_converted():
     volumes, session = port(Answer(200, {"volume": row()}))
     found = volumes.get("v1")
     assert (found.id, found.name, found.size, found.status, found.type) == ("v1", "pvc-1", 2, "in-use", "files")
@@ -66,7 +66,7 @@ def test_a_volume_as_cinder_tells_it():
     assert session.asked[0][:2] == ("GET", "http://block-storage/v3/volumes/v1")
 
 
-def test_only_what_was_chosen_is_asked_of_cinder():
+def test_create_sends_only_chosen_fields():
     volumes, session = port(Answer(202, {"volume": row()}), Answer(202, {"volume": row()}))
     volumes.create(NewVolume("pvc-1", 2))
     volumes.create(NewVolume("pvc-1", 2, "fast", "nova", "snap", "", {"a": "b"}))
@@ -82,7 +82,7 @@ def test_only_what_was_chosen_is_asked_of_cinder():
     }
 
 
-def test_a_long_list_comes_in_pages_and_other_names_are_left_out():
+def test_list_follows_pages_and_filters_by_name():
     link = [{"rel": "next", "href": "http://cinder/volumes?marker=v1"}]
     first = Answer(200, {"volumes": [row()], "volumes_links": link})
     volumes, session = port(first, Answer(200, {"volumes": [row("v2", "pvc-12"), row("v3")]}))
@@ -91,7 +91,7 @@ def test_a_long_list_comes_in_pages_and_other_names_are_left_out():
     assert session.asked[1][2]["params"]["marker"] == "v1"
 
 
-def test_an_attached_volume_is_extended_by_the_microversion_that_can():
+def test_extend_uses_microversion_for_attached_volumes():
     volumes, session = port(Answer(202))
     volumes.extend("v1", 3)
     method, url, words = session.asked[0]
@@ -100,13 +100,13 @@ def test_an_attached_volume_is_extended_by_the_microversion_that_can():
     assert words["headers"] == {"OpenStack-API-Version": "volume 3.42"}
 
 
-def test_a_retype_may_move_the_volume():
+def test_retype_may_migrate():
     volumes, session = port(Answer(200, {"volume_types": [{"id": "t1", "name": "fast"}]}), Answer(202))
     volumes.retype("v1", "fast")
     assert session.asked[1][2]["json"] == {"os-retype": {"new_type": "fast", "migration_policy": "on-demand"}}
 
 
-def test_marks_are_posted_so_that_others_stay():
+def test_set_metadata_keeps_other_keys():
     volumes, session = port(Answer(200, {"metadata": {}}), Answer(200, {"metadata": {}}))
     volumes.set_metadata("v1", {"moorage.io/a": "b"})
     volumes.set_snapshot_metadata("s1", {"moorage.io/a": "b"})
@@ -117,7 +117,7 @@ def test_marks_are_posted_so_that_others_stay():
     assert session.asked[0][2]["json"] == {"metadata": {"moorage.io/a": "b"}}
 
 
-def test_the_last_message_about_a_volume():
+def test_last_message_of_volume():
     told = {"messages": [{"user_message": "schedule allocate volume:Could not find any available weighted backend."}]}
     volumes, session = port(Answer(200, told), Answer(200, {"messages": []}))
     assert volumes.last_message("v1").endswith("weighted backend.")
@@ -126,7 +126,7 @@ def test_the_last_message_about_a_volume():
     assert session.asked[0][2]["headers"] == {"OpenStack-API-Version": "volume 3.5"}
 
 
-def test_what_nova_has_at_a_server():
+def test_attached_lists_novas_attachments():
     rows = {"volumeAttachments": [{"id": "v1", "volumeId": "v1", "serverId": "s1", "device": "/dev/vdb"}]}
     gone = fault(404, "itemNotFound", "Instance s1 could not be found.")
     volumes, session = port(Answer(200, rows), gone, fault(503, "error", "busy"))
@@ -147,17 +147,17 @@ QUOTAS = {
 
 
 @pytest.mark.parametrize(("type", "quota"), [("", 85), ("fast", 20), ("files", 85), ("other", 85)])
-def test_the_narrower_quota_counts(type, quota):
+def test_remaining_quota_is_the_narrower(type, quota):
     volumes, _ = port(Answer(200, {"quota_set": QUOTAS}))
     assert volumes.remaining_quota(type) == quota
 
 
-def test_without_a_quota_there_is_no_limit():
+def test_remaining_quota_without_limit_is_none():
     without = {"gigabytes": {"limit": -1, "in_use": 10, "reserved": 0}}
     assert port(Answer(200, {"quota_set": without}))[0].remaining_quota() is None
 
 
-def test_the_default_type_if_there_is_one():
+def test_default_type_may_be_missing():
     none = fault(404, "itemNotFound", "Volume type default could not be found.")
     volumes, session = port(Answer(200, {"volume_type": {"id": "t1", "name": "__DEFAULT__"}}), none)
     assert volumes.default_type() == "__DEFAULT__"
@@ -165,7 +165,7 @@ def test_the_default_type_if_there_is_one():
     assert session.asked[0][1] == "http://block-storage/v3/types/default"
 
 
-def test_zones_that_are_there():
+def test_zones_are_available_ones():
     zones = [
         {"zoneName": "west", "zoneState": {"available": True}},
         {"zoneName": "x", "zoneState": {"available": False}},
@@ -223,7 +223,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("change", "status", "kind", "message", "expected"), REFUSALS)
-def test_a_refusal_is_told_by_what_would_help(change, status, kind, message, expected):
+def test_rejections_are_distinguished(change, status, kind, message, expected):
     volumes, _ = port(fault(status, kind, message))
     with pytest.raises(expected) as caught:
         change(volumes)

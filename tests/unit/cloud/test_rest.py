@@ -82,7 +82,7 @@ NO_KEYSTONE = identity.ConnectFailure("Unable to establish connection to http://
         (Answer(400, "<html>"), BadInput, "Heat refused: <html>"),
     ],
 )
-def test_a_failure_says_which_service_where_and_why(answer, kind, said):
+def test_failure_names_service_address_and_reason(answer, kind, said):
     with pytest.raises(kind) as raised:
         rest(answer).get("orchestration", "/stacks")
     assert said in raised.value.message
@@ -122,34 +122,34 @@ def kept():
         server.shutdown()
 
 
-def test_what_is_read_is_asked_for_once_more_on_a_new_connection(kept):
+def test_get_retries_on_new_connection(kept):
     assert kept.get("orchestration", "/stacks") == {"stacks": []}
 
 
 @pytest.mark.parametrize("ask", ["post", "delete"])
-def test_what_may_have_been_done_is_not_asked_for_twice(kept, ask):
+def test_post_is_not_retried(kept, ask):
     with pytest.raises(CloudUnreachable, match="Connection aborted"):
         getattr(kept, ask)("orchestration", "/stacks", *([{}] if ask == "post" else []))
 
 
-def test_what_does_not_answer_in_time_is_not_asked_for_twice():
+def test_timeout_is_not_retried():
     cloud = rest(identity.ConnectTimeout("Request to http://heat:8004 timed out"))
     with pytest.raises(CloudUnreachable, match="no answer in time"):
         cloud.get("orchestration", "/stacks")
     assert len(cloud.session.asked) == 1
 
 
-def test_a_service_that_the_catalog_lacks():
+def test_missing_service_is_reported():
     with pytest.raises(CloudUnreachable, match="has no Heat"):
         rest(Answer(200), endpoint=None).get("orchestration", "/stacks")
 
 
 @pytest.mark.parametrize("base", ["http://glance:9292", "http://glance:9292/", "http://glance:9292/v2"])
-def test_an_address_has_its_version_once(base):
+def test_endpoint_has_version_once(base):
     assert rest(Answer(200), endpoint=base).endpoint("image") == "http://glance:9292/v2"
 
 
-def test_a_cloud_that_nobody_described(tmp_path, monkeypatch):
+def test_unknown_cloud_is_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -168,7 +168,7 @@ ROWS = [
 ]
 
 
-def test_resources_know_their_way_from_the_root():
+def test_resources_have_paths_from_root():
     rows = [
         {
             "resource_name": name,
@@ -192,7 +192,7 @@ def test_resources_know_their_way_from_the_root():
     ]
 
 
-def test_an_upload_that_breaks_off_leaves_no_image(tmp_path):
+def test_interrupted_upload_leaves_no_image(tmp_path):
     class Broken(Session):
         def request(self, url, method, **words):
             self.asked.append((method, url, words))
@@ -210,7 +210,7 @@ def test_an_upload_that_breaks_off_leaves_no_image(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Support for InfluxDB")  # the SDK says so wherever the library is installed
-def test_a_service_that_takes_calls_and_never_answers_does_not_hang_us(tmp_path, monkeypatch):
+def test_hanging_service_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.3)
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -226,7 +226,7 @@ def test_a_service_that_takes_calls_and_never_answers_does_not_hang_us(tmp_path,
         connection.session.session.close()
 
 
-def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
+def test_delete_orphans_deletes_what_heat_does_not_know():
     servers = [
         {"id": "s-1", "name": "a-0", "status": "ACTIVE", "metadata": {"moorage_cluster": "a"}, "addresses": {}},
         {"id": "s-2", "name": "a-1", "status": "ACTIVE", "metadata": {"moorage_cluster": "a-1"}, "addresses": {}},
@@ -281,7 +281,7 @@ def test_what_heat_has_lost_of_a_cluster_is_removed_and_the_rest_left():
     ]
 
 
-def test_what_the_catalog_lacks_is_none():
+def test_optional_services_are_none():
     class Catalog(Session):
         def get_endpoint(self, service_type, **_):
             return None if service_type in self.answer else "http://cloud"
@@ -293,7 +293,7 @@ def test_what_the_catalog_lacks_is_none():
     assert full.volumes is not None
 
 
-def test_a_token_whose_credential_was_revoked_is_refused():
+def test_check_revoked_token_raises():
     gone = rest(Answer(404, '{"error": {"message": "Could not find Application Credential: 5f."}}'))
     with pytest.raises(
         CloudUnreachable, match="Keystone refused the credentials of the cloud 'mine': they were revoked"
@@ -302,7 +302,7 @@ def test_a_token_whose_credential_was_revoked_is_refused():
     rest(Answer(200, '{"projects": []}')).check()
 
 
-def test_an_application_credential_that_is_gone_is_refused():
+def test_check_deleted_application_credential_raises():
     gone = rest(identity.NotFound("Could not find Application Credential: 5f."))
     with pytest.raises(CloudUnreachable, match="Keystone refused the credentials"):
         gone.get("compute", "/servers")

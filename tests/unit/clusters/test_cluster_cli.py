@@ -49,7 +49,7 @@ def moorage(tmp_path, monkeypatch):
     return Shell(tmp_path)
 
 
-def test_create_shows_progress_and_ends_with_the_cluster(moorage):
+def test_create_shows_progress_and_cluster(moorage):
     done = moorage("cluster create demo --workers 2 -o json")
     made = json.loads(done.stdout)
     assert (made["name"], made["status"]) == ("demo", "ready")
@@ -58,7 +58,7 @@ def test_create_shows_progress_and_ends_with_the_cluster(moorage):
     assert "checking names" in done.stderr
 
 
-def test_options_reach_the_stack(moorage):
+def test_create_options_become_parameters(moorage):
     moorage(
         "cluster create demo --flannel-backend host-gw --node-port-cidr 192.0.2.0/24 --dns-nameserver 192.0.2.53 "
         "--dns-nameserver 192.0.2.54 --registry-mirror docker.io=http://mirror:5000 --no-wait"
@@ -70,7 +70,7 @@ def test_options_reach_the_stack(moorage):
     assert json.loads(there["registry_mirrors"]) == {"docker.io": "http://mirror:5000"}
 
 
-def test_a_mirror_that_is_none_is_refused(moorage):
+def test_create_with_invalid_mirror_is_rejected(moorage):
     done = moorage("cluster create demo --registry-mirror docker.io")
     assert done.exit_code == 2
     assert "HOST=URL" in done.stderr
@@ -103,7 +103,7 @@ def test_kubeconfig_is_merged_or_printed_and_removed_with_the_cluster(moorage):
     assert [context["name"] for context in yaml.safe_load(moorage.config.read_text())["contexts"]] == ["theirs"]
 
 
-def test_delete_asks_first(moorage):
+def test_delete_asks_for_confirmation(moorage):
     moorage("cluster create demo")
     assert moorage("cluster delete demo", input="n\n").exit_code == 1
     assert "demo" in moorage.cloud.records
@@ -116,7 +116,7 @@ def store(cloud, name, **marks):
     cloud.volumes.create(NewVolume(f"pvc-{name}", 3, metadata={CLUSTER_MARK: "demo", **claim, **marks}))
 
 
-def test_delete_says_what_else_goes_and_lists_what_it_kept(moorage):
+def test_delete_previews_and_lists_kept_resources(moorage):
     moorage("cluster create demo")
     store(moorage.cloud, "data")
     store(moorage.cloud, "precious", **{RECLAIM_MARK: "Retain"})
@@ -130,7 +130,7 @@ def test_delete_says_what_else_goes_and_lists_what_it_kept(moorage):
     assert "deleting volume pvc-data" in done.stderr
 
 
-def test_delete_can_keep_all_volumes(moorage):
+def test_delete_with_keep_volumes(moorage):
     moorage("cluster create demo")
     store(moorage.cloud, "data")
     told = json.loads(moorage("cluster delete demo --yes --keep-volumes -o json").stdout)
@@ -139,18 +139,18 @@ def test_delete_can_keep_all_volumes(moorage):
     assert [volume.name for volume in moorage.cloud.volumes.list()] == ["pvc-data"]
 
 
-def test_delete_of_a_cluster_that_made_nothing_prints_nothing(moorage):
+def test_delete_without_owned_resources_prints_nothing(moorage):
     moorage("cluster create demo")
     assert moorage("cluster delete demo --yes").stdout == ""
 
 
 @pytest.mark.parametrize("words", ["show", "kubeconfig", "delete", "delete --yes"])
-def test_a_cluster_that_is_not_there(moorage, words):
+def test_missing_cluster_is_not_found(moorage, words):
     with pytest.raises(NotFound, match="nobody"):
         moorage(f"cluster {words} nobody")
 
 
-def test_kubeconfig_of_a_cluster_that_is_not_ready(moorage):
+def test_kubeconfig_of_cluster_in_creation_conflicts(moorage):
     moorage.cloud.polls = 9
     moorage("cluster create demo --no-wait")
     with pytest.raises(Conflict, match="no certificates yet"):

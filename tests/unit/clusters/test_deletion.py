@@ -132,7 +132,7 @@ def only_what_stays(cloud, theirs):
     assert cloud.volumes.snapshots() == []
 
 
-def test_a_cluster_goes_with_all_that_it_made_and_nothing_of_others(world, cloud):
+def test_delete_removes_owned_resources_only(world, cloud):
     theirs = fill(cloud)
     done = world.delete()
     only_what_stays(cloud, theirs)
@@ -140,7 +140,7 @@ def test_a_cluster_goes_with_all_that_it_made_and_nothing_of_others(world, cloud
     assert not world.files()
 
 
-def test_every_step_is_told_in_order(world, cloud):
+def test_delete_reports_steps_in_order(world, cloud):
     fill(cloud)
     world.said.clear()
     world.delete()
@@ -164,7 +164,7 @@ def test_every_step_is_told_in_order(world, cloud):
     assert said.count("keeping volume") == 1
 
 
-def test_the_clusters_api_is_not_asked(world, cloud):
+def test_delete_does_not_call_the_clusters_api(world, cloud):
     theirs = fill(cloud)
     world.kube.connect = lambda _: pytest.fail("it is dead")
     world.delete()
@@ -172,7 +172,7 @@ def test_the_clusters_api_is_not_asked(world, cloud):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_at_every_call_it_goes_on(tmp_path, after):
+def test_delete_killed_at_every_call_resumes(tmp_path, after):
     for number in count(1):
         cloud = new_cloud(settle=1)
         world = new_world(cloud, tmp_path / str(number))
@@ -189,7 +189,7 @@ def test_killed_at_every_call_it_goes_on(tmp_path, after):
         assert not world.files()
 
 
-def test_what_the_control_plane_recreates_goes_too(world, cloud):
+def test_delete_stops_control_plane_that_recreates_load_balancers(world, cloud):
     """Its controller sees that a load balancer is gone, and does what it is for."""
     delete, makers = cloud.load_balancers.delete, ["demo-control-plane-0"]
 
@@ -206,7 +206,7 @@ def test_what_the_control_plane_recreates_goes_too(world, cloud):
     assert not cloud.network.floating
 
 
-def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, cloud):
+def test_resources_created_during_deletion_are_deleted(world, cloud):
     delete = cloud.delete_stack
 
     def delete_and_find(stack):
@@ -224,7 +224,7 @@ def test_what_was_made_while_heat_was_at_it_is_found_when_heat_fails(world, clou
 
 
 @pytest.mark.parametrize("key", [True, False], ids=["here", "elsewhere"])
-def test_what_is_left_of_a_cluster_without_a_stack_goes(world, cloud, tmp_path, key):
+def test_delete_without_stack_deletes_owned_resources(world, cloud, tmp_path, key):
     balance(cloud)
     store(cloud, "data")
     del cloud.records["demo"]
@@ -237,7 +237,7 @@ def test_what_is_left_of_a_cluster_without_a_stack_goes(world, cloud, tmp_path, 
             there.delete()
 
 
-def test_a_name_that_only_others_have_is_not_found(world, cloud):
+def test_delete_name_of_foreign_resources_is_not_found(world, cloud):
     theirs = fill(cloud)
     for name in ("an", "another-", "nobody", "default"):
         with pytest.raises(NotFound):
@@ -248,20 +248,20 @@ def test_a_name_that_only_others_have_is_not_found(world, cloud):
     only_what_stays(cloud, theirs)
 
 
-def test_volumes_of_a_cluster_of_that_name_that_is_not_moorages_are_left(world, cloud):
+def test_volumes_of_foreign_cluster_of_same_name_are_kept(world, cloud):
     cloud.volumes.create(NewVolume("pvc-x", 1, metadata={"cinder.csi.openstack.org/cluster": "demo"}))
     world.delete()
     settled(cloud.volumes)
     assert [volume.name for volume in cloud.volumes.list()] == ["pvc-x"]
 
 
-def test_a_cloud_without_octavia_and_cinder_has_nothing_to_look_for(world, cloud):
+def test_delete_without_octavia_and_cinder(world, cloud):
     cloud.load_balancers = cloud.volumes = None
     assert world.delete().kept == ()
     assert not cloud.records
 
 
-def test_who_may_not_see_load_balancers_can_delete_a_cluster(world, cloud):
+def test_delete_without_permission_for_load_balancers(world, cloud):
     def refuse(tag):
         raise BadInput("Octavia refused: Policy does not allow this request to be performed.")
 
@@ -270,7 +270,7 @@ def test_who_may_not_see_load_balancers_can_delete_a_cluster(world, cloud):
     assert not cloud.records
 
 
-def test_a_cluster_that_made_nothing_costs_two_looks(world, cloud):
+def test_delete_without_owned_resources_observes_twice(world, cloud):
     for port in (cloud.load_balancers, cloud.network, cloud.volumes):
         port.asked.clear()
     world.delete()
@@ -280,7 +280,7 @@ def test_a_cluster_that_made_nothing_costs_two_looks(world, cloud):
     assert not any("control plane" in line for line in world.said[-4:])
 
 
-def test_octavia_may_be_away_for_a_while(world, cloud):
+def test_delete_waits_for_unreachable_octavia(world, cloud):
     balance(cloud)
     clock = Clock()
 
@@ -294,14 +294,14 @@ def test_octavia_may_be_away_for_a_while(world, cloud):
     assert "waiting for the cloud: Octavia does not answer" in world.said
 
 
-def test_a_service_that_never_answered_is_told_before_anything_goes(world, cloud):
+def test_delete_with_unreachable_service_deletes_nothing(world, cloud):
     cloud.volumes.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable, match="Cinder"):
         world.delete()
     assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
 
 
-def test_a_load_balancer_with_ports_of_another_cluster_is_left_and_told(world, cloud):
+def test_shared_load_balancer_blocks_deletion(world, cloud):
     id = balance(cloud)
     cloud.load_balancers.set_tags(id, (*cloud.load_balancers.tree(id).tags, service_tag("another", "default", "web")))
     with pytest.raises(Failed, match="kube_service_another_default_web"):
@@ -310,7 +310,7 @@ def test_a_load_balancer_with_ports_of_another_cluster_is_left_and_told(world, c
     assert id in cloud.load_balancers.held
 
 
-def test_a_load_balancer_of_others_loses_the_clusters_ports_only(world, cloud):
+def test_foreign_load_balancer_loses_clusters_ports(world, cloud):
     tag = service_tag("demo", "default", "web")
     listeners = (Listener("l", "TCP", 22), Listener("m", "TCP", 80, tags=(tag,)))
     made = cloud.load_balancers.create(
@@ -321,7 +321,7 @@ def test_a_load_balancer_of_others_loses_the_clusters_ports_only(world, cloud):
     assert ([held.port for held in left.listeners], left.tags) == ([22], ("x",))
 
 
-def test_a_floating_ip_that_is_to_be_kept_becomes_nobodys(world, cloud):
+def test_kept_floating_ip_loses_its_description(world, cloud):
     balance(cloud)
     (held,) = cloud.network.floating.values()
     cloud.network.set_floating_ip_description(held.id, service_description("demo", "default/web", kept=True))
@@ -330,13 +330,13 @@ def test_a_floating_ip_that_is_to_be_kept_becomes_nobodys(world, cloud):
     assert (left.address, left.port, left.description) == (held.address, "", "")
 
 
-def test_a_load_balancer_that_stays_pending_is_named_in_the_end(world, cloud):
+def test_pending_load_balancer_is_named_at_timeout(world, cloud):
     cloud.load_balancers.becomes(balance(cloud), "PENDING_UPDATE")
     with pytest.raises(TimedOut, match="kube_service_demo_default_web is PENDING_UPDATE"):
         world.delete(timeout=60)
 
 
-def test_all_volumes_are_kept_and_listed_when_that_is_asked_for(world, cloud):
+def test_keep_volumes_keeps_and_lists_all(world, cloud):
     fill(cloud)
     done = world.delete(keep_volumes=True)
     assert not cloud.records
@@ -353,7 +353,7 @@ def test_all_volumes_are_kept_and_listed_when_that_is_asked_for(world, cloud):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_what_was_to_be_kept_is_kept_also_when_it_is_not_said_again(tmp_path, after):
+def test_kept_volumes_stay_kept_in_later_run(tmp_path, after):
     """Killed at any call after they were marked, which comes before anything goes."""
     for number in count(1):
         cloud = new_cloud(settle=1)
@@ -374,7 +374,7 @@ def test_what_was_to_be_kept_is_kept_also_when_it_is_not_said_again(tmp_path, af
         return
 
 
-def test_a_volume_that_cinder_cannot_delete_is_told_and_can_be_kept(world, cloud):
+def test_undeletable_volume_is_reported_and_can_be_kept(world, cloud):
     cloud.volumes.failing["delete"] = "the backend is full"
     store(cloud, "data")
     with pytest.raises(Failed, match=r"pvc-data .* error_deleting: the backend is full"):
@@ -385,7 +385,7 @@ def test_a_volume_that_cinder_cannot_delete_is_told_and_can_be_kept(world, cloud
     assert not world.files()
 
 
-def test_a_failure_is_told_also_by_a_cinder_that_has_no_words(world, cloud):
+def test_failure_without_cinder_messages_is_reported(world, cloud):
     def no_messages(id):
         raise NotFound("Cinder knows no /messages")
 
@@ -395,21 +395,21 @@ def test_a_failure_is_told_also_by_a_cinder_that_has_no_words(world, cloud):
         world.delete()
 
 
-def test_a_volume_at_a_server_of_a_person_is_left_there(world, cloud):
+def test_volume_at_foreign_server_is_kept(world, cloud):
     id = store(cloud, "data", at="stranger")
     done = world.delete()
     assert [kept.why for kept in done.kept] == ["it is attached to server stranger, which is not the cluster's"]
     assert cloud.volumes.get(id).status == "in-use"
 
 
-def test_a_volume_whose_server_went_without_a_word_is_freed_and_goes(world, cloud):
+def test_volume_of_deleted_server_is_released_and_deleted(world, cloud):
     id = store(cloud, "data", at="lost")
     cloud.volumes.servers.discard("lost")
     world.delete()
     assert cloud.volumes.get(id) is None
 
 
-def test_without_waiting_it_ends_when_heat_was_asked(world, cloud):
+def test_delete_without_wait_ends_after_request(world, cloud):
     theirs = fill(cloud)
     world.delete(wait=False, keep_volumes=False)
     assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
@@ -418,7 +418,7 @@ def test_without_waiting_it_ends_when_heat_was_asked(world, cloud):
     only_what_stays(cloud, theirs)
 
 
-def test_what_would_go_and_what_would_stay_can_be_asked_before(world, cloud):
+def test_preview_lists_deleted_and_kept_resources(world, cloud):
     fill(cloud)
     preview = reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "demo")
     assert sorted(thing.kind for thing in preview.deleted) == [

@@ -57,7 +57,7 @@ def failed(path, kind, reason):
         ),
     ],
 )
-def test_the_deepest_reason_is_told(resources, said):
+def test_failure_is_the_deepest_reason(resources, said):
     assert explain.failure(STACK, resources).startswith(said)
 
 
@@ -76,12 +76,12 @@ def test_the_deepest_reason_is_told(resources, said):
         ("containerd.service failed: no space left on device", False),
     ],
 )
-def test_what_passes_by_itself(reason, passing):
+def test_passing_recognizes_transient_errors(reason, passing):
     assert explain.passing(reason) is passing
 
 
 @pytest.mark.parametrize(("other", "found"), [("s-1", ("r", "s-1")), ("s-2", None)])
-def test_what_heat_attached_without_noting_it(other, found):
+def test_attached_finds_unrecorded_subnet(other, found):
     reason = f"BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet {other}. Neutron"
     interface = failed("router_interface", "OS::Neutron::RouterInterface", reason)
     router = StackResource(("router",), "OS::Neutron::Router", "CREATE_COMPLETE", physical_id="r")
@@ -90,7 +90,7 @@ def test_what_heat_attached_without_noting_it(other, found):
     assert explain.attached([router, subnet, replace(interface, status="UPDATE_IN_PROGRESS")]) is None
 
 
-def test_servers_that_heat_could_not_make():
+def test_unmade_finds_blocked_servers():
     in_use = failed(
         "nodes/0/server", "OS::Nova::Server", "Conflict: resources.server: Port p is still in use. (HTTP 409)"
     )
@@ -101,7 +101,7 @@ def test_servers_that_heat_could_not_make():
     assert explain.servers_complete([between]) == 0
 
 
-def test_servers_that_do_not_run_are_named_with_novas_word():
+def test_server_faults_have_novas_message():
     servers = [
         Server("1", "a", "ACTIVE", {}),
         Server("2", "b", "SHUTOFF", {}),

@@ -13,7 +13,7 @@ from moorage.clusters.keys import KeyStore
 pytestmark = pytest.mark.unit
 
 
-def test_a_key_is_made_once_and_forgotten_without_a_trace(tmp_path):
+def test_key_is_created_once_and_deleted(tmp_path):
     store = KeyStore(tmp_path)
     assert store.key("demo") is None
     made = store.make("demo")
@@ -25,7 +25,7 @@ def test_a_key_is_made_once_and_forgotten_without_a_trace(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_request_names_the_administrator_and_belongs_to_its_key(tmp_path):
+def test_signing_request_names_administrator_and_matches_key(tmp_path):
     mine, other = KeyStore(tmp_path).make("one"), KeyStore(tmp_path).make("two")
     request = keys.signing_request(mine)
     assert keys.matches(mine, request)

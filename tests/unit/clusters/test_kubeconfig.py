@@ -26,7 +26,7 @@ THEIRS = {
 }
 
 
-def test_others_entries_stay_and_ours_becomes_current():
+def test_merge_keeps_other_entries_and_sets_context():
     merged = kubeconfig.merged(THEIRS, "demo", ACCESS)
     assert merged["preferences"] == {"colors": True}
     assert [entry["name"] for entry in merged["clusters"]] == ["work", "moorage-demo"]
@@ -34,17 +34,17 @@ def test_others_entries_stay_and_ours_becomes_current():
     assert kubeconfig.without(merged, "demo") == {**THEIRS, "current-context": ""}
 
 
-def test_the_same_again_replaces():
+def test_merge_again_replaces():
     twice = kubeconfig.merged(kubeconfig.merged({}, "demo", ACCESS), "demo", KubeAccess("https://new", "", "", ""))
     assert [entry["cluster"]["server"] for entry in twice["clusters"]] == ["https://new"]
 
 
-def test_removing_one_leaves_anothers_context_current():
+def test_remove_keeps_other_current_context():
     both = kubeconfig.merged(kubeconfig.merged(THEIRS, "one", ACCESS), "two", ACCESS)
     assert kubeconfig.without(both, "one")["current-context"] == "moorage-two"
 
 
-def test_the_file_is_for_its_owner_only_and_whole(tmp_path):
+def test_written_file_is_private_and_complete(tmp_path):
     path = tmp_path / "new" / "config"
     kubeconfig.write(path, kubeconfig.alone("demo", ACCESS))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -53,7 +53,7 @@ def test_the_file_is_for_its_owner_only_and_whole(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["- a list", "{broken", "just words"])
-def test_what_is_no_kubeconfig_is_left_alone(tmp_path, text):
+def test_invalid_kubeconfig_is_not_changed(tmp_path, text):
     path = tmp_path / "config"
     path.write_text(text)
     with pytest.raises(BadInput):
@@ -61,6 +61,6 @@ def test_what_is_no_kubeconfig_is_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-def test_where_kubectl_would_write():
+def test_default_path_is_kubectls():
     assert kubeconfig.default_path({"KUBECONFIG": "/a:/b", "HOME": "/h"}) == Path("/a")
     assert kubeconfig.default_path({"HOME": "/h"}) == Path("/h/.kube/config")

@@ -71,12 +71,12 @@ def storage(*things, asked=(), keep=False, **messages):
     return plan_retention(made, keep, dict(asked)), plan_storage(made, keep, dict(asked))
 
 
-def test_nothing_made_is_nothing_to_do():
+def test_plan_without_resources_is_empty():
     assert network().done
     assert all(clearing.done for clearing in storage())
 
 
-def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
+def test_plan_stops_control_plane_before_load_balancer():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web"))
     clearing = network(load_balancers=(web(),), floating=(address,))
     assert deletions(clearing) == [("DeleteServer", "s-0"), ("DeleteFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
@@ -86,7 +86,7 @@ def test_the_control_plane_stops_before_a_load_balancer_goes_with_its_address():
     ]
 
 
-def test_what_octavia_is_at_is_waited_for_and_so_is_the_control_plane():
+def test_plan_waits_for_pending_load_balancer_and_control_plane():
     clearing = network({"s-0": 1, "lb": 1}, load_balancers=(web(provisioning_status="PENDING_DELETE"),))
     assert deletions(clearing) == []
     assert clearing.waiting[0] == "waiting for Nova to delete server demo-control-plane-0"
@@ -95,14 +95,14 @@ def test_what_octavia_is_at_is_waited_for_and_so_is_the_control_plane():
     assert network().done, "but it is not stopped where it has made none"
 
 
-def test_a_load_balancer_in_error_is_deleted_until_that_is_hopeless():
+def test_plan_load_balancer_in_error_is_deleted_then_blocked():
     broken = (web(provisioning_status="ERROR"),)
     assert ("DeleteLoadBalancer", "lb") in deletions(network({"lb": TRIES - 1}, load_balancers=broken))
     assert "could not delete load balancer" in network({"lb": TRIES}, load_balancers=broken).blocked[0]
     assert network({"lb": TRIES}, load_balancers=(web(),)).blocked == (), "OVN may call it ACTIVE once more"
 
 
-def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
+def test_plan_shared_load_balancer_is_blocked():
     shared = web(tags=(*web().tags, service_tag("demo_2", "default", "web")))
     assert "kube_service_demo_2_default_web" in network(load_balancers=(shared,)).blocked[0]
     among_us = web(tags=(*web().tags, service_tag("demo", "default", "other")))
@@ -122,11 +122,11 @@ def test_a_load_balancer_with_ports_of_another_cluster_stops_the_deletion():
     ],
     ids=["ours", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
 )
-def test_whose_a_floating_ip_is(held, goes):
+def test_plan_floating_ip_by_owner(held, goes):
     assert (("DeleteFloatingIP", "f") in deletions(network(load_balancers=(web(),), floating=(held,)))) == goes
 
 
-def test_a_floating_ip_that_its_service_is_to_keep_is_released():
+def test_plan_kept_floating_ip_is_released():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
     clearing = network({"s-0": 1}, load_balancers=(web(),), floating=(address,))
     assert deletions(clearing) == [("ReleaseFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
@@ -134,7 +134,7 @@ def test_a_floating_ip_that_its_service_is_to_keep_is_released():
     assert "172.24.4.9" not in {thing.name for thing in clearing.deleted}
 
 
-def test_a_load_balancer_of_others_is_left_step_by_step():
+def test_plan_foreign_load_balancer_is_left_step_by_step():
     steps, found = [], theirs()
     while (act := network({"s-0": 1}, served=(found,)).deletions)[0].__class__.__name__ != "SetTags":
         steps.append(deletions(network({"s-0": 1}, served=(found,))))
@@ -146,13 +146,13 @@ def test_a_load_balancer_of_others_is_left_step_by_step():
     assert network(served=(theirs(provisioning_status="PENDING_UPDATE"),)).waiting
 
 
-def test_a_load_balancer_of_others_in_error_is_no_obstacle():
+def test_plan_foreign_load_balancer_in_error_is_kept():
     clearing = network(served=(theirs(provisioning_status="ERROR"),))
     assert clearing.done
     assert "in ERROR" in clearing.kept[0].why
 
 
-def test_a_volume_goes_after_its_snapshots_and_what_began_with_them():
+def test_plan_volume_after_snapshots_and_derived_volumes():
     one, two, three = volume("v"), volume("w", snapshot="s"), volume("x", source="v")
     _, clearing = storage(one, two, three, snapshot("s", "v"))
     assert deletions(clearing) == [("DeleteVolume", "w"), ("DeleteVolume", "x")]
@@ -165,13 +165,13 @@ def test_a_volume_goes_after_its_snapshots_and_what_began_with_them():
 
 
 @pytest.mark.parametrize("status", ["creating", "deleting", "detaching", "in-use"])
-def test_what_cinder_is_at_is_waited_for(status):
+def test_plan_waits_for_busy_volume(status):
     _, clearing = storage(volume(status=status))
     assert (deletions(clearing), clearing.blocked) == ([], ())
     assert status in clearing.waiting[0]
 
 
-def test_a_volume_is_free_once_its_server_is_gone():
+def test_plan_releases_volume_of_deleted_server():
     _, clearing = storage(volume(status="in-use", at=["s-1"]))
     assert clearing.waiting[0] == "waiting for server demo-default-worker-0 to release volume pvc-v (1 GiB)"
     _, clearing = storage(volume(status="in-use", at=["s-9"]), missing_servers=frozenset(["s-9"]))
@@ -182,7 +182,7 @@ def test_a_volume_is_free_once_its_server_is_gone():
     assert (deletions(clearing), len(clearing.waiting)) == ([], 1)
 
 
-def test_servers_that_heat_left_hold_volumes_no_longer():
+def test_plan_deletes_servers_left_by_heat():
     held = volume(status="in-use", at=["s-1"])
     assert deletions(storage(held)[1]) == [], "they are Heat's to delete"
     assert deletions(storage(held, stackless=True)[1]) == [("DeleteServer", "s-1")]
@@ -205,7 +205,7 @@ def test_servers_that_heat_left_hold_volumes_no_longer():
     ],
     ids=["volume", "snapshot", "volume-not-its-snapshot", "a-person's-snapshot", "a-person's-server", "no-more"],
 )
-def test_who_is_kept_and_why(things, kept, why):
+def test_plan_kept_volumes_and_reasons(things, kept, why):
     keeping, clearing = storage(*things)
     assert {thing.id for thing in keeping.kept} == kept
     assert {thing.id for thing in clearing.deleted} == {thing.id for thing in things if thing.metadata} - kept
@@ -214,19 +214,19 @@ def test_who_is_kept_and_why(things, kept, why):
     assert {id for _, id in deletions(keeping)} == unmarked, "a later cluster of that name must not delete it"
 
 
-def test_all_is_kept_when_that_is_asked_for():
+def test_plan_keep_keeps_all():
     keeping, clearing = storage(volume("v"), volume("w", metadata=RETAINED), snapshot(), keep=True)
     assert {(thing.id, thing.why) for thing in keeping.kept} == {(id, "as requested") for id in "vws"}
     assert deletions(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
     assert clearing.done
 
 
-def test_what_cannot_be_marked_stops_the_deletion():
+def test_plan_unmarkable_volume_is_blocked():
     keeping, _ = storage(volume(status="maintenance"), keep=True, asked={"v": TRIES})
     assert (deletions(keeping), len(keeping.blocked)) == ([], 1)
 
 
-def test_what_cinder_cannot_delete_is_told_in_its_words_and_stops_nothing_else():
+def test_plan_undeletable_volume_is_reported_and_others_deleted():
     _, clearing = storage(volume(status="error_deleting"), volume("w"), messages={"v": "backend is full"})
     assert deletions(clearing) == [("DeleteVolume", "w")]
     assert clearing.blocked == ("volume pvc-v (1 GiB) cannot be deleted, it is error_deleting: backend is full",)
@@ -234,14 +234,14 @@ def test_what_cinder_cannot_delete_is_told_in_its_words_and_stops_nothing_else()
     assert len(clearing.blocked) == 1
 
 
-def test_nothing_waits_for_what_cannot_go():
+def test_plan_does_not_wait_for_undeletable():
     _, clearing = storage(volume(), snapshot(status="error_deleting"))
     assert deletions(clearing) == [("DeleteVolume", "v")]
     _, clearing = storage(volume(), snapshot(status="error_deleting"), asked={"v": TRIES})
     assert (deletions(clearing), clearing.waiting, len(clearing.blocked)) == ([], (), 2)
 
 
-def test_a_volume_is_told_by_its_claim():
+def test_claim_of_volume():
     claim = {"csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "shop"}
     taken = {"csi.storage.k8s.io/volumesnapshot/name": "daily", "csi.storage.k8s.io/volumesnapshot/namespace": "shop"}
     keeping, _ = storage(volume(metadata=RETAINED | claim), snapshot(metadata=RETAINED | taken))

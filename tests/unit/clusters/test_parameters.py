@@ -23,7 +23,7 @@ def as_heat_tells(values):
     return {k: json.dumps(v) if isinstance(v, dict) else str(v) for k, v in values.items()}
 
 
-def test_what_heat_gives_back_is_what_was_asked():
+def test_differences_with_heats_values_are_empty():
     stack = Stack(
         "id", "demo", "CREATE_COMPLETE", parameters=as_heat_tells(parameters.user_parameters(SPEC, "image-1"))
     )
@@ -35,7 +35,7 @@ def test_what_heat_gives_back_is_what_was_asked():
     ]
 
 
-def test_every_choice_is_compared_and_declared_by_the_template():
+def test_user_parameters_are_compared_and_declared():
     assert set(parameters.USER_PARAMETERS) == set(parameters.user_parameters(SPEC, "image-1"))
     declared = yaml.safe_load(parameters.template("cluster.yaml"))["parameters"]
     request = parameters.stack_request(SPEC, "image-1", "a request", 600)
@@ -43,7 +43,7 @@ def test_every_choice_is_compared_and_declared_by_the_template():
     assert request.parameters["signal_timeout"] > request.parameters["ready_timeout"]
 
 
-def test_a_token_has_kubernetes_form_and_is_never_the_same():
+def test_bootstrap_token_has_format_and_is_random():
     first, second = parameters.bootstrap_token(), parameters.bootstrap_token()
     assert re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", first)
     assert first != second

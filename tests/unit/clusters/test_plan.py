@@ -125,7 +125,7 @@ def stack(status, **changes):
         (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),
     ],
 )
-def test_the_step_towards_a_made_cluster(observed, kind, said):
+def test_plan_creation_returns_step(observed, kind, said):
     step = plan.plan_creation(SPEC, observed, plan.Attempts())
     assert isinstance(step, kind)
     assert said in str(step)
@@ -150,24 +150,24 @@ def test_the_step_towards_a_made_cluster(observed, kind, said):
         (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),
     ],
 )
-def test_the_step_towards_nothing(observed, kind, said):
+def test_plan_deletion_returns_step(observed, kind, said):
     step = plan.plan_deletion(observed, plan.Attempts())
     assert isinstance(step, kind)
     assert said in str(step)
 
 
-def test_a_stack_is_recreated_only_so_often():
+def test_plan_creation_bounds_recreations():
     observed = Observed(stack("CREATE_FAILED"), [DIED])
     assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
 
 
-def test_what_heat_cannot_take_up_again_is_recreated():
+def test_plan_creation_recreates_after_failed_resume():
     observed = Observed(stack("UPDATE_FAILED"), [BROKEN])
     assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(resumptions=1)), DeleteStack)
     assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(plan.MAX_ATTEMPTS, resumptions=1)), Fail)
 
 
-def test_what_people_may_have_used_is_never_recreated():
+def test_plan_creation_never_recreates_used_cluster():
     """Kubernetes was well before Heat was done: what Heat says of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
         observed = Observed(stack(status), [resource, READY], True, WELL)
@@ -178,7 +178,7 @@ def test_what_people_may_have_used_is_never_recreated():
 
 
 @pytest.mark.parametrize("ready", [[], [READY]], ids=["before", "after"])
-def test_what_heat_attached_without_noting_it_is_detached(ready):
+def test_plan_creation_detaches_unrecorded_subnet(ready):
     """Whether the control plane was Ready or not."""
     made = [StackResource((kind.lower(),), f"OS::Neutron::{kind}", "CREATE_COMPLETE", "", kind) for kind in JOINED]
     observed = Observed(stack("UPDATE_FAILED"), [INTERFACE, CANCELLED, *made, *ready], True, WELL)
@@ -196,26 +196,26 @@ def test_what_heat_attached_without_noting_it_is_detached(ready):
         (0, Wait),
     ],  # of another run: Heat may be at replacing what people use
 )
-def test_a_server_that_heat_made_without_noting_it_has_the_stack_recreated(creations, step):
+def test_plan_creation_untracked_server_recreates_stack(creations, step):
     observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, READY], True, WELL, untracked=[UNKNOWN])
     found = plan.plan_creation(SPEC, observed, plan.Attempts(creations))
     assert isinstance(found, step)
     assert not isinstance(found, DeleteStack) or found.delete_orphans, "Heat cannot delete the port that it is on"
 
 
-def test_a_server_that_is_gone_is_recreated_only_so_often():
+def test_plan_creation_bounds_replacements():
     observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, missing=[WORKER, WORKER])
     step = plan.plan_creation(SPEC, observed, plan.Attempts(replacements=plan.MAX_ATTEMPTS))
     assert step == Fail("servers demo-default-worker-0, demo-default-worker-0 are gone", used=True)
 
 
-def test_a_deletion_that_keeps_failing_is_given_up_with_its_reason():
+def test_plan_deletion_fails_with_reason_after_attempts():
     port = StackResource(("network",), "OS::Neutron::Net", "DELETE_FAILED", "Conflict: resources.network: port in use")
     step = plan.plan_deletion(Observed(stack("DELETE_FAILED"), [port]), plan.Attempts(deletions=plan.MAX_ATTEMPTS))
     assert step == Fail("network of demo: port in use")
 
 
-def test_a_specification_that_names_no_image_agrees_with_any():
+def test_differences_without_image_match_any():
     there = stack("CREATE_COMPLETE", image="image-7")
     assert parameters.differences(SPEC, there) == []
     assert parameters.differences(ClusterSpec("demo", workers=1, image="image-1"), there) == [

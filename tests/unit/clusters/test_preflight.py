@@ -30,7 +30,7 @@ def refusals(spec, offer=OFFER):
     return [str(problem) for problem in preflight.problems(spec, offer)]
 
 
-def test_the_defaults_are_good():
+def test_default_spec_has_no_problems():
     assert refusals(GOOD) == []
 
 
@@ -68,7 +68,7 @@ def test_the_defaults_are_good():
         ({"registry_mirrors": {"docker.io": "mirror"}}, "--registry-mirror docker.io=mirror", "not a URL"),
     ],
 )
-def test_a_refusal_names_the_parameter_its_value_and_what_would_do(change, parameter, said):
+def test_problem_names_parameter_value_and_alternative(change, parameter, said):
     told = refusals(replace(GOOD, **change))
     assert len(told) == 1
     assert told[0].startswith(parameter)
@@ -83,17 +83,17 @@ def test_a_refusal_names_the_parameter_its_value_and_what_would_do(change, param
         (replace(NODE_IMAGE, name="img", min_disk=15), "the image needs 15 GB; available: m1.large"),
     ],
 )
-def test_an_image_that_cannot_be_booted(image, said):
+def test_unbootable_image_is_a_problem(image, said):
     assert any(said in text for text in refusals(replace(GOOD, image="img"), replace(OFFER, images=[image])))
 
 
-def test_a_cloud_without_a_node_image():
+def test_cloud_without_node_image_is_a_problem():
     assert refusals(GOOD, replace(OFFER, images=[])) == [
         "--image: this cloud has no Moorage node image; moorage image build, moorage image upload"
     ]
 
 
-def test_the_newest_image_is_chosen():
+def test_newest_image_is_chosen():
     older = replace(NODE_IMAGE, id="older", created_at="2025-01-01T00:00:00Z")
     chosen = preflight.chosen_image(GOOD, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
     assert chosen == NODE_IMAGE
@@ -110,17 +110,17 @@ def test_the_newest_image_is_chosen():
         ("networks", 11, 10, "needed 1, available 0"),
     ],
 )
-def test_a_quota_says_what_is_needed_and_available(name, used, limit, said):
+def test_quota_problem_has_needed_and_available(name, used, limit, said):
     told = refusals(GOOD, replace(OFFER, quotas={**OFFER.quotas, name: Quota(used, limit)}))
     assert len(told) == 1
     assert said in told[0]
 
 
-def test_an_unlimited_quota_is_no_obstacle():
+def test_unlimited_quota_is_no_problem():
     assert refusals(GOOD, replace(OFFER, quotas={"instances": Quota(900, None)})) == []
 
 
-def test_all_refusals_come_together():
+def test_all_problems_are_reported_together():
     spec = replace(GOOD, name="No", workers=0, flavor="none", external_network="nowhere")
     with pytest.raises(BadInput) as refused:
         preflight.checked(MemoryCloud(), spec)
@@ -128,7 +128,7 @@ def test_all_refusals_come_together():
         assert word in refused.value.message
 
 
-def test_quotas_alone_have_their_own_exit_code():
+def test_quota_problems_alone_raise_quota_exceeded():
     with pytest.raises(QuotaExceeded):
         preflight.checked(MemoryCloud(limits={"instances": 1}), GOOD)
     with pytest.raises(BadInput):

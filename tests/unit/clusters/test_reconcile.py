@@ -48,7 +48,7 @@ def lose(cloud, name):
     return id
 
 
-def test_a_cluster_is_made_and_asked_with_the_clients_key(world, cloud, kube):
+def test_create_cluster_and_ask_it_with_clients_key(world, cloud, kube):
     made = world.create()
     assert made.status is ClusterStatus.READY
     assert [node.name for node in made.nodes] == NODES
@@ -59,7 +59,7 @@ def test_a_cluster_is_made_and_asked_with_the_clients_key(world, cloud, kube):
     assert "PRIVATE KEY" not in str(cloud.records["demo"])
 
 
-def test_the_same_again_returns_it_and_another_is_refused(world, cloud):
+def test_create_again_returns_cluster_and_other_spec_conflicts(world, cloud):
     world.create()
     first = cloud.records["demo"].stack.id
     assert world.create().status is ClusterStatus.READY
@@ -68,14 +68,14 @@ def test_the_same_again_returns_it_and_another_is_refused(world, cloud):
         world.create(ClusterSpec("demo", workers=3))
 
 
-def test_without_waiting_it_ends_when_heat_has_the_stack(world, cloud):
+def test_create_without_wait_ends_after_request(world, cloud):
     made = world.create(wait=False)
     assert made.status is ClusterStatus.CREATING
     assert cloud.records["demo"].stack.status == "CREATE_IN_PROGRESS"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_create_killed_at_every_call_goes_on(kube, tmp_path, after):
+def test_create_killed_at_every_call_resumes(kube, tmp_path, after):
     for number, world, dying in lives(kube, tmp_path, after):
         try:
             world.create(cloud=dying)
@@ -104,7 +104,7 @@ def test_create_killed_at_every_call_can_be_deleted(kube, tmp_path, after):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_delete_killed_at_every_call_goes_on(kube, tmp_path, after):
+def test_delete_killed_at_every_call_resumes(kube, tmp_path, after):
     for number, world, dying in lives(kube, tmp_path, after):
         world.create()
         try:
@@ -118,7 +118,7 @@ def test_delete_killed_at_every_call_goes_on(kube, tmp_path, after):
         return
 
 
-def test_heat_is_asked_to_go_on_when_its_engine_died(world, cloud):
+def test_create_resumes_stack_of_dead_engine(world, cloud):
     cloud.engine_dead = True
     assert world.create().status is ClusterStatus.READY
     assert [text for text in world.said if "resuming it" in text]
@@ -140,7 +140,7 @@ def test_heat_is_asked_to_go_on_when_its_engine_died(world, cloud):
     ],
     ids=["interface", "control-plane", "worker", "both"],
 )
-def test_what_a_heat_that_died_had_made_goes_so_that_heat_can_make_it(world, cloud, duplicated):
+def test_create_deletes_unrecorded_resources_that_block_heat(world, cloud, duplicated):
     cloud.duplicated = dict(duplicated)
     made = world.create()
     assert made.status is ClusterStatus.READY
@@ -152,7 +152,7 @@ def test_what_a_heat_that_died_had_made_goes_so_that_heat_can_make_it(world, clo
     assert len(cloud.servers("demo")) == len(NODES)
 
 
-def test_a_failed_node_is_told_in_its_own_words(world, cloud):
+def test_create_reports_failed_nodes_message(world, cloud):
     cloud.failing["worker_nodes/nodes/1/ready"] = "WaitConditionFailure: resources.ready: etcd.service: no space left"
     with pytest.raises(Failed, match=r"node demo-default-worker-1: etcd\.service: no space left"):
         world.create()
@@ -163,7 +163,7 @@ def test_a_failed_node_is_told_in_its_own_words(world, cloud):
     assert not cloud.records
 
 
-def test_a_service_that_died_meanwhile_is_survived_by_recreating_it(world, cloud):
+def test_create_recreates_stack_after_transient_failure(world, cloud):
     cloud.failing["network"] = "ConnectFailure: resources.network: Unable to establish connection to http://neutron"
 
     def mended(text):
@@ -175,7 +175,7 @@ def test_a_service_that_died_meanwhile_is_survived_by_recreating_it(world, cloud
     assert made.status is ClusterStatus.READY
 
 
-def test_a_worker_whose_server_was_deleted_is_told_and_recreated(world, cloud, kube):
+def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
     world.create()
     missing = lose(cloud, NODES[1])
     shown = world.observe()
@@ -191,7 +191,7 @@ def test_a_worker_whose_server_was_deleted_is_told_and_recreated(world, cloud, k
     assert cloud.records["demo"].stack.status == "UPDATE_COMPLETE"
 
 
-def test_a_worker_is_lost_although_kubernetes_has_not_noticed(world, cloud, kube):
+def test_deleted_worker_is_missing_before_kubernetes_notices(world, cloud, kube):
     world.create()
     kube.slow = True
     lose(cloud, NODES[1])
@@ -201,7 +201,7 @@ def test_a_worker_is_lost_although_kubernetes_has_not_noticed(world, cloud, kube
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
+def test_replacement_killed_at_every_call_resumes(kube, tmp_path, after):
     for number, world, dying in lives(kube, tmp_path, after):
         world.create()
         lose(world.cloud, NODES[2])
@@ -214,7 +214,7 @@ def test_a_replacement_killed_at_every_call_goes_on(kube, tmp_path, after):
         return
 
 
-def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
+def test_deleted_control_plane_is_reported(world, cloud):
     world.create()
     lose(cloud, NODES[0])
     world.kube.unreachable = "the Kubernetes API does not answer"
@@ -224,7 +224,7 @@ def test_a_control_plane_whose_server_was_deleted_is_told(world, cloud):
 
 
 @pytest.mark.parametrize("reason", ["No valid host was found.", "Unable to establish connection to http://nova"])
-def test_a_node_that_cannot_be_recreated_leaves_the_cluster_as_it_is(world, cloud, reason):
+def test_failed_replacement_keeps_cluster(world, cloud, reason):
     world.create()
     lose(cloud, NODES[1])
     cloud.failing["worker_nodes/nodes/0/server"] = reason
@@ -236,13 +236,13 @@ def test_a_node_that_cannot_be_recreated_leaves_the_cluster_as_it_is(world, clou
     assert cloud.records["demo"].stack.id == "stack-1", "and nothing was recreated"
 
 
-def test_an_answer_that_got_lost_makes_no_second_stack(world, cloud):
+def test_lost_answer_creates_no_second_stack(world, cloud):
     cloud.lost_answers = 1
     assert world.create().status is ClusterStatus.READY
     assert cloud.records["demo"].stack.id == "stack-1"
 
 
-def test_a_cloud_that_is_away_for_a_while_is_waited_for(world, cloud):
+def test_create_waits_for_unreachable_cloud(world, cloud):
     clock = Clock()
 
     def sleep(seconds):
@@ -255,14 +255,14 @@ def test_a_cloud_that_is_away_for_a_while_is_waited_for(world, cloud):
     assert any("waiting for the cloud" in text for text in world.said)
 
 
-def test_a_cloud_that_never_answered_is_told_at_once(world, cloud):
+def test_create_with_unreachable_cloud_fails_at_once(world, cloud):
     cloud.unreachable = "Keystone does not answer at http://172.24.4.1:5000"
     with pytest.raises(CloudUnreachable, match="Keystone"):
         world.create()
     assert not world.files()
 
 
-def test_nothing_is_made_of_bad_input(world, cloud):
+def test_create_with_bad_input_creates_nothing(world, cloud):
     cloud.flavor_list = [Flavor("tiny", "f0", 1, 512, 1)]
     with pytest.raises(BadInput, match=r"m1\.node"):
         world.create()
@@ -270,21 +270,21 @@ def test_nothing_is_made_of_bad_input(world, cloud):
     assert not world.files()
 
 
-def test_nothing_is_made_beyond_the_quota(world, cloud):
+def test_create_beyond_quota_creates_nothing(world, cloud):
     cloud.limits = {**cloud.limits, "ports": 3}
     with pytest.raises(QuotaExceeded, match="needed 5, available 3"):
         world.create()
     assert not cloud.records
 
 
-def test_a_node_that_stays_unready_ends_in_time_with_the_reason(world, kube):
+def test_create_with_unready_node_times_out_with_reason(world, kube):
     kube.node_list[1] = KubeNode(NODES[1], False, reason="container runtime is down")
     with pytest.raises(TimedOut, match="container runtime is down"):
         world.create(timeout=60)
     assert world.observe().status is ClusterStatus.DEGRADED
 
 
-def test_another_machine_sees_the_cluster_but_has_no_key(world, cloud, kube, tmp_path):
+def test_other_machine_sees_cluster_without_key(world, cloud, kube, tmp_path):
     world.create()
     elsewhere = World(cloud, kube, tmp_path / "elsewhere")
     assert elsewhere.observe().status is ClusterStatus.UNKNOWN
@@ -295,7 +295,7 @@ def test_another_machine_sees_the_cluster_but_has_no_key(world, cloud, kube, tmp
     assert not cloud.records
 
 
-def test_delete_asks_again_when_heat_fails_and_gives_up_in_the_end(world, cloud):
+def test_delete_retries_failed_stack_and_gives_up(world, cloud):
     world.create()
     cloud.failing_deletions = 1
     world.delete()
@@ -307,7 +307,7 @@ def test_delete_asks_again_when_heat_fails_and_gives_up_in_the_end(world, cloud)
     assert world.files()
 
 
-def test_servers_that_heat_has_lost_are_deleted_with_the_cluster(world, cloud):
+def test_delete_includes_servers_unknown_to_heat(world, cloud):
     world.create()
     cloud.orphans["demo"] = ["server demo-default-worker-1"]
     done = world.delete()
@@ -318,7 +318,7 @@ def test_servers_that_heat_has_lost_are_deleted_with_the_cluster(world, cloud):
     assert not cloud.orphans
 
 
-def test_a_deletion_that_was_killed_still_proves_that_nothing_is_left(world, cloud):
+def test_interrupted_delete_verifies_that_nothing_remains(world, cloud):
     world.create()
     del cloud.records["demo"]  # Heat came to its end while nobody looked
     cloud.leftover["demo"] = ["port demo-default-worker-1"]
@@ -330,7 +330,7 @@ def test_a_deletion_that_was_killed_still_proves_that_nothing_is_left(world, clo
     assert not world.files()
 
 
-def test_a_deletion_that_is_not_waited_for_goes_on_and_is_proved_later(world, cloud):
+def test_delete_without_wait_is_verified_later(world, cloud):
     world.create()
     world.delete(wait=False)
     assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
@@ -341,12 +341,12 @@ def test_a_deletion_that_is_not_waited_for_goes_on_and_is_proved_later(world, cl
     assert not world.files()
 
 
-def test_what_is_not_there_cannot_be_deleted(world):
+def test_delete_missing_cluster_is_not_found(world):
     with pytest.raises(NotFound, match="nobody"):
         world.delete("nobody")
 
 
-def test_a_stack_that_is_no_cluster_is_left_alone(world, cloud):
+def test_foreign_stack_is_not_changed(world, cloud):
     cloud.create_stack(StackRequest("demo", "resources: {x: {type: 'OS::Heat::None'}}", {}, {}, ("theirs",)))
     for call in (world.create, world.delete, world.observe):
         with pytest.raises(Conflict, match="not a cluster of Moorage"):
@@ -354,28 +354,28 @@ def test_a_stack_that_is_no_cluster_is_left_alone(world, cloud):
     assert "demo" in cloud.records
 
 
-def test_a_cluster_gets_a_credential_that_goes_with_it(world, cloud):
+def test_cluster_gets_credential_and_delete_revokes_it(world, cloud):
     world.create()
     assert [whose for whose, _ in cloud.credentials] == ["demo"]
     world.delete()
     assert cloud.credentials == []
 
 
-def test_a_cluster_that_takes_nothing_from_its_cloud_gets_none(world, cloud):
+def test_cluster_without_cloud_provider_gets_no_credential(world, cloud):
     world.create(replace(SPEC, cloud_provider=""))
     assert cloud.credentials == []
     with pytest.raises(Conflict, match="no-cloud-provider"):
         world.renew()
 
 
-def test_who_may_make_no_credential_is_told_before_anything_is_made(world, cloud):
+def test_create_without_permission_for_credentials_creates_nothing(world, cloud):
     cloud.allow_credentials = False
     with pytest.raises(BadInput, match="credential"):
         world.create()
     assert cloud.records == {}
 
 
-def test_a_new_credential_is_given_before_the_old_one_is_revoked(world, cloud, kube):
+def test_renew_credential_updates_before_revoking(world, cloud, kube):
     world.create()
     [(_, first)] = cloud.credentials
     world.renew()
@@ -388,7 +388,7 @@ def test_a_new_credential_is_given_before_the_old_one_is_revoked(world, cloud, k
     assert second in [one for _, one in cloud.credentials], "what the cluster uses stays"
 
 
-def test_a_cluster_that_cannot_ask_its_cloud_says_so(world, kube):
+def test_cluster_that_cannot_reach_its_cloud_is_degraded(world, kube):
     world.create()
     kube.cloud_problem = "Keystone refused the credentials of the cloud 'moorage'"
     seen = world.observe()

@@ -27,7 +27,7 @@ def uses(value, function):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_used_is_declared_and_what_is_declared_is_used(name):
+def test_parameters_are_declared_and_used(name):
     hot = HOT[name]
     used = set(uses(hot["resources"], "get_param")) | set(uses(hot["outputs"], "get_param"))
     used |= set(uses(hot.get("conditions", {}), "get_param"))
@@ -38,7 +38,7 @@ def test_what_is_used_is_declared_and_what_is_declared_is_used(name):
 
 
 @pytest.mark.parametrize(("outer", "inner"), [("cluster.yaml", "node-group.yaml"), ("node-group.yaml", "node.yaml")])
-def test_a_nested_template_gets_all_that_it_needs(outer, inner):
+def test_nested_templates_get_all_parameters(outer, inner):
     bodies = list(HOT[outer]["resources"].values())
     bodies += [body["properties"]["resource_def"] for body in bodies if "resource_def" in body.get("properties", {})]
     given = next(set(body["properties"]) for body in bodies if body["type"] == inner)
@@ -48,26 +48,26 @@ def test_a_nested_template_gets_all_that_it_needs(outer, inner):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_and_output_is_described(name):
+def test_parameters_and_outputs_have_descriptions(name):
     describe = [*HOT[name]["parameters"].values(), *HOT[name]["outputs"].values()]
     assert all("description" in entry for entry in describe if list(entry) != ["value"])
 
 
-def test_secrets_are_hidden():
+def test_secret_parameters_are_hidden():
     assert HOT["cluster.yaml"]["parameters"]["bootstrap_token"]["hidden"]
     assert HOT["cluster.yaml"]["parameters"]["cloud_credential"]["hidden"]
     assert HOT["node-group.yaml"]["parameters"]["cluster"]["hidden"]
     assert HOT["node.yaml"]["parameters"]["cluster"]["hidden"]
 
 
-def test_a_workers_user_data_has_no_key_and_only_its_own_signal():
+def test_workers_user_data_has_no_key_and_own_signal():
     document = HOT["node.yaml"]["resources"]["server"]["properties"]["user_data"]["str_replace"]["params"]["$document"]
     assert set(document) == {"role", "cluster", "node", "signal"}
     assert set(document["signal"]) == {"endpoint", "token"}
     assert set(uses(document["signal"], "get_attr")) == {"handle"}
 
 
-def test_every_rule_of_a_security_group_has_its_reason():
+def test_security_group_rules_are_expected():
     lines = parameters.template("cluster.yaml").splitlines()
     groups = [index for index, line in enumerate(lines) if line.strip() == "rules:"]
     assert len(groups) == 2
@@ -76,7 +76,7 @@ def test_every_rule_of_a_security_group_has_its_reason():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_resource_alone_waits_for_nothing(name):
+def test_only_one_resource_has_no_dependency(name):
     """Heat pauses for a second between two that do."""
     bodies = HOT[name]["resources"]
     first = [
@@ -87,7 +87,7 @@ def test_one_resource_alone_waits_for_nothing(name):
     assert len(first) == 1
 
 
-def test_what_neutron_has_of_a_cluster_says_whose_it_is():
+def test_neutron_resources_have_clusters_description():
     """In the words of `model.ownership.owned_by`; a router's interface and an association have no description."""
     words = owned_by("").split()
     for body in [*HOT["cluster.yaml"]["resources"].values(), *HOT["node.yaml"]["resources"].values()]:
@@ -99,7 +99,7 @@ def test_what_neutron_has_of_a_cluster_says_whose_it_is():
             assert name["get_param"] in ("OS::stack_name", ["cluster", "name"])
 
 
-def test_the_credential_of_the_cloud_is_in_the_control_planes_user_data_alone():
+def test_credential_is_in_control_planes_user_data_only():
     whole = HOT["cluster.yaml"]["resources"]
     assert "cloud_credential" in set(uses(whole["control_plane"], "get_param"))
     others = {name: body for name, body in whole.items() if name != "control_plane"}

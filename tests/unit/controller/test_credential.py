@@ -55,13 +55,13 @@ def problem(api):
     return found["data"]["problem"] if found else None
 
 
-def test_all_is_well(api, watch):
+def test_accepted_credential_reports_nothing(api, watch):
     assert watch.reconcile("cloud") == PERIOD
     assert problem(api) is None
     assert watch.file.read_text() == "the first"
 
 
-def test_a_new_credential_becomes_the_file_for_its_owner_alone(api, watch):
+def test_new_credential_is_written_privately(api, watch):
     give(api, "the second")
     watch.reconcile("cloud")
     assert watch.file.read_text() == "the second"
@@ -71,7 +71,7 @@ def test_a_new_credential_becomes_the_file_for_its_owner_alone(api, watch):
     assert watch.file.stat().st_ino == before, "the same credential is not written again"
 
 
-def test_a_refusal_is_told_until_it_is_over(api, watch, keystone):
+def test_rejected_credential_is_reported_until_accepted(api, watch, keystone):
     keystone.refuses = "Keystone refused the credentials"
     assert watch.reconcile("cloud") == SOON
     assert problem(api) == "Keystone refused the credentials"
@@ -83,7 +83,7 @@ def test_a_refusal_is_told_until_it_is_over(api, watch, keystone):
     assert problem(api) == ""
 
 
-def test_a_start_waits_until_the_cloud_accepts_us(api, watch, keystone, monkeypatch):
+def test_start_waits_for_accepted_credential(api, watch, keystone, monkeypatch):
     monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
     keystone.refuses, asked = "revoked", []
 
@@ -98,7 +98,7 @@ def test_a_start_waits_until_the_cloud_accepts_us(api, watch, keystone, monkeypa
     assert asked == [None, "revoked", "revoked"]
 
 
-def test_an_api_that_is_away_does_not_end_the_wait(api, watch, keystone, monkeypatch):
+def test_unreachable_api_does_not_end_the_wait(api, watch, keystone, monkeypatch):
     monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
     api.unreachable, calls = "gone", []
 
@@ -111,7 +111,7 @@ def test_an_api_that_is_away_does_not_end_the_wait(api, watch, keystone, monkeyp
     assert until_accepted(watch, ask, Event())
 
 
-def test_a_wait_ends_when_we_are_to_stop(watch):
+def test_stop_ends_the_wait(watch):
     stop = Event()
     stop.set()
     assert until_accepted(watch, lambda: pytest.fail("asked"), stop) is None

@@ -22,14 +22,14 @@ def queue(now):
     return WorkQueue(Backoff(1.0, 8.0), lambda: now[0], lambda: 1.0)
 
 
-def test_a_key_is_in_it_once(queue):
+def test_key_is_queued_once(queue):
     for key in ("a", "b", "a"):
         queue.add(key)
     assert queue.depth == 2
     assert [queue.take(0), queue.take(0), queue.take(0)] == ["a", "b", None]
 
 
-def test_a_key_that_is_worked_on_waits_for_its_worker(queue):
+def test_key_in_progress_waits_for_its_worker(queue):
     queue.add("a")
     assert queue.take(0) == "a"
     queue.add("a")
@@ -40,7 +40,7 @@ def test_a_key_that_is_worked_on_waits_for_its_worker(queue):
     assert queue.take(0) is None
 
 
-def test_later_is_later_unless_something_happens(queue, now):
+def test_delayed_key_comes_earlier_when_added(queue, now):
     queue.add("a", after=10)
     assert queue.take(0) is None
     queue.add("a", after=20)
@@ -54,7 +54,7 @@ def test_later_is_later_unless_something_happens(queue, now):
     assert queue.take(0) is None, "the wish for later was met by the earlier one"
 
 
-def test_pauses_double_up_to_the_longest_and_end_with_success(queue, now):
+def test_backoff_doubles_up_to_longest_and_resets(queue, now):
     queue.add("a")
     pauses = []
     for _ in range(5):
@@ -69,7 +69,7 @@ def test_pauses_double_up_to_the_longest_and_end_with_success(queue, now):
     assert queue.failed("a") == 1
 
 
-def test_one_key_that_fails_does_not_hold_up_another(queue):
+def test_failing_key_does_not_block_others(queue):
     queue.add("bad")
     queue.add("good")
     queue.take(0)
@@ -77,12 +77,12 @@ def test_one_key_that_fails_does_not_hold_up_another(queue):
     assert queue.take(0) == "good"
 
 
-def test_jitter_takes_up_to_half():
+def test_jitter_is_up_to_half():
     assert [Backoff(1.0, 8.0).pause(2, jitter) for jitter in (0, 0.5, 1)] == [1.0, 1.5, 2.0]
     assert Backoff(1.0, 8.0).pause(10_000, 1) == 8.0
 
 
-def test_who_waits_is_woken_by_news_and_by_the_end():
+def test_waiting_worker_is_woken_by_add_and_stop():
     queue, taken = WorkQueue(), []
     thread = Thread(target=lambda: taken.extend(iter(queue.take, None)))
     thread.start()

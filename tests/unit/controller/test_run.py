@@ -111,7 +111,7 @@ def holder(api):
     return (api.get(LEASES, LEASE) or {"spec": {}})["spec"].get("holderIdentity")
 
 
-def test_a_node_is_initialised_and_deleted_with_its_server(api, cloud, start):
+def test_node_is_initialized_and_deleted_with_its_server(api, cloud, start):
     running = start()
     join(api, 1)
     until(lambda: initialised(api, 1))
@@ -121,7 +121,7 @@ def test_a_node_is_initialised_and_deleted_with_its_server(api, cloud, start):
     assert running.controller.metrics.registry.get_sample_value("moorage_leading") == 1
 
 
-def test_a_service_gets_a_load_balancer_and_loses_it(api, project, start):
+def test_service_gets_and_loses_load_balancer(api, project, start):
     status = {"addresses": [{"type": "InternalIP", "address": "10.0.0.5"}]}
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     api.create(NODES, {"metadata": {"name": "demo-1"}, "spec": {}, "status": status | ready})
@@ -147,7 +147,7 @@ def test_a_service_gets_a_load_balancer_and_loses_it(api, project, start):
     assert not project.network.let_in
 
 
-def test_where_there_can_be_no_load_balancers_nodes_are_joined_all_the_same(api, project, start, caplog):
+def test_nodes_are_initialized_without_load_balancers(api, project, start, caplog):
     project.load_balancers.offered = ()
     start()
     join(api, 1)
@@ -159,7 +159,7 @@ def test_where_there_can_be_no_load_balancers_nodes_are_joined_all_the_same(api,
     assert "no network of cluster 'demo'" in caplog.text
 
 
-def test_volumes_get_their_classes_and_say_by_what_policy_they_go(api, project, start, monkeypatch):
+def test_volumes_get_classes_and_policies(api, project, start, monkeypatch):
     monkeypatch.setattr(cache_module, "LONGEST_PAUSE", 0.05)  # between two looks for a resource that is not defined
     kept = project.volumes.create(NewVolume("pvc-1", 1, metadata={CLUSTER_MARK: "demo"}))
     start()
@@ -176,14 +176,14 @@ def test_volumes_get_their_classes_and_say_by_what_policy_they_go(api, project, 
     until(lambda: project.volumes.get_snapshot(taken.id).metadata.get(RECLAIM_MARK) == "Retain")
 
 
-def test_a_cloud_without_cinder_has_no_volumes_to_care_for(api, project, start, caplog):
+def test_cloud_without_cinder_has_no_volume_reconcilers(api, project, start, caplog):
     running = start(volumes=None)
     until(running.controller.runner.cache.ready)
     assert "this cloud has no Cinder" in caplog.text
     assert api.list(STORAGE_CLASSES).items == ()
 
 
-def test_only_the_holder_of_the_lease_works_and_hands_it_over_at_once(api, start):
+def test_only_leader_works_and_hands_over(api, start):
     one = start("one")
     until(lambda: holder(api) == "one")
     two = start("two")
@@ -197,7 +197,7 @@ def test_only_the_holder_of_the_lease_works_and_hands_it_over_at_once(api, start
     until(lambda: initialised(api, 1))
 
 
-def test_a_lease_that_is_lost_ends_the_work(api, start):
+def test_lost_lease_ends_the_work(api, start):
     one = start("one")
     until(lambda: holder(api) == "one")
     stolen = api.get(LEASES, LEASE)
@@ -212,7 +212,7 @@ def test_a_lease_that_is_lost_ends_the_work(api, start):
     assert holder(api) == "thief"
 
 
-def test_an_api_that_is_away_for_long_ends_the_work(api, start):
+def test_api_unreachable_for_long_ends_the_work(api, start):
     one = start("one", QUICK)
     until(lambda: holder(api) == "one")
     api.unreachable = "etcd has no leader"
@@ -221,7 +221,7 @@ def test_an_api_that_is_away_for_long_ends_the_work(api, start):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_dies_ends_the_program_and_frees_the_lease(api, start):
+def test_dead_thread_ends_program_and_releases_lease(api, start):
     one = start("one")
     until(lambda: holder(api) == "one")
     one.controller.runner.cache.store(NODES).put = lambda _: 1 / 0
@@ -231,7 +231,7 @@ def test_a_thread_that_dies_ends_the_program_and_frees_the_lease(api, start):
     assert holder(api) == ""
 
 
-def test_lost_watches_do_not_matter(api, start):
+def test_lost_watches_are_resumed(api, start):
     start()
     for number in (0, 1):
         api.cut_watches()
@@ -258,7 +258,7 @@ class Stumbling:
             raise ValueError("a fault of ours")
 
 
-def test_a_fault_in_one_object_is_counted_and_does_not_stop_others(api):
+def test_error_in_one_object_is_counted_and_others_continue(api):
     metrics, stop, stumbling = Metrics(), Event(), Stumbling()
     runner = Runner(Informer(api), metrics)
     runner.add(stumbling)
@@ -284,7 +284,7 @@ class Gathering(Stumbling):
         self.seen.append(key)
 
 
-def test_news_that_come_within_a_moment_are_one_by_a_reconciler_s_wish(api):
+def test_gather_merges_changes(api):
     stop, gathering = Event(), Gathering()
     runner = Runner(Informer(api), Metrics())
     runner.add(gathering)
@@ -302,7 +302,7 @@ def test_news_that_come_within_a_moment_are_one_by_a_reconciler_s_wish(api):
 
 
 @pytest.mark.parametrize(("reconciler", "workers"), [(Gathering, 5), (Stumbling, 2)])
-def test_a_reconciler_may_have_more_workers_than_the_rest(api, reconciler, workers):
+def test_reconciler_has_own_number_of_workers(api, reconciler, workers):
     runner = Runner(Informer(api), Metrics())
     runner.add(reconciler())
     runner.start()
@@ -311,7 +311,7 @@ def test_a_reconciler_may_have_more_workers_than_the_rest(api, reconciler, worke
     assert len(names) == workers
 
 
-def test_nothing_is_begun_when_it_is_not_allowed_any_more(api):
+def test_nothing_starts_when_not_allowed(api):
     stumbling = Stumbling()
     runner = Runner(Informer(api), Metrics(), allowed=lambda: False)
     runner.add(stumbling)
@@ -343,7 +343,7 @@ print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"]
 """.replace("main.LEASES_TEST", "__import__('moorage.kube.objects', fromlist=['LEASES']).LEASES")
 
 
-def test_sigterm_hands_the_lease_over(tmp_path):
+def test_sigterm_releases_the_lease(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     with subprocess.Popen(
         [sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

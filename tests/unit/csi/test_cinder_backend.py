@@ -34,7 +34,7 @@ def request(name="pvc-1", size=GIB, **words):
     return VolumeRequest(name, size, **words)
 
 
-def test_a_volume_has_its_type_zone_and_whose_it_is(backend, cinder):
+def test_create_sets_type_zone_and_owner(backend, cinder):
     made = backend.create(request(size=GIB + 1, parameters=CLAIM, zone="nova"))
     assert (made.size, made.zone, made.nodes, made.fault) == (2 * GIB, "nova", (), "")
     kept = cinder.get(made.handle)
@@ -46,19 +46,19 @@ def test_a_volume_has_its_type_zone_and_whose_it_is(backend, cinder):
     }
 
 
-def test_the_same_request_gives_the_same_volume(backend, cinder):
+def test_create_again_returns_same_volume(backend, cinder):
     assert backend.create(request()) == backend.create(request())
     assert cinder.asked.count("create") == 1
 
 
-def test_a_type_may_be_given_by_its_id(backend, cinder):
+def test_create_with_type_by_id(backend, cinder):
     made = backend.create(request(parameters={"type": "type-2"}))
     assert cinder.get(made.handle).type == "fast"
     assert backend.create(request(parameters={"type": "type-2"})) == made
     assert backend.create(request(parameters={"type": "fast"})) == made
 
 
-def test_a_name_that_is_another_volumes_is_refused(backend):
+def test_create_with_taken_name_is_rejected(backend):
     backend.create(request(parameters={"type": "fast"}))
     with pytest.raises(NameTaken, match="'pvc-1'"):
         backend.create(request(parameters={"type": "files"}))
@@ -66,13 +66,13 @@ def test_a_name_that_is_another_volumes_is_refused(backend):
         backend.create(request(source=Source(volume="other")))
 
 
-def test_of_two_volumes_of_one_name_it_is_always_the_older(backend, cinder):
+def test_create_with_two_volumes_of_name_returns_older(backend, cinder):
     first = cinder.create(NewVolume("pvc-1", 1))
     cinder.create(NewVolume("pvc-1", 1))
     assert backend.create(request()).handle == first.id
 
 
-def test_an_unknown_type_and_zone_are_told_with_those_that_are_known(backend):
+def test_create_with_unknown_type_or_zone_lists_known(backend):
     with pytest.raises(BadInput, match="'gold' for this project; available: fast, files"):
         backend.create(request(parameters={"type": "gold"}))
     with pytest.raises(BadInput, match="'mars' for volumes; it has nova"):
@@ -81,25 +81,25 @@ def test_an_unknown_type_and_zone_are_told_with_those_that_are_known(backend):
         backend.create(request(parameters={"colour": "red"}))
 
 
-def test_the_class_may_say_another_zone_than_the_node_has(backend, cinder):
+def test_create_availability_overrides_topology(backend, cinder):
     cinder.zone_names = ("nova", "west")
     made = backend.create(request(zone="nova", parameters={"availability": "west"}))
     assert made.zone == "west"
 
 
-def test_where_zones_of_nodes_are_none_of_cinders_no_zone_is_asked_or_told(cinder, backend):
+def test_create_with_any_zone_requests_no_zone(cinder, backend):
     any_zone = CinderBackend(cinder, replace(backend.settings, zones=False))
     assert any_zone.create(request(zone="mars")).zone == ""
     assert any_zone.capacity({}, "mars") == 999 * GIB
 
 
-def test_beyond_the_quota_nothing_is_made(backend, cinder):
+def test_create_beyond_quota_creates_nothing(backend, cinder):
     with pytest.raises(QuotaExceeded, match="1000 gigabytes"):
         backend.create(request(size=1001 * GIB))
     assert backend.volumes() == []
 
 
-def test_a_volume_that_failed_is_cleared_away_and_the_next_attempt_starts_again(backend, cinder):
+def test_failed_volume_is_deleted_and_next_attempt_starts_again(backend, cinder):
     cinder.failing["create"] = "no host has that much room"
     with pytest.raises(Failed, match="could not create volume pvc-1: no host has that much room"):
         backend.create(request())
@@ -109,7 +109,7 @@ def test_a_volume_that_failed_is_cleared_away_and_the_next_attempt_starts_again(
     assert [volume.name for volume in backend.volumes()] == ["pvc-1"]
 
 
-def test_a_cloud_without_messages_does_not_hide_a_failure(backend, cinder, monkeypatch):
+def test_failure_without_messages_is_reported(backend, cinder, monkeypatch):
     def none(id):
         raise BadInput("Cinder refused: Version 3.5 is not supported by the API")
 
@@ -120,7 +120,7 @@ def test_a_cloud_without_messages_does_not_hide_a_failure(backend, cinder, monke
     assert cinder.list("pvc-1")[0].status == "deleting"
 
 
-def test_an_attachment_that_somebody_else_dropped_is_no_matter(backend, cinder, monkeypatch):
+def test_unpublish_deleted_attachment_does_nothing(backend, cinder, monkeypatch):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
     cinder.servers.discard("node-1")
@@ -131,7 +131,7 @@ def test_an_attachment_that_somebody_else_dropped_is_no_matter(backend, cinder, 
     assert cinder.asked.count("delete_attachment") == 2
 
 
-def test_a_failed_volume_of_somebody_else_is_left_alone(backend, cinder):
+def test_failed_foreign_volume_is_kept(backend, cinder):
     cinder.failing["create"] = "why"
     theirs = cinder.create(NewVolume("pvc-1", 1))
     with pytest.raises(NameTaken, match="in error and not this cluster's"):
@@ -139,7 +139,7 @@ def test_a_failed_volume_of_somebody_else_is_left_alone(backend, cinder):
     assert cinder.get(theirs.id).status == "error"
 
 
-def test_a_volume_that_takes_longer_is_told_and_found_again(cinder, backend):
+def test_slow_creation_times_out_and_is_found_again(cinder, backend):
     cinder.polls = 10_000
     with pytest.raises(TimedOut, match="busy after 50 seconds"):
         backend.create(request())
@@ -148,20 +148,20 @@ def test_a_volume_that_takes_longer_is_told_and_found_again(cinder, backend):
     assert cinder.asked.count("create") == 1
 
 
-def test_a_silent_cinder_is_told(backend, cinder):
+def test_unresponsive_cinder_is_reported(backend, cinder):
     cinder.unreachable = "Cinder of the cloud 'mine' does not answer"
     for call in (lambda: backend.create(request()), lambda: backend.volumes(), lambda: backend.publish("v", "node-1")):
         with pytest.raises(CloudUnreachable):
             call()
 
 
-def test_a_volume_in_error_is_told_with_its_fault(backend, cinder):
+def test_volume_in_error_has_fault(backend, cinder):
     made = backend.create(request())
     cinder.store.put(replace(cinder.get(made.handle), status="error_extending"))
     assert backend.volume(made.handle).fault == "Cinder has it in status error_extending"
 
 
-def test_deleting_is_once_and_waits_for_nobody_that_holds_it(backend, cinder):
+def test_delete_attached_volume_conflicts(backend, cinder):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
     with pytest.raises(Conflict, match="attached to server node-1"):
@@ -173,14 +173,14 @@ def test_deleting_is_once_and_waits_for_nobody_that_holds_it(backend, cinder):
     assert cinder.asked.count("delete") == 1
 
 
-def test_a_deletion_that_fails_says_why(backend, cinder):
+def test_failed_deletion_reports_reason(backend, cinder):
     made = backend.create(request())
     cinder.failing["delete"] = "the backend is away"
     with pytest.raises(Failed, match="status error_deleting: the backend is away"):
         backend.delete(made.handle)
 
 
-def test_a_volume_at_a_node_is_there_once_and_nowhere_else(backend, cinder):
+def test_publish_attaches_once_and_to_one_node(backend, cinder):
     made = backend.create(request())
     assert backend.publish(made.handle, "node-1") == {}
     backend.publish(made.handle, "node-1")
@@ -196,7 +196,7 @@ def test_a_volume_at_a_node_is_there_once_and_nowhere_else(backend, cinder):
     assert backend.volume(made.handle).nodes == ("node-2",)
 
 
-def test_it_waits_for_a_volume_that_is_leaving_another_node(backend, cinder):
+def test_publish_waits_for_detachment_elsewhere(backend, cinder):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
     cinder.detach("node-1", made.handle)
@@ -204,7 +204,7 @@ def test_it_waits_for_a_volume_that_is_leaving_another_node(backend, cinder):
     assert backend.volume(made.handle).nodes == ("node-2",)
 
 
-def test_what_is_not_there_cannot_be_published_and_need_not_be_unpublished(backend):
+def test_publish_missing_is_not_found_and_unpublish_does_nothing(backend):
     made = backend.create(request())
     with pytest.raises(NotFound, match="no volume gone"):
         backend.publish("gone", "node-1")
@@ -214,7 +214,7 @@ def test_what_is_not_there_cannot_be_published_and_need_not_be_unpublished(backe
     backend.unpublish(made.handle, "gone")
 
 
-def test_a_full_node_is_told_with_what_to_do(backend, cinder):
+def test_publish_to_full_node_is_reported(backend, cinder):
     cinder.most_disks = 1
     first, second = backend.create(request("a")), backend.create(request("b"))
     backend.publish(first.handle, "node-1")
@@ -224,7 +224,7 @@ def test_a_full_node_is_told_with_what_to_do(backend, cinder):
     backend.publish(second.handle, "node-2")
 
 
-def test_an_attachment_that_nova_gave_up_is_told_and_tried_again(backend, cinder):
+def test_failed_attachment_is_reported_and_retried(backend, cinder):
     made = backend.create(request())
     cinder.failing["attach"] = "the host does not answer"
     with pytest.raises(Failed, match="to server node-1: the host does not answer"):
@@ -234,7 +234,7 @@ def test_an_attachment_that_nova_gave_up_is_told_and_tried_again(backend, cinder
     assert backend.volume(made.handle).nodes == ("node-1",)
 
 
-def test_a_detachment_that_nova_gave_up_is_tried_again(backend, cinder):
+def test_failed_detachment_is_retried(backend, cinder):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
     cinder.failing["detach"] = "the guest holds it"
@@ -245,7 +245,7 @@ def test_a_detachment_that_nova_gave_up_is_tried_again(backend, cinder):
     assert backend.volume(made.handle).nodes == ()
 
 
-def test_what_a_deleted_server_held_becomes_free(backend, cinder):
+def test_unpublish_from_deleted_server_releases_volume(backend, cinder):
     made = backend.create(request())
     backend.publish(made.handle, "node-1")
     cinder.servers.discard("node-1")
@@ -255,7 +255,7 @@ def test_what_a_deleted_server_held_becomes_free(backend, cinder):
 
 
 @pytest.mark.parametrize("attached", [False, True])
-def test_a_volume_grows_also_in_use_and_only_as_far_as_it_must(backend, cinder, attached):
+def test_expand_grows_in_use_to_required_size(backend, cinder, attached):
     made = backend.create(request())
     if attached:
         backend.publish(made.handle, "node-1")
@@ -264,7 +264,7 @@ def test_a_volume_grows_also_in_use_and_only_as_far_as_it_must(backend, cinder, 
     assert cinder.asked.count("extend") == 1
 
 
-def test_growing_that_cannot_be(backend, cinder):
+def test_expand_that_fails_is_reported(backend, cinder):
     made = backend.create(request())
     with pytest.raises(NotFound):
         backend.expand("gone", GIB)
@@ -275,7 +275,7 @@ def test_growing_that_cannot_be(backend, cinder):
         backend.expand(made.handle, 2 * GIB)
 
 
-def test_a_volume_gets_another_type_once(backend, cinder):
+def test_modify_changes_type_once(backend, cinder):
     made = backend.create(request())
     for _ in range(2):
         backend.modify(made.handle, {"type": "type-2"})
@@ -291,7 +291,7 @@ def test_a_volume_gets_another_type_once(backend, cinder):
         backend.modify(made.handle, {"type": "files"})
 
 
-def test_a_snapshot_is_made_once_and_restored(backend, cinder):
+def test_snapshot_is_created_once_and_restored(backend, cinder):
     made = backend.create(request(size=2 * GIB))
     taken = backend.snapshot("s", made.handle, {"csi.storage.k8s.io/volumesnapshot/name": "daily"})
     assert (taken.volume, taken.size, taken.ready) == (made.handle, 2 * GIB, True)
@@ -310,7 +310,7 @@ def test_a_snapshot_is_made_once_and_restored(backend, cinder):
     backend.delete(made.handle)
 
 
-def test_a_clone_waits_for_its_source_and_needs_one(backend):
+def test_clone_waits_for_source(backend):
     made = backend.create(request(size=2 * GIB))
     clone = backend.create(request("pvc-2", 3 * GIB, source=Source(volume=made.handle)))
     assert (clone.source.volume, clone.size) == (made.handle, 3 * GIB)
@@ -319,7 +319,7 @@ def test_a_clone_waits_for_its_source_and_needs_one(backend):
             backend.create(request("pvc-3", source=source))
 
 
-def test_a_snapshot_that_cannot_be(backend, cinder):
+def test_impossible_snapshot_is_rejected(backend, cinder):
     made, other = backend.create(request()), backend.create(request("pvc-2"))
     backend.snapshot("s", made.handle, {})
     with pytest.raises(NameTaken, match="'s'"):
@@ -336,7 +336,7 @@ def test_a_snapshot_that_cannot_be(backend, cinder):
         backend.snapshot("u", other.handle, {})
 
 
-def test_a_snapshot_that_failed_is_cleared_away(backend, cinder):
+def test_failed_snapshot_is_deleted(backend, cinder):
     made = backend.create(request())
     cinder.failing["create_snapshot"] = "no room"
     with pytest.raises(Failed, match="could not create snapshot s: no room"):
@@ -345,7 +345,7 @@ def test_a_snapshot_that_failed_is_cleared_away(backend, cinder):
     assert backend.snapshot("s", made.handle, {}).ready
 
 
-def test_a_snapshot_that_takes_long_is_not_ready_yet(cinder, backend):
+def test_slow_snapshot_is_not_ready(cinder, backend):
     made = backend.create(request())
     cinder.polls = 10_000
     taken = backend.snapshot("s", made.handle, {})
@@ -353,7 +353,7 @@ def test_a_snapshot_that_takes_long_is_not_ready_yet(cinder, backend):
     assert backend.snapshot("s", made.handle, {}).handle == taken.handle
 
 
-def test_a_snapshot_that_cannot_be_deleted_says_why(backend, cinder):
+def test_failed_snapshot_deletion_reports_reason(backend, cinder):
     made = backend.create(request())
     taken = backend.snapshot("s", made.handle, {})
     cinder.failing["delete_snapshot"] = "a volume needs it"
@@ -361,7 +361,7 @@ def test_a_snapshot_that_cannot_be_deleted_says_why(backend, cinder):
         backend.delete_snapshot(taken.handle)
 
 
-def test_the_capacity_is_what_the_quota_leaves(backend, cinder):
+def test_capacity_is_remaining_quota(backend, cinder):
     backend.create(request(size=10 * GIB, parameters={"type": "fast"}))
     cinder.limits["gigabytes_fast"] = 30
     assert backend.capacity({}, "") == 990 * GIB
@@ -373,7 +373,7 @@ def test_the_capacity_is_what_the_quota_leaves(backend, cinder):
     assert backend.capacity({}, "") is None
 
 
-def test_patience_looks_ever_more_seldom_and_ends():
+def test_waiter_polls_less_often_and_times_out():
     pauses, now = [], [0.0]
 
     def sleep(seconds):
@@ -387,7 +387,7 @@ def test_patience_looks_ever_more_seldom_and_ends():
     assert Timeouts().total < 60
 
 
-def test_one_call_waits_no_longer_in_all_however_often_it_waits(cinder, backend):
+def test_waiter_limit_is_for_the_whole_call(cinder, backend):
     made, clock = backend.create(request()), backend.settings.timeouts.clock
     cinder.polls = 20  # half a minute for the snapshot, and again for the volume
     taken = cinder.create_snapshot("s", made.handle, False, {})

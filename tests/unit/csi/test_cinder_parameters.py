@@ -8,29 +8,29 @@ from moorage.model.errors import BadInput
 pytestmark = pytest.mark.unit
 
 
-def test_a_class_may_say_nothing_or_everything():
+def test_storage_class_parameters_are_optional():
     assert volume({}) == VolumeParameters()
     assert volume({"type": "fast", "availability": "nova"}) == VolumeParameters("fast", "nova")
     assert changes({"type": "slow"}) == "slow"
     assert changes({}) == ""
 
 
-def test_what_the_sidecars_add_is_passed_over():
+def test_sidecar_parameters_are_ignored():
     assert volume({"csi.storage.k8s.io/pvc/name": "data", "type": "fast"}) == VolumeParameters("fast")
 
 
 @pytest.mark.parametrize("read", [volume, changes, snapshot])
-def test_an_unknown_parameter_is_named_with_its_value_and_what_is_known(read):
+def test_unknown_parameter_is_named_with_known_ones(read):
     with pytest.raises(BadInput, match=r"'typo' \(value 'fast'\); known are .*"):
         read({"typo": "fast"})
 
 
-def test_a_living_volume_does_not_move_to_another_zone():
+def test_attributes_class_rejects_zone():
     with pytest.raises(BadInput, match="'availability'"):
         changes({"availability": "nova"})
 
 
-def test_a_snapshot_of_a_volume_in_use_is_taken_on_request_only():
+def test_snapshot_class_force_create():
     assert not snapshot({})
     assert not snapshot({"force-create": "false"})
     assert snapshot({"force-create": "true"})

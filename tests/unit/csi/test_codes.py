@@ -26,18 +26,18 @@ pytestmark = pytest.mark.unit
         (Failed, grpc.StatusCode.INTERNAL),
     ],
 )
-def test_the_code_of_an_error(kind, expected):
+def test_code_of_error(kind, expected):
     assert code(kind("why")) is expected
 
 
-def test_no_line_of_the_table_is_hidden_by_one_above():
+def test_every_row_of_codes_is_reachable():
     assert all(code(kind("why")) is expected for kind, expected in CODES)
 
 
-def test_every_error_of_the_model_has_a_code():
+def test_every_error_has_a_code():
     assert all(code(kind("why")) for kind in MoorageError.__subclasses__())
 
 
-def test_the_hint_is_told_when_there_is_one():
+def test_message_includes_hint():
     assert words(Failed("it broke")) == "it broke"
     assert words(Failed("it broke", "mend it")) == "it broke: mend it"

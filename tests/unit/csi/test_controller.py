@@ -76,7 +76,7 @@ def where(*zones):
     return [csi.Topology(segments={TOPOLOGY: zone}) for zone in zones]
 
 
-def test_every_promised_capability_has_its_calls(controller):
+def test_capabilities_have_their_calls(controller):
     told = controller.ControllerGetCapabilities(csi.ControllerGetCapabilitiesRequest(), None).capabilities
     assert {capability.rpc.type for capability in told} == set(CAPABILITIES)
     base = csi_pb2_grpc.ControllerServicer
@@ -89,13 +89,13 @@ def test_every_promised_capability_has_its_calls(controller):
     ("preferred", "requisite", "zone"),
     [(["west", "east"], ["east", "west"], "west"), ([], ["west"], "west"), ([], [], "east")],
 )
-def test_a_volume_is_made_where_it_is_wanted_most_and_says_so(calls, preferred, requisite, zone):
+def test_create_uses_preferred_zone(calls, preferred, requisite, zone):
     wanted = csi.TopologyRequirement(preferred=where(*preferred), requisite=where(*requisite))
     volume = made(calls, accessibility_requirements=wanted)
     assert [dict(topology.segments) for topology in volume.accessible_topology] == [{TOPOLOGY: zone}]
 
 
-def test_a_zone_that_cinder_does_not_have_is_invalid_and_told(calls):
+def test_create_in_unknown_zone_is_invalid(calls):
     wanted = csi.TopologyRequirement(preferred=where("mars"))
     code, words = refused(calls.CreateVolume, request(accessibility_requirements=wanted))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
@@ -119,18 +119,18 @@ def test_a_zone_that_cinder_does_not_have_is_invalid_and_told(calls):
         ({"capacity_range": {"required_bytes": 2, "limit_bytes": 1}}, grpc.StatusCode.OUT_OF_RANGE, "at most 1"),
     ],
 )
-def test_what_cannot_be_made_says_which_and_why(calls, cinder, words, code, said):
+def test_impossible_create_reports_reason(calls, cinder, words, code, said):
     got, told = refused(calls.CreateVolume, request(**words))
     assert (got, said in told) == (code, True), told
     assert cinder.list() == []
 
 
 @pytest.mark.parametrize("capability", [use(fs_type="xfs"), use(block=True), use(MODE.SINGLE_NODE_MULTI_WRITER)])
-def test_one_node_may_use_it_in_each_of_these_ways(calls, capability):
+def test_supported_capabilities_are_accepted(calls, capability):
     assert made(calls, capability=capability).capacity_bytes == GIB
 
 
-def test_an_attributes_class_rules_over_the_storage_class(calls, cinder):
+def test_attributes_class_overrides_storage_class(calls, cinder):
     volume = made(calls, parameters={"type": "files"}, mutable_parameters={"type": "fast"})
     assert cinder.get(volume.volume_id).type == "fast"
     asked = csi.ControllerModifyVolumeRequest(volume_id=volume.volume_id, mutable_parameters={"type": "files"})
@@ -138,7 +138,7 @@ def test_an_attributes_class_rules_over_the_storage_class(calls, cinder):
     assert cinder.get(volume.volume_id).type == "files"
 
 
-def test_a_volume_tells_its_nodes_and_its_condition(calls, cinder):
+def test_get_volume_has_nodes_and_condition(calls, cinder):
     volume = made(calls).volume_id
     assert dict(at_node(calls, volume).publish_context) == {}
     status = seen(calls, volume).status
@@ -153,7 +153,7 @@ def test_a_volume_tells_its_nodes_and_its_condition(calls, cinder):
     assert seen(calls, volume).status.volume_condition.abnormal
 
 
-def test_a_volume_goes_to_one_node_and_comes_back_from_all(calls):
+def test_publish_to_one_node_and_unpublish_from_all(calls):
     volume = made(calls).volume_id
     at_node(calls, volume)
     with pytest.raises(grpc.RpcError) as caught:
@@ -164,7 +164,7 @@ def test_a_volume_goes_to_one_node_and_comes_back_from_all(calls):
     at_node(calls, volume, "node-2")
 
 
-def test_a_full_node_is_told(calls, cinder):
+def test_publish_to_full_node_is_resource_exhausted(calls, cinder):
     cinder.most_disks = 0
     asked = csi.ControllerPublishVolumeRequest(
         volume_id=made(calls).volume_id, node_id="node-1", volume_capability=use()
@@ -173,7 +173,7 @@ def test_a_full_node_is_told(calls, cinder):
     assert (code, "add a node" in words) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
 
 
-def test_an_attachment_is_never_read_only(calls):
+def test_publish_read_only_is_rejected(calls):
     asked = csi.ControllerPublishVolumeRequest(
         volume_id=made(calls).volume_id, node_id="node-1", volume_capability=use(), readonly=True
     )
@@ -181,7 +181,7 @@ def test_an_attachment_is_never_read_only(calls):
 
 
 @pytest.mark.parametrize("block", [False, True])
-def test_a_file_system_grows_on_its_node_and_a_block_device_need_not(calls, block):
+def test_expand_requires_node_for_file_systems(calls, block):
     volume = made(calls).volume_id
     at_node(calls, volume)
     asked = csi.ControllerExpandVolumeRequest(
@@ -193,13 +193,13 @@ def test_a_file_system_grows_on_its_node_and_a_block_device_need_not(calls, bloc
     assert refused(calls.ControllerExpandVolume, asked)[0] is grpc.StatusCode.OUT_OF_RANGE
 
 
-def test_a_name_with_another_size_is_taken(calls):
+def test_create_with_other_size_already_exists(calls):
     made(calls, capacity_range={"required_bytes": 2 * GIB})
     code, words = refused(calls.CreateVolume, request(capacity_range={"limit_bytes": GIB}))
     assert (code, "'pvc-1'" in words) == (grpc.StatusCode.ALREADY_EXISTS, True)
 
 
-def test_clones_and_restored_volumes_say_what_they_began_with(calls):
+def test_volumes_have_content_source(calls):
     volume = made(calls).volume_id
     asked = csi.CreateSnapshotRequest(name="s", source_volume_id=volume)
     snapshot = calls.CreateSnapshot(asked, timeout=5).snapshot
@@ -211,7 +211,7 @@ def test_clones_and_restored_volumes_say_what_they_began_with(calls):
     assert restored.content_source.snapshot.snapshot_id == snapshot.snapshot_id
 
 
-def test_one_snapshot_is_listed_without_asking_for_the_others(calls, cinder):
+def test_list_one_snapshot_makes_one_call(calls, cinder):
     volume = made(calls).volume_id
     taken = calls.CreateSnapshot(csi.CreateSnapshotRequest(name="s", source_volume_id=volume), timeout=5).snapshot
     cinder.asked.clear()
@@ -220,7 +220,7 @@ def test_one_snapshot_is_listed_without_asking_for_the_others(calls, cinder):
     assert cinder.asked == ["get_snapshot"]
 
 
-def test_a_snapshot_of_a_volume_that_is_being_deleted_is_refused(calls, cinder):
+def test_snapshot_of_volume_in_deletion_is_rejected(calls, cinder):
     volume = made(calls).volume_id
     cinder.delete(volume)
     asked = csi.CreateSnapshotRequest(name="s", source_volume_id=volume)
@@ -228,7 +228,7 @@ def test_a_snapshot_of_a_volume_that_is_being_deleted_is_refused(calls, cinder):
     assert (code, "being deleted" in words) == (grpc.StatusCode.FAILED_PRECONDITION, True)
 
 
-def test_the_capacity_is_of_a_zone_or_without_a_limit(calls, cinder):
+def test_capacity_of_zone_or_unlimited(calls, cinder):
     def capacity(zone):
         asked = csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={TOPOLOGY: zone}))
         return calls.GetCapacity(asked, timeout=5).available_capacity
@@ -238,7 +238,7 @@ def test_the_capacity_is_of_a_zone_or_without_a_limit(calls, cinder):
     assert capacity("west") == UNLIMITED
 
 
-def test_what_cannot_be_used_so_is_not_confirmed(calls):
+def test_validate_rejects_unsupported_capability(calls):
     volume = made(calls).volume_id
     asked = csi.ValidateVolumeCapabilitiesRequest(
         volume_id=volume, volume_capabilities=[use(MODE.MULTI_NODE_READER_ONLY)]
@@ -248,7 +248,7 @@ def test_what_cannot_be_used_so_is_not_confirmed(calls):
     assert "MULTI_NODE_READER_ONLY" in answer.message
 
 
-def test_a_cloud_that_is_away_is_unavailable(calls, cinder):
+def test_unreachable_cloud_is_unavailable(calls, cinder):
     cinder.unreachable = "Cinder of the cloud 'mine' does not answer"
     assert refused(calls.ListVolumes, csi.ListVolumesRequest()) == (
         grpc.StatusCode.UNAVAILABLE,
@@ -256,7 +256,7 @@ def test_a_cloud_that_is_away_is_unavailable(calls, cinder):
     )
 
 
-def test_a_second_call_for_a_volume_is_aborted_while_the_first_is_under_way(calls, cinder):
+def test_concurrent_call_for_volume_is_aborted(calls, cinder):
     volume = made(calls).volume_id
     entered, go_on, attach = Event(), Event(), cinder.attach
 

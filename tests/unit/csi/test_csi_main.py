@@ -31,7 +31,7 @@ clouds:
 """
 
 
-def test_the_driver_is_ready_once_the_cloud_answered(tmp_path):
+def test_ready_once_the_cloud_answered(tmp_path):
     cinder = MemoryVolumes(unreachable="Cinder of the cloud 'mine' does not answer")
     server = start(cinder, Settings("demo"), tmp_path / "csi.sock")
     with grpc.insecure_channel(f"unix:{tmp_path / 'csi.sock'}") as channel:
@@ -44,7 +44,7 @@ def test_the_driver_is_ready_once_the_cloud_answered(tmp_path):
     server.stop(0).wait(5)
 
 
-def test_who_was_ready_stays_ready_and_asks_no_more():
+def test_ready_stays_ready_without_calls():
     asked = []
 
     def ask():
@@ -58,7 +58,7 @@ def test_who_was_ready_stays_ready_and_asks_no_more():
 
 
 @pytest.mark.parametrize("left_out", ["--socket", "--clouds", "--cluster"])
-def test_what_must_be_said(tmp_path, left_out):
+def test_required_options(tmp_path, left_out):
     clouds = tmp_path / "clouds.yaml"
     clouds.touch()
     given = {"--socket": "csi.sock", "--clouds": str(clouds), "--cluster": "demo"}
@@ -69,7 +69,7 @@ def test_what_must_be_said(tmp_path, left_out):
     assert (result.exit_code, left_out in result.output) == (2, True)
 
 
-def test_it_serves_says_why_it_cannot_reach_the_cloud_and_ends_at_sigterm(tmp_path):
+def test_serves_with_unreachable_cloud_and_stops_on_sigterm(tmp_path):
     clouds, socket = tmp_path / "clouds.yaml", tmp_path / "run" / "csi.sock"
     clouds.write_text(CLOUDS)
     program = Path(sys.executable).with_name("moorage-csi-controller")

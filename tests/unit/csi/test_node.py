@@ -53,7 +53,7 @@ def kubelet(rig):
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_volume_goes_to_a_pod_and_back_each_call_made_twice(rig, kubelet, kind):
+def test_stage_publish_and_back_each_call_twice(rig, kubelet, kind):
     wanted = capability(kind)
     for _ in range(2):
         kubelet.stage(wanted)
@@ -70,7 +70,7 @@ def test_a_volume_goes_to_a_pod_and_back_each_call_made_twice(rig, kubelet, kind
     assert rig.disk.signature == kind
 
 
-def test_a_block_volume_is_the_device_itself(rig, kubelet):
+def test_publish_block_volume_is_the_device(rig, kubelet):
     kubelet.stage(BLOCK)
     for _ in range(2):
         kubelet.publish(BLOCK)
@@ -82,7 +82,7 @@ def test_a_block_volume_is_the_device_itself(rig, kubelet):
     assert kubelet.target() not in rig.files.files
 
 
-def test_nothing_said_of_a_file_system_means_ext4_or_what_there_is(rig, kubelet):
+def test_stage_without_type_uses_existing_or_ext4(rig, kubelet):
     kubelet.stage(capability(""))
     assert rig.disk.signature == "ext4"
     kubelet.unstage()
@@ -91,12 +91,12 @@ def test_nothing_said_of_a_file_system_means_ext4_or_what_there_is(rig, kubelet)
     assert rig.at(kubelet.staging) == Mounted(rig.disk.number, "xfs")
 
 
-def test_mount_options_are_passed_and_an_xfs_may_have_its_sources_id(rig, kubelet):
+def test_stage_passes_mount_options_and_xfs_nouuid(rig, kubelet):
     kubelet.stage(capability("xfs", flags=["noatime,nodiratime", "discard"]))
     assert rig.files.mounts[kubelet.staging][0].options == ("noatime", "nodiratime", "discard", "nouuid")
 
 
-def test_a_pod_may_read_only_what_another_writes(rig, kubelet):
+def test_publish_read_only_beside_writable(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
     for _ in range(2):
@@ -106,7 +106,7 @@ def test_a_pod_may_read_only_what_another_writes(rig, kubelet):
 
 
 @pytest.mark.parametrize("wanted", [READER, capability(flags=["ro"])])
-def test_a_volume_to_be_read_is_mounted_so_and_never_changed(rig, kubelet, wanted):
+def test_stage_read_only_changes_nothing(rig, kubelet, wanted):
     rig.disk.signature, rig.disk.filled = "ext4", GIB // 2
     kubelet.stage(wanted)
     kubelet.publish(wanted)
@@ -115,19 +115,19 @@ def test_a_volume_to_be_read_is_mounted_so_and_never_changed(rig, kubelet, wante
     assert rig.disk.filled == GIB // 2
 
 
-def test_a_blank_volume_to_be_read_is_not_formatted(rig, kubelet):
+def test_stage_blank_read_only_is_rejected(rig, kubelet):
     with pytest.raises(Conflict, match="blank, and read-only access was requested"):
         kubelet.stage(READER)
     assert rig.disk.signature == ""
 
 
-def test_a_block_volume_may_be_read_only(rig, kubelet):
+def test_publish_block_read_only(rig, kubelet):
     kubelet.publish(BLOCK, read_only=True)
     assert rig.at(kubelet.target()).read_only
 
 
 @pytest.mark.parametrize("signature", ["xfs", "LVM2_member", "gpt", "data", "swap"])
-def test_a_signature_of_another_kind_is_never_formatted(rig, kubelet, signature):
+def test_stage_other_signature_is_rejected(rig, kubelet, signature):
     rig.disk.signature = signature
     with pytest.raises(Conflict, match=f"has {signature}, not ext4, and is not formatted"):
         kubelet.stage()
@@ -136,7 +136,7 @@ def test_a_signature_of_another_kind_is_never_formatted(rig, kubelet, signature)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_damaged_file_system_is_told_and_not_formatted(rig, kubelet, kind):
+def test_stage_damaged_file_system_is_reported(rig, kubelet, kind):
     rig.disk.signature, rig.disk.damaged = kind, True
     with pytest.raises(Damaged) as told:
         kubelet.stage(capability(kind))
@@ -147,7 +147,7 @@ def test_a_damaged_file_system_is_told_and_not_formatted(rig, kubelet, kind):
     assert rig.at(kubelet.staging)
 
 
-def test_a_device_that_never_appears_is_told_and_nothing_is_left(rig, kubelet):
+def test_stage_missing_device_leaves_nothing(rig, kubelet):
     missing = replace(kubelet, volume="ffffffff-1111-2222-3333-444455556666")
     for call in (missing.stage, lambda: missing.stage(BLOCK), missing.publish):
         with pytest.raises(TimedOut, match="has not appeared on this node"):
@@ -157,7 +157,7 @@ def test_a_device_that_never_appears_is_told_and_nothing_is_left(rig, kubelet):
         missing.expand()
 
 
-def test_a_device_that_appears_late_is_waited_for(rig, kubelet, tmp_path):
+def test_stage_waits_for_device(rig, kubelet, tmp_path):
     volume, device = "late", tmp_path / "vdc"
     device.touch()
     rig.files.add(device, GIB)
@@ -177,7 +177,7 @@ def test_a_device_that_appears_late_is_waited_for(rig, kubelet, tmp_path):
     assert 13 < now[0] < 14
 
 
-def test_unpublishing_and_unstaging_need_no_device(rig, kubelet):
+def test_unpublish_and_unstage_without_device(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
     (rig.by_id / f"virtio-{VOLUME[:20]}").unlink()
@@ -186,7 +186,7 @@ def test_unpublishing_and_unstaging_need_no_device(rig, kubelet):
     assert rig.files.targets(rig.device) == []
 
 
-def test_a_volume_that_is_not_staged_is_not_published(rig, kubelet):
+def test_publish_unstaged_volume_is_rejected(rig, kubelet):
     with pytest.raises(Conflict, match="is not mounted at"):
         kubelet.publish()
     assert kubelet.target() not in rig.files.folders
@@ -197,7 +197,7 @@ def test_a_volume_that_is_not_staged_is_not_published(rig, kubelet):
         )
 
 
-def test_what_is_there_in_another_way_is_told(rig, kubelet):
+def test_stage_incompatible_mount_is_reported(rig, kubelet):
     kubelet.stage()
     with pytest.raises(Incompatible, match="ext4, writable"):
         kubelet.stage(READER)
@@ -208,7 +208,7 @@ def test_what_is_there_in_another_way_is_told(rig, kubelet):
         kubelet.publish()
 
 
-def test_another_volume_at_the_path_is_never_taken_for_this_one(rig, kubelet, tmp_path):
+def test_stage_over_other_volume_is_rejected(rig, kubelet, tmp_path):
     device = tmp_path / "vdc"
     device.touch()
     rig.files.add(device, GIB)
@@ -227,7 +227,7 @@ def test_another_volume_at_the_path_is_never_taken_for_this_one(rig, kubelet, tm
     assert rig.files.disks[device].signature == ""
 
 
-def test_a_volume_for_one_pod_has_no_second(rig, kubelet):
+def test_publish_second_pod_of_single_pod_volume_is_rejected(rig, kubelet):
     kubelet.stage(ALONE)
     for _ in range(2):
         kubelet.publish(ALONE)
@@ -237,7 +237,7 @@ def test_a_volume_for_one_pod_has_no_second(rig, kubelet):
     kubelet.publish(ALONE, pod="pod-2")
 
 
-def test_pods_of_one_node_may_share_a_volume(rig, kubelet):
+def test_publish_to_several_pods_of_node(rig, kubelet):
     kubelet.stage()
     for pod in ("pod-1", "pod-2"):
         kubelet.publish(capability(mode=MODE.SINGLE_NODE_MULTI_WRITER), pod=pod)
@@ -245,7 +245,7 @@ def test_pods_of_one_node_may_share_a_volume(rig, kubelet):
     assert rig.at(kubelet.target("pod-2"))
 
 
-def test_files_in_use_are_not_pulled_away(rig, kubelet):
+def test_unpublish_in_use_fails(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
     rig.files.open.add(kubelet.target())
@@ -257,7 +257,7 @@ def test_files_in_use_are_not_pulled_away(rig, kubelet):
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_volume_grows_in_use(rig, kubelet, kind):
+def test_expand_in_use(rig, kubelet, kind):
     kubelet.stage(capability(kind))
     kubelet.publish(capability(kind))
     rig.disk.real = 2 * GIB
@@ -266,14 +266,14 @@ def test_a_volume_grows_in_use(rig, kubelet, kind):
     assert rig.disk.filled == 2 * GIB
 
 
-def test_a_block_volume_tells_its_new_size(rig, kubelet):
+def test_expand_block_volume_returns_size(rig, kubelet):
     kubelet.publish(BLOCK)
     rig.disk.real = 2 * GIB
     assert kubelet.expand(2 * GIB) == 2 * GIB
     assert kubelet.stats().usage[0].total == 2 * GIB
 
 
-def test_a_device_that_has_not_grown_yet_is_asked_again(rig, kubelet):
+def test_expand_before_device_has_grown_times_out(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
     with pytest.raises(TimedOut, match="and not 2147483648 yet"):
@@ -282,7 +282,7 @@ def test_a_device_that_has_not_grown_yet_is_asked_again(rig, kubelet):
     assert kubelet.expand(2 * GIB) == 2 * GIB
 
 
-def test_where_ext4_does_not_grow_in_use_it_grows_at_the_next_stage(rig, kubelet):
+def test_expand_ext4_at_next_stage_when_not_in_use(rig, kubelet):
     rig.files.grows_ext4 = False
     kubelet.stage()
     kubelet.publish()
@@ -297,13 +297,13 @@ def test_where_ext4_does_not_grow_in_use_it_grows_at_the_next_stage(rig, kubelet
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_restored_volume_fills_its_larger_disk(rig, kubelet, kind):
+def test_stage_restored_volume_fills_disk(rig, kubelet, kind):
     rig.disk.signature, rig.disk.filled = kind, GIB // 2
     kubelet.stage(capability(kind))
     assert rig.disk.filled == GIB
 
 
-def test_what_is_read_only_grows_when_it_is_staged_to_be_written(rig, kubelet):
+def test_expand_read_only_at_writable_stage(rig, kubelet):
     rig.disk.signature, rig.disk.filled = "ext4", GIB
     kubelet.stage(READER)
     kubelet.publish(READER)
@@ -312,7 +312,7 @@ def test_what_is_read_only_grows_when_it_is_staged_to_be_written(rig, kubelet):
     assert rig.disk.filled == GIB
 
 
-def test_a_pod_that_only_reads_does_not_hinder_growing(rig, kubelet):
+def test_expand_beside_read_only_pod(rig, kubelet):
     kubelet.stage()
     kubelet.publish(read_only=True)
     rig.disk.real = 2 * GIB
@@ -329,12 +329,12 @@ def test_statistics_are_in_bytes_and_inodes(rig, kubelet):
     assert not kubelet.stats().volume_condition.abnormal
 
 
-def test_a_block_volumes_statistics_are_its_size(rig, kubelet):
+def test_statistics_of_block_volume_are_its_size(rig, kubelet):
     kubelet.publish(BLOCK)
     assert [(usage.unit, usage.total) for usage in kubelet.stats().usage] == [(csi.VolumeUsage.BYTES, GIB)]
 
 
-def test_the_condition_says_what_is_wrong(rig, kubelet):
+def test_statistics_condition_has_reason(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
     rig.disk.stopped = True
@@ -345,13 +345,13 @@ def test_the_condition_says_what_is_wrong(rig, kubelet):
     assert "disappeared" in kubelet.stats().volume_condition.message
 
 
-def test_statistics_of_what_is_not_there(rig, kubelet):
+def test_statistics_of_missing_volume_is_not_found(rig, kubelet):
     kubelet.stage()
     with pytest.raises(NotFound):
         kubelet.stats()
 
 
-def test_the_node_tells_its_place_limit_and_abilities(rig):
+def test_node_info_has_zone_limit_and_capabilities(rig):
     info = rig.call("NodeGetInfo", csi.NodeGetInfoRequest())
     assert (info.node_id, info.max_volumes_per_node) == ("server-1", 25)
     assert dict(info.accessible_topology.segments) == {ZONE: "nova"}
@@ -361,7 +361,7 @@ def test_the_node_tells_its_place_limit_and_abilities(rig):
     assert rpc.VOLUME_MOUNT_GROUP not in told
 
 
-def test_a_node_without_a_zone_tells_none(tmp_path):
+def test_node_info_without_zone(tmp_path):
     node = Node(MemoryFilesystems(), "server-1", "", 25, tmp_path)
     assert not node.NodeGetInfo(csi.NodeGetInfoRequest(), None).HasField("accessible_topology")
 

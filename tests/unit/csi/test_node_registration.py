@@ -59,7 +59,7 @@ def notify(running, **status):
         stub.NotifyRegistrationStatus(kubelet.RegistrationStatus(**status), timeout=5)
 
 
-def test_kubelet_finds_the_driver_by_its_registration(running, tmp_path):
+def test_kubelet_finds_driver_by_registration(running, tmp_path):
     assert running.sockets.registration == tmp_path / "plugins_registry" / "x.example-reg.sock"
     with grpc.insecure_channel(f"unix:{running.sockets.registration}") as channel:
         info = pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(kubelet.InfoRequest(), timeout=5)
@@ -70,21 +70,21 @@ def test_kubelet_finds_the_driver_by_its_registration(running, tmp_path):
     assert (node.node_id, plugin.name) == ("server-1", NAME)
 
 
-def test_once_registered_it_goes_on_until_it_is_told_to_end(running):
+def test_registered_driver_runs_until_stopped(running):
     notify(running, plugin_registered=True)
     assert running.thread.is_alive()
     assert running.said[-1] == "registered with the kubelet"
     assert running.end() == 0
 
 
-def test_a_refusal_ends_it_so_that_it_is_restarted(running):
+def test_rejected_registration_exits_for_restart(running):
     notify(running, plugin_registered=False, error="no such version")
     running.thread.join(10)
     assert running.code != 0
     assert "no such version" in running.said[-1]
 
 
-def test_it_does_not_start_without_knowing_its_server():
+def test_start_without_node_id_is_rejected():
     result = CliRunner().invoke(command, [], env={"SERVER_ID": ""})
     assert result.exit_code == 2
     assert "--node-id" in result.output

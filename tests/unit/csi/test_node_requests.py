@@ -33,7 +33,7 @@ LACKING = [
 
 
 @pytest.mark.parametrize(("name", "field"), LACKING)
-def test_what_is_missing_is_told(tmp_path, name, field):
+def test_missing_field_is_reported(tmp_path, name, field):
     files = MemoryFilesystems()
     request = type(WHOLE[name])()
     request.CopyFrom(WHOLE[name])
@@ -53,23 +53,23 @@ def test_what_is_missing_is_told(tmp_path, name, field):
         (capability(mode=MODE.MULTI_NODE_SINGLE_WRITER), "several nodes"),
     ],
 )
-def test_a_use_that_cannot_be_is_refused(wanted, told):
+def test_unsupported_access_is_rejected(wanted, told):
     with pytest.raises(BadInput, match=told):
         access(wanted)
 
 
-def test_a_group_is_kubelets_to_set():
+def test_volume_mount_group_is_rejected():
     wanted = capability()
     wanted.mount.volume_mount_group = "1000"
     with pytest.raises(BadInput, match="the kubelet sets"):
         access(wanted)
 
 
-def test_a_block_device_may_be_written_by_several_nodes():
+def test_block_access_by_several_nodes():
     assert access(capability(mode=MODE.MULTI_NODE_MULTI_WRITER, block=True)).block
 
 
 @pytest.mark.parametrize("volume", ["../../etc/passwd", "a" * 5000, "v\x00v", " "])
-def test_a_handle_of_nobody_finds_nothing(tmp_path, volume):
+def test_unknown_handle_is_not_found(tmp_path, volume):
     node = Node(MemoryFilesystems(), "n", "", 1, tmp_path, timeouts=0)
     assert node.devices.now(volume) is None

@@ -38,7 +38,7 @@ def channel(tmp_path, state):
     server.stop(0).wait(5)
 
 
-def test_the_driver_tells_its_name_and_what_it_can_do(channel):
+def test_identity_has_name_and_capabilities(channel):
     identity = csi_pb2_grpc.IdentityStub(channel)
     info = identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5)
     assert (info.name, info.vendor_version) == ("x.example", "1")
@@ -52,7 +52,7 @@ def test_the_driver_tells_its_name_and_what_it_can_do(channel):
     ]
 
 
-def test_a_probe_says_whether_it_is_ready(channel, state):
+def test_probe_returns_readiness(channel, state):
     probe = csi_pb2_grpc.IdentityStub(channel).Probe
     assert probe(csi.ProbeRequest(), timeout=5).ready.value is True
     state["ready"] = False
@@ -61,14 +61,14 @@ def test_a_probe_says_whether_it_is_ready(channel, state):
     assert answer.ready.value is False
 
 
-def test_an_error_of_ours_arrives_with_its_code_and_words(channel):
+def test_error_has_code_and_message(channel):
     with pytest.raises(grpc.RpcError) as caught:
         csi_pb2_grpc.ControllerStub(channel).CreateVolume(csi.CreateVolumeRequest(), timeout=5)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details() == "no such type: choose another"
 
 
-def test_what_nobody_serves_is_unimplemented(channel):
+def test_unserved_call_is_unimplemented(channel):
     with pytest.raises(grpc.RpcError) as caught:
         csi_pb2_grpc.ControllerStub(channel).DeleteVolume(csi.DeleteVolumeRequest(), timeout=5)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -8,7 +8,7 @@ from moorage.csi.spec.generate import HERE, generate
 pytestmark = pytest.mark.unit
 
 
-def test_generating_again_gives_the_same_files(tmp_path):
+def test_generate_again_gives_same_files(tmp_path):
     generate(tmp_path)
     made = sorted(path.name for path in tmp_path.iterdir())
     assert made == [
@@ -21,20 +21,20 @@ def test_generating_again_gives_the_same_files(tmp_path):
         assert (tmp_path / name).read_text() == (HERE / name).read_text()
 
 
-def test_it_is_version_1_12_with_what_that_made_stable():
+def test_spec_is_version_1_12():
     methods = {method.name for method in csi_pb2.DESCRIPTOR.services_by_name["Controller"].methods}
     assert {"ControllerModifyVolume", "ControllerGetVolume", "GetSnapshot", "ListSnapshots"} <= methods
     assert csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER == 7
     assert csi_pb2_grpc.NodeServicer.NodeStageVolume
 
 
-def test_a_message_survives_the_wire():
+def test_message_is_serialized_and_parsed():
     asked = csi_pb2.CreateVolumeRequest(name="pvc-1", parameters={"type": "fast"})
     asked.capacity_range.required_bytes = 2**30
     assert csi_pb2.CreateVolumeRequest.FromString(asked.SerializeToString()) == asked
 
 
-def test_kubelet_calls_registration_by_these_names_and_numbers():
+def test_registration_has_kubelets_names_and_numbers():
     described = pluginregistration_pb2.DESCRIPTOR
     assert described.services_by_name["Registration"].full_name == "pluginregistration.Registration"
     told = {field.name: field.number for field in described.message_types_by_name["PluginInfo"].fields}

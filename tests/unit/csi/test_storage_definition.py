@@ -18,7 +18,7 @@ STORAGE = Path(__file__).parents[2] / "storage"
 DRIVER = yaml.safe_load((STORAGE / "driver.yaml").read_text())["DriverInfo"]
 
 
-def test_name_zone_and_file_systems():
+def test_manifest_has_name_zone_and_file_systems():
     assert DRIVER["Name"] == NAME
     assert DRIVER["TopologyKeys"] == [TOPOLOGY]
     assert set(DRIVER["SupportedFsType"]) == {"", *FILE_SYSTEMS}
@@ -33,18 +33,18 @@ def test_name_zone_and_file_systems():
         ("readWriteOncePod", RPC.SINGLE_NODE_MULTI_WRITER),
     ],
 )
-def test_what_is_told_is_what_the_controller_promises(told, promised):
+def test_manifest_matches_capabilities(told, promised):
     assert DRIVER["Capabilities"][told] == (promised in CAPABILITIES)
 
 
-def test_of_several_nodes_nothing_is_told():
+def test_manifest_has_no_multi_node_access():
     assert not DRIVER["Capabilities"]["RWX"]
     assert MODE.MULTI_NODE_MULTI_WRITER not in ONE_NODE
     assert not DRIVER["Capabilities"]["capReadOnlyMany"]
     assert MODE.MULTI_NODE_READER_ONLY not in ONE_NODE
 
 
-def test_the_snapshot_class_is_one_that_we_read():
+def test_snapshot_class_is_valid():
     told = yaml.safe_load((STORAGE / "snapshot-class.yaml").read_text())
     assert told["driver"] == NAME
     assert snapshot(told["parameters"])

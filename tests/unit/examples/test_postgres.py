@@ -26,7 +26,7 @@ SET = FIRST["StatefulSet", "postgres"]["spec"]
 PODS = {"first": SET["template"], "restored": RESTORED["Pod", "postgres-restored"]}
 
 
-def test_the_service_is_what_the_command_line_asks_for():
+def test_service_matches_command_line():
     service = FIRST["Service", database.NAME]["spec"]
     assert service["type"] == "LoadBalancer"
     assert [port["port"] for port in service["ports"]] == [database.PORT]
@@ -35,17 +35,17 @@ def test_the_service_is_what_the_command_line_asks_for():
     assert SET["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_the_pods_names_come_from_a_headless_service():
+def test_headless_service_names_pods():
     assert FIRST["Service", SET["serviceName"]]["spec"]["clusterIP"] == "None"
 
 
-def test_no_password_is_in_the_repository():
+def test_repository_has_no_password():
     assert not any(kind == "Secret" for kind, _ in (*FIRST, *SNAPSHOT, *RESTORED))
 
 
 @pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
 class TestPod:
-    def test_it_runs_the_image_that_is_built(self, pod):
+    def test_pod_runs_the_built_image(self, pod):
         (container,) = pod["spec"]["containers"]
         recipe = debian_container.read(database.FOLDER)
         assert container["image"] == recipe.name
@@ -53,7 +53,7 @@ class TestPod:
         context = pod["spec"]["securityContext"]
         assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (user, group, group)
 
-    def test_it_may_do_no_more_than_the_restricted_standard_allows(self, pod):
+    def test_pod_meets_restricted_standard(self, pod):
         (container,) = pod["spec"]["containers"]
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -64,7 +64,7 @@ class TestPod:
         }
         assert pod["spec"]["automountServiceAccountToken"] is False
 
-    def test_what_the_script_writes_and_reads_is_mounted_where_it_looks(self, pod):
+    def test_mounts_match_script(self, pod):
         (container,) = pod["spec"]["containers"]
         mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert f"POSTGRES_VOLUME:-{mounted['data']}}}" in SCRIPT
@@ -76,18 +76,18 @@ class TestPod:
         assert secret["secretName"] == database.NAME
 
 
-def test_a_pod_of_a_lost_node_is_given_up_soon():
+def test_pod_of_unreachable_node_is_evicted_soon():
     seconds = {one["key"]: one["tolerationSeconds"] for one in SET["template"]["spec"]["tolerations"]}
     assert seconds == {"node.kubernetes.io/not-ready": 10, "node.kubernetes.io/unreachable": 10}
 
 
-def test_the_claim_takes_the_clusters_default_class():
+def test_claim_uses_default_class():
     (claim,) = SET["volumeClaimTemplates"]
     assert "storageClassName" not in claim["spec"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
-def test_the_snapshot_is_of_the_first_pods_claim_and_the_second_claim_of_the_snapshot():
+def test_snapshot_and_restored_claim_have_sources():
     (claim,) = SET["volumeClaimTemplates"]
     (snapshot,) = SNAPSHOT.values()
     assert snapshot["spec"]["source"]["persistentVolumeClaimName"] == f"{claim['metadata']['name']}-postgres-0"
@@ -98,7 +98,7 @@ def test_the_snapshot_is_of_the_first_pods_claim_and_the_second_claim_of_the_sna
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "postgres-restored"}} in volumes
 
 
-def test_the_configuration_keeps_what_was_acknowledged():
+def test_configuration_is_durable():
     text = (database.FOLDER / "root/etc/postgresql/postgresql.conf").read_text()
     settings = dict(line.split("#")[0].split(" = ") for line in text.splitlines() if " = " in line.split("#")[0])
     settings = {key: value.strip() for key, value in settings.items()}

@@ -56,7 +56,7 @@ def pod(tmp_path):
     return Pod(tmp_path)
 
 
-def test_an_empty_volume_gets_a_data_folder_with_the_password_and_checksums(pod):
+def test_empty_volume_gets_data_folder(pod):
     (pod.volume / "lost+found").mkdir()
     assert pod.start().returncode == 0
     (called,) = pod.said("initdb")
@@ -67,7 +67,7 @@ def test_an_empty_volume_gets_a_data_folder_with_the_password_and_checksums(pod)
     assert sorted(path.name for path in pod.volume.iterdir()) == ["data", "lost+found"]
 
 
-def test_a_data_folder_is_made_once(pod):
+def test_data_folder_is_created_once(pod):
     pod.start()
     (pod.volume / "data/rows").write_text("kept")
     (pod.volume / "data").chmod(0o2770)  # as kubelet does for the pod's group
@@ -78,7 +78,7 @@ def test_a_data_folder_is_made_once(pod):
     assert (pod.volume / "data").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_data_folder_that_was_cut_off_half_made_is_recreated(pod):
+def test_incomplete_data_folder_is_recreated(pod):
     (pod.log / "cut-off").touch()
     assert pod.start().returncode == -signal.SIGKILL
     assert [path.name for path in pod.volume.iterdir()] == ["data.unfinished"]
@@ -88,7 +88,7 @@ def test_a_data_folder_that_was_cut_off_half_made_is_recreated(pod):
     assert (pod.volume / "data/made-with").read_text() == "s3cret"
 
 
-def test_without_a_password_nothing_is_started_and_nothing_kept(pod):
+def test_missing_password_starts_nothing(pod):
     (pod.folder / "password").unlink()
     assert pod.start().returncode != 0
     assert pod.said("postgres") == []
@@ -97,7 +97,7 @@ def test_without_a_password_nothing_is_started_and_nothing_kept(pod):
     assert (pod.volume / "data/made-with").read_text() == "later"
 
 
-def test_postgres_takes_the_scripts_place_so_that_signals_reach_it(pod):
+def test_postgres_replaces_script_process(pod):
     (pod.log / "stay").touch()
     # Where the tests run in the background, SIGINT is ignored, and a shell cannot take that back.
     command = ["env", "--default-signal=INT", SCRIPT, "-c", "port=5433"]

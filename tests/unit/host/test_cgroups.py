@@ -37,7 +37,7 @@ def text(group: ControlGroup, path: str) -> str:
     return (group.root / path).read_text()
 
 
-def test_which_kind_of_host_is_read_from_what_is_mounted(legacy: ControlGroup) -> None:
+def test_unified_is_read_from_mounts(legacy: ControlGroup) -> None:
     assert not legacy.unified
     assert {path.name for path in legacy.hierarchies} == {"cpu", "memory", "pids", "cpuset", "systemd"}
 
@@ -49,7 +49,7 @@ def test_version_1_limits(legacy: ControlGroup) -> None:
     assert text(legacy, "cpu/moorage/m/cpu.cfs_quota_us") == "200000"
 
 
-def test_a_version_1_cpuset_takes_what_is_above_it(legacy: ControlGroup) -> None:
+def test_version_1_cpuset_copies_parent(legacy: ControlGroup) -> None:
     legacy.create(cpus=1, memory=512)
     assert text(legacy, "cpuset/moorage/m/cpuset.cpus") == "0-1"
     assert text(legacy, "cpuset/moorage/m/cpuset.mems") == "0"
@@ -61,19 +61,19 @@ def test_version_2_limits(unified: ControlGroup) -> None:
     assert text(unified, "moorage/m/cpu.max") == "200000 100000"
 
 
-def test_version_2_hands_down_the_controllers_that_the_host_has(unified: ControlGroup) -> None:
+def test_version_2_enables_available_controllers(unified: ControlGroup) -> None:
     unified.create(cpus=1, memory=512)
     for folder in ("", "moorage/"):
         assert text(unified, f"{folder}cgroup.subtree_control") == "+cpu +cpuset +memory +pids"
 
 
-def test_making_it_again_is_fine(unified: ControlGroup) -> None:
+def test_create_again_does_nothing(unified: ControlGroup) -> None:
     unified.create(cpus=1, memory=512)
     unified.create(cpus=2, memory=512)
     assert text(unified, "moorage/m/cpu.max") == "200000 100000"
 
 
-def test_processes_at_any_depth_belong_to_it(unified: ControlGroup) -> None:
+def test_processes_at_any_depth(unified: ControlGroup) -> None:
     unified.create(cpus=1, memory=512)
     for folder, pids in (("", "1\n"), ("system.slice", "2\n"), ("system.slice/x.service", "3\n4\n")):
         (unified.folders[0] / folder).mkdir(exist_ok=True)
@@ -81,13 +81,13 @@ def test_processes_at_any_depth_belong_to_it(unified: ControlGroup) -> None:
     assert unified.processes() == {1, 2, 3, 4}
 
 
-def test_a_group_that_is_not_there_has_no_processes_and_can_be_removed(unified: ControlGroup) -> None:
+def test_missing_group_is_empty_and_removable(unified: ControlGroup) -> None:
     gone = ControlGroup("other", "m", unified.root)
     assert gone.processes() == set()
     gone.remove()
 
 
-def test_a_group_in_use_is_told(unified: ControlGroup) -> None:
+def test_remove_group_in_use_is_reported(unified: ControlGroup) -> None:
     unified.create(cpus=1, memory=512)  # its files stand for processes: such a folder cannot be removed
     with pytest.raises(HostError, match="is still in use"):
         unified.remove(timeout=0.05)

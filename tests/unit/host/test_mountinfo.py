@@ -17,7 +17,7 @@ TEXT = r"""
 """.strip().splitlines()
 
 
-def test_a_line_says_what_is_mounted_where_and_how():
+def test_parse_line():
     assert parse(TEXT)[1] == Line(
         "/mnt/a folder",
         os.makedev(7, 0),
@@ -27,13 +27,13 @@ def test_a_line_says_what_is_mounted_where_and_how():
     )
 
 
-def test_the_last_mount_at_a_path_is_the_one_that_is_seen():
+def test_topmost_is_last_mount():
     found = topmost(parse(TEXT), Path("/mnt/a folder"))
     assert found
     assert found.device == os.makedev(7, 1)
     assert topmost(parse(TEXT), Path("/mnt")) is None
 
 
-def test_links_in_the_folders_are_followed(tmp_path):
+def test_topmost_resolves_links_in_folders(tmp_path):
     (tmp_path / "link").symlink_to("/mnt")
     assert topmost(parse(TEXT), tmp_path / "link" / "device")

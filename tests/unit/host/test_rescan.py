@@ -19,7 +19,7 @@ class OneDisk(LinuxFilesystems):
         return os.makedev(8, 16)
 
 
-def test_scsi_is_asked_and_others_are_let_alone(tmp_path, monkeypatch):
+def test_rescan_scsi_disks_only(tmp_path, monkeypatch):
     monkeypatch.setattr(linux_filesystems, "BLOCKS", tmp_path)
     file = tmp_path / "8:16" / "device" / "rescan"
     file.parent.mkdir(parents=True)

@@ -28,7 +28,7 @@ def read(archive, name):
         return tar.extractfile(name).read()
 
 
-def test_the_archive_names_the_image_and_its_layer_by_digest(image, tmp_path):
+def test_archive_names_image_and_layer_digest(image, tmp_path):
     write_archive(image, tmp_path / "image.tar")
     (entry,) = json.loads(read(tmp_path / "image.tar", "manifest.json"))
     assert entry["RepoTags"] == ["registry.local/hello:1"]
@@ -42,7 +42,7 @@ def test_the_archive_names_the_image_and_its_layer_by_digest(image, tmp_path):
     assert config["config"]["User"] == "1000"
 
 
-def test_a_layer_holds_folders_before_what_is_in_them_owned_by_root(image, tmp_path):
+def test_layer_has_folders_first_owned_by_root(image, tmp_path):
     write_archive(image, tmp_path / "image.tar")
     (tmp_path / "layer.tar").write_bytes(read(tmp_path / "image.tar", "layer.tar"))
     with tarfile.open(tmp_path / "layer.tar") as layer:
@@ -53,13 +53,13 @@ def test_a_layer_holds_folders_before_what_is_in_them_owned_by_root(image, tmp_p
         assert layer.getmember("bin/hi").linkname == "hello"
 
 
-def test_the_same_inputs_give_the_same_bytes(image, tmp_path):
+def test_same_inputs_give_same_bytes(image, tmp_path):
     write_archive(image, tmp_path / "one.tar")
     write_archive(image, tmp_path / "two.tar")
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
 
 
-def test_a_tree_becomes_entries(tmp_path):
+def test_tree_lists_entries(tmp_path):
     (tmp_path / "www").mkdir()
     (tmp_path / "www/page").write_text("hello")
     (tmp_path / "www/page").chmod(0o640)
@@ -70,7 +70,7 @@ def test_a_tree_becomes_entries(tmp_path):
     )
 
 
-def test_an_image_says_which_signal_ends_it_only_when_it_is_not_the_usual_one(image, tmp_path):
+def test_stop_signal_only_when_not_default(image, tmp_path):
     def stop_signal(made):
         write_archive(made, tmp_path / "image.tar")
         (entry,) = json.loads(read(tmp_path / "image.tar", "manifest.json"))
@@ -80,7 +80,7 @@ def test_an_image_says_which_signal_ends_it_only_when_it_is_not_the_usual_one(im
     assert stop_signal(replace(image, stop_signal="SIGINT")) == "SIGINT"
 
 
-def test_a_missing_source_is_an_error(tmp_path):
+def test_missing_source_raises(tmp_path):
     missing = ContainerImage("a:1", (File("gone", tmp_path / "gone"),), ("/gone",))
     with pytest.raises(FileNotFoundError):
         write_archive(missing, tmp_path / "image.tar")

@@ -32,7 +32,7 @@ def folder(tmp_path):
     return made
 
 
-def test_a_recipe_is_read_from_its_folder(folder):
+def test_read_recipe(folder):
     recipe = debian_container.read(folder)
     assert recipe.name == "registry.local/thing:3"
     assert recipe.kept == ("bin/*", "usr/lib/*.so")
@@ -49,13 +49,13 @@ def test_a_recipe_is_read_from_its_folder(folder):
         ("packages: [thing]", "packages:", "not a recipe"),
     ],
 )
-def test_a_recipe_with_a_mistake_is_refused(folder, was, becomes, said):
+def test_read_invalid_recipe_is_rejected(folder, was, becomes, said):
     (folder / "image.yaml").write_text(IMAGE.replace(was, becomes))
     with pytest.raises(BadInput, match=said):
         debian_container.read(folder)
 
 
-def test_the_hash_is_of_all_that_the_folder_says_and_not_of_how_it_was_checked_out(folder):
+def test_hash_covers_content_and_not_checkout(folder):
     first = debian_container.read(folder).hash
     (folder / "root/etc/thing.conf").chmod(0o644)
     assert debian_container.read(folder).hash == first
@@ -73,7 +73,7 @@ def test_the_hash_is_of_all_that_the_folder_says_and_not_of_how_it_was_checked_o
     assert len(seen) == 6
 
 
-def test_of_debian_is_kept_what_the_recipe_says_and_its_own_files_take_their_place(folder):
+def test_entries_keep_matching_files_and_own_files(folder):
     (folder / "root/bin").mkdir()
     (folder / "root/bin/thing").write_text("#!/bin/sh\n")
     (folder / "root/bin/thing").chmod(0o700)
@@ -111,7 +111,7 @@ def built(folder, tmp_path, monkeypatch):
     return debian_container.build(debian_container.read(folder), tmp_path / "cache", lambda text: None)
 
 
-def test_an_image_is_an_oci_layout_compressed_by_zstd(built):
+def test_build_creates_oci_layout_with_zstd(built):
     def blob(descriptor):
         return built / "blobs/sha256" / descriptor["digest"].removeprefix("sha256:")
 
@@ -126,7 +126,7 @@ def test_an_image_is_an_oci_layout_compressed_by_zstd(built):
     assert [path.name for path in built.parent.iterdir()] == [built.name]
 
 
-def test_an_image_is_built_once(built, folder, tmp_path, monkeypatch):
+def test_build_again_does_nothing(built, folder, tmp_path, monkeypatch):
     def not_again(recipe, root):
         raise AssertionError("built again")
 
@@ -136,7 +136,7 @@ def test_an_image_is_built_once(built, folder, tmp_path, monkeypatch):
     assert said == []
 
 
-def test_a_build_that_fails_leaves_nothing_that_could_be_taken_for_an_image(folder, tmp_path, monkeypatch):
+def test_failed_build_leaves_no_image(folder, tmp_path, monkeypatch):
     def broken(recipe, root):
         raise OSError("no space")
 

@@ -32,13 +32,13 @@ def version(release: PaperRelease) -> str:
     return node_image.version_of(release)  # type: ignore[arg-type]  # all that is asked of a release
 
 
-def test_a_version_names_debian_kubernetes_and_every_input() -> None:
+def test_version_has_debian_kubernetes_and_inputs() -> None:
     assert re.fullmatch(r"12-1\.37\.2-[0-9a-f]{8}", version(PaperRelease()))
     assert version(PaperRelease()) == version(PaperRelease())
     assert version(PaperRelease(hash="4567")) != version(PaperRelease())
 
 
-def test_other_sources_make_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_sources_change_version(monkeypatch: pytest.MonkeyPatch) -> None:
     source = node_image.HERE.parent / "node" / "main.py"
     monkeypatch.setattr(node_image, "_python_sources", lambda: [source])
     before = version(PaperRelease())
@@ -46,7 +46,7 @@ def test_other_sources_make_another_version(monkeypatch: pytest.MonkeyPatch) -> 
     assert version(PaperRelease()) != before
 
 
-def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_image_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound) as missing:
         node_image.load(tmp_path)
     assert missing.value.hint == "moorage image build"
@@ -56,7 +56,7 @@ def texts() -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(UNITS.glob("*.service"))}
 
 
-def test_units_run_programs_that_the_image_holds() -> None:
+def test_units_run_programs_of_the_image() -> None:
     held = {*node_image.PROGRAMS, *node_image.KUBERNETES}
     run = {name for text in texts().values() for name in re.findall(r"=/usr/lib/moorage/bin/([\w-]+)", text)}
     assert {"etcd", "kube-apiserver", "kubelet", "flanneld"} <= run <= held
@@ -65,7 +65,7 @@ def test_units_run_programs_that_the_image_holds() -> None:
 SIDECARS = ("csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter")
 
 
-def test_sidecars_speak_with_the_driver_that_is_started() -> None:
+def test_sidecars_use_the_drivers_socket() -> None:
     socket = "/run/csi/csi.sock"
     for name in SIDECARS:
         assert f"--csi-address={socket} " in texts()[f"{name}.service"]
@@ -74,13 +74,13 @@ def test_sidecars_speak_with_the_driver_that_is_started() -> None:
     assert "RuntimeDirectory=csi\n" in driver
 
 
-def test_a_sidecar_waits_as_long_as_the_driver_may_take() -> None:
+def test_sidecar_timeout_exceeds_drivers() -> None:
     for name in SIDECARS:
         (seconds,) = re.findall(r"--timeout=(\d+)s", texts()[f"{name}.service"])
         assert int(seconds) > Timeouts().total
 
 
-def test_sidecars_come_back_and_may_do_little() -> None:
+def test_sidecars_restart_and_are_confined() -> None:
     for name in (*SIDECARS, "snapshot-controller", "moorage-csi-controller"):
         text = texts()[f"{name}.service"]
         assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(text.splitlines())
@@ -89,20 +89,20 @@ def test_sidecars_come_back_and_may_do_little() -> None:
         assert "--kubeconfig=/etc/kubernetes/csi.conf " in texts()[f"{name}.service"]
 
 
-def test_the_image_holds_what_the_node_reads() -> None:
+def test_image_has_files_that_the_node_reads() -> None:
     read = Layout().snapshot_definitions
     assert (str(read.parent), read.name) == ("/usr/lib/moorage/manifests", node_image.MANIFESTS[0])
     assert set(node_image.MANIFESTS) == {recipe.name for recipe in CONTENTS if recipe.kind == "data"}
 
 
-def test_units_that_are_started_exist() -> None:
+def test_started_units_exist() -> None:
     enabled = {name.split("@")[0].removesuffix(".service") for name in debian.ENABLED}
     started = {*control_plane.CONTROL_PLANE_UNITS, *steps.NODE_UNITS, *steps.NETWORK_UNITS, "moorage-approver"}
     known = {name.split("@")[0].removesuffix(".service") for name in texts()} | {"systemd-networkd"}
     assert enabled | started <= known
 
 
-def test_every_variable_of_a_unit_is_written_by_moorage_node(tmp_path: Path) -> None:
+def test_unit_variables_are_written_by_moorage_node(tmp_path: Path) -> None:
     cluster = Cluster(
         "demo",
         "10.0.0.10",

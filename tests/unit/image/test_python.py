@@ -13,20 +13,20 @@ def names():
     return [each.partition("==")[0] for each in python.requirements()]
 
 
-def test_what_the_programs_of_a_node_import_and_what_that_needs():
+def test_requirements_include_dependencies():
     assert {"keystoneauth1", "lightkube", "grpcio", "protobuf", "click", "prometheus-client"} <= set(names())
     assert {"requests", "lightkube-models"} <= set(names()), "also what those need"
 
 
-def test_not_what_debian_has_nor_what_only_a_person_needs():
+def test_requirements_exclude_debian_packages_and_cli():
     assert not {"pyyaml", "cryptography", "openstacksdk", "rich", "nova", "pytest"} & set(names())
 
 
-def test_each_with_its_version():
+def test_requirements_have_versions():
     assert all(each.partition("==")[2] for each in python.requirements())
 
 
-def test_a_requirement_counts_where_its_marker_says_so():
+def test_requirement_marker_is_evaluated():
     applies = python._applies
     assert applies(python.Requirement("a"), set())
     assert not applies(python.Requirement("a; sys_platform == 'win32'"), set())

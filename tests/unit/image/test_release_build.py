@@ -78,7 +78,7 @@ def asked(go):
     return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_it_builds_each_program_and_says_so(make, go):
+def test_build_reports_each_program(make, go):
     said = []
     release = make(said=said)
     assert said == ["building 1/3 kubernetes v1", "building 2/3 ctr v2", "building 3/3 pause v1"]
@@ -88,20 +88,20 @@ def test_it_builds_each_program_and_says_so(make, go):
     assert "ctr cgo=0 -s -w -X m.v=v2" in Path(go["GO_LOG"]).read_text()
 
 
-def test_a_program_of_upstream_is_built_in_the_folder_that_pins_it(make):
+def test_upstream_program_is_built_in_pinning_folder(make):
     release = make([SIDECAR])
     assert release.program("resizer").read_text() == "csi-resizer example.org/resizer/cmd/csi-resizer\n"
     assert release.manifest.programs[0].source == "example.org/resizer/cmd/csi-resizer@v4 kubernetes/pause"
 
 
-def test_data_is_taken_out_of_its_module(make):
+def test_data_is_extracted_from_module(make):
     release = make([PAUSE, KINDS])
     assert release.data("kinds.yaml").read_text() == "one of example.org/client\ntwo\n"
     assert release.data("kinds.yaml").parent.name == "share"
     assert verify(release) == []
 
 
-def test_data_is_taken_over_by_another_release(make):
+def test_data_is_reused_by_other_release(make):
     first = make([PAUSE, KINDS])
     said = []
     second = make([CTR, KINDS], said=said)
@@ -110,18 +110,18 @@ def test_data_is_taken_over_by_another_release(make):
     assert verify(second) == []
 
 
-def test_only_the_release_is_left(make, tmp_path):
+def test_build_leaves_only_the_release(make, tmp_path):
     release = make()
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"release"}
     assert {path.name for path in (tmp_path / "cache" / "release").iterdir()} == {release.hash, "lock"}
 
 
-def test_go_caches_stay_when_asked(make, tmp_path):
+def test_keep_go_cache_keeps_caches(make, tmp_path):
     make(keep_go_cache=True)
     assert (tmp_path / "cache" / "go" / "mod").is_dir()
 
 
-def test_a_second_build_does_nothing(make, go):
+def test_build_again_does_nothing(make, go):
     first = make()
     said = []
     assert make(said=said) == first
@@ -129,7 +129,7 @@ def test_a_second_build_does_nothing(make, go):
     assert asked(go) == ["kubernetes", "ctr", "pause"]
 
 
-def test_a_build_that_fails_tells_why_and_keeps_what_was_built(make, go):
+def test_failed_build_reports_reason_and_keeps_programs(make, go):
     with pytest.raises(Failed) as caught:
         make(GO_FAILS="ctr", GO_SAYS="cmd/ctr/main.go:7:2: undefined: nonsense")
     assert "Go could not build ctr v2" in caught.value.message
@@ -149,13 +149,13 @@ def test_a_build_that_fails_tells_why_and_keeps_what_was_built(make, go):
         ("undefined: x", "run it again"),
     ],
 )
-def test_a_failure_comes_with_advice(make, output, advice):
+def test_failure_has_a_hint(make, output, advice):
     with pytest.raises(Failed) as caught:
         make(GO_FAILS="kubernetes", GO_SAYS=output)
     assert advice in caught.value.hint
 
 
-def test_a_kept_program_that_was_harmed_is_built_again(make, go, tmp_path):
+def test_damaged_program_is_built_again(make, go, tmp_path):
     with pytest.raises(Failed):
         make(GO_FAILS="ctr", GO_SAYS="no")
     (tmp_path / "cache" / "release" / "building" / "bin" / "kubernetes").write_text("half")
@@ -163,7 +163,7 @@ def test_a_kept_program_that_was_harmed_is_built_again(make, go, tmp_path):
     assert asked(go).count("kubernetes") == 2
 
 
-def test_a_changed_program_is_built_and_the_others_are_taken_over(make, go):
+def test_changed_program_is_built_and_others_reused(make, go):
     old = make()
     new = make((KUBERNETES, replace(CTR, version="v3"), PAUSE))
     assert new.hash != old.hash
@@ -171,21 +171,21 @@ def test_a_changed_program_is_built_and_the_others_are_taken_over(make, go):
     assert asked(go) == ["kubernetes", "ctr", "pause", "ctr"]
 
 
-def test_a_build_that_was_killed_just_before_its_end_goes_on(make, go, tmp_path):
+def test_build_killed_before_its_end_resumes(make, go, tmp_path):
     release = make()
     release.directory.replace(tmp_path / "cache" / "release" / "building")
     assert verify(make()) == []
     assert asked(go) == ["kubernetes", "ctr", "pause"]
 
 
-def test_leftovers_of_another_table_do_not_get_into_the_release(make):
+def test_leftovers_do_not_enter_the_release(make):
     with pytest.raises(Failed):
         make(GO_FAILS="pause", GO_SAYS="no")
     release = make((KUBERNETES, PAUSE))
     assert verify(release) == []
 
 
-def test_two_builds_at_a_time_build_once(make, go, tmp_path):
+def test_concurrent_builds_build_once(make, go, tmp_path):
     store = tmp_path / "cache" / "release"
     store.mkdir(parents=True)
     said, results = [], []
@@ -201,7 +201,7 @@ def test_two_builds_at_a_time_build_once(make, go, tmp_path):
     assert verify(results[0]) == []
 
 
-def test_no_go_is_told_before_anything_else(make, tmp_path):
+def test_missing_go_is_reported_first(make, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(Failed, match="no Go to build with") as caught:
@@ -212,18 +212,18 @@ def test_no_go_is_told_before_anything_else(make, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["1.19.8", "1.26", "1.26.5", ""])
-def test_an_old_go_is_refused(make, go, version):
+def test_old_go_is_rejected(make, go, version):
     with pytest.raises(Failed, match=r"1\.26\.\d+ is needed"):
         make(GO_VERSION=version)
     assert asked(go) == []
 
 
 @pytest.mark.parametrize("version", ["1.26.6", "1.26.8 X:nodwarf5", "1.27.0", "2.0.0"])
-def test_a_new_go_is_taken(make, version):
+def test_new_go_is_used(make, version):
     assert verify(make(GO_VERSION=version)) == []
 
 
-def test_a_missing_c_library_is_told_before_anything_is_built(make, go, tmp_path):
+def test_missing_c_library_is_reported_before_build(make, go, tmp_path):
     compiler = tmp_path / "gcc"
     compiler.write_text("#!/bin/sh\necho '<stdin>:2:10: fatal error: seccomp.h: No such file' >&2\nexit 1\n")
     compiler.chmod(0o755)
@@ -237,7 +237,7 @@ def test_a_missing_c_library_is_told_before_anything_is_built(make, go, tmp_path
     assert asked(go) == []
 
 
-def test_a_full_disk_is_told_before_anything_is_built(make, go, monkeypatch):
+def test_full_disk_is_reported_before_build(make, go, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**11, 10**11, 5 * 10**9))
     with pytest.raises(Failed, match=r"has 5\.0 GB of free space; a build needs 15 GB"):
         make()

@@ -60,12 +60,12 @@ def test_show_as_json_has_the_whole_manifest(context, directory):
     assert shown["programs"][0]["sha256"] == SHA256_OF_X
 
 
-def test_verify_says_how_many_are_sound(context, directory):
+def test_verify_counts_intact_programs(context, directory):
     done = run(context, "verify")
     assert (done.exit_code, done.output) == (0, "all 3 programs match the manifest\n")
 
 
-def test_verify_names_what_is_not_and_fails(context, directory):
+def test_verify_names_damaged_programs_and_fails(context, directory):
     (directory / "bin" / "etcd").write_text("y")
     done = run(context, "verify")
     assert "etcd   changed" in done.output
@@ -75,16 +75,16 @@ def test_verify_names_what_is_not_and_fails(context, directory):
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
-def test_no_release_is_not_found_with_what_to_do(context, command):
+def test_missing_release_is_not_found_with_hint(context, command):
     error = run(context, command).exception
     assert isinstance(error, NotFound)
     assert error.hint == "moorage release build"
 
 
-def test_build_prints_the_directory_and_nothing_else_when_it_is_there(context, directory):
+def test_build_prints_only_the_directory_when_present(context, directory):
     assert run(context, "build").stdout == f"{directory}\n"
 
 
-def test_fetch_needs_an_address(context):
+def test_fetch_without_mirror_is_rejected(context):
     assert "--mirror" in run(context, "fetch").output
     assert isinstance(run(context, "fetch", "--mirror", "example.org").exception, BadInput)

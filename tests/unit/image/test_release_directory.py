@@ -29,7 +29,7 @@ def release(tmp_path):
     return Release(folder)
 
 
-def test_a_release_tells_its_versions_and_programs(release):
+def test_release_has_versions_and_programs(release):
     assert release.hash == release.manifest.release == "0123456789abcdef"
     assert release.kubernetes_version == "v1.37.2"
     assert release.program("kubelet").resolve() == release.program("kubernetes")
@@ -40,19 +40,19 @@ def test_a_release_tells_its_versions_and_programs(release):
             absent()
 
 
-def test_a_manifest_reads_back_as_it_was_written(release):
+def test_manifest_is_read_back(release):
     manifest = release.manifest
     assert Manifest.parse(manifest.text(), "here") == manifest
     assert "link" not in json.loads(manifest.text())["programs"][0]
 
 
-def test_a_manifest_from_before_there_was_data_is_of_programs(release):
+def test_manifest_without_kind_is_of_programs(release):
     fields = json.loads(release.manifest.text())
     fields["programs"] = [{key: one[key] for key in one if key != "kind"} for one in fields["programs"][:3]]
     assert Manifest.parse(json.dumps(fields), "here").programs == release.manifest.programs[:3]
 
 
-def test_a_sound_release_has_no_findings(release):
+def test_verify_intact_release_has_no_findings(release):
     assert verify(release) == []
 
 
@@ -75,7 +75,7 @@ def test_verify_finds_changed_missing_and_unexpected_files(release):
 
 
 @pytest.mark.parametrize("way", ["other size", "not executable", "a link instead", "a folder instead"])
-def test_verify_sees_every_way_to_change_a_file(release, way):
+def test_verify_finds_every_kind_of_change(release, way):
     path = release.program("etcd")
     if way == "other size":
         path.write_bytes(b"more than before")
@@ -87,19 +87,19 @@ def test_verify_sees_every_way_to_change_a_file(release, way):
     assert verify(release) == [Finding("etcd", "changed")]
 
 
-def test_data_is_not_to_be_run(release):
+def test_data_is_not_executable(release):
     release.data("kinds.yaml").chmod(0o755)
     assert verify(release) == [Finding("kinds.yaml", "changed")]
 
 
-def test_verify_sees_a_link_that_leads_elsewhere(release):
+def test_verify_finds_changed_link(release):
     path = release.program("kubelet")
     path.unlink()
     path.symlink_to("etcd")
     assert verify(release) == [Finding("kubelet", "changed")]
 
 
-def test_a_release_that_is_not_there_is_not_found_and_says_what_to_do(tmp_path):
+def test_missing_release_is_not_found_with_hint(tmp_path):
     with pytest.raises(NotFound) as caught:
         find_release(tmp_path)
     assert caught.value.hint == "moorage release build"
@@ -128,13 +128,13 @@ GOOD = entry("etcd").fields()
         ("etcd", "not a release's manifest"),
     ],
 )
-def test_a_manifest_that_cannot_be_trusted_is_refused(programs, says):
+def test_untrusted_manifest_is_rejected(programs, says):
     text = json.dumps({"release": "x", "kubernetes": "v1", "programs": programs})
     with pytest.raises(Failed, match=says):
         Manifest.parse(text, "http://mirror/manifest.json")
 
 
 @pytest.mark.parametrize("text", ["", "<html>not found</html>", "[]", "null", '{"programs": []}'])
-def test_what_is_no_manifest_is_refused_by_its_origin(text):
+def test_invalid_manifest_names_origin(text):
     with pytest.raises(Failed, match=r"^http://mirror/manifest\.json is not a release's manifest"):
         Manifest.parse(text, "http://mirror/manifest.json")

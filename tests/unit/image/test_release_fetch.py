@@ -85,7 +85,7 @@ def names(tmp_path):
     return {path.name for path in (tmp_path / "release").iterdir()}
 
 
-def test_a_release_is_taken_whole(tmp_path, mirror):
+def test_fetch_downloads_release(tmp_path, mirror):
     said = []
     release = take(tmp_path, mirror, said)
     assert verify(release) == []
@@ -95,19 +95,19 @@ def test_a_release_is_taken_whole(tmp_path, mirror):
     assert said[0] == "fetching 1/4 kubernetes v1 (3 MB)"
 
 
-def test_nothing_is_asked_for_a_release_that_is_there(tmp_path, mirror):
+def test_fetch_existing_release_makes_no_request(tmp_path, mirror):
     take(tmp_path, mirror)
     mirror.asked.clear()
     take(tmp_path, mirror)
     assert mirror.asked == []
 
 
-def test_a_slash_at_the_end_of_the_address_does_no_harm(tmp_path, mirror):
+def test_fetch_accepts_trailing_slash(tmp_path, mirror):
     assert verify(fetch(tmp_path, mirror.address + "/", report=print, wanted=HASH)) == []
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
-def test_a_download_that_broke_off_goes_on(tmp_path, mirror, knows_ranges):
+def test_interrupted_download_resumes(tmp_path, mirror, knows_ranges):
     mirror.knows_ranges = knows_ranges
     mirror.cut["/r/bin/etcd"] = 5
     with pytest.raises(Failed, match="bin/etcd"):
@@ -125,14 +125,14 @@ def test_a_download_that_broke_off_goes_on(tmp_path, mirror, knows_ranges):
     ("content", "says"),
     [(b"etcd's Program", "does not have the SHA-256"), (b"etcd's program and more", "larger than its manifest says")],
 )
-def test_a_file_that_is_not_the_manifests_is_refused_and_nothing_kept(tmp_path, mirror, content, says):
+def test_mismatching_file_is_rejected_and_deleted(tmp_path, mirror, content, says):
     mirror.files["/r/bin/etcd"] = content
     with pytest.raises(Failed, match=says):
         take(tmp_path, mirror)
     assert names(tmp_path) == {"lock"}
 
 
-def test_a_broken_half_is_not_trusted(tmp_path, mirror):
+def test_damaged_partial_download_is_not_used(tmp_path, mirror):
     mirror.cut["/r/bin/etcd"] = 5
     with pytest.raises(Failed):
         take(tmp_path, mirror)
@@ -142,7 +142,7 @@ def test_a_broken_half_is_not_trusted(tmp_path, mirror):
     assert names(tmp_path) == {"lock"}
 
 
-def test_files_that_an_older_manifest_left_do_not_stay(tmp_path, mirror):
+def test_files_of_older_manifest_are_deleted(tmp_path, mirror):
     folder = tmp_path / "release" / f"{HASH}.fetching" / "bin"
     folder.mkdir(parents=True)
     (folder / "miner").write_text("x")
@@ -150,25 +150,25 @@ def test_files_that_an_older_manifest_left_do_not_stay(tmp_path, mirror):
     assert verify(take(tmp_path, mirror)) == []
 
 
-def test_another_release_is_refused(tmp_path, mirror):
+def test_other_release_is_rejected(tmp_path, mirror):
     mirror.files["/r/manifest.json"] = manifest("fedcba9876543210").text().encode()
     with pytest.raises(Failed, match=f"is release fedcba9876543210, and this version needs {HASH}"):
         take(tmp_path, mirror)
 
 
-def test_a_mirror_without_the_file_is_told_by_its_address(tmp_path, mirror):
+def test_missing_file_is_reported_with_address(tmp_path, mirror):
     del mirror.files["/r/bin/etcd"]
     with pytest.raises(Failed, match=r"/r/bin/etcd answered 404"):
         take(tmp_path, mirror)
 
 
-def test_a_mirror_that_is_not_there_is_told(tmp_path, mirror):
+def test_unreachable_mirror_is_reported(tmp_path, mirror):
     address = f"http://127.0.0.1:{mirror.server_port + 1 if mirror.server_port < 65535 else 1}"
     with pytest.raises(Failed, match="cannot be reached"):
         fetch(tmp_path, address, report=print, wanted=HASH)
 
 
-def test_a_full_disk_is_told_and_the_rest_is_fetched_later(tmp_path, mirror, monkeypatch):
+def test_full_disk_is_reported_and_download_resumes(tmp_path, mirror, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -180,7 +180,7 @@ def test_a_full_disk_is_told_and_the_rest_is_fetched_later(tmp_path, mirror, mon
 
 
 @pytest.mark.parametrize("address", ["mirror.example.org", "ftp://mirror/x", "/srv/mirror", "file:///srv/mirror"])
-def test_an_address_that_is_none_is_refused(tmp_path, address):
+def test_invalid_address_is_rejected(tmp_path, address):
     with pytest.raises(BadInput, match="--mirror"):
         fetch(tmp_path, address, report=print)
     assert list(tmp_path.iterdir()) == []

@@ -16,12 +16,12 @@ def numbers(version):
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
-def test_every_name_is_taken_once():
+def test_names_are_unique():
     names = [name for program in PROGRAMS for name in (program.name, *program.links)]
     assert len(names) == len(set(names))
 
 
-def test_a_node_finds_what_it_needs():
+def test_contents_include_what_nodes_need():
     names = {name for program in PROGRAMS for name in (program.name, *program.links)}
     assert names >= {"kube-apiserver", "kubelet", "kube-proxy", "kubectl", "etcd", "etcdctl", "containerd", "runc"}
     assert names >= {"containerd-shim-runc-v2", "ctr", "bridge", "host-local", "loopback", "portmap"}
@@ -30,7 +30,7 @@ def test_a_node_finds_what_it_needs():
 
 
 @pytest.mark.parametrize("recipe", PINNED, ids=lambda recipe: recipe.name)
-def test_our_modules_pin_the_version_that_the_table_says(recipe):
+def test_modules_pin_the_tables_versions(recipe):
     text = (go_sources() / recipe.folder / "go.mod").read_text()
     if recipe.package:
         module = recipe.package.split("/cmd/")[0]
@@ -38,24 +38,24 @@ def test_our_modules_pin_the_version_that_the_table_says(recipe):
 
 
 @pytest.mark.parametrize("recipe", PINNED, ids=lambda recipe: recipe.name)
-def test_our_modules_build_with_the_go_that_is_asked_for(recipe):
+def test_modules_require_the_tables_go(recipe):
     wanted = re.search(r"^go (\S+)$", (go_sources() / recipe.folder / "go.mod").read_text(), re.MULTILINE)[1]
     assert numbers(wanted) <= numbers(GO_NEEDED)
 
 
-def test_the_sidecars_module_names_what_is_built_in_it():
+def test_sidecars_module_lists_its_programs():
     text = (go_sources() / "csi" / "tools.go").read_text()
     assert set(re.findall(r'_ "(\S+/cmd/\S+)"', text)) == {program.package for program in SIDECARS}
     assert all(dict(program.variables) == {"main.version": program.version} for program in SIDECARS)
 
 
-def test_a_source_says_module_and_folder():
+def test_source_names_module_and_folder():
     assert Program("a", "v1", package="example.org/a").source == "example.org/a@v1"
     assert Program("a", "v1", package="example.org/a", folder="a").source == "example.org/a@v1 kubernetes/a"
     assert Program("a", "v1", folder="a").source == "kubernetes/a"
 
 
-def test_what_go_installs_and_how_it_calls_that():
+def test_program_installs_and_installed():
     exclusive = Program("a", "v1", package="example.org/cmd/a")
     assert (exclusive.installs, exclusive.installed) == ("example.org/cmd/a@v1", "a")
     ours = Program("a", "v1", package="example.org/a", folder="b")
@@ -64,7 +64,7 @@ def test_what_go_installs_and_how_it_calls_that():
     assert (pinned.installs, pinned.installed) == ("example.org/cmd/c", "c")
 
 
-def test_a_recipe_is_named_as_ever():
+def test_recipe_hash_is_stable():
     """Releases keep what another one made from the same recipe: another way to name it would build all again."""
     assert Program("a", "v1", package="example.org/a").input_hash(go_sources()) == "bb6724487d879bba"
 
@@ -87,7 +87,7 @@ def sources(tmp_path):
     ("file", "matters"),
     [("go.mod", True), ("go.sum", True), ("main.go", True), ("inner/x.go", True), ("main_test.go", False)],
 )
-def test_a_release_is_named_by_the_sources_that_are_built(sources, file, matters):
+def test_release_hash_covers_sources(sources, file, matters):
     programs = [Program("a", "v1", folder="a"), Program("b", "v1", package="example.org/b")]
     before = release_hash(programs, sources)
     assert re.fullmatch("[0-9a-f]{16}", before)
@@ -95,7 +95,7 @@ def test_a_release_is_named_by_the_sources_that_are_built(sources, file, matters
     assert (release_hash(programs, sources) != before) is matters
 
 
-def test_a_release_is_named_by_its_recipe_but_not_by_the_order_of_programs(sources):
+def test_release_hash_ignores_order(sources):
     a, b = Program("a", "v1", folder="a"), Program("b", "v1", package="example.org/b")
     before = release_hash([a, b], sources)
     assert release_hash([b, a], sources) == before

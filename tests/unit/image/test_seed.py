@@ -9,7 +9,7 @@ from moorage.image.seed import uncommon
 pytestmark = pytest.mark.unit
 
 
-def test_what_tells_one_cluster_from_another_is_taken_out() -> None:
+def test_seed_removes_what_differs_between_clusters() -> None:
     keys = [
         "/registry/clusterroles/admin",
         "/registry/clusterrolebindings/system:node",

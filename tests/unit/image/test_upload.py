@@ -35,7 +35,7 @@ def image(tmp_path):
     return NodeImage(tmp_path, "12-1.37.2-abc", "v1.37.2", "f" * 64)
 
 
-def test_an_image_is_uploaded_once(image):
+def test_upload_again_does_nothing(image):
     glance = Glance()
     assert upload(glance, image, print) == "moorage-12-1.37.2-abc"
     assert upload(glance, image, print) == "moorage-12-1.37.2-abc"
@@ -43,13 +43,13 @@ def test_an_image_is_uploaded_once(image):
     assert glance.stored[0].properties["os_distro"] == "moorage"
 
 
-def test_an_upload_that_broke_off_is_made_again(image):
+def test_interrupted_upload_is_repeated(image):
     glance = Glance([Stored(image.name, "queued", dict(image.properties))])
     upload(glance, image, print)
     assert glance.uploads == 1
 
 
-def test_another_build_of_the_same_version_is_another_image(image):
+def test_other_build_of_same_version_is_uploaded(image):
     glance = Glance([Stored(image.name, "active", {**image.properties, "moorage_sha256": "0" * 64})])
     upload(glance, image, print)
     assert glance.uploads == 1

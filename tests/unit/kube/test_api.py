@@ -33,11 +33,11 @@ def status(code, message="no"):
         (ENDPOINT_SLICES, "web/x", "/apis/discovery.k8s.io/v1/namespaces/web/endpointslices/x"),
     ],
 )
-def test_paths(resource, key, path):
+def test_path_of_objects(resource, key, path):
     assert path_of(resource, key) == path
 
 
-def test_a_long_list_comes_in_pages():
+def test_list_follows_pages():
     pages = {
         None: {"metadata": {"resourceVersion": "7", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]},
         "next": {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "b"}}]},
@@ -58,19 +58,19 @@ def test_a_long_list_comes_in_pages():
         (500, CloudUnreachable),
     ],
 )
-def test_refusals_are_errors_of_ours(code, error):
+def test_rejections_become_errors(code, error):
     with pytest.raises(error, match="said so"):
         api(lambda _: status(code, "said so")).patch(NODES, "a", {})
 
 
-def test_no_json_is_no_answer():
+def test_response_without_json_is_unreachable():
     with pytest.raises(CloudUnreachable):
         api(lambda _: httpx2.Response(200, text="<html>")).get(NODES, "a")
     with pytest.raises(CloudUnreachable, match="502: bad gateway"):
         api(lambda _: httpx2.Response(502, text="bad gateway")).get(NODES, "a")
 
 
-def test_time_outs_and_refused_connections_are_no_answer():
+def test_timeouts_and_refused_connections_are_unreachable():
     def fail(_):
         raise httpx2.ReadTimeout("timed out")
 
@@ -84,14 +84,14 @@ def lines(*events):
     return httpx2.Response(200, text="".join(json.dumps(event) + "\n" for event in events))
 
 
-def test_a_version_too_old_is_not_found_in_either_form():
+def test_expired_version_is_not_found_in_both_forms():
     gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
     for answer in (lines(gone), status(410, "too old resource version")):
         with pytest.raises(NotFound, match="too old"):
             list(api(lambda _, answer=answer: answer).watch(NODES, "1", 1))
 
 
-def test_what_came_before_a_watch_broke_is_told():
+def test_changes_before_watch_error_are_returned():
     def broken():
         yield json.dumps({"type": "ADDED", "object": {"metadata": {"name": "a"}}}).encode() + b"\n"
         raise httpx2.RemoteProtocolError("peer closed the connection")
@@ -106,13 +106,13 @@ def test_what_came_before_a_watch_broke_is_told():
         next(watch)
 
 
-def test_a_deletion_names_the_uid_and_gone_is_fine():
+def test_delete_sends_uid_and_ignores_missing():
     asked = []
     api(lambda request: asked.append(request) or status(404)).delete(NODES, "a", "u-1")
     assert json.loads(asked[0].content)["preconditions"] == {"uid": "u-1"}
 
 
-def test_a_file_that_is_no_kubeconfig(tmp_path):
+def test_connect_with_invalid_kubeconfig_is_rejected(tmp_path):
     with pytest.raises(BadInput, match="not a kubeconfig"):
         HttpKubernetesClient.connect(tmp_path / "missing")
     (tmp_path / "k").write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")

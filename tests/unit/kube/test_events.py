@@ -35,7 +35,7 @@ def events(api):
     return [(e["reason"], e["count"]) for e in api.list(EVENTS).items]
 
 
-def test_the_same_words_are_counted_and_written_once_a_minute(api, node, recorder, clock):
+def test_same_event_is_counted_and_written_once_a_minute(api, node, recorder, clock):
     for _ in range(5):
         recorder.event(node, "CloudUnreachable", "Nova does not answer")
     assert events(api) == [("CloudUnreachable", 1)]
@@ -46,7 +46,7 @@ def test_the_same_words_are_counted_and_written_once_a_minute(api, node, recorde
     assert events(api) == [("CloudUnreachable", 6), ("CloudUnreachable", 1)]
 
 
-def test_an_event_says_about_whom(api, node, recorder):
+def test_event_names_its_object(api, node, recorder):
     recorder.event(node, "Ready", "good", "Normal")
     event = api.list(EVENTS).items[0]
     assert event["involvedObject"] == {
@@ -58,7 +58,7 @@ def test_an_event_says_about_whom(api, node, recorder):
     assert (event["type"], event["metadata"]["namespace"]) == ("Normal", "default")
 
 
-def test_an_event_that_the_api_dropped_is_recreated(api, node, recorder, clock):
+def test_expired_event_is_recreated(api, node, recorder, clock):
     recorder.event(node, "CloudUnreachable", "x")
     event = api.list(EVENTS).items[0]
     api.delete(EVENTS, f"default/{event['metadata']['name']}")
@@ -67,7 +67,7 @@ def test_an_event_that_the_api_dropped_is_recreated(api, node, recorder, clock):
     assert events(api) == [("CloudUnreachable", 1)]
 
 
-def test_an_api_that_is_away_does_not_stop_the_one_who_says_it(api, node, recorder):
+def test_unreachable_api_does_not_raise(api, node, recorder):
     api.unreachable = "down"
     recorder.event(node, "CloudUnreachable", "x")
     api.unreachable = ""

@@ -55,7 +55,7 @@ def names(cache):
     return sorted(found["metadata"]["name"] for found in cache.store(NODES).all())
 
 
-def test_what_comes_changes_and_goes_is_seen(api, cache, handler):
+def test_informer_handles_added_changed_and_deleted(api, cache, handler):
     api.create(NODES, node("a"))
     until(lambda: names(cache) == ["a"])
     api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
@@ -66,14 +66,14 @@ def test_what_comes_changes_and_goes_is_seen(api, cache, handler):
     assert cache.alive()
 
 
-def test_a_broken_watch_goes_on_without_a_new_list(api, cache):
+def test_interrupted_watch_resumes_without_list(api, cache):
     api.cut_watches()
     api.create(NODES, node("a"))
     until(lambda: names(cache) == ["a"])
     assert api.asked.count("list nodes") == 1
 
 
-def test_a_version_too_old_makes_a_new_list_which_tells_what_went(api, cache, handler):
+def test_expired_version_lists_again_and_reports_deleted(api, cache, handler):
     api.create(NODES, node("old"))
     until(lambda: names(cache) == ["old"])
     api.unreachable = "restarting"
@@ -88,7 +88,7 @@ def test_a_version_too_old_makes_a_new_list_which_tells_what_went(api, cache, ha
     assert handler.count("old") == 2
 
 
-def test_the_list_is_recreated_after_the_api_forgot(api, handler):
+def test_list_again_after_api_lost_history(api, handler):
     store = Store()
     reflector = Reflector(api, NODES, store, lambda found: handler.append(found["metadata"]["name"]), version="0")
     store.put({"metadata": {"name": "gone", "resourceVersion": "1"}})
@@ -102,13 +102,13 @@ def test_the_list_is_recreated_after_the_api_forgot(api, handler):
     assert handler == ["gone", "a"], "what has not changed is not told again"
 
 
-def test_pauses_grow_while_the_api_is_away_and_have_a_limit(api):
+def test_delays_grow_up_to_limit_while_api_is_unreachable(api):
     api.unreachable = "down"
     reflector = Reflector(api, NODES, Store(), lambda _: None, jitter=lambda: 1.0)
     assert [round(reflector.step(), 3) for _ in range(5)] == [0.01, 0.02, 0.04, 0.05, 0.05]
 
 
-def test_an_api_that_is_away_from_the_start_is_said(api):
+def test_wait_ready_with_unreachable_api_raises(api):
     api.unreachable = "down"
     cache, stop = Informer(api), Event()
     cache.store(SERVICES)
@@ -116,7 +116,7 @@ def test_an_api_that_is_away_from_the_start_is_said(api):
         wait_ready(cache, stop, 0.1)
 
 
-def test_an_index_follows_its_objects():
+def test_index_follows_objects():
     store = Store()
     store.put({"metadata": {"name": "a", "labels": {"zone": "x"}}})
     store.add_index("zone", lambda found: [found["metadata"]["labels"]["zone"]])
@@ -128,13 +128,13 @@ def test_an_index_follows_its_objects():
     assert [found["metadata"]["name"] for found in store.by("zone", "y")] == ["a"]
 
 
-def test_what_nobody_reads_is_not_kept():
+def test_store_drops_unused_fields():
     store = Store()
     store.put({"metadata": {"name": "a", "managedFields": [1]}, "status": {"images": [1], "addresses": []}})
     assert store.get("a") == {"metadata": {"name": "a"}, "status": {"addresses": []}}
 
 
-def test_a_resource_that_is_defined_later_keeps_nobody_waiting(api):
+def test_optional_resource_does_not_delay_ready(api):
     stop, cache = Event(), Informer(api)
     cache.store(NODES)
     contents = cache.store(SNAPSHOT_CONTENTS)

@@ -44,11 +44,11 @@ def electors(api, clock):
         (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 15, "take"),
     ],
 )
-def test_who_may_do_what(seen, now, what):
+def test_decide_action(seen, now, what):
     assert decide(seen, "me", now) == what
 
 
-def test_the_second_waits_until_the_first_has_not_renewed_for_long(api, clock, electors):
+def test_second_candidate_waits_for_expiry(api, clock, electors):
     one, two = electors
     assert (one.step(), two.step()) == (True, False)
     clock.now += 10
@@ -62,7 +62,7 @@ def test_the_second_waits_until_the_first_has_not_renewed_for_long(api, clock, e
     assert api.get(LEASES, KEY)["spec"]["leaseTransitions"] == 1
 
 
-def test_a_released_lease_is_taken_at_once(api, electors):
+def test_released_lease_is_taken_at_once(api, electors):
     one, two = electors
     one.step()
     two.step()
@@ -73,7 +73,7 @@ def test_a_released_lease_is_taken_at_once(api, electors):
     assert api.get(LEASES, KEY)["spec"]["holderIdentity"] == "two"
 
 
-def test_it_is_ours_for_a_while_when_the_api_is_away(api, clock, electors):
+def test_lease_is_held_for_a_while_without_api(api, clock, electors):
     one = electors[0]
     one.step()
     api.unreachable = "etcd has no leader"
@@ -85,7 +85,7 @@ def test_it_is_ours_for_a_while_when_the_api_is_away(api, clock, electors):
     assert one.step()
 
 
-def test_a_race_is_lost_by_the_one_who_writes_a_stale_version(api, clock, electors):
+def test_stale_write_loses_the_lease(api, clock, electors):
     one, two = electors
     one.step()
     two.step()
@@ -97,7 +97,7 @@ def test_a_race_is_lost_by_the_one_who_writes_a_stale_version(api, clock, electo
     assert two.step()
 
 
-def test_somebody_deleted_the_lease(api, electors):
+def test_deleted_lease_is_created_again(api, electors):
     electors[0].step()
     api.delete(LEASES, KEY)
     assert electors[0].step()

@@ -31,28 +31,28 @@ def merged(text: str) -> dict:
     return yaml.safe_load(clouds.merge(text, WANTED, NAMES))
 
 
-def test_a_new_file_has_our_entries_alone():
+def test_new_file_has_our_entries():
     assert merged("") == {"clouds": WANTED}
 
 
-def test_others_keep_every_line_and_comment():
+def test_other_lines_and_comments_are_kept():
     text = clouds.merge(THEIRS, WANTED, NAMES)
     assert all(line in text.splitlines() for line in THEIRS.splitlines())
     assert set(yaml.safe_load(text)["clouds"]) == {"moorage", "moorage-admin", "work", "home"}
     assert yaml.safe_load(text)["cache"] == {"expiration_time": 60}
 
 
-def test_merging_twice_changes_nothing_more():
+def test_merge_twice_changes_nothing():
     once = clouds.merge(THEIRS, WANTED, NAMES)
     assert clouds.merge(once, WANTED, NAMES) == once
 
 
-def test_our_old_entries_are_replaced():
+def test_old_entries_are_replaced():
     old = clouds.merge(THEIRS, {"moorage": {"auth": {"username": "old"}}}, NAMES)
     assert merged(old)["clouds"]["moorage"] == WANTED["moorage"]
 
 
-def test_taking_ours_out_gives_the_file_back():
+def test_remove_restores_file():
     assert clouds.merge(clouds.merge(THEIRS, WANTED, NAMES), {}, NAMES) == THEIRS
 
 
@@ -69,7 +69,7 @@ def test_taking_ours_out_gives_the_file_back():
         "clouds:\n  moorage:\n    auth: {a: 1}",
     ],
 )
-def test_every_layout_means_the_same_afterwards(text):
+def test_merge_keeps_meaning_of_every_layout(text):
     before = yaml.safe_load(text) or {}
     after = merged(text)
     assert after["clouds"] == {
@@ -80,7 +80,7 @@ def test_every_layout_means_the_same_afterwards(text):
 
 
 @pytest.mark.parametrize("text", ["clouds: [", "clouds: 3\n", "- a\n", "just words\n"])
-def test_what_is_no_clouds_file_is_refused_and_left(text, tmp_path):
+def test_invalid_file_is_rejected_and_unchanged(text, tmp_path):
     file = tmp_path / "clouds.yaml"
     file.write_text(text)
     with pytest.raises(BadInput):
@@ -88,7 +88,7 @@ def test_what_is_no_clouds_file_is_refused_and_left(text, tmp_path):
     assert file.read_text() == text
 
 
-def test_the_file_is_private_and_goes_when_empty(tmp_path):
+def test_file_is_private_and_deleted_when_empty(tmp_path):
     file = tmp_path / "openstack" / "clouds.yaml"
     clouds.write(file, ensure(tmp_path / "secrets"))
     assert file.stat().st_mode & 0o777 == 0o600
@@ -98,7 +98,7 @@ def test_the_file_is_private_and_goes_when_empty(tmp_path):
     clouds.remove(file)
 
 
-def test_removing_leaves_the_others(tmp_path):
+def test_remove_keeps_other_entries(tmp_path):
     file = tmp_path / "clouds.yaml"
     file.write_text(THEIRS)
     clouds.write(file, ensure(tmp_path / "secrets"))

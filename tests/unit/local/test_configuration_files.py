@@ -41,25 +41,25 @@ def test_files_are_valid_and_complete(entry):
 
 
 @pytest.mark.parametrize("entry", SERVICES, ids=lambda entry: entry.name)
-def test_no_file_listens_on_every_interface(entry):
+def test_no_file_listens_on_all_interfaces(entry):
     for text in rendered(entry.name).values():
         assert not re.search(r"0\.0\.0\.0|\[::\]", text)
 
 
 @pytest.mark.parametrize("entry", SERVICES, ids=lambda entry: entry.name)
-def test_databases_are_those_of_the_entry(entry):
+def test_databases_match_entry(entry):
     text = "".join(rendered(entry.name).values())
     used = set(re.findall(r"mysql\+mysqldb://root@localhost/(\w+)\?unix_socket=/run/moorage/mysql.sock", text))
     assert used <= set(entry.databases)
     assert used
 
 
-def test_a_service_logs_in_as_itself():
+def test_service_uses_its_own_user():
     assert parsed(rendered("cinder")["cinder.conf"])["keystone_authtoken"]["password"] == "password-of-cinder"
     assert parsed(rendered("cinder")["cinder.conf"])["nova"]["username"] == "nova"
 
 
-def test_nova_always_makes_a_config_drive_and_brings_servers_back():
+def test_nova_uses_config_drives_and_resumes_servers():
     nova = parsed(rendered("nova")["nova.conf"])
     assert nova["DEFAULT"]["force_config_drive"] == "true"
     assert nova["DEFAULT"]["resume_guests_state_on_host_boot"] == "true"
@@ -67,13 +67,13 @@ def test_nova_always_makes_a_config_drive_and_brings_servers_back():
     assert nova["moorage"]["state_dir"] == "/var/lib/moorage/machines"
 
 
-def test_clouds_with_other_state_have_another_control_group():
+def test_cgroup_differs_by_state():
     other = Layout(Path("/tmp/state"), Path("/tmp/run"), Path("/tmp/cache"))
     group = parsed(rendered("nova", other)["nova.conf"])["moorage"]["cgroup_parent"]
     assert re.fullmatch(r"moorage-[0-9a-f]{8}", group)
 
 
-def test_heat_takes_large_stacks():
+def test_heat_allows_large_stacks():
     assert int(parsed(rendered("heat")["heat.conf"])["DEFAULT"]["max_resources_per_stack"]) >= 5000
 
 

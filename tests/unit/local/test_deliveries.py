@@ -10,7 +10,7 @@ from moorage.local.serve.messaging import Deliveries
 pytestmark = pytest.mark.unit
 
 
-def test_what_came_since_is_seen_at_once():
+def test_earlier_delivery_is_seen_at_once():
     deliveries = Deliveries()
     seen = deliveries.count
     deliveries.add()
@@ -19,7 +19,7 @@ def test_what_came_since_is_seen_at_once():
     assert time.monotonic() - started < 1
 
 
-def test_a_sleeping_listener_wakes():
+def test_delivery_wakes_listener():
     deliveries = Deliveries()
     threading.Timer(0.05, deliveries.add).start()
     started = time.monotonic()
@@ -27,7 +27,7 @@ def test_a_sleeping_listener_wakes():
     assert time.monotonic() - started < 2
 
 
-def test_nothing_delivered_ends_in_time():
+def test_wait_without_delivery_times_out():
     started = time.monotonic()
     Deliveries().wait_beyond(0, 0.05)
     assert 0.04 < time.monotonic() - started < 1

@@ -28,7 +28,7 @@ GOOD = Facts(
 )
 
 
-def test_a_good_machine_has_no_findings():
+def test_suitable_machine_has_no_findings():
     assert examine(GOOD) == []
 
 
@@ -52,7 +52,7 @@ def test_a_good_machine_has_no_findings():
         ({"memory_available": GIB}, "memory", "larger machine"),
     ],
 )
-def test_each_lack_is_fatal_and_says_how_to_mend_it(change, subject, fix):
+def test_missing_feature_is_fatal_with_fix(change, subject, fix):
     (finding,) = examine(replace(GOOD, **change))
     assert finding.subject == subject
     assert fix in finding.fix
@@ -63,16 +63,16 @@ def test_each_lack_is_fatal_and_says_how_to_mend_it(change, subject, fix):
     "change",
     [{"disk_free": 10 * GIB}, {"memory_available": 4 * GIB}, {"devices_missing": ("/dev/fuse",)}],
 )
-def test_what_is_only_tight_does_not_stop_the_cloud(change):
+def test_scarce_resource_is_not_fatal(change):
     (finding,) = examine(replace(GOOD, **change))
     assert not finding.fatal
 
 
-def test_a_package_is_named_once():
+def test_package_is_named_once():
     (finding,) = examine(replace(GOOD, programs_missing=("ovs-vswitchd", "ovs-vsctl")))
     assert finding.fix.count("openvswitch-switch") == 1
 
 
-def test_every_finding_is_reported_at_once():
+def test_all_findings_are_reported():
     findings = examine(replace(GOOD, root=False, disk_free=0, ports_taken={5000: "keystone", 9696: "neutron"}))
     assert [finding.subject for finding in findings] == ["root", "port", "port", "disk"]

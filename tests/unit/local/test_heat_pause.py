@@ -5,7 +5,7 @@ from moorage.local.projects.heat.threads import FIRST_PAUSE, LONGEST_PAUSE, paus
 pytestmark = pytest.mark.unit
 
 
-def test_heat_looks_soon_and_then_more_seldom():
+def test_pause_grows_with_polls():
     pauses = [pause(polls) for polls in range(1, 20)]
     assert pauses[0] == FIRST_PAUSE
     assert pauses == sorted(pauses)

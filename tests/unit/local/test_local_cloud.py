@@ -26,35 +26,35 @@ def cloud(tmp_path, monkeypatch):
         lambda cloud: cloud.logs("nova", follow=False, lines=1),
     ],
 )
-def test_others_than_root_are_told_so(cloud, monkeypatch, use):
+def test_without_root_is_rejected(cloud, monkeypatch, use):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(BadInput, match="root"):
         use(cloud)
     assert not cloud.layout.run.exists()
 
 
-def test_without_a_cloud_there_are_no_credentials(cloud):
+def test_env_without_cloud_is_not_found(cloud):
     with pytest.raises(CloudUnreachable, match="no local cloud"):
         cloud.env(admin=True)
 
 
-def test_an_unknown_program_is_named_with_the_known(cloud):
+def test_unknown_program_lists_known_ones(cloud):
     with pytest.raises(NotFound) as raised:
         cloud.logs("novah", follow=False, lines=1)
     assert "novah" in raised.value.message
     assert "nova" in raised.value.hint
 
 
-def test_a_program_that_never_ran_has_no_log(cloud):
+def test_program_without_log_is_reported(cloud):
     with pytest.raises(NotFound, match="no log yet"):
         cloud.logs("nova", follow=False, lines=1)
 
 
-def test_a_stopped_cloud_shows_every_program_as_stopped(cloud):
+def test_status_of_stopped_cloud_lists_programs(cloud):
     assert {row.health for row in cloud.status()} == {"stopped"}
 
 
-def test_another_image_is_something_new_to_put_in(tmp_path):
+def test_fingerprint_changes_with_image(tmp_path):
     first = Options(Image("moorage-1", tmp_path, 4, 1024))
     assert first.fingerprint != Options(Image("moorage-2", tmp_path, 4, 1024)).fingerprint
     assert first.fingerprint == Options(Image("moorage-1", tmp_path, 4, 1024), tmp_path / "registry").fingerprint

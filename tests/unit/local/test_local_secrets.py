@@ -7,7 +7,7 @@ from moorage.local import secrets
 pytestmark = pytest.mark.unit
 
 
-def test_secrets_are_made_once_and_private(tmp_path):
+def test_secrets_are_created_once_and_private(tmp_path):
     file = tmp_path / "secrets.json"
     first = secrets.ensure(file)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -15,14 +15,14 @@ def test_secrets_are_made_once_and_private(tmp_path):
     assert len(first.encryption_key) == 32
 
 
-def test_no_two_secrets_are_equal(tmp_path):
+def test_secrets_differ(tmp_path):
     made = secrets.ensure(tmp_path / "secrets.json")
     values = [made.admin, made.tenant, made.encryption_key, *made.services.values(), *made.domains.values()]
     assert len(values) == len(set(values))
     assert all(len(value) >= 32 for value in values)
 
 
-def test_a_new_service_gets_a_password_and_the_others_keep_theirs(tmp_path):
+def test_new_service_gets_password_and_others_keep_theirs(tmp_path):
     file = tmp_path / "secrets.json"
     before = secrets.ensure(file)
     kept = json.loads(file.read_text())
@@ -34,12 +34,12 @@ def test_a_new_service_gets_a_password_and_the_others_keep_theirs(tmp_path):
     assert after.admin == before.admin
 
 
-def test_secrets_do_not_print_themselves(tmp_path):
+def test_secrets_are_not_in_repr(tmp_path):
     made = secrets.ensure(tmp_path / "secrets.json")
     assert made.admin not in repr(made)
 
 
-def test_a_key_repository_keeps_its_keys(tmp_path):
+def test_key_repository_keeps_keys(tmp_path):
     secrets.ensure_key_repository(tmp_path / "keys")
     before = (tmp_path / "keys" / "1").read_text()
     secrets.ensure_key_repository(tmp_path / "keys")

@@ -29,7 +29,7 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_the_second_waits_and_says_why(holder):
+def test_second_process_waits_and_reports_why(holder):
     lock, process = holder
     said = []
 
@@ -42,7 +42,7 @@ def test_the_second_waits_and_says_why(holder):
     assert said[0] == "waiting: somebody is at it"
 
 
-def test_the_second_gives_up_after_its_time(holder):
+def test_second_process_times_out(holder):
     lock, _ = holder
     with (
         pytest.raises(Conflict, match="somebody is at it"),
@@ -51,7 +51,7 @@ def test_the_second_gives_up_after_its_time(holder):
         pass
 
 
-def test_a_killed_holder_leaves_no_lock(holder):
+def test_killed_holder_releases_lock(holder):
     lock, process = holder
     process.kill()
     started = time.monotonic()

@@ -15,27 +15,27 @@ pytestmark = pytest.mark.unit
 LAYOUT = Layout(Path("/var/lib/moorage"), Path("/run/moorage"), Path("/root/.cache/moorage"))
 
 
-def test_databases_come_before_what_needs_them():
+def test_databases_start_first():
     names = [program.name for program in programs(LAYOUT, None)]
     for entry in SERVICES:
         assert names.index("mariadb") < names.index(entry.name)
     assert names.index("ovsdb") < names.index("ovs-vswitchd") < names.index("ovn-controller")
 
 
-def test_the_registry_runs_when_there_is_one():
+def test_registry_runs_if_present():
     assert "registry" not in [program.name for program in programs(LAYOUT, None)]
     registry = programs(LAYOUT, Path("/cache/bin/registry"))[-1]
     assert registry.command[:2] == ("/cache/bin/registry", "serve")
 
 
-def test_no_program_listens_on_every_interface():
+def test_no_program_listens_on_all_interfaces():
     text = " ".join(part for program in programs(LAYOUT, Path("/registry")) for part in program.command)
     assert "--skip-networking" in text
     assert "ptcp" not in text
     assert "addr: 172.24.4.1:5080" in registry_configuration(LAYOUT)
 
 
-def test_the_supervisor_restarts_everything_and_rotates_its_output():
+def test_supervisor_restarts_and_rotates():
     listed = programs(LAYOUT, Path("/registry"))
     parser = configparser.RawConfigParser()
     parser.read_string(configuration(LAYOUT, listed))
@@ -48,6 +48,6 @@ def test_the_supervisor_restarts_everything_and_rotates_its_output():
     assert "inet_http_server" not in parser
 
 
-def test_what_a_supervisor_would_expand_is_doubled():
+def test_percent_is_doubled():
     odd = Layout(Path("/var/100%/state"), Path("/run/moorage"), Path("/cache"))
     assert "/var/100%%/state" in configuration(odd, programs(odd, None))

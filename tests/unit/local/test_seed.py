@@ -59,7 +59,7 @@ def everything(memory: MemoryCloud, kept) -> None:
     seed.seed_volume_type(memory)
 
 
-def test_an_empty_cloud_gets_every_user_and_endpoint(cloud, tmp_path):
+def test_seed_creates_users_and_endpoints(cloud, tmp_path):
     everything(cloud, ensure(tmp_path / "secrets"))
     users = {user["name"] for user in cloud.kept["users"]}
     assert users >= {entry.name for entry in SERVICES} | {"moorage", "heat_domain_admin"}
@@ -68,7 +68,7 @@ def test_an_empty_cloud_gets_every_user_and_endpoint(cloud, tmp_path):
     assert cloud.kept["subnets"][0]["gateway_ip"] == "172.24.4.1"
 
 
-def test_seeding_again_writes_nothing(cloud, tmp_path):
+def test_seed_again_writes_nothing(cloud, tmp_path):
     kept = ensure(tmp_path / "secrets")
     everything(cloud, kept)
     before = cloud.writes
@@ -76,7 +76,7 @@ def test_seeding_again_writes_nothing(cloud, tmp_path):
     assert cloud.writes == before
 
 
-def test_an_interrupted_seeding_is_completed(cloud, tmp_path):
+def test_interrupted_seed_is_completed(cloud, tmp_path):
     kept = ensure(tmp_path / "secrets")
     everything(cloud, kept)
     cloud.kept["users"] = [user for user in cloud.kept["users"] if user["name"] != "moorage"]
@@ -86,7 +86,7 @@ def test_an_interrupted_seeding_is_completed(cloud, tmp_path):
     assert len(cloud.kept["endpoints"]) == 3 * len(SERVICES)
 
 
-def test_the_tenant_gets_no_administrative_role(cloud, tmp_path):
+def test_tenant_has_no_administrative_role(cloud, tmp_path):
     everything(cloud, ensure(tmp_path / "secrets"))
     tenant = next(user["id"] for user in cloud.kept["users"] if user["name"] == "moorage")
     roles = {match[1] for path in cloud.grants if (match := re.search(rf"users/{tenant}/roles/(.*)", path))}

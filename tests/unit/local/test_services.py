@@ -11,7 +11,7 @@ from moorage.local.services import SERVICES, service
 pytestmark = pytest.mark.unit
 
 
-def test_names_ports_types_and_databases_are_used_once():
+def test_names_ports_types_and_databases_are_unique():
     for values in (
         [entry.name for entry in SERVICES],
         [entry.port for entry in SERVICES],
@@ -22,7 +22,7 @@ def test_names_ports_types_and_databases_are_used_once():
 
 
 @pytest.mark.parametrize("entry", SERVICES, ids=lambda entry: entry.name)
-def test_an_entry_is_complete(entry):
+def test_entry_is_complete(entry):
     assert (PROJECTS / entry.name).is_dir()
     assert templates(entry), "at least one configuration template"
     assert entry.databases
@@ -32,7 +32,7 @@ def test_an_entry_is_complete(entry):
         assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_migrations_leave_only_templates_of_the_project_after_formatting():
+def test_migrations_have_no_unknown_placeholders():
     """Nova's cells keep URLs with fields of their own; ours must not eat them."""
     cells = [m for m in service("nova").migrations if "cell_v2" in m]
     formatted = [part.format(etc="/etc/nova") for migration in cells for part in migration]
@@ -41,10 +41,10 @@ def test_migrations_leave_only_templates_of_the_project_after_formatting():
 
 
 @pytest.mark.parametrize("entry", SERVICES, ids=lambda entry: entry.name)
-def test_the_catalog_names_the_gateway_alone(entry):
+def test_catalog_uses_the_gateway_address(entry):
     assert re.fullmatch(rf"http://172\.24\.4\.1:{entry.port}(/[\w.%()/]*)?", entry.url)
 
 
-def test_an_unknown_service_is_a_key_error():
+def test_unknown_service_is_key_error():
     with pytest.raises(KeyError):
         service("magnet")

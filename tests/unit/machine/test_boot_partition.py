@@ -26,15 +26,13 @@ def entries(machine: Machine) -> list[str]:
     return sorted(path.name for path in (machine.boot / "loader/entries").iterdir())
 
 
-def test_a_slot_is_another_name_of_the_image(machine: Machine, image: Path) -> None:
+def test_slot_is_a_hard_link(machine: Machine, image: Path) -> None:
     disks.install_image(machine, image)
     assert (machine.boot / "slots/12-1.squashfs").samefile(image)
     assert entries(machine) == ["moorage-12-1+3.conf"]
 
 
-def test_each_start_uses_up_a_try_and_a_bad_entry_that_is_alone_starts_all_the_same(
-    machine: Machine, image: Path
-) -> None:
+def test_start_counts_attempts_and_only_entry_boots_when_bad(machine: Machine, image: Path) -> None:
     disks.install_image(machine, image)
     assert [disks.next_entry(machine).filename for _ in range(4)] == [
         "moorage-12-1+2-1.conf",
@@ -45,26 +43,26 @@ def test_each_start_uses_up_a_try_and_a_bad_entry_that_is_alone_starts_all_the_s
     assert entries(machine) == ["moorage-12-1+0-3.conf"]
 
 
-def test_without_an_entry_nothing_can_start(machine: Machine) -> None:
+def test_start_without_entry_fails(machine: Machine) -> None:
     with pytest.raises(disks.NoBootEntry, match="no boot entry"):
         disks.next_entry(machine)
 
 
-def test_installing_again_gives_no_new_tries(machine: Machine, image: Path) -> None:
+def test_install_again_keeps_attempts(machine: Machine, image: Path) -> None:
     disks.install_image(machine, image)
     disks.next_entry(machine)
     disks.install_image(machine, image)
     assert entries(machine) == ["moorage-12-1+2-1.conf"]
 
 
-def test_a_blessed_entry_stays_as_it_is(machine: Machine, image: Path) -> None:
+def test_blessed_entry_is_not_counted(machine: Machine, image: Path) -> None:
     disks.install_image(machine, image)
     folder = machine.boot / "loader/entries"
     (folder / "moorage-12-1+3.conf").rename(folder / "moorage-12-1.conf")
     assert [disks.next_entry(machine).filename for _ in range(5)] == ["moorage-12-1.conf"] * 5
 
 
-def test_a_newer_slot_goes_first_until_its_tries_are_gone(machine: Machine, image: Path) -> None:
+def test_newer_slot_boots_until_attempts_are_used(machine: Machine, image: Path) -> None:
     disks.install_image(machine, image)
     folder = machine.boot / "loader/entries"
     (folder / "moorage-12-1+3.conf").rename(folder / "moorage-12-1.conf")

@@ -23,7 +23,7 @@ def module() -> Any:
     return driver
 
 
-def test_every_method_takes_what_nova_gives(module: Any) -> None:
+def test_methods_match_novas_signatures(module: Any) -> None:
     ours, base = module.MachineDriver, module.driver.ComputeDriver
     for name, method in vars(ours).items():
         if name.startswith("_") or not callable(method) or not hasattr(base, name):
@@ -35,18 +35,18 @@ def test_every_method_takes_what_nova_gives(module: Any) -> None:
         assert list(given)[: len(wanted)] == wanted, f"{name}{tuple(given)} is called as {name}{tuple(wanted)}"
 
 
-def test_device_names_are_given_in_turn(module: Any) -> None:
+def test_device_names_are_assigned_in_turn(module: Any) -> None:
     taken = [SimpleNamespace(device_name=name) for name in ("/dev/vda", "/dev/vdb", None)]
     assert module.MachineDriver.get_device_name_for_instance(None, None, taken, None) == "/dev/vdc"
 
 
-def test_a_server_takes_as_many_disks_as_there_are_letters(module: Any) -> None:
+def test_disks_are_limited_by_letters(module: Any) -> None:
     taken = [SimpleNamespace(device_name=f"/dev/vd{letter}") for letter in "abcdefghijklmnopqrstuvwxyz"]
     with pytest.raises(module.exception.TooManyDiskDevices, match="26"):
         module.MachineDriver.get_device_name_for_instance(None, None, taken, None)
 
 
-def test_memory_is_the_hosts(module: Any) -> None:
+def test_memory_is_read_from_host(module: Any) -> None:
     total, used = module._memory()
     assert 0 < used < total
     assert str(total // 1024) in Path("/proc/meminfo").read_text()

@@ -17,7 +17,7 @@ def stored(state: Path, name: str) -> Path:
     return file
 
 
-def test_an_image_that_a_slot_links_to_stays(tmp_path: Path) -> None:
+def test_linked_image_is_kept(tmp_path: Path) -> None:
     used, unused = stored(tmp_path, "used"), stored(tmp_path, "unused")
     os.link(used, tmp_path / "slot")
     images.drop_unused(tmp_path, age=-1)
@@ -25,12 +25,12 @@ def test_an_image_that_a_slot_links_to_stays(tmp_path: Path) -> None:
     assert not unused.exists()
 
 
-def test_one_that_was_just_fetched_waits_for_its_machine(tmp_path: Path) -> None:
+def test_new_image_is_kept(tmp_path: Path) -> None:
     fresh = stored(tmp_path, "fresh")
     images.drop_unused(tmp_path)
     assert fresh.exists()
 
 
-def test_one_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+def test_existing_image_is_not_downloaded(tmp_path: Path) -> None:
     file = stored(tmp_path, "image")
     assert images.fetch(None, "image", tmp_path) == file

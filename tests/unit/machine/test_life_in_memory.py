@@ -40,13 +40,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def test_what_is_made_outlives_and_takes_nothing_of_the_host(machine: Machine, host: MemoryHost) -> None:
+def test_make_uses_no_host_resources(machine: Machine, host: MemoryHost) -> None:
     assert (machine.config_drive / "openstack/latest/user_data").read_bytes() == b"hello"
     assert load(machine.path) == machine
     assert host.empty
 
 
-def test_a_start_takes_what_the_machine_asks_for(machine: Machine, host: MemoryHost, volume: Volume) -> None:
+def test_start_allocates_host_resources(machine: Machine, host: MemoryHost, volume: Volume) -> None:
     attach.attach_volume(machine, volume, host)
     assert life.start(load(machine.path), host) == 4711
     assert host.limits == {Cgroup("moorage", "m"): (2, 2048)}
@@ -61,14 +61,14 @@ def test_a_start_takes_what_the_machine_asks_for(machine: Machine, host: MemoryH
     assert host.loops(Path(volume.path))
 
 
-def test_starting_again_takes_nothing_more(machine: Machine, host: MemoryHost) -> None:
+def test_start_again_allocates_nothing(machine: Machine, host: MemoryHost) -> None:
     life.start(machine, host)
     before = (set(host.cables), host.ports(), host.namespaces())
     life.start(machine, host)
     assert (set(host.cables), host.ports(), host.namespaces()) == before
 
 
-def test_a_start_that_failed_can_be_repeated(machine: Machine, host: MemoryHost, tmp_path: Path) -> None:
+def test_failed_start_can_be_repeated(machine: Machine, host: MemoryHost, tmp_path: Path) -> None:
     broken = replace(machine, volumes=(Volume("v", str(tmp_path / "missing"), "vdb"),))
     with pytest.raises(HostError, match="No such file"):
         life.start(broken, host)
@@ -76,7 +76,7 @@ def test_a_start_that_failed_can_be_repeated(machine: Machine, host: MemoryHost,
     assert life.start(broken, host) == 4711
 
 
-def test_what_is_removed_leaves_nothing(machine: Machine, host: MemoryHost, volume: Volume) -> None:
+def test_remove_leaves_nothing(machine: Machine, host: MemoryHost, volume: Volume) -> None:
     attach.attach_volume(machine, volume, host)
     life.start(load(machine.path), host)
     known = load(machine.path)
@@ -86,7 +86,7 @@ def test_what_is_removed_leaves_nothing(machine: Machine, host: MemoryHost, volu
         assert not machine.path.exists()
 
 
-def test_a_stop_of_all_keeps_folders_and_plugs(machine: Machine, host: MemoryHost) -> None:
+def test_stop_all_keeps_folders_and_ports(machine: Machine, host: MemoryHost) -> None:
     life.start(machine, host)
     life.stop_all(machine.path.parent, host)
     assert machine.path.exists()
@@ -95,7 +95,7 @@ def test_a_stop_of_all_keeps_folders_and_plugs(machine: Machine, host: MemoryHos
     assert host.empty
 
 
-def test_an_interface_takes_the_first_free_name(machine: Machine, host: MemoryHost) -> None:
+def test_interface_gets_first_free_name(machine: Machine, host: MemoryHost) -> None:
     attach.detach_nic(machine, NICS[0].port, host)
     attach.attach_nic(machine, Nic("00000009-aaaa", "fa:16:3e:00:00:09", 1442, ""), host)
     assert [(nic.name, nic.port) for nic in load(machine.path).nics] == [
@@ -104,7 +104,7 @@ def test_an_interface_takes_the_first_free_name(machine: Machine, host: MemoryHo
     ]
 
 
-def test_attaching_twice_and_detaching_twice(machine: Machine, host: MemoryHost, volume: Volume) -> None:
+def test_attach_twice_and_detach_twice(machine: Machine, host: MemoryHost, volume: Volume) -> None:
     for _ in range(2):
         attach.attach_volume(machine, volume, host)
         assert load(machine.path).volumes == (volume,)

@@ -24,16 +24,16 @@ def saved(folder: Path, name: str) -> Machine:
     return made
 
 
-def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+def test_saved_machine_is_read_back(tmp_path: Path) -> None:
     assert load(saved(tmp_path, "m").path) == machine(tmp_path)
 
 
-def test_saving_again_replaces(tmp_path: Path) -> None:
+def test_save_again_replaces(tmp_path: Path) -> None:
     replace(saved(tmp_path, "m"), nics=()).save()
     assert load(tmp_path / "m").nics == ()
 
 
-def test_all_machines_are_found_and_nothing_else(tmp_path: Path) -> None:
+def test_load_all_finds_machines_only(tmp_path: Path) -> None:
     saved(tmp_path, "b")
     saved(tmp_path, "a")
     (tmp_path / ".slots").mkdir()
@@ -41,7 +41,7 @@ def test_all_machines_are_found_and_nothing_else(tmp_path: Path) -> None:
     assert [found.id for found in load_all(tmp_path)] == ["a", "b"]
 
 
-def test_a_folder_without_a_machine_is_told(tmp_path: Path) -> None:
+def test_load_without_machine_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load(tmp_path)
 
@@ -51,6 +51,6 @@ def test_interface_names_fit_the_kernel() -> None:
     assert len(NIC.tap) <= 15
 
 
-def test_a_volume_has_the_serial_that_virtio_gives_it() -> None:
+def test_volume_serial_is_virtios() -> None:
     assert VOLUME.serial == "8f9e0d1c-2b3a-4958-8"
     assert len(VOLUME.serial) == 20

@@ -26,7 +26,7 @@ def connection(kind: str = "moorage_file", **more: Any) -> dict[str, Any]:
     return {"driver_volume_type": kind, "data": {"path": "/volumes/v", "volume_id": "of-the-data"}, **more}
 
 
-def test_an_instance_becomes_a_machine_of_the_flavours_size() -> None:
+def test_instance_becomes_machine_of_flavors_size() -> None:
     image = {"id": "image", "properties": {"moorage_version": "12-1"}}
     made = translate.machine(INSTANCE, image, [vif({"mtu": 1400}), vif(None)], Path("/state"), "moorage")
     assert (made.id, made.hostname, made.folder) == (INSTANCE.uuid, "demo-worker-0", f"/state/{INSTANCE.uuid}")
@@ -35,27 +35,27 @@ def test_an_instance_becomes_a_machine_of_the_flavours_size() -> None:
 
 
 @pytest.mark.parametrize("properties", [{}, None, {"os_distro": "debian"}])
-def test_an_image_of_somebody_else_is_named_by_its_id(properties: dict[str, str] | None) -> None:
+def test_foreign_image_is_named_by_id(properties: dict[str, str] | None) -> None:
     assert translate.image_version({"id": "image", "properties": properties}) == "image"
 
 
-def test_a_flavour_without_a_disk_has_the_smallest() -> None:
+def test_flavor_without_disk_gets_smallest() -> None:
     flavor = SimpleNamespace(vcpus=1, memory_mb=512, root_gb=0)
     instance = SimpleNamespace(uuid="u", hostname="h", flavor=flavor)
     assert translate.machine(instance, {"id": "i"}, [], Path("/state"), "moorage").disk == 1
 
 
-def test_a_connection_becomes_a_volume() -> None:
+def test_connection_becomes_volume() -> None:
     assert translate.volume(connection(serial="s"), "/dev/vdb") == Volume("s", "/volumes/v", "vdb")
     assert translate.volume(connection(), "/dev/vdc").id == "of-the-data"
 
 
-def test_a_volume_that_is_not_a_file_is_refused() -> None:
+def test_volume_that_is_not_a_file_is_rejected() -> None:
     with pytest.raises(translate.Unsupported, match="a volume of type iscsi cannot be attached here"):
         translate.volume(connection("iscsi"), "/dev/vdb")
 
 
-def test_a_machine_sees_the_flavours_memory() -> None:
+def test_meminfo_shows_flavors_memory() -> None:
     lines = dict(line.split(":") for line in inside.meminfo(2048).splitlines())
     assert lines["MemTotal"].split() == ["2097152", "kB"]
     assert lines["SwapTotal"].split() == ["0", "kB"]

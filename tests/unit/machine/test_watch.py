@@ -36,7 +36,7 @@ def end(machine: Machine) -> None:
     subprocess.run(["kill", "-9", str(json.loads(machine.process.read_text())["pid"])], check=True)
 
 
-def test_a_machine_that_ends_by_itself_is_told(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
+def test_unexpected_end_is_reported(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
     watcher, event = told
     watcher.expect(machine)
     assert not event.wait(0.2)
@@ -44,7 +44,7 @@ def test_a_machine_that_ends_by_itself_is_told(machine: Machine, told: tuple[wat
     assert event.wait(5)
 
 
-def test_one_that_somebody_stopped_is_not(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
+def test_requested_stop_is_not_reported(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
     watcher, event = told
     watcher.expect(machine)
     watcher.forget(machine.id)
@@ -52,16 +52,14 @@ def test_one_that_somebody_stopped_is_not(machine: Machine, told: tuple[watch.Wa
     assert not event.wait(0.5)
 
 
-def test_one_that_ended_before_anybody_looked_is_told(
-    machine: Machine, told: tuple[watch.Watch, threading.Event]
-) -> None:
+def test_end_before_watch_is_reported(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
     watcher, event = told
     end(machine)
     watcher.expect(machine)
     assert event.wait(5)
 
 
-def test_between_the_halves_of_a_reboot_it_still_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_in_reboot_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     end(machine)
     once_more = subprocess.Popen(["sleep", "60"])
     known = {"pid": once_more.pid, "started": start_time(once_more.pid), "monitor": 1}
@@ -75,7 +73,7 @@ def test_between_the_halves_of_a_reboot_it_still_runs(machine: Machine, monkeypa
     assert not life.runs(machine)
 
 
-def test_one_whose_monitor_is_through_does_not_run(machine: Machine) -> None:
+def test_machine_without_monitor_does_not_run(machine: Machine) -> None:
     end(machine)
     machine.process.unlink()
     assert not life.runs(machine)

@@ -54,7 +54,7 @@ def node(name: str, address: str) -> Object:
 NODES = [node("cp", "10.0.0.10"), node("w0", "10.0.0.5"), node("w1", "10.0.0.6")]
 
 
-def test_its_own_name_and_address_are_approved() -> None:
+def test_decide_own_name_and_address_is_approved() -> None:
     assert decide(request(), NODES, CIDR).verdict == "approve"
     assert decide(request(dns=()), NODES, CIDR).verdict == "approve"
 
@@ -78,14 +78,14 @@ def test_its_own_name_and_address_are_approved() -> None:
         (request(request=base64.b64encode(b"nonsense").decode()), "it is not a readable certificate signing request"),
     ],
 )
-def test_all_else_is_denied_with_the_reason(asked: Object, why: str) -> None:
+def test_decide_other_requests_are_denied(asked: Object, why: str) -> None:
     decision = decide(asked, NODES, CIDR)
     assert decision.verdict == "deny"
     assert why in decision.reason
 
 
 @pytest.mark.parametrize("name", [b"\xa3\x00", b"\xa5\x00"], ids=["x400Address", "ediPartyName"])
-def test_a_strange_name_is_denied_and_does_not_end_the_approver(name: bytes) -> None:
+def test_decide_malformed_name_is_denied(name: bytes) -> None:
     """The API server's own parser passes over such names; cryptography raises an error of its own for them."""
     names = x509.UnrecognizedExtension(x509.OID_SUBJECT_ALTERNATIVE_NAME, b"\x30\x02" + name)
     builder = x509.CertificateSigningRequestBuilder().subject_name(Subject("system:node:w0", "system:nodes").x509)
@@ -96,18 +96,18 @@ def test_a_strange_name_is_denied_and_does_not_end_the_approver(name: bytes) -> 
     assert "it is not a readable certificate signing request" in decision.reason
 
 
-def test_an_address_that_is_not_reported_yet_is_waited_for() -> None:
+def test_decide_unreported_address_waits() -> None:
     assert decide(request(addresses=("10.0.0.7",)), NODES, CIDR).verdict == "wait"
     assert decide(request(), [], CIDR).verdict == "wait"
 
 
-def test_other_signers_and_answered_requests_are_left_alone() -> None:
+def test_other_signers_and_answered_requests_are_ignored() -> None:
     assert decide(request(signerName="kubernetes.io/kube-apiserver-client"), NODES, CIDR).verdict == "ignore"
     answered = request() | {"status": {"conditions": [{"type": "Approved"}]}}
     assert decide(answered, NODES, CIDR).verdict == "ignore"
 
 
-def test_the_answer_keeps_the_request_and_tells_why() -> None:
+def test_answer_keeps_request_and_has_reason() -> None:
     asked = request()
     given = answer(asked, decide(asked, NODES, CIDR))
     assert given["spec"] == asked["spec"]
@@ -122,7 +122,7 @@ def with_floating(vouched: str) -> Object:
     return found
 
 
-def test_a_floating_ip_is_approved_once_the_controller_vouches_for_it() -> None:
+def test_decide_floating_ip_is_approved_once_confirmed() -> None:
     asked = request(addresses=("10.0.0.5", "172.24.4.9"))
     assert decide(asked, [with_floating("")], CIDR).verdict == "wait"
     assert decide(asked, [with_floating("172.24.4.8_172.24.4.9")], CIDR).verdict == "approve"
@@ -131,7 +131,7 @@ def test_a_floating_ip_is_approved_once_the_controller_vouches_for_it() -> None:
     assert decide(asked, [node("w0", "10.0.0.5"), other], CIDR).verdict == "deny"
 
 
-def test_controller_and_approver_mean_the_same_label() -> None:
+def test_controller_and_approver_share_the_label() -> None:
     assert EXTERNAL_IPS == SAID_BY_THE_CONTROLLER
     assert EXTERNAL_IPS.startswith("node-restriction.kubernetes.io/"), "else a kubelet could set it"
     told = external_ips_label(["172.24.4.9", "172.24.4.10"])

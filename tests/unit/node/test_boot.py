@@ -145,7 +145,7 @@ def node(tmp_path: Path, machine: PaperMachine, paper: PaperClock, seconds: floa
     return Node("demo-worker-0", data, Layout(tmp_path), machine, deadline, lambda line: None)
 
 
-def test_a_failure_says_which_step_and_what_the_units_said(tmp_path: Path) -> None:
+def test_failure_names_step_and_units(tmp_path: Path) -> None:
     machine = PaperMachine(broken={"kubelet": "no such cgroup"})
     step = Step("waiting for this node to be Ready", _never, ("containerd", "kubelet"))
     with pytest.raises(TimedOut) as failed:
@@ -162,7 +162,7 @@ def _never(node: Node) -> None:
     node.deadline.until(attempt)
 
 
-def test_waiting_ends_with_the_last_reason_and_grows_slower() -> None:
+def test_until_times_out_with_reason_and_polls_less_often() -> None:
     paper, tries = PaperClock(), []
 
     def attempt() -> None:
@@ -175,7 +175,7 @@ def test_waiting_ends_with_the_last_reason_and_grows_slower() -> None:
     assert len(tries) < 900
 
 
-def test_bad_user_data_is_signalled_and_told(tmp_path: Path, heat: Heat) -> None:
+def test_bad_user_data_is_signaled_and_reported(tmp_path: Path, heat: Heat) -> None:
     layout, said = Layout(tmp_path), []
     drive(layout, user_data(heat.signal, pod_cidr="nonsense"))
     with pytest.raises(BadInput, match=r"cluster\.pod_cidr is 'nonsense'"):
@@ -185,7 +185,7 @@ def test_bad_user_data_is_signalled_and_told(tmp_path: Path, heat: Heat) -> None
     assert "cluster.pod_cidr" in heat.said[0]["reason"]
 
 
-def test_an_api_that_is_not_there_is_signalled_once(tmp_path: Path, heat: Heat) -> None:
+def test_unreachable_api_is_signaled_once(tmp_path: Path, heat: Heat) -> None:
     layout, machine = Layout(tmp_path), PaperMachine()
     drive(layout, user_data(heat.signal))
     for _ in range(2):
@@ -229,7 +229,7 @@ def of(server: str) -> dict[str, Any]:
     ],
     ids=["none", "its own", "its own, regional", "new", "a former one's, deleted"],
 )
-def test_a_worker_waits_until_its_name_is_free(
+def test_worker_waits_for_deletion_of_old_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Any]
 ) -> None:
     api = PaperApi(told)
@@ -239,14 +239,14 @@ def test_a_worker_waits_until_its_name_is_free(
     assert api.closed
 
 
-def test_a_name_that_does_not_get_free_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_node_that_remains_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
     with pytest.raises(TimedOut, match="the Node of a former server of this name: openstack:///old"):
         worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
 
 
 @pytest.mark.parametrize(("joined", "server"), [("external", Server()), ("", MINE)])
-def test_who_cannot_tell_its_own_node_or_has_no_controller_does_not_wait(
+def test_worker_without_server_id_or_controller_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: str, server: Server
 ) -> None:
     monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
@@ -259,14 +259,14 @@ def of_cloud(tmp_path: Path, paper: PaperClock, joined: str = "external", server
     return replace(made, data=parse(user_data(made.data.signal, cloud_provider=joined)), server=server)
 
 
-def test_without_a_network_the_reason_is_the_network(tmp_path: Path, heat: Heat) -> None:
+def test_missing_network_is_the_reason(tmp_path: Path, heat: Heat) -> None:
     layout = Layout(tmp_path)
     drive(layout, user_data(heat.signal))
     with pytest.raises(TimedOut, match="the network has not assigned an address to this node"):
         boot(layout, PaperMachine(address=None), PaperClock().clock, lambda line: None)
 
 
-def test_a_machine_that_refuses_is_asked_again_and_then_told_of(tmp_path: Path) -> None:
+def test_machine_error_is_retried_and_reported(tmp_path: Path) -> None:
     full, tries = OSError(28, "No space left on device"), []
 
     def act(node: Node) -> None:
@@ -280,7 +280,7 @@ def test_a_machine_that_refuses_is_asked_again_and_then_told_of(tmp_path: Path) 
         run([Step("writing", act)], node(tmp_path, PaperMachine(), PaperClock()))
 
 
-def test_what_nobody_foresaw_is_signalled_too(tmp_path: Path, heat: Heat) -> None:
+def test_unexpected_error_is_signaled(tmp_path: Path, heat: Heat) -> None:
     layout = Layout(tmp_path)
     drive(layout, user_data(heat.signal, service_cidr="10.96.0.0/30"))
     with pytest.raises(IndexError):
@@ -288,7 +288,7 @@ def test_what_nobody_foresaw_is_signalled_too(tmp_path: Path, heat: Heat) -> Non
     assert [one["status"] for one in heat.said] == ["FAILURE"]
 
 
-def test_a_failure_that_the_stack_does_not_hear_is_still_the_last_word(tmp_path: Path) -> None:
+def test_failure_without_signal_is_on_the_console(tmp_path: Path) -> None:
     layout, said = Layout(tmp_path), []
     drive(layout, user_data(Signal("http://127.0.0.1:1/signal", "token")))
     with pytest.raises(TimedOut, match="the network has not assigned an address to this node"):
@@ -296,7 +296,7 @@ def test_a_failure_that_the_stack_does_not_hear_is_still_the_last_word(tmp_path:
     assert said[-1].startswith("the failure could not be signaled to the stack: http://127.0.0.1:1/signal")
 
 
-def test_the_steps_stand_in_an_order_that_works() -> None:
+def test_steps_are_in_order() -> None:
     doing = [step.doing for step in control_plane.steps()]
     assert doing.index("creating the cluster's certificates") < doing.index("starting the API server")
     assert doing.index("granting access to nodes and users") < doing.index("starting the controllers")
@@ -308,7 +308,7 @@ def test_the_steps_stand_in_an_order_that_works() -> None:
     ]
 
 
-def test_a_signal_is_sent_again_until_it_is_taken(tmp_path: Path, heat: Heat) -> None:
+def test_signal_is_retried_until_accepted(tmp_path: Path, heat: Heat) -> None:
     heat.statuses = [503, 500]
     deadline = Deadline.after(10, PaperClock().clock)
     report = Report("n", True, "Ready", {"ca": "PEM"})
@@ -317,20 +317,20 @@ def test_a_signal_is_sent_again_until_it_is_taken(tmp_path: Path, heat: Heat) ->
     assert heat.said == [{"status": "SUCCESS", "reason": "Ready", "id": "n", "data": {"ca": "PEM"}}]
 
 
-def test_a_refused_signal_says_why(tmp_path: Path, heat: Heat) -> None:
+def test_rejected_signal_has_reason(tmp_path: Path, heat: Heat) -> None:
     heat.statuses = [403] * 100
     deadline = Deadline.after(10, PaperClock().clock)
     with pytest.raises(TimedOut, match=r"the stack does not accept this node's signal: .* answered 403"):
         signalling.send_once(Layout(tmp_path), heat.signal, Report("n", True, ""), deadline)
 
 
-def test_a_config_drive_without_user_data(tmp_path: Path) -> None:
+def test_config_drive_without_user_data_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "openstack/latest").mkdir(parents=True)
     with pytest.raises(NotFound, match="the config drive has no user_data"):
         source.from_folder(tmp_path)
 
 
-def test_a_config_drive_says_which_server_it_is(tmp_path: Path) -> None:
+def test_config_drive_has_server_identity(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     drive(layout, "told")
     file = layout.config_drive / "openstack/latest/meta_data.json"
@@ -339,7 +339,7 @@ def test_a_config_drive_says_which_server_it_is(tmp_path: Path) -> None:
     assert source.from_folder(layout.config_drive) == source.Found("told", "w", source.Server("0f0e0d0c", "nova"))
 
 
-def test_a_good_boot_loses_its_counter(tmp_path: Path) -> None:
+def test_bless_removes_counter(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     assert blessing.bless(layout) is None
     entries = layout.boot / "loader/entries"
@@ -352,7 +352,7 @@ def test_a_good_boot_loses_its_counter(tmp_path: Path) -> None:
     assert blessing.bless(layout) is None
 
 
-def test_limits_of_both_kinds_of_control_groups(tmp_path: Path) -> None:
+def test_limits_in_both_cgroup_versions(tmp_path: Path) -> None:
     old, new = tmp_path / "v1", tmp_path / "v2"
     for folder in (old / "memory", old / "cpu", new):
         folder.mkdir(parents=True)
@@ -366,7 +366,7 @@ def test_limits_of_both_kinds_of_control_groups(tmp_path: Path) -> None:
     assert memory_shown("MemTotal:        2097152 kB\nMemFree: 1 kB\n") == 2048
 
 
-def test_groups_of_pods_that_are_gone_are_removed(tmp_path: Path) -> None:
+def test_cgroups_of_deleted_pods_are_removed(tmp_path: Path) -> None:
     for folder in ("kubepods/besteffort/pod1", "memory/kubepods/pod2", "system.slice/x"):
         (tmp_path / folder).mkdir(parents=True)
     busy = tmp_path / "memory/kubepods/pod3"

@@ -36,11 +36,11 @@ def told(role: Role = "worker", backend: str = "vxlan", mirrors: dict[str, str] 
     return UserData(role, cluster, "default-worker")
 
 
-def test_the_node_knows_itself_without_dns() -> None:
+def test_hosts_has_own_name() -> None:
     assert "10.0.0.11 demo-worker-0\n" in configuration.hosts(told(), NODE).text
 
 
-def test_the_units_learn_of_the_node() -> None:
+def test_environment_has_node_variables() -> None:
     text = configuration.node_environment(told(), NODE).text
     assert text == (
         "NODE_NAME=demo-worker-0\nNODE_IP=10.0.0.11\nNODE_LABELS=moorage.io/node-group=default-worker\n"
@@ -48,7 +48,7 @@ def test_the_units_learn_of_the_node() -> None:
     )
 
 
-def test_only_the_control_plane_keeps_pods_away() -> None:
+def test_only_control_plane_is_tainted() -> None:
     assert "registerWithTaints" not in json.loads(configuration.kubelet(told(), NODE).text)
     taints = json.loads(configuration.kubelet(told("control-plane"), NODE).text)["registerWithTaints"]
     assert taints == [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
@@ -63,13 +63,11 @@ def test_only_the_control_plane_keeps_pods_away() -> None:
         ("control-plane", Resources(1024, 1024, 1000, 1000), {"memory": "896Mi", "cpu": "0m"}),
     ],
 )
-def test_pods_get_what_the_machine_may_use_less_our_own_share(
-    role: Role, resources: Resources, reserved: dict[str, str]
-) -> None:
+def test_reserved_leaves_pods_the_rest(role: Role, resources: Resources, reserved: dict[str, str]) -> None:
     assert configuration.reserved(told(role), resources) == reserved
 
 
-def test_flannel() -> None:
+def test_flannel_configuration() -> None:
     vxlan = json.loads(configuration.flannel(told()).text)
     assert vxlan == {
         "Network": "10.244.0.0/16",
@@ -79,7 +77,7 @@ def test_flannel() -> None:
     assert json.loads(configuration.flannel(told(backend="host-gw")).text)["Backend"] == {"Type": "host-gw"}
 
 
-def test_the_pod_network_of_a_lease() -> None:
+def test_cni_configuration_of_lease() -> None:
     lease = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1392\nFLANNEL_IPMASQ=true\n"
     bridge, ports = json.loads(configuration.cni(lease).text)["plugins"]
     assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.3.0/24"}]]
@@ -87,7 +85,7 @@ def test_the_pod_network_of_a_lease() -> None:
     assert ports["type"] == "portmap"
 
 
-def test_mirrors_lie_where_containerd_looks() -> None:
+def test_mirrors_are_where_containerd_reads() -> None:
     mirrors = {"*": "http://172.24.4.1:5080", "docker.io": "http://m"}
     files = configuration.mirrors(Path("/etc/containerd/certs.d"), mirrors)
     assert sorted(str(path) for path in files) == [
@@ -98,14 +96,14 @@ def test_mirrors_lie_where_containerd_looks() -> None:
     assert default.startswith('[host."http://172.24.4.1:5080"]')
 
 
-def test_dns_servers_are_those_of_the_network() -> None:
+def test_nameservers_of_the_network() -> None:
     state = "OPER_STATE=routable\nDNS=10.0.0.2 10.0.0.3\nDOMAINS=\n"
     assert configuration.nameservers(state) == ["10.0.0.2", "10.0.0.3"]
     assert configuration.resolv(["10.0.0.2"]).text == "nameserver 10.0.0.2\n"
     assert configuration.resolv([]).text.startswith("#")
 
 
-def test_a_file_is_written_once_whole_and_with_its_mode(tmp_path: Path) -> None:
+def test_write_file_once_with_mode(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     assert write(path, File("a", 0o600)) is True
     assert write(path, File("a", 0o600)) is False
@@ -115,7 +113,7 @@ def test_a_file_is_written_once_whole_and_with_its_mode(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["file"]
 
 
-def test_every_file_of_a_node_is_below_its_root(tmp_path: Path) -> None:
+def test_layout_is_below_root(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     data = told(mirrors={"*": "http://m"})
     files = configuration.common(layout, data, NODE) | configuration.environment(layout, data)

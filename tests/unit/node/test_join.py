@@ -31,11 +31,11 @@ CLUSTER = Cluster(
 )
 
 
-def test_what_the_token_signed_is_believed() -> None:
+def test_proved_ca_accepts_tokens_signature() -> None:
     assert join.proved_ca(objects.cluster_info(CLUSTER, CA), CLUSTER) == CA
 
 
-def test_the_signature_is_a_detached_jws() -> None:
+def test_signature_is_a_detached_jws() -> None:
     """Its form: the header of our token, no payload, and a digest of 32 bytes."""
     header = base64.urlsafe_b64decode(objects.signature_header("abcdef") + "==")
     assert json.loads(header) == {"alg": "HS256", "kid": "abcdef"}
@@ -44,13 +44,13 @@ def test_the_signature_is_a_detached_jws() -> None:
     assert len(base64.urlsafe_b64decode(last + "=")) == 32
 
 
-def test_another_secret_does_not_prove_it() -> None:
+def test_proved_ca_rejects_other_secret() -> None:
     info = objects.cluster_info(replace(CLUSTER, bootstrap_token="abcdef.fedcba9876543210"), CA)
     with pytest.raises(Failed, match="does not verify the CA"):
         join.proved_ca(info, CLUSTER)
 
 
-def test_a_changed_ca_is_not_believed() -> None:
+def test_proved_ca_rejects_changed_ca() -> None:
     info = objects.cluster_info(CLUSTER, CA)
     info["data"]["kubeconfig"] = info["data"]["kubeconfig"].replace("10.0.0.10", "10.0.0.66")
     with pytest.raises(Failed, match="does not verify the CA"):
@@ -58,7 +58,7 @@ def test_a_changed_ca_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256", "kid": "abcdef"}])
-def test_the_header_cannot_talk_the_check_away(header: dict[str, str]) -> None:
+def test_proved_ca_ignores_headers_algorithm(header: dict[str, str]) -> None:
     info = objects.cluster_info(CLUSTER, CA)
     encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
     info["data"]["jws-kubeconfig-abcdef"] = f"{encoded}.."
@@ -66,19 +66,19 @@ def test_the_header_cannot_talk_the_check_away(header: dict[str, str]) -> None:
         join.proved_ca(info, CLUSTER)
 
 
-def test_a_signature_of_strange_letters_is_no_signature() -> None:
+def test_proved_ca_rejects_malformed_signature() -> None:
     info = objects.cluster_info(CLUSTER, CA)
     info["data"]["jws-kubeconfig-abcdef"] += "é"
     with pytest.raises(Failed, match="does not verify the CA"):
         join.proved_ca(info, CLUSTER)
 
 
-def test_without_a_signature_one_waits() -> None:
+def test_proved_ca_without_signature_waits() -> None:
     with pytest.raises(NotYet, match="not signed for join token abcdef"):
         join.proved_ca(objects.cluster_info(CLUSTER, CA, signed=False), CLUSTER)
 
 
-def test_a_request_is_waited_for_until_it_is_answered() -> None:
+def test_granted_waits_for_answer() -> None:
     with pytest.raises(NotYet):
         join.granted({"status": {}})
     denied = {"status": {"conditions": [{"type": "Denied", "message": "no such node"}]}}
@@ -87,7 +87,7 @@ def test_a_request_is_waited_for_until_it_is_answered() -> None:
     assert join.granted({"status": {"certificate": base64.b64encode(b"PEM").decode()}}) == "PEM"
 
 
-def test_the_objects_of_a_new_cluster() -> None:
+def test_objects_of_new_cluster() -> None:
     token = join_token.secret(CLUSTER.bootstrap_token, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     assert token["metadata"]["name"] == "bootstrap-token-abcdef"
     assert token["stringData"]["expiration"] == "2026-01-02T00:00:00Z"
@@ -97,7 +97,7 @@ def test_the_objects_of_a_new_cluster() -> None:
     assert all(path_of(one) for one in objects.dns(CLUSTER, forwards=True))
 
 
-def test_dns_forwards_only_when_there_is_somewhere_to_forward_to() -> None:
+def test_dns_forwards_only_with_servers() -> None:
     def corefile(forwards: bool) -> str:
         made = objects.dns(CLUSTER, forwards)
         text: str = next(one for one in made if one["kind"] == "ConfigMap")["data"]["Corefile"]

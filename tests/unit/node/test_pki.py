@@ -33,7 +33,7 @@ def now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def test_a_servers_certificate_names_its_addresses() -> None:
+def test_server_certificate_has_addresses() -> None:
     ca = Authority.new("ca")
     subject = Subject("api", addresses=("10.0.0.10",), names=("kubernetes",))
     made = x509.load_pem_x509_certificate(ca.issue(subject).certificate.encode())
@@ -43,7 +43,7 @@ def test_a_servers_certificate_names_its_addresses() -> None:
     assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
 
 
-def test_a_client_gets_its_own_name_and_our_group_alone() -> None:
+def test_client_certificate_has_name_and_our_group() -> None:
     request = new_request(Subject("anna", "system:masters"))
     signed = Authority.new("ca").sign_client(request.certificate, "moorage:admins")
     made = x509.load_pem_x509_certificate(signed.encode())
@@ -51,17 +51,17 @@ def test_a_client_gets_its_own_name_and_our_group_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["system:kube-controller-manager", "system:node:x"])
-def test_nobody_gets_a_system_name(name: str) -> None:
+def test_sign_client_rejects_system_names(name: str) -> None:
     with pytest.raises(BadInput, match="must be a user's"):
         Authority.new("ca").sign_client(new_request(Subject(name)).certificate, "moorage:admins")
 
 
-def test_what_is_no_request_is_refused() -> None:
+def test_sign_client_rejects_invalid_request() -> None:
     with pytest.raises(BadInput, match="client_csr"):
         Authority.new("ca").sign_client("nonsense", "moorage:admins")
 
 
-def test_a_certificate_fits_its_own_authority_and_subject_until_two_thirds_of_its_life() -> None:
+def test_fits_authority_and_subject_for_two_thirds_of_life() -> None:
     ca, other, subject = Authority.new("ca"), Authority.new("ca"), Subject("a", addresses=("10.0.0.1",))
     made = ca.issue(subject).certificate
     assert pki.fits(made, ca.pair.certificate, subject, now())
@@ -75,7 +75,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_making_everything_twice_changes_nothing(tmp_path: Path) -> None:
+def test_make_twice_changes_nothing(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     authority.make(layout, CLUSTER, "demo-control-plane-0")
     first = files(tmp_path)
@@ -85,7 +85,7 @@ def test_making_everything_twice_changes_nothing(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_crash_after_any_file_is_survived(tmp_path: Path) -> None:
+def test_make_after_crash_completes(tmp_path: Path) -> None:
     """Whatever file is missing, the next boot makes a set that fits together.
 
     But for the authorities' keys: they are written, and on disk, before the certificate that makes them needed.
@@ -104,7 +104,7 @@ def test_a_crash_after_any_file_is_survived(tmp_path: Path) -> None:
             assert pki.fits((layout.pki / f"{name}.crt").read_text(), ca, subject, now())
 
 
-def test_a_new_public_address_makes_a_new_certificate_of_the_same_authority(tmp_path: Path) -> None:
+def test_changed_public_address_reissues_certificate(tmp_path: Path) -> None:
     from dataclasses import replace
 
     layout = Layout(tmp_path)

@@ -22,21 +22,21 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-def test_a_new_store_is_the_images_for_root_alone_with_room_to_write(layout: Layout) -> None:
+def test_plant_copies_store_privately(layout: Layout) -> None:
     plant(layout)
     assert (layout.store / "snap/db").read_text() == "roles"
     assert (layout.store / "wal/0-0.wal").read_bytes() == b"log" + b"\0" * (LOG_SIZE - 3)
     assert all(path.stat().st_mode & 0o077 == 0 for path in layout.store.rglob("*"))
 
 
-def test_a_store_that_is_there_stays(layout: Layout) -> None:
+def test_plant_keeps_existing_store(layout: Layout) -> None:
     plant(layout)
     (layout.store / "snap/db").write_text("a cluster")
     plant(layout)
     assert (layout.store / "snap/db").read_text() == "a cluster"
 
 
-def test_half_a_store_from_a_crash_is_recreated(layout: Layout) -> None:
+def test_plant_replaces_incomplete_store(layout: Layout) -> None:
     half = layout.store.with_name("member.new")
     half.mkdir(parents=True)
     (half / "rest").write_text("of an earlier try")

@@ -36,7 +36,7 @@ def document(**changed: Any) -> str:
     return f"#moorage-node/v1\n{json.dumps(whole)}"
 
 
-def test_a_worker() -> None:
+def test_parse_worker() -> None:
     read = parse(document())
     assert (read.role, read.group, read.ready_timeout) == ("worker", "default-worker", 600)
     assert (read.cluster.service_address, read.cluster.dns_address) == ("10.96.0.1", "10.96.0.10")
@@ -44,7 +44,7 @@ def test_a_worker() -> None:
     assert read.signal == Signal("http://heat/signal", "t")
 
 
-def test_a_control_plane_in_plain_yaml() -> None:
+def test_parse_control_plane() -> None:
     text = (
         "#moorage-node/v1\nrole: control-plane\ncluster:\n  name: demo\n  api_address: 10.0.0.10\n"
         '  api_public_address: ""\n  pod_cidr: 10.244.0.0/16\n  service_cidr: 10.96.0.0/16\n'
@@ -79,19 +79,19 @@ def test_a_control_plane_in_plain_yaml() -> None:
         (document(cluster={"service_cidr": ""}), "cluster.service_cidr is ''"),
     ],
 )
-def test_what_is_refused_and_how_it_is_told(text: str, said: str) -> None:
+def test_parse_rejects_with_reason(text: str, said: str) -> None:
     with pytest.raises(BadInput) as refused:
         parse(text)
     assert said in refused.value.message
 
 
-def test_a_wrong_token_is_not_shown() -> None:
+def test_parse_does_not_show_token() -> None:
     with pytest.raises(BadInput) as refused:
         parse(document(cluster={"bootstrap_token": "secret-thing"}))
     assert "secret-thing" not in refused.value.message
 
 
-def test_the_signal_is_found_in_a_document_that_is_wrong_otherwise() -> None:
+def test_signal_of_invalid_document() -> None:
     assert signal_of(document(role="queen")) == Signal("http://heat/signal", "t")
     assert signal_of("nothing of use") is None
 
@@ -99,7 +99,7 @@ def test_the_signal_is_found_in_a_document_that_is_wrong_otherwise() -> None:
 CLOUD = {"id": "i", "secret": "very secret", "auth_url": "http://172.24.4.1:5000/v3", "region": "RegionOne"}
 
 
-def test_the_credential_of_the_cloud_is_for_the_control_plane_and_is_not_shown() -> None:
+def test_parse_credential_of_control_plane_is_not_shown() -> None:
     read = parse(document(role="control-plane", cluster={"cloud_provider": "external"}, control_plane={"cloud": CLOUD}))
     assert read.cloud is not None
     assert (read.cloud.id, read.cloud.secret, read.cloud.region) == ("i", "very secret", "RegionOne")
@@ -117,12 +117,12 @@ def test_the_credential_of_the_cloud_is_for_the_control_plane_and_is_not_shown()
         ({"id": None}, "cloud.id"),
     ],
 )
-def test_a_credential_that_is_not_whole_is_refused(changed: dict[str, Any], named: str) -> None:
+def test_parse_incomplete_credential_is_rejected(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(BadInput, match=named) as refused:
         parse(document(role="control-plane", control_plane={"cloud": CLOUD | changed}))
     assert "very secret" not in refused.value.message
 
 
-def test_a_cloud_provider_that_is_not_known_is_refused() -> None:
+def test_parse_unknown_cloud_provider_is_rejected() -> None:
     with pytest.raises(BadInput, match="cloud_provider is 'aws'"):
         parse(document(cluster={"cloud_provider": "aws"}))

@@ -17,20 +17,20 @@ pytestmark = pytest.mark.unit
 USER = "moorage:csi"
 
 
-def test_the_driver_is_told_by_its_name() -> None:
+def test_csi_driver_has_name() -> None:
     driver = objects.volumes()[0]
     assert (driver["kind"], driver["metadata"]["name"]) == ("CSIDriver", NAME)
     assert driver["spec"]["fsGroupPolicy"] == "File"  # the node service refuses to do it by mount option
 
 
-def test_one_user_may_do_what_its_role_says() -> None:
+def test_role_is_bound_to_user() -> None:
     role, binding = objects.volumes()[1:]
     assert (role["kind"], binding["kind"]) == ("ClusterRole", "ClusterRoleBinding")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [subject["name"] for subject in binding["subjects"]] == [USER]
 
 
-def test_the_user_may_do_nothing_that_volumes_do_not_need() -> None:
+def test_role_has_no_unneeded_permission() -> None:
     rules = objects.volumes()[1]["rules"]
     given = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert not {resource for resource, _ in given} & {"secrets", "pods", "leases", "*"}
@@ -43,7 +43,7 @@ def test_the_user_may_do_nothing_that_volumes_do_not_need() -> None:
     }
 
 
-def test_snapshots_are_defined_as_the_image_has_it(tmp_path: Path) -> None:
+def test_snapshot_definitions_are_from_image(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.snapshot_definitions.parent.mkdir(parents=True)
     names = ["volumesnapshotclasses.snapshot.storage.k8s.io", "volumesnapshots.snapshot.storage.k8s.io"]
@@ -61,7 +61,7 @@ spec: {{versions: [{{name: v1, pattern: "^${{}}$"}}]}}
 """
 
 
-def test_the_default_snapshot_class_is_one_that_the_driver_takes() -> None:
+def test_default_snapshot_class_is_valid() -> None:
     wanted = objects.snapshot_class()
     assert wanted["driver"] == NAME
     assert parameters.snapshot(wanted["parameters"]) is True
@@ -78,6 +78,6 @@ def test_the_default_snapshot_class_is_one_that_the_driver_takes() -> None:
         ("snapshot.storage.k8s.io", "VolumeSnapshot", "volumesnapshots"),
     ],
 )
-def test_where_the_api_server_has_them(group: str, kind: str, plural: str) -> None:
+def test_snapshot_definition_paths(group: str, kind: str, plural: str) -> None:
     wanted = {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "x"}}
     assert path_of(wanted) == f"/apis/{group}/v1/{plural}/x"

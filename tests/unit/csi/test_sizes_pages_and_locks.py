@@ -16,18 +16,18 @@ pytestmark = pytest.mark.unit
     ("required", "limit", "size"),
     [(0, 0, GIB), (1, 0, GIB), (GIB, GIB, GIB), (GIB + 1, 0, 2 * GIB), (3 * GIB, 4 * GIB, 3 * GIB), (0, GIB, GIB)],
 )
-def test_a_size_is_rounded_up_to_whole_units(required, limit, size):
+def test_size_is_rounded_up(required, limit, size):
     assert chosen(required, limit) == size
     assert fits(size, required, limit)
 
 
 @pytest.mark.parametrize(("required", "limit"), [(GIB + 1, GIB + 2), (2, 1), (-1, 0), (0, -1), (0, GIB - 1)])
-def test_a_range_that_no_size_meets_is_refused(required, limit):
+def test_impossible_size_range_is_rejected(required, limit):
     with pytest.raises(SizeOutOfRange):
         chosen(required, limit)
 
 
-def test_a_volume_that_is_there_fits_only_between_both_ends():
+def test_existing_size_must_be_in_range():
     assert fits(2 * GIB, GIB, 0)
     assert not fits(GIB, 2 * GIB, 0)
     assert not fits(3 * GIB, GIB, 2 * GIB)
@@ -36,7 +36,7 @@ def test_a_volume_that_is_there_fits_only_between_both_ends():
 ROWS = [("c", 3), ("a", 1), ("b", 2)]
 
 
-def test_pages_hold_everything_once():
+def test_pages_have_every_row_once():
     first, token = page(ROWS, "", 2)
     second, end = page(ROWS, token, 2)
     assert (first, second, end) == ([1, 2], [3], "")
@@ -45,19 +45,19 @@ def test_pages_hold_everything_once():
     assert page([], "", 2) == ([], "")
 
 
-def test_a_row_that_is_deleted_between_pages_hides_no_other():
+def test_row_deleted_between_pages_hides_no_other():
     _, token = page(ROWS, "", 1)
     assert page([row for row in ROWS if row[0] != "a"], token, 5) == ([2, 3], "")
 
 
-def test_a_token_of_nobody_and_a_negative_page_are_refused():
+def test_unknown_token_and_negative_page_are_rejected():
     with pytest.raises(BadToken, match="'nonsense'"):
         page(ROWS, "nonsense", 1)
     with pytest.raises(BadInput, match="-1"):
         page(ROWS, "", -1)
 
 
-def test_a_second_call_for_the_same_volume_is_sent_away_and_another_is_not():
+def test_lock_rejects_second_call_for_same_volume():
     locks = Locks()
     with locks.hold("one"):
         with pytest.raises(UnderWay, match="one"), locks.hold("one"):
@@ -68,7 +68,7 @@ def test_a_second_call_for_the_same_volume_is_sent_away_and_another_is_not():
         pass
 
 
-def test_of_several_names_none_is_held_when_one_is_taken():
+def test_lock_holds_all_names_or_none():
     locks = Locks()
     with locks.hold("one"):
         with pytest.raises(UnderWay), locks.hold("one", "two"):
@@ -77,7 +77,7 @@ def test_of_several_names_none_is_held_when_one_is_taken():
             pass
 
 
-def test_a_call_that_fails_lets_go():
+def test_failed_call_releases_lock():
     locks = Locks()
     with pytest.raises(ValueError, match="broken"), locks.hold("one"):
         raise ValueError("broken")
@@ -85,7 +85,7 @@ def test_a_call_that_fails_lets_go():
         pass
 
 
-def test_of_many_threads_one_holds_a_name():
+def test_one_thread_holds_a_name():
     locks, outcomes = Locks(), []
 
     def attempt():

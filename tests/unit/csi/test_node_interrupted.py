@@ -75,7 +75,7 @@ def lives(folder, wanted, files, box):
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("wanted", [capability(), capability("xfs"), capability(block=True)])
-def test_the_end_is_the_same_wherever_it_is_cut_off(tmp_path, wanted, after):
+def test_interrupted_anywhere_reaches_same_state(tmp_path, wanted, after):
     (tmp_path / "vdb").touch()
     plug(tmp_path / "by-id", "volume", tmp_path / "vdb")
 

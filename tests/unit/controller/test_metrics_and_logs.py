@@ -64,7 +64,7 @@ def ask(url):
             return error.code, error.read().decode()
 
 
-def test_health_readiness_and_metrics_are_told(url, metrics, state):
+def test_health_readiness_and_metrics_are_served(url, metrics, state):
     assert ask(f"{url}/healthz") == (200, "ok\n")
     assert ask(f"{url}/readyz")[0] == 503
     state.update(healthy=False, ready=True)
@@ -75,13 +75,13 @@ def test_health_readiness_and_metrics_are_told(url, metrics, state):
     assert ask(f"{url}/other")[0] == 404
 
 
-def test_a_port_that_is_taken_is_said(url, metrics):
+def test_used_port_is_reported(url, metrics):
     port = int(url.rpartition(":")[2])
     with pytest.raises(BadInput, match="cannot listen"):
         serve(Answers(lambda: True, lambda: True, metrics), port)
 
 
-def test_a_log_line_is_one_json_object():
+def test_log_line_is_one_json_object():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())

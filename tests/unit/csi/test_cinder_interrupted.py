@@ -103,7 +103,7 @@ def begun(name, looks):
 @pytest.mark.parametrize("looks", [0, 2])
 @pytest.mark.parametrize("done", [False, True])
 @pytest.mark.parametrize("name", WORK)
-def test_cut_off_anywhere_and_repeated(name, done, looks):
+def test_interrupted_anywhere_and_repeated(name, done, looks):
     cinder, handle, work = begun(name, looks)
     work(backend_on(cinder), handle)
     changes, expected = Counter(cinder.asked), world(cinder)
@@ -125,7 +125,7 @@ def test_cut_off_anywhere_and_repeated(name, done, looks):
 
 @pytest.mark.parametrize("change", ["create", "create_snapshot"])
 @pytest.mark.parametrize("done", [False, True])
-def test_cut_off_while_a_failure_is_cleared_away(change, done):
+def test_interrupted_during_cleanup_of_failure(change, done):
     """What failed is gone in the end, wherever the clearing was cut off, and one whole thing is there."""
     name = "create" if change == "create" else "snapshot"
     for number in range(1, 30):
