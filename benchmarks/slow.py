@@ -16,8 +16,8 @@ class SlowLoadBalancers(MemoryLoadBalancers):
     pending: float = 0.0
     _due: dict[str, float] = field(default_factory=dict)
 
-    def __init__(self, pending: float, delete: object = None) -> None:
-        super().__init__(settle=1, quota=100_000, delete=delete or (lambda port: None))  # type: ignore[arg-type]
+    def __init__(self, pending: float, gone: object = None) -> None:
+        super().__init__(settle=1, quota=100_000, gone=gone or (lambda port: None))  # type: ignore[arg-type]
         self.pending, self._due = pending, {}
 
     def right(self, members: int) -> int:
@@ -28,10 +28,10 @@ class SlowLoadBalancers(MemoryLoadBalancers):
         self._due[id] = time.monotonic() + self.pending
         super()._touch(id)
 
-    def _age(self, id: str, look: bool = True) -> None:
-        if id in self._left and time.monotonic() >= self._due.get(id, 0.0):
-            self._left[id] = 0
-            super()._age(id, look=False)
+    def _age(self, id: str, read: bool = True) -> None:
+        if id in self._remaining_polls and time.monotonic() >= self._due.get(id, 0.0):
+            self._remaining_polls[id] = 0
+            super()._age(id, read=False)
 
 
 def _right(found: LoadBalancer, members: int) -> bool:

@@ -1,4 +1,4 @@
-"""A cluster of Services, nodes and endpoints in memory, a cloud, and the reconciler of load balancers between them."""
+"""A cluster with Services, nodes and endpoints and a cloud, both in memory, with the load balancer reconciler."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ from moorage.kube.objects import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_o
 from moorage.kube.store import Store
 
 PREFIX = "loadbalancer.openstack.org/"
-READS = {"named", "tagged", "tree", "status", "subnet", "subnets", "floating_ips", "rules"}
+READ_CALLS = {"named", "tagged", "tree", "status", "subnet", "subnets", "floating_ips", "rules"}
 
 
-class Killed(BaseException):
-    """The program died: nothing after the call happened."""
+class ProcessKilled(BaseException):
+    """Simulates the death of the process: the call, and everything after it, does not happen."""
 
 
-class Mortal:
-    """A port that dies after so many calls that change something, or, with `before`, instead of the last of them."""
+class KillablePort:
+    """A port of the cloud, of which the calls that change something use up the call budget."""
 
-    def __init__(self, port, life):
-        self._port, self._life = port, life
+    def __init__(self, port, budget):
+        self._port, self._budget = port, budget
 
     def __getattr__(self, name):
         call = getattr(self._port, name)
-        return call if name in READS else lambda *words: self._life.spend(lambda: call(*words))
+        return call if name in READ_CALLS else lambda *arguments: self._budget.spend(lambda: call(*arguments))
 
 
-class Life:
+class CallBudget:
+    """The number of calls until the process is killed; None is unlimited."""
+
     def __init__(self):
-        self.left = None
+        self.remaining = None
 
     def spend(self, call):
-        if self.left == 0:
-            raise Killed
-        if self.left is not None:
-            self.left -= 1
+        if self.remaining == 0:
+            raise ProcessKilled
+        if self.remaining is not None:
+            self.remaining -= 1
         return call()
 
 
 def service(name="web", annotations=None, ports=((80, "TCP", 30080),), **spec):
     metadata = {"name": name, "namespace": "default", "annotations": dict(annotations or {})}
-    listed = [{"port": port, "protocol": protocol, "nodePort": node} for port, protocol, node in ports]
-    return {"metadata": metadata, "spec": {"type": "LoadBalancer", "ports": listed, "ipFamilies": ["IPv4"], **spec}}
+    ports = [{"port": port, "protocol": protocol, "nodePort": node_port} for port, protocol, node_port in ports]
+    return {"metadata": metadata, "spec": {"type": "LoadBalancer", "ports": ports, "ipFamilies": ["IPv4"], **spec}}
 
 
 def node(number, ready=True, labels=None):
@@ -61,30 +63,33 @@ def node(number, ready=True, labels=None):
 
 
 def endpoints(name, *numbers, ready=True):
-    listed = [{"nodeName": f"node-{number:03}", "conditions": {"ready": ready}} for number in numbers]
+    entries = [{"nodeName": f"node-{number:03}", "conditions": {"ready": ready}} for number in numbers]
     metadata = {"name": f"{name}-x", "namespace": "default", "labels": {"kubernetes.io/service-name": name}}
-    return {"metadata": metadata, "endpoints": listed}
+    return {"metadata": metadata, "endpoints": entries}
 
 
 class World:
-    def __init__(self, provider=OVN, nodes=2, settle=0):
+    """`pending_polls` is how many times a load balancer is observed as PENDING after each change."""
+
+    def __init__(self, provider=OVN, nodes=2, pending_polls=0):
         self.now = 0.0
         self.provider = provider
         self.api = MemoryKubernetesClient()
         self.network = MemoryNetwork({"public": [Subnet("sub-a", "a", "172.24.4.0/24", ("gold",))]})
         self.network.known["inner"] = [Subnet("subnet", "nodes", "10.0.0.0/16")]
-        self.load_balancers = MemoryLoadBalancers(settle, gone=self.network.unmap)
-        self.life = Life()
+        self.load_balancers = MemoryLoadBalancers(pending_polls, gone=self.network.unmap)
+        self.call_budget = CallBudget()
         for number in range(nodes):
             self.api.create(NODES, node(number))
         self.restart()
 
     def restart(self, cluster="demo"):
-        """A new process: nothing is remembered."""
+        """Starts a new process, which remembers nothing."""
         self.services, self.nodes, self.slices = Store(), Store(), Store()
         self.slices.add_index(BY_SERVICE, index_slice)
         settings = Settings(cluster, "subnet", "10.0.0.0/16", "group", "public", self.provider)
-        load_balancers, network = Mortal(self.load_balancers, self.life), Mortal(self.network, self.life)
+        load_balancers = KillablePort(self.load_balancers, self.call_budget)
+        network = KillablePort(self.network, self.call_budget)
         self.executor = Executor(load_balancers, network, self.sleep, lambda: self.now)
         self.targets = TargetNodes(self.nodes)
         events = Recorder(self.api, "test", lambda: self.now)
@@ -92,15 +97,14 @@ class World:
             self.api, self.services, self.targets, self.slices, load_balancers, network, settings, events, self.executor
         )
         self.woken = []
-        self.news = NodeChanges(self.targets, self.reconciler.affected, self.woken.append)
-        self.sweeper = OrphanCollector(self.reconciler, self.api, self.executor, self.woken.append)
-        self.watch()
+        self.node_changes = NodeChanges(self.targets, self.reconciler.affected, self.woken.append)
+        self.collector = OrphanCollector(self.reconciler, self.api, self.executor, self.woken.append)
+        self.sync_caches()
 
     def sleep(self, seconds):
         self.now += seconds
 
-    def watch(self):
-        """The cache as true as can be."""
+    def sync_caches(self):
         for resource, store in ((SERVICES, self.services), (NODES, self.nodes), (ENDPOINT_SLICES, self.slices)):
             found = {key_of(o): o for o in self.api.list(resource).items}
             for key in store.keys() - set(found):
@@ -108,40 +112,41 @@ class World:
             for o in found.values():
                 store.put(o)
 
-    def turn(self, name="web"):
-        self.watch()
-        again = self.reconciler.reconcile(f"default/{name}")
-        self.watch()
-        return again
+    def reconcile(self, name="web"):
+        self.sync_caches()
+        retry_after = self.reconciler.reconcile(f"default/{name}")
+        self.sync_caches()
+        return retry_after
 
-    def settle(self, name="web", turns=40):
-        """Turns until nothing is to be done; returns how many it took."""
-        for count in range(1, turns + 1):
-            again = self.turn(name)
-            if again is None:
+    def converge(self, name="web", limit=40):
+        """Reconciles until nothing remains to do; returns the number of reconciliations."""
+        for count in range(1, limit + 1):
+            retry_after = self.reconcile(name)
+            if retry_after is None:
                 return count
-            self.now += again
-        raise AssertionError(f"still not settled: {self.events()}")
+            self.now += retry_after
+        raise AssertionError(f"not converged: {self.events()}")
 
-    def make(self, *words, **more):
-        self.api.create(SERVICES, service(*words, **more))
-        return self.settle(words[0] if words else more.get("name", "web"))
+    def create_service(self, *arguments, **options):
+        self.api.create(SERVICES, service(*arguments, **options))
+        return self.converge(arguments[0] if arguments else options.get("name", "web"))
 
     def delete(self, name="web"):
         self.api.delete(SERVICES, f"default/{name}")
-        return self.settle(name)
+        return self.converge(name)
 
     def annotate(self, name="web", **values):
         changes = {PREFIX + key.replace("_", "-"): value for key, value in values.items()}
         self.api.patch(SERVICES, f"default/{name}", {"metadata": {"annotations": changes}})
 
-    def spec(self, name="web", **values):
+    def patch_spec(self, name="web", **values):
         self.api.patch(SERVICES, f"default/{name}", {"spec": values})
 
-    def ports(self, *ports, name="web"):
-        self.spec(name, ports=[{"port": port, "protocol": p, "nodePort": node} for port, p, node in ports])
+    def set_ports(self, *ports, name="web"):
+        entries = [{"port": port, "protocol": protocol, "nodePort": node_port} for port, protocol, node_port in ports]
+        self.patch_spec(name, ports=entries)
 
-    def shown(self, name="web"):
+    def ingress(self, name="web"):
         found = self.api.get(SERVICES, f"default/{name}")
         return (found.get("status", {}).get("loadBalancer") or {}).get("ingress") or []
 
@@ -151,11 +156,10 @@ class World:
     def reasons(self):
         return [reason for reason, _ in self.events()]
 
-    def changes(self):
-        """Calls so far that change something."""
-        return [call for call in (*self.load_balancers.asked, *self.network.asked) if call not in READS]
+    def write_calls(self):
+        return [call for call in self.calls() if call not in READ_CALLS]
 
-    def forget_calls(self):
+    def clear_calls(self):
         self.load_balancers.asked.clear()
         self.network.asked.clear()
 
@@ -163,17 +167,19 @@ class World:
         return [*self.load_balancers.asked, *self.network.asked]
 
     @property
-    def only(self):
+    def load_balancer(self):
+        """The only load balancer."""
         (found,) = self.load_balancers.held.values()
         return found
 
     @property
-    def floating(self):
+    def floating_ip(self):
+        """The only floating IP."""
         (found,) = self.network.floating.values()
         return found
 
-    def open_to(self):
+    def open_ports(self):
         return {(rule.protocol, rule.port, rule.cidr) for rule in self.network.let_in.values()}
 
-    def empty(self):
+    def is_empty(self):
         return not (self.load_balancers.held or self.network.floating or self.network.let_in)

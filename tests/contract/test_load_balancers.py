@@ -1,6 +1,6 @@
-"""The ports of load balancers and of what stands before them: Octavia and Neutron, and both in memory, behave the same.
+"""The ports of Octavia and Neutron behave the same in OpenStack and in memory.
 
-MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud of the tests' own; its Octavia must
+MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud that the tests start; its Octavia must
 have the provider `ovn`.
 """
 
@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarning
 
 
 @dataclass
-class Place:
-    """Both ports, and of a cluster: a subnet 10.78.0.0/24 behind a router to the outside, and its nodes' group."""
+class Environment:
+    """Both ports, and a cluster's subnet 10.78.0.0/24 with a router to the external network, and its security group."""
 
     cluster: str
     load_balancers: Any
@@ -39,23 +39,23 @@ class Place:
     external: str
     group: str
 
-    def settled(self, id):
-        """Its status once Octavia is done with it, empty when it is gone."""
+    def wait_until_done(self, id):
+        """Returns the load balancer's status once it is not PENDING, empty once it is deleted."""
         return until(lambda: self.load_balancers.status(id), lambda status: not status.startswith("PENDING"))
 
     def change(self, id, call):
-        """Octavia may call a load balancer ACTIVE, and refuse to change what is still to be made of it."""
-        ends = time.monotonic() + 60
+        """Calls until Octavia accepts: it may reject changes although the load balancer's status is ACTIVE."""
+        deadline = time.monotonic() + 60
         while True:
             try:
                 return call()
             except Conflict:
-                assert time.monotonic() < ends, "it stays busy"
-                self.settled(id)
+                assert time.monotonic() < deadline, "still a conflict"
+                self.wait_until_done(id)
                 time.sleep(0.05)
 
-    def gone(self, id):
-        """Delete it. OVN works off a queue, and what it did before the deletion may call it ACTIVE once more."""
+    def delete(self, id):
+        """Deletes it and waits. OVN's provider has a queue: an earlier task may set it to ACTIVE after the deletion."""
         self.change(id, lambda: self.load_balancers.delete(id))
         until(lambda: self.load_balancers.status(id), lambda status: status == "")
 
@@ -64,44 +64,44 @@ def in_memory():
     network = MemoryNetwork({"external": [Subnet("e", "e", "172.24.4.0/24")]})
     network.known["inner"] = [Subnet("subnet", "inner", "10.78.0.0/24")]
     network.cluster_networks["contract"] = ClusterNetwork(network.known["inner"][0], "group", "external")
-    yield Place("contract", MemoryLoadBalancers(3, gone=network.unmap), network, "subnet", "external", "group")
+    yield Environment("contract", MemoryLoadBalancers(3, gone=network.unmap), network, "subnet", "external", "group")
 
 
 def in_openstack(entry):
     rest = Rest.connect(entry)
     name = f"contract-{uuid.uuid4().hex[:8]}"
-    made = []
+    created = []
 
-    def make(plural, kind, **body):
-        whose = {"name": name, "description": owned_by(name)}
-        found = rest.post("network", f"/{plural}", {kind: whose | body})[kind]
-        made.append(f"/{plural}/{found['id']}")
-        return found["id"]
+    def create(plural, kind, **body):
+        owner = {"name": name, "description": owned_by(name)}
+        id = rest.post("network", f"/{plural}", {kind: owner | body})[kind]["id"]
+        created.append(f"/{plural}/{id}")
+        return id
 
     external = rest.get("network", "/networks", **{"router:external": "True"})["networks"][0]["id"]
-    group = make("security-groups", "security_group", name=f"{name}-nodes")
-    network = make("networks", "network")
-    subnet = make("subnets", "subnet", network_id=network, ip_version=4, cidr="10.78.0.0/24")
-    router = make("routers", "router", external_gateway_info={"network_id": external})
+    group = create("security-groups", "security_group", name=f"{name}-nodes")
+    network = create("networks", "network")
+    subnet = create("subnets", "subnet", network_id=network, ip_version=4, cidr="10.78.0.0/24")
+    router = create("routers", "router", external_gateway_info={"network_id": external})
     rest.put("network", f"/routers/{router}/add_router_interface", {"subnet_id": subnet})
     try:
-        yield Place(name, OpenStackLoadBalancers(rest), OpenStackNetwork(rest), subnet, external, group)
+        yield Environment(name, OpenStackLoadBalancers(rest), OpenStackNetwork(rest), subnet, external, group)
     finally:
         rest.put("network", f"/routers/{router}/remove_router_interface", {"subnet_id": subnet})
-        for path in reversed(made):
+        for path in reversed(created):
             rest.delete("network", path)
 
 
 @pytest.fixture(scope="module", params=["memory", "openstack"])
-def place(request):
+def env(request):
     if request.param == "memory":
         yield from in_memory()
         return
     entry = os.environ.get("MOORAGE_TEST_CLOUD")
     with pytest.MonkeyPatch.context() as patch:
         if entry is None:
-            home = request.getfixturevalue("cloud")
-            patch.setenv("OS_CLIENT_CONFIG_FILE", str(home.clouds))
+            cloud = request.getfixturevalue("cloud")
+            patch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.clouds))
         yield from in_openstack(entry or "moorage")
 
 
@@ -115,174 +115,179 @@ def tag():
 
 
 @pytest.fixture
-def wanted(place, tag):
-    pool = Pool("pool-80", "TCP", "SOURCE_IP_PORT", tuple(m._replace(subnet=place.subnet) for m in members(1, 2)))
+def desired(env, tag):
+    pool = Pool("pool-80", "TCP", "SOURCE_IP_PORT", tuple(m._replace(subnet=env.subnet) for m in members(1, 2)))
     return LoadBalancer(
-        tag, "ovn", "of a test", (tag, "x"), (Listener("web", "TCP", 80, pool, (tag,)),), subnet=place.subnet
+        tag, "ovn", "of a test", (tag, "x"), (Listener("web", "TCP", 80, pool, (tag,)),), subnet=env.subnet
     )
 
 
 @pytest.fixture
-def load_balancer(place, wanted):
-    id = place.load_balancers.create(wanted).id
-    assert place.settled(id) == "ACTIVE"
+def load_balancer(env, desired):
+    id = env.load_balancers.create(desired).id
+    assert env.wait_until_done(id) == "ACTIVE"
     yield id
-    place.gone(id)
+    env.delete(id)
 
 
-def traffic(place, id):
-    (held,) = place.load_balancers.tree(id).listeners
-    return {(member.address, member.port) for member in held.pool.members}
+def member_endpoints(env, id):
+    (listener,) = env.load_balancers.tree(id).listeners
+    return {(member.address, member.port) for member in listener.pool.members}
 
 
-def test_cluster_network_is_that_of_its_nodes(place):
-    home = place.network.cluster_network(place.cluster)
-    assert (home.subnet.id, home.subnet.cidr, home.group) == (place.subnet, "10.78.0.0/24", place.group)
-    assert home.external_network == place.external
-    assert place.network.cluster_network("nobody") is None
-    assert "ovn" in place.load_balancers.providers()
+def test_cluster_network_is_found_by_cluster_name(env):
+    network = env.network.cluster_network(env.cluster)
+    assert (network.subnet.id, network.subnet.cidr, network.group) == (env.subnet, "10.78.0.0/24", env.group)
+    assert network.external_network == env.external
+    assert env.network.cluster_network("no-such-cluster") is None
+    assert "ovn" in env.load_balancers.providers()
 
 
-def test_create_with_all_parts_in_one_call(place, wanted, load_balancer):
-    found = place.load_balancers.tree(load_balancer)
-    assert (found.name, set(found.tags), found.provider) == (wanted.name, set(wanted.tags), "ovn")
+def test_create_includes_listeners_pools_and_members(env, desired, load_balancer):
+    found = env.load_balancers.tree(load_balancer)
+    assert (found.name, set(found.tags), found.provider) == (desired.name, set(desired.tags), "ovn")
     assert found.address.startswith("10.")
     assert found.port
-    (held,) = found.listeners
-    assert (held.protocol, held.port, held.tags, held.connections) == ("TCP", 80, wanted.listeners[0].tags, -1)
-    assert (held.pool.protocol, held.pool.algorithm, held.pool.monitor) == ("TCP", "SOURCE_IP_PORT", None)
-    assert traffic(place, load_balancer) == {("10.78.0.101", 30080), ("10.78.0.102", 30080)}
+    (listener,) = found.listeners
+    assert (listener.protocol, listener.port, listener.tags, listener.connections) == (
+        "TCP",
+        80,
+        desired.listeners[0].tags,
+        -1,
+    )
+    assert (listener.pool.protocol, listener.pool.algorithm, listener.pool.monitor) == ("TCP", "SOURCE_IP_PORT", None)
+    assert member_endpoints(env, load_balancer) == {("10.78.0.101", 30080), ("10.78.0.102", 30080)}
 
 
-def test_load_balancer_is_found_by_name_and_tag(place, tag, load_balancer):
-    assert [found.id for found in place.load_balancers.named(tag)] == [load_balancer]
-    assert [found.id for found in place.load_balancers.tagged(tag)] == [load_balancer]
-    assert place.load_balancers.named("no-such") == place.load_balancers.tagged("no-such") == []
-    place.load_balancers.set_tags(load_balancer, ["y"])
-    place.settled(load_balancer)
-    assert place.load_balancers.tagged(tag) == []
-    assert place.load_balancers.tree(load_balancer).tags == ("y",)
+def test_load_balancer_is_found_by_name_and_by_tag(env, tag, load_balancer):
+    assert [found.id for found in env.load_balancers.named(tag)] == [load_balancer]
+    assert [found.id for found in env.load_balancers.tagged(tag)] == [load_balancer]
+    assert env.load_balancers.named("no-such") == env.load_balancers.tagged("no-such") == []
+    env.load_balancers.set_tags(load_balancer, ["y"])
+    env.wait_until_done(load_balancer)
+    assert env.load_balancers.tagged(tag) == []
+    assert env.load_balancers.tree(load_balancer).tags == ("y",)
 
 
-def test_delete_missing_objects_does_nothing(place, wanted):
-    nobody = str(uuid.uuid4())
-    assert place.load_balancers.tree(nobody) is None
-    assert place.load_balancers.status(nobody) == ""
-    place.load_balancers.delete(nobody)
-    place.load_balancers.delete_listener(nobody)
-    place.load_balancers.delete_pool(nobody)
-    place.load_balancers.delete_health_monitor(nobody)
+def test_missing_load_balancer_is_none_and_deletions_succeed(env):
+    missing = str(uuid.uuid4())
+    assert env.load_balancers.tree(missing) is None
+    assert env.load_balancers.status(missing) == ""
+    env.load_balancers.delete(missing)
+    env.load_balancers.delete_listener(missing)
+    env.load_balancers.delete_pool(missing)
+    env.load_balancers.delete_health_monitor(missing)
     with pytest.raises(NotFound):
-        place.load_balancers.set_members(nobody, members(1))
+        env.load_balancers.set_members(missing, members(1))
 
 
-def test_memory_change_while_pending_conflicts():
-    """OVN may be done before we ask: only in memory it is sure to be PENDING."""
-    place = next(in_memory())
-    id = place.load_balancers.create(LoadBalancer("slow", "ovn", subnet=place.subnet)).id
+def test_memory_pending_load_balancer_rejects_changes():
+    """In memory only: OVN may finish before the next call."""
+    env = next(in_memory())
+    id = env.load_balancers.create(LoadBalancer("slow", "ovn", subnet=env.subnet)).id
     with pytest.raises(Conflict):
-        place.load_balancers.create_listener(id, Listener("more", "TCP", 81))
-    assert place.settled(id) == "ACTIVE"
-    place.load_balancers.create_listener(id, Listener("more", "TCP", 81))
+        env.load_balancers.create_listener(id, Listener("more", "TCP", 81))
+    assert env.wait_until_done(id) == "ACTIVE"
+    env.load_balancers.create_listener(id, Listener("more", "TCP", 81))
 
 
-def test_set_members_replaces_all(place, load_balancer):
-    pool = place.load_balancers.tree(load_balancer).listeners[0].pool.id
-    wanted = [m._replace(subnet=place.subnet) for m in members(2, 3, 4)]
-    place.change(load_balancer, lambda: place.load_balancers.set_members(pool, wanted))
+def test_set_members_replaces_all_members(env, load_balancer):
+    pool = env.load_balancers.tree(load_balancer).listeners[0].pool.id
+    desired = [m._replace(subnet=env.subnet) for m in members(2, 3, 4)]
+    env.change(load_balancer, lambda: env.load_balancers.set_members(pool, desired))
     until(
-        lambda: traffic(place, load_balancer), lambda found: found == {(f"10.78.0.{n}", 30080) for n in (102, 103, 104)}
+        lambda: member_endpoints(env, load_balancer),
+        lambda found: found == {(f"10.78.0.{n}", 30080) for n in (102, 103, 104)},
     )
-    assert place.settled(load_balancer) == "ACTIVE"
+    assert env.wait_until_done(load_balancer) == "ACTIVE"
 
 
-def test_create_and_delete_listener_pool_and_monitor(place, load_balancer):
-    do, watched = place.load_balancers, HealthMonitor("UDP-CONNECT", 7, 3, 2, 3)
+def test_listener_pool_and_monitor_are_created_updated_and_deleted(env, load_balancer):
+    octavia, monitor = env.load_balancers, HealthMonitor("UDP-CONNECT", 7, 3, 2, 3)
 
-    def held():
-        return next((held for held in do.tree(load_balancer).listeners if held.port == 53), None)
+    def find_listener():
+        return next((listener for listener in octavia.tree(load_balancer).listeners if listener.port == 53), None)
 
-    listener = place.change(
-        load_balancer, lambda: do.create_listener(load_balancer, Listener("dns", "UDP", 53, tags=("mine",)))
+    listener = env.change(
+        load_balancer, lambda: octavia.create_listener(load_balancer, Listener("dns", "UDP", 53, tags=("first",)))
     )
-    pool = place.change(load_balancer, lambda: do.create_pool(listener, Pool("pool-53", "UDP", "SOURCE_IP_PORT")))
-    place.change(
-        load_balancer, lambda: do.set_members(pool, [m._replace(subnet=place.subnet) for m in members(1, port=30053)])
+    pool = env.change(load_balancer, lambda: octavia.create_pool(listener, Pool("pool-53", "UDP", "SOURCE_IP_PORT")))
+    env.change(
+        load_balancer,
+        lambda: octavia.set_members(pool, [m._replace(subnet=env.subnet) for m in members(1, port=30053)]),
     )
-    place.change(load_balancer, lambda: do.create_health_monitor(pool, watched))
-    found = until(held, lambda found: found.pool.monitor is not None)
-    assert (found.id, found.tags, found.pool.id) == (listener, ("mine",), pool)
-    assert replace(found.pool.monitor, id="") == watched
-    place.change(load_balancer, lambda: do.update_health_monitor(found.pool.monitor.id, replace(watched, delay=9)))
-    place.change(load_balancer, lambda: do.update_listener(listener, replace(found, tags=("mine", "more"))))
-    changed = until(held, lambda found: found.pool.monitor.delay == 9 and len(found.tags) == 2)
-    assert set(changed.tags) == {"mine", "more"}
-    place.change(load_balancer, lambda: do.delete_health_monitor(changed.pool.monitor.id))
-    place.change(load_balancer, lambda: do.delete_pool(pool))
-    until(held, lambda found: found.pool is None)
-    place.change(load_balancer, lambda: do.delete_listener(listener))
-    until(held, lambda found: found is None)
-    assert [kept.port for kept in do.tree(load_balancer).listeners] == [80]
+    env.change(load_balancer, lambda: octavia.create_health_monitor(pool, monitor))
+    found = until(find_listener, lambda found: found.pool.monitor is not None)
+    assert (found.id, found.tags, found.pool.id) == (listener, ("first",), pool)
+    assert replace(found.pool.monitor, id="") == monitor
+    env.change(load_balancer, lambda: octavia.update_health_monitor(found.pool.monitor.id, replace(monitor, delay=9)))
+    env.change(load_balancer, lambda: octavia.update_listener(listener, replace(found, tags=("first", "second"))))
+    changed = until(find_listener, lambda found: found.pool.monitor.delay == 9 and len(found.tags) == 2)
+    assert set(changed.tags) == {"first", "second"}
+    env.change(load_balancer, lambda: octavia.delete_health_monitor(changed.pool.monitor.id))
+    env.change(load_balancer, lambda: octavia.delete_pool(pool))
+    until(find_listener, lambda found: found.pool is None)
+    env.change(load_balancer, lambda: octavia.delete_listener(listener))
+    until(find_listener, lambda found: found is None)
+    assert [listener.port for listener in octavia.tree(load_balancer).listeners] == [80]
 
 
-def test_create_listener_on_used_port_conflicts(place, load_balancer):
+def test_second_listener_on_same_port_conflicts(env, load_balancer):
     with pytest.raises(Conflict):
-        place.load_balancers.create_listener(load_balancer, Listener("again", "TCP", 80))
+        env.load_balancers.create_listener(load_balancer, Listener("again", "TCP", 80))
 
 
 @pytest.mark.parametrize("allowed_cidrs", [("192.0.2.0/24",), ()], ids=["ranges", "algorithm"])
-def test_unsupported_by_provider_is_rejected(place, load_balancer, allowed_cidrs):
+def test_option_unsupported_by_provider_is_rejected(env, load_balancer, allowed_cidrs):
     if allowed_cidrs:
         with pytest.raises(BadInput):
-            place.load_balancers.create_listener(
-                load_balancer, Listener("more", "TCP", 81, allowed_cidrs=allowed_cidrs)
-            )
+            env.load_balancers.create_listener(load_balancer, Listener("more", "TCP", 81, allowed_cidrs=allowed_cidrs))
     else:
-        pool = place.load_balancers.tree(load_balancer).listeners[0].pool
+        pool = env.load_balancers.tree(load_balancer).listeners[0].pool
         with pytest.raises(BadInput):
-            place.load_balancers.update_pool(pool.id, replace(pool, algorithm="LEAST_CONNECTIONS"))
-    assert place.settled(load_balancer) == "ACTIVE"
+            env.load_balancers.update_pool(pool.id, replace(pool, algorithm="LEAST_CONNECTIONS"))
+    assert env.wait_until_done(load_balancer) == "ACTIVE"
 
 
-def test_create_with_used_address_conflicts(place, wanted, load_balancer):
-    taken = place.load_balancers.tree(load_balancer).address
+def test_second_load_balancer_with_same_address_conflicts(env, desired, load_balancer):
+    taken = env.load_balancers.tree(load_balancer).address
     with pytest.raises(Conflict):
-        place.load_balancers.create(replace(wanted, name="second", tags=(), address=taken))
-    assert place.load_balancers.named("second") == []
+        env.load_balancers.create(replace(desired, name="second", tags=(), address=taken))
+    assert env.load_balancers.named("second") == []
 
 
-def test_floating_ip_survives_its_port(place, tag, wanted):
-    found = place.load_balancers.create(wanted)
-    place.settled(found.id)
-    made = place.network.create_floating_ip(place.external, "", found.port, tag)
+def test_floating_ip_outlives_its_load_balancer(env, tag, desired):
+    found = env.load_balancers.create(desired)
+    env.wait_until_done(found.id)
+    floating_ip = env.network.create_floating_ip(env.external, "", found.port, tag)
     try:
-        assert (made.port, made.description) == (found.port, tag)
-        assert made in place.network.floating_ips()
+        assert (floating_ip.port, floating_ip.description) == (found.port, tag)
+        assert floating_ip in env.network.floating_ips()
         with pytest.raises(Conflict):
-            place.network.create_floating_ip(place.external, "", found.port, tag)
-        place.gone(found.id)
-        assert replace(made, port="") in place.network.floating_ips()
-        place.network.set_floating_ip_description(made.id, "")
-        assert replace(made, port="", description="") in place.network.floating_ips()
+            env.network.create_floating_ip(env.external, "", found.port, tag)
+        env.delete(found.id)
+        assert replace(floating_ip, port="") in env.network.floating_ips()
+        env.network.set_floating_ip_description(floating_ip.id, "")
+        assert replace(floating_ip, port="", description="") in env.network.floating_ips()
     finally:
-        place.network.delete_floating_ip(made.id)
-    place.network.delete_floating_ip(made.id)
-    assert made.id not in {held.id for held in place.network.floating_ips()}
+        env.network.delete_floating_ip(floating_ip.id)
+    env.network.delete_floating_ip(floating_ip.id)
+    assert floating_ip.id not in {found.id for found in env.network.floating_ips()}
 
 
-def test_create_rule_twice_conflicts_and_delete_rule(place, tag):
-    rule = SecurityGroupRule(place.group, "sctp", 30099, "192.0.2.0/24", tag)
-    place.network.create_rule(rule)
-    (found,) = [held for held in place.network.rules(place.group) if held.description == tag]
-    assert replace(found, id="") == rule
+def test_rule_is_created_once_and_deleted(env, tag):
+    rule = SecurityGroupRule(env.group, "sctp", 30099, "192.0.2.0/24", tag)
+    env.network.create_rule(rule)
+    (created,) = [found for found in env.network.rules(env.group) if found.description == tag]
+    assert replace(created, id="") == rule
     with pytest.raises(Conflict):
-        place.network.create_rule(rule)
-    place.network.delete_rule(found.id)
-    place.network.delete_rule(found.id)
-    assert [held for held in place.network.rules(place.group) if held.description == tag] == []
+        env.network.create_rule(rule)
+    env.network.delete_rule(created.id)
+    env.network.delete_rule(created.id)
+    assert [found for found in env.network.rules(env.group) if found.description == tag] == []
 
 
-def test_subnets_are_listed(place):
-    assert place.network.subnet(place.subnet).cidr == "10.78.0.0/24"
-    assert place.network.subnet(str(uuid.uuid4())) is None
-    assert place.network.subnets(place.external)
+def test_subnets_are_found_by_id_and_network(env):
+    assert env.network.subnet(env.subnet).cidr == "10.78.0.0/24"
+    assert env.network.subnet(str(uuid.uuid4())) is None
+    assert env.network.subnets(env.external)

@@ -1,1 +1,1 @@
-"""Reconcilers that connect a cluster to its cloud: nodes, load balancers, volumes."""
+"""The cloud controller manager's reconcilers, one folder each for nodes, load balancers and volumes."""

@@ -1,4 +1,4 @@
-"""Load balancers of the real Octavia, in the real OVN: what is asked for is there, and gone when it is deleted."""
+"""Load balancers of the real Octavia exist in the real OVN until they are deleted."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class LoadBalancers:
     def network(self, method: str, path: str, body: Any = None) -> Any:
         return self.session.request(method, "network", f"/v2.0{path}", body)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def octavia(self, method: str, path: str, body: Any = None) -> Any:
         return self.session.request(method, "load-balancer", f"{ROOT}{path}", body)
 
-    def settled(self, load_balancer: str) -> dict[str, Any]:
-        """The load balancer, once Octavia is done with it."""
+    def wait_until_done(self, load_balancer: str) -> dict[str, Any]:
+        """Returns the load balancer once it is not PENDING."""
         found: dict[str, Any] = until(
-            lambda: self.ask("GET", f"/loadbalancers/{load_balancer}")["loadbalancer"],
-            lambda seen: not seen["provisioning_status"].startswith("PENDING"),
+            lambda: self.octavia("GET", f"/loadbalancers/{load_balancer}")["loadbalancer"],
+            lambda current: not current["provisioning_status"].startswith("PENDING"),
             seconds=30,
         )
         return found
 
-    def rules(self) -> str:
-        """What OVN itself has."""
+    def ovn_load_balancers(self) -> str:
+        """OVN's own list of load balancers."""
         command = ["ovn-nbctl", f"--db=unix:{self.cloud.layout.northbound_socket}", "list", "Load_Balancer"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -51,25 +51,25 @@ def load_balancers(cloud: Any) -> LoadBalancers:
     return LoadBalancers(cloud)
 
 
-def test_load_balancer_is_in_ovn_until_deleted(load_balancers: LoadBalancers) -> None:
-    wanted = {"name": "front", "vip_subnet_id": load_balancers.subnet, "provider": "ovn"}
-    front = load_balancers.ask("POST", "/loadbalancers", {"loadbalancer": wanted})["loadbalancer"]
-    assert load_balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"
-    listener = {"name": "web", "protocol": "TCP", "protocol_port": 80, "loadbalancer_id": front["id"]}
-    listener = load_balancers.ask("POST", "/listeners", {"listener": listener})["listener"]
-    load_balancers.settled(front["id"])
+def test_load_balancer_with_members_exists_in_ovn_until_deleted(load_balancers: LoadBalancers) -> None:
+    body = {"name": "front", "vip_subnet_id": load_balancers.subnet, "provider": "ovn"}
+    created = load_balancers.octavia("POST", "/loadbalancers", {"loadbalancer": body})["loadbalancer"]
+    assert load_balancers.wait_until_done(created["id"])["provisioning_status"] == "ACTIVE"
+    listener = {"name": "web", "protocol": "TCP", "protocol_port": 80, "loadbalancer_id": created["id"]}
+    listener = load_balancers.octavia("POST", "/listeners", {"listener": listener})["listener"]
+    load_balancers.wait_until_done(created["id"])
     pool = {"protocol": "TCP", "lb_algorithm": "SOURCE_IP_PORT", "listener_id": listener["id"]}
-    pool = load_balancers.ask("POST", "/pools", {"pool": pool})["pool"]
-    load_balancers.settled(front["id"])
+    pool = load_balancers.octavia("POST", "/pools", {"pool": pool})["pool"]
+    load_balancers.wait_until_done(created["id"])
     members = [
         {"address": f"10.77.0.{100 + number}", "protocol_port": 30080, "subnet_id": load_balancers.subnet}
         for number in range(3)
     ]
-    load_balancers.ask("PUT", f"/pools/{pool['id']}/members", {"members": members})
-    assert load_balancers.settled(front["id"])["provisioning_status"] == "ACTIVE"
-    rules = load_balancers.rules()
-    assert f"{front['vip_address']}:80" in rules
-    assert "10.77.0.102:30080" in rules
-    load_balancers.ask("DELETE", f"/loadbalancers/{front['id']}?cascade=true")
-    until(lambda: not load_balancers.ask("GET", "/loadbalancers")["loadbalancers"], seconds=30)
-    assert front["vip_address"] not in load_balancers.rules()
+    load_balancers.octavia("PUT", f"/pools/{pool['id']}/members", {"members": members})
+    assert load_balancers.wait_until_done(created["id"])["provisioning_status"] == "ACTIVE"
+    listing = load_balancers.ovn_load_balancers()
+    assert f"{created['vip_address']}:80" in listing
+    assert "10.77.0.102:30080" in listing
+    load_balancers.octavia("DELETE", f"/loadbalancers/{created['id']}?cascade=true")
+    until(lambda: not load_balancers.octavia("GET", "/loadbalancers")["loadbalancers"], seconds=30)
+    assert created["vip_address"] not in load_balancers.ovn_load_balancers()

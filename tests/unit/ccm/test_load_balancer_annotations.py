@@ -1,4 +1,4 @@
-"""Every annotation of the table: read, refused or left out with a sentence; and the docs say the same."""
+"""Every annotation of the table is parsed, rejected or ignored with a warning, as the documentation says."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from moorage.ccm.load_balancers.annotations import INTERNAL, PREFIX, TABLE, ServiceOptions, read
+from moorage.ccm.load_balancers.annotations import INTERNAL, PREFIX, TABLE, ServiceOptions, parse_annotations
 from moorage.ccm.load_balancers.settings import AMPHORA, OVN
 from moorage.model.errors import BadInput
 
 pytestmark = pytest.mark.unit
 
 DOCS = Path(__file__).parents[3] / "docs" / "load-balancers.md"
-# A good value, what it becomes, and a bad value (None: any is good).
+# A valid value, its parsed value, and an invalid value (None: every value is valid).
 ROWS = {
     INTERNAL: ("true", True, "yes"),
     "floating-network-id": ("net", "net", ""),
@@ -47,94 +47,95 @@ ROWS = {
     "class": ("dmz", None, None),
     "default-tls-container-ref": ("https://x", None, None),
 }
-REFUSED = ("class", "default-tls-container-ref")
+UNSUPPORTED = ("class", "default-tls-container-ref")
 
 
-def full(name):
+def full_name(name):
     return name if name == INTERNAL else PREFIX + name
 
 
-def test_every_annotation_has_a_test():
+def test_table_rows_are_all_tested_here():
     assert {row.name for row in TABLE} == set(ROWS)
     fields = [row.field for row in TABLE if row.field]
     assert sorted(fields) == sorted(vars(ServiceOptions()))
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.field], ids=lambda row: row.name)
-def test_read_valid_value_sets_option(row):
+def test_parse_valid_value_sets_option(row):
     text, value, _ = ROWS[row.name]
-    reading = read({full(row.name): f" {text} "}, AMPHORA)
-    assert getattr(reading.options, row.field) == value
-    assert reading.refused == ()
+    parsed = parse_annotations({full_name(row.name): f" {text} "}, AMPHORA)
+    assert getattr(parsed.options, row.field) == value
+    assert parsed.warnings == ()
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row[2] is not None])
-def test_read_invalid_value_names_annotation(name):
-    with pytest.raises(BadInput, match=name.rpartition("/")[2]) as refused:
-        read({full(name): ROWS[name][2]}, AMPHORA)
-    assert refused.value.hint
+def test_parse_invalid_value_names_annotation(name):
+    with pytest.raises(BadInput, match=name.rpartition("/")[2]) as error:
+        parse_annotations({full_name(name): ROWS[name][2]}, AMPHORA)
+    assert error.value.hint
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", UNSUPPORTED)
 @pytest.mark.parametrize("provider", [OVN, AMPHORA], ids=["ovn", "amphora"])
-def test_read_unsupported_annotation_stops_service(name, provider):
-    with pytest.raises(BadInput, match=f"{name} cannot be honoured"):
-        read({full(name): "x"}, provider)
+def test_parse_unsupported_annotation_visible_to_clients_raises(name, provider):
+    with pytest.raises(BadInput, match=f"{name} is not supported"):
+        parse_annotations({full_name(name): "x"}, provider)
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.needs], ids=lambda row: row.name)
-def test_read_unsupported_by_provider_is_rejected(row):
+def test_parse_annotation_unsupported_by_provider_warns_or_raises(row):
     text, value, _ = ROWS[row.name]
-    given = {full(row.name): "9" if value == -1 else text}
-    if row.stops:
+    annotations = {full_name(row.name): "9" if value == -1 else text}
+    if row.rejects:
         with pytest.raises(BadInput, match="provider ovn does not support it"):
-            read(given, OVN)
+            parse_annotations(annotations, OVN)
         return
-    reading = read(given, OVN)
-    assert reading.options == ServiceOptions()
-    assert len(reading.refused) == 1
-    assert full(row.name) in reading.refused[0]
+    parsed = parse_annotations(annotations, OVN)
+    assert parsed.options == ServiceOptions()
+    assert len(parsed.warnings) == 1
+    assert full_name(row.name) in parsed.warnings[0]
 
 
 @pytest.mark.parametrize("name", ["proxy-protocol", "x-forwarded-for"])
-def test_read_disabled_option_needs_no_support(name):
-    assert read({full(name): "false"}, OVN).refused == ()
-    assert read({full("connection-limit"): "-1"}, OVN).refused == ()
+def test_parse_unsupported_annotation_with_default_value_gives_no_warning(name):
+    assert parse_annotations({full_name(name): "false"}, OVN).warnings == ()
+    assert parse_annotations({full_name("connection-limit"): "-1"}, OVN).warnings == ()
 
 
 @pytest.mark.parametrize("method", ["ROUND_ROBIN", "LEAST_CONNECTIONS"])
-def test_read_algorithm_unsupported_by_ovn_is_rejected(method):
-    with pytest.raises(BadInput, match="lb-method") as refused:
-        read({full("lb-method"): method}, OVN)
-    assert "SOURCE_IP_PORT" in refused.value.hint
-    assert read({full("lb-method"): method}, AMPHORA).options.algorithm == method
+def test_parse_algorithm_unsupported_by_ovn_raises(method):
+    with pytest.raises(BadInput, match="lb-method") as error:
+        parse_annotations({full_name("lb-method"): method}, OVN)
+    assert "SOURCE_IP_PORT" in error.value.hint
+    assert parse_annotations({full_name("lb-method"): method}, AMPHORA).options.algorithm == method
 
 
-def test_read_proxy_protocol_and_forwarded_for_exclude_each_other():
+def test_parse_proxy_protocol_with_forwarded_for_raises():
     with pytest.raises(BadInput, match="exclude each other"):
-        read({full("proxy-protocol"): "true", full("x-forwarded-for"): "true"}, AMPHORA)
+        parse_annotations({full_name("proxy-protocol"): "true", full_name("x-forwarded-for"): "true"}, AMPHORA)
 
 
-def test_read_unknown_annotation_is_reported_unless_foreign():
-    reading = read({full("no-such"): "x", "example.org/no-such": "x"}, OVN)
-    assert reading.options == ServiceOptions()
-    assert [PREFIX + "no-such" in sentence for sentence in reading.refused] == [True]
+def test_parse_unknown_annotation_warns_only_with_our_prefix():
+    parsed = parse_annotations({full_name("no-such"): "x", "example.org/no-such": "x"}, OVN)
+    assert parsed.options == ServiceOptions()
+    assert [PREFIX + "no-such" in warning for warning in parsed.warnings] == [True]
 
 
-def test_read_reports_all_ignored_annotations():
-    reading = read({full("timeout-client-data"): "5", full("flavor-id"): "f"}, OVN)
-    assert len(reading.refused) == 2
+def test_parse_several_ignored_annotations_warns_of_each():
+    parsed = parse_annotations({full_name("timeout-client-data"): "5", full_name("flavor-id"): "f"}, OVN)
+    assert len(parsed.warnings) == 2
+    assert all("provider ovn does not support it" in warning for warning in parsed.warnings)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_docs_have_annotation(row):
+def test_docs_table_has_row(row):
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith(f"| `{row.name}`")]
     assert len(lines) == 1
-    assert lines[0].split("|")[2].strip() == row.honoured
+    assert lines[0].split("|")[2].strip() == row.supported
     assert not row.needs or "not with `ovn`" in lines[0]
 
 
-def test_docs_have_no_other_annotation():
+def test_docs_table_has_no_other_rows():
     _, _, table = DOCS.read_text().partition("## Annotations")
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert len(rows) == len(TABLE)

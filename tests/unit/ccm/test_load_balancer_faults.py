@@ -1,4 +1,4 @@
-"""Load balancers when we die between any two calls of the cloud, and when the cloud refuses or is away."""
+"""Load balancers when the process dies between any two cloud calls, and when the cloud rejects calls or is down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from load_balancing import PREFIX, Killed, World, endpoints, service
+from load_balancing import PREFIX, ProcessKilled, World, endpoints, service
 from moorage.ccm.load_balancers.garbage_collect import OwnedObjects, list_owned, plan_garbage_collection
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.reconcile import FIRST_RETRY
@@ -20,184 +20,195 @@ from moorage.model.ownership import cluster_tag
 
 pytestmark = pytest.mark.unit
 
-TWO = ((80, "TCP", 30080), (53, "UDP", 30053))
+TWO_PORTS = ((80, "TCP", 30080), (53, "UDP", 30053))
 MONITORED = {f"{PREFIX}enable-health-monitor": "true"}
 
 
 def create(world):
-    world.api.create(SERVICES, service(annotations=MONITORED, ports=TWO))
-    world.settle()
+    world.api.create(SERVICES, service(annotations=MONITORED, ports=TWO_PORTS))
+    world.converge()
 
 
 def update(world):
-    """Another port, another node port, no UDP, other members, other limits, another monitor."""
+    """Changes ports, node port, members, source ranges, session affinity and monitor; removes UDP."""
     create(world)
-    world.ports((80, "TCP", 31080), (443, "TCP", 30443))
+    world.set_ports((80, "TCP", 31080), (443, "TCP", 30443))
     world.api.delete(NODES, "node-001")
     world.annotate(health_monitor_delay="8")
-    world.spec(sessionAffinity="ClientIP", loadBalancerSourceRanges=["192.0.2.0/24"])
-    world.settle()
+    world.patch_spec(sessionAffinity="ClientIP", loadBalancerSourceRanges=["192.0.2.0/24"])
+    world.converge()
 
 
-def shrink(world):
-    """Fewer members of two pools, and nothing else."""
+def remove_node(world):
+    """Removes a member of two pools, and changes nothing else."""
     create(world)
     world.api.delete(NODES, "node-001")
-    world.settle()
+    world.converge()
 
 
-def unwatch(world):
+def disable_monitor(world):
     create(world)
     world.annotate(enable_health_monitor="false", keep_floatingip="false")
-    world.settle()
+    world.converge()
 
 
-def error(world):
+def recreate_in_error(world):
     create(world)
     world.load_balancers.becomes(next(iter(world.load_balancers.held)), "ERROR")
     world.reconciler.forget("default/web")
-    world.settle()
+    world.converge()
 
 
-def internal(world):
+def make_internal(world):
     create(world)
     key = "service.beta.kubernetes.io/openstack-internal-load-balancer"
     world.api.patch(SERVICES, "default/web", {"metadata": {"annotations": {key: "true"}}})
-    world.settle()
+    world.converge()
 
 
 def share(world):
-    """The Service that made the load balancer leaves it to another."""
+    """Deletes the Service that created the load balancer, which another Service uses too."""
     create(world)
     id = next(iter(world.load_balancers.held))
-    other = service("other", {f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
-    world.api.create(SERVICES, other)
-    world.settle("other")
+    second = service("other", {f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
+    world.api.create(SERVICES, second)
+    world.converge("other")
     world.api.delete(SERVICES, "default/web")
-    world.settle()
-    world.settle("other")
+    world.converge()
+    world.converge("other")
 
 
 def delete(world):
     create(world)
     world.api.delete(SERVICES, "default/web")
-    world.settle()
+    world.converge()
 
 
-def delete_kept(world):
+def delete_keeping_floating_ip(world):
     create(world)
     world.annotate(keep_floatingip="true")
     world.api.delete(SERVICES, "default/web")
-    world.settle()
+    world.converge()
+
+
+SCENARIOS = [
+    create,
+    update,
+    remove_node,
+    disable_monitor,
+    recreate_in_error,
+    make_internal,
+    share,
+    delete,
+    delete_keeping_floating_ip,
+]
 
 
 def state(world):
-    """Without what differs from run to run: ids, and the addresses that hang on how often one was asked for."""
-    found = world.load_balancers.held.values()
-    ports = {load_balancer.port: load_balancer.name for load_balancer in found}
+    """The state without what differs between runs: ids, and addresses, which depend on the number of requests."""
+    existing = world.load_balancers.held.values()
+    ports = {load_balancer.port: load_balancer.name for load_balancer in existing}
     load_balancers = [
         (
             load_balancer.name,
             set(load_balancer.tags),
             load_balancer.provisioning_status,
-            sorted(map(bare, load_balancer.listeners), key=str),
+            sorted(map(without_ids, load_balancer.listeners), key=str),
         )
-        for load_balancer in found
+        for load_balancer in existing
     ]
-    floating = [(ports.get(found.port, found.port), found.description) for found in world.network.floating.values()]
-    shown = [[sorted(entry) for entry in world.shown(name)] for name in ("web", "other") if key(world, name)]
-    return load_balancers, floating, world.open_to(), shown, world.load_balancers.orphaned
+    floating_ips = [(ports.get(found.port, found.port), found.description) for found in world.network.floating.values()]
+    ingress = [[sorted(entry) for entry in world.ingress(name)] for name in ("web", "other") if exists(world, name)]
+    return load_balancers, floating_ips, world.open_ports(), ingress, world.load_balancers.orphaned
 
 
-def key(world, name):
-    return world.api.get(SERVICES, f"default/{name}")
+def exists(world, name):
+    return world.api.get(SERVICES, f"default/{name}") is not None
 
 
-def bare(listener):
+def without_ids(listener):
     monitor = replace(listener.pool.monitor, id="") if listener.pool.monitor else None
     return replace(listener, id="", pool=replace(listener.pool, id="", monitor=monitor))
 
 
 @pytest.mark.parametrize("provider", [OVN, AMPHORA], ids=["ovn", "amphora"])
-@pytest.mark.parametrize(
-    "scenario", [create, update, shrink, unwatch, error, internal, share, delete, delete_kept], ids=lambda f: f.__name__
-)
-def test_reconcile_killed_anywhere_reaches_same_state(scenario, provider):
-    whole = World(provider)
-    scenario(whole)
-    calls = len(whole.changes())
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda f: f.__name__)
+def test_process_killed_between_any_two_calls_reaches_same_state(scenario, provider):
+    undisturbed = World(provider)
+    scenario(undisturbed)
+    calls = len(undisturbed.write_calls())
     assert calls >= 4
     for number in range(calls):
         world = World(provider)
-        cut(world, scenario, number)
-        assert state(world) == state(whole), f"killed after {number} calls"
-        take_all_away(world)
+        run_killed(world, scenario, number)
+        assert state(world) == state(undisturbed), f"killed after {number} calls"
+        delete_all(world)
 
 
-def cut(world, scenario, number):
-    """Run it with a program that dies after so many calls, each time it is started for the next part of it."""
-    settle = world.settle
-    world.life.left = number
+def run_killed(world, scenario, number):
+    """Runs the scenario with a process that is killed once, after `number` calls, and then restarted."""
+    converge = world.converge
+    world.call_budget.remaining = number
 
-    def mortal(name="web"):
+    def converge_despite_kill(name="web"):
         try:
-            settle(name)
-        except Killed:
-            world.life.left = None
+            converge(name)
+        except ProcessKilled:
+            world.call_budget.remaining = None
             world.restart()
-            settle(name)
+            converge(name)
 
-    world.settle = mortal
+    world.converge = converge_despite_kill
     scenario(world)
-    world.settle = settle
-    world.life.left = None
+    world.converge = converge
+    world.call_budget.remaining = None
 
 
-def take_all_away(world):
+def delete_all(world):
     kept = [found for found in world.network.floating.values() if not found.description]
     for name in ("web", "other"):
-        if key(world, name):
+        if exists(world, name):
             world.delete(name)
     assert world.load_balancers.held == {}
     assert list(world.network.floating.values()) == kept
     assert world.network.let_in == {}
 
 
-@pytest.mark.parametrize("scenario", [create, update, error, share, delete], ids=lambda f: f.__name__)
-def test_reconcile_with_slow_octavia(scenario):
-    whole, slow = World(), World(settle=7)
-    scenario(whole)
+@pytest.mark.parametrize("scenario", [create, update, recreate_in_error, share, delete], ids=lambda f: f.__name__)
+def test_slow_octavia_reaches_same_state(scenario):
+    undisturbed, slow = World(), World(pending_polls=7)
+    scenario(undisturbed)
     scenario(slow)
     for id in slow.load_balancers.held:
         slow.load_balancers.becomes(id, "ACTIVE")
-    assert state(slow) == state(whole)
-    take_all_away(slow)
+    assert state(slow) == state(undisturbed)
+    delete_all(slow)
 
 
-def test_new_members_are_applied_when_active():
-    world = World(settle=7)
+def test_changed_members_are_confirmed_once_load_balancer_is_active():
+    world = World(pending_polls=7)
     create(world)
     world.api.delete(NODES, "node-001")
-    assert world.turn() == 0.5
-    assert world.only.pending
-    world.forget_calls()
-    world.settle()
+    assert world.reconcile() == 0.5
+    assert world.load_balancer.pending
+    world.clear_calls()
+    world.converge()
     assert set(world.calls()) == {"status"}
-    assert not world.only.pending
-    world.forget_calls()
-    assert world.settle() == 1
+    assert not world.load_balancer.pending
+    world.clear_calls()
+    assert world.converge() == 1
     assert world.calls() == []
 
 
-def test_error_after_new_members_recreates_load_balancer():
+def test_load_balancer_in_error_after_changed_members_is_recreated():
     world = World()
     create(world)
-    before = world.only.id
+    before = world.load_balancer.id
     world.api.delete(NODES, "node-001")
-    assert world.turn() == 0.5
+    assert world.reconcile() == 0.5
     world.load_balancers.becomes(before, "ERROR")
-    world.settle()
-    assert (world.only.id != before, len(world.only.listeners)) == (True, 2)
+    world.converge()
+    assert (world.load_balancer.id != before, len(world.load_balancer.listeners)) == (True, 2)
     assert "RecreatingLoadBalancer" in world.reasons()
 
 
@@ -205,159 +216,159 @@ def test_deleted_pool_is_recreated_when_members_change():
     world = World()
     create(world)
     before = state(world)
-    world.load_balancers.delete_pool(world.only.listeners[0].pool.id)
+    world.load_balancers.delete_pool(world.load_balancer.listeners[0].pool.id)
     world.api.patch(NODES, "node-001", {"metadata": {"labels": {EXCLUDED: ""}}})
-    world.settle()
+    world.converge()
     world.api.patch(NODES, "node-001", {"metadata": {"labels": {EXCLUDED: None}}})
-    world.settle()
+    world.converge()
     assert state(world) == before
 
 
-def test_new_members_wait_while_pending():
+def test_changed_members_wait_for_pending_load_balancer():
     world = World()
     create(world)
-    world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
+    world.load_balancers.becomes(world.load_balancer.id, "PENDING_UPDATE")
     world.api.delete(NODES, "node-001")
-    assert world.turn() == 0.5
-    world.load_balancers.becomes(world.only.id, "ACTIVE")
-    world.settle()
-    assert [len(held.pool.members) for held in world.only.listeners] == [1, 1]
+    assert world.reconcile() == 0.5
+    world.load_balancers.becomes(world.load_balancer.id, "ACTIVE")
+    world.converge()
+    assert [len(listener.pool.members) for listener in world.load_balancer.listeners] == [1, 1]
 
 
-def test_pending_load_balancer_frees_worker_and_is_reported():
+def test_long_pending_load_balancer_frees_worker_and_records_event():
     world = World()
     create(world)
-    world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
-    world.ports((80, "TCP", 30080))
-    pauses = [world.turn() for _ in range(14)]
-    assert all(pause is not None for pause in pauses)
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == 10.0
+    world.load_balancers.becomes(world.load_balancer.id, "PENDING_UPDATE")
+    world.set_ports((80, "TCP", 30080))
+    delays = [world.reconcile() for _ in range(14)]
+    assert all(delay is not None for delay in delays)
+    assert delays == sorted(delays)
+    assert delays[-1] == 10.0
     assert "LoadBalancerPending" in world.reasons()
-    world.load_balancers.becomes(world.only.id, "ACTIVE")
-    world.settle()
-    assert [held.port for held in world.only.listeners] == [80]
+    world.load_balancers.becomes(world.load_balancer.id, "ACTIVE")
+    world.converge()
+    assert [listener.port for listener in world.load_balancer.listeners] == [80]
 
 
-def test_concurrent_change_is_waited_for():
-    """Octavia answers 409: its load balancer became PENDING after we looked."""
+def test_load_balancer_pending_by_another_client_is_waited_for():
+    """Octavia answers 409, because the load balancer became PENDING after it was observed."""
     world = World()
     create(world)
-    act = world.load_balancers.create_listener
+    create_listener = world.load_balancers.create_listener
     calls = []
 
-    def first_refused(*words):
-        calls.append(words)
+    def conflict_once(*arguments):
+        calls.append(arguments)
         if len(calls) == 1:
-            world.load_balancers.becomes(world.only.id, "PENDING_UPDATE")
+            world.load_balancers.becomes(world.load_balancer.id, "PENDING_UPDATE")
             try:
-                return act(*words)
+                return create_listener(*arguments)
             finally:
-                world.load_balancers.becomes(world.only.id, "ACTIVE")
-        return act(*words)
+                world.load_balancers.becomes(world.load_balancer.id, "ACTIVE")
+        return create_listener(*arguments)
 
-    world.load_balancers.create_listener = first_refused
-    world.ports(*TWO, (443, "TCP", 30443))
-    world.settle()
+    world.load_balancers.create_listener = conflict_once
+    world.set_ports(*TWO_PORTS, (443, "TCP", 30443))
+    world.converge()
     assert len(calls) == 2
-    assert len(world.only.listeners) == 3
+    assert len(world.load_balancer.listeners) == 3
 
 
-def test_conflict_is_retried_with_growing_delays():
-    """It is looked for soon, and ever more seldom, but always."""
+def test_persistent_problem_is_retried_with_increasing_delay():
+    """It is never given up."""
     world = World()
     world.load_balancers.quota = 0
     world.api.create(SERVICES, service())
-    assert [world.turn() for _ in range(6)] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert {world.turn() for _ in range(2000)} == {30.0}
+    assert [world.reconcile() for _ in range(6)] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert {world.reconcile() for _ in range(2000)} == {30.0}
     world.load_balancers.quota = 100
-    world.settle()
+    world.converge()
     world.load_balancers.unreachable = world.network.unreachable = "Octavia does not answer"
-    world.ports((81, "TCP", 30080))
-    assert world.turn() == FIRST_RETRY, "what was in the way before is forgotten"
+    world.set_ports((81, "TCP", 30080))
+    assert world.reconcile() == FIRST_RETRY, "a success resets the delay"
 
 
-@pytest.mark.parametrize("which", ["load balancers", "floating IPs", "rules"])
-def test_quota_is_reported_and_others_continue(which):
+@pytest.mark.parametrize("resource", ["load balancers", "floating IPs", "rules"])
+def test_quota_exceeded_records_event_and_others_continue(resource):
     world = World()
-    world.make("other", ports=((443, "TCP", 30443),))
-    world.load_balancers.quota = 1 if which == "load balancers" else 100
-    world.network.floating_quota = 1 if which == "floating IPs" else 100
-    world.network.rule_quota = 1 if which == "rules" else 100
+    world.create_service("other", ports=((443, "TCP", 30443),))
+    world.load_balancers.quota = 1 if resource == "load balancers" else 100
+    world.network.floating_quota = 1 if resource == "floating IPs" else 100
+    world.network.rule_quota = 1 if resource == "rules" else 100
     world.api.create(SERVICES, service())
-    assert world.turn() == FIRST_RETRY
+    assert world.reconcile() == FIRST_RETRY
     reason, message = world.events()[-1]
     assert reason == "QuotaExceeded"
     assert "uota" in message
-    world.ports((444, "TCP", 30443), name="other")
-    assert world.settle("other") == 1
+    world.set_ports((444, "TCP", 30443), name="other")
+    assert world.converge("other") == 1
     world.load_balancers.quota = world.network.floating_quota = world.network.rule_quota = 100
-    world.settle()
-    assert world.shown()
+    world.converge()
+    assert world.ingress()
     world.delete("other")
     world.delete()
-    assert world.empty()
+    assert world.is_empty()
 
 
-def test_used_address_is_reported():
+def test_internal_address_in_use_records_event():
     world = World()
     world.load_balancers.taken.add("10.0.0.77")
     annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.api.create(SERVICES, service(annotations=annotations, loadBalancerIP="10.0.0.77"))
-    assert world.turn() == FIRST_RETRY
+    assert world.reconcile() == FIRST_RETRY
     assert world.events() == [("InUse", "IP address 10.0.0.77 already allocated in subnet subnet")]
-    world.spec(loadBalancerIP="10.0.0.78")
-    world.settle()
-    assert world.shown()[0]["ip"] == "10.0.0.78"
+    world.patch_spec(loadBalancerIP="10.0.0.78")
+    world.converge()
+    assert world.ingress()[0]["ip"] == "10.0.0.78"
 
 
-def test_floating_ip_in_use_is_reported_and_kept():
+def test_floating_ip_mapped_elsewhere_records_event_and_is_kept():
     world = World()
     world.network.floating["f"] = FloatingIP("f", "172.24.4.9", "another-port")
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.9"))
-    assert world.turn() == FIRST_RETRY
-    assert "is in use: it is associated with the port another-port" in dict(world.events())["InUse"]
-    assert world.floating.port == "another-port"
+    assert world.reconcile() == FIRST_RETRY
+    assert "is in use: it is mapped to the port another-port" in dict(world.events())["InUse"]
+    assert world.floating_ip.port == "another-port"
 
 
-def test_forbidden_address_is_reported():
+def test_floating_address_without_permission_records_event():
     world = World()
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.10"))
-    assert world.turn() == FIRST_RETRY
+    assert world.reconcile() == FIRST_RETRY
     assert "disallowed by policy" in dict(world.events())["Refused"]
     world.network.choosing = True
-    world.settle()
-    assert world.shown()[0]["ip"] == "172.24.4.10"
+    world.converge()
+    assert world.ingress()[0]["ip"] == "172.24.4.10"
 
 
 @pytest.mark.parametrize("port", ["load_balancers", "network"])
-def test_unreachable_cloud_is_reported_and_waited_for(port):
+def test_unreachable_cloud_records_event_and_retries(port):
     world = World()
     world.api.create(SERVICES, service())
-    getattr(world, port).unreachable = "it does not answer"
-    assert world.turn() == FIRST_RETRY
-    assert world.events() == [("SyncLoadBalancerFailed", "it does not answer")]
+    getattr(world, port).unreachable = "no answer"
+    assert world.reconcile() == FIRST_RETRY
+    assert world.events() == [("SyncLoadBalancerFailed", "no answer")]
     getattr(world, port).unreachable = ""
-    world.settle()
-    assert world.shown()
+    world.converge()
+    assert world.ingress()
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_cloud_unreachable_midway_is_resumed(number):
+def test_lost_answer_creates_no_duplicates(number):
     world = World()
     world.api.create(SERVICES, service())
     names = ["create", "create_rule", "create_floating_ip"]
     port = world.load_balancers if number == 0 else world.network
-    made = getattr(port, names[number])
+    create = getattr(port, names[number])
 
-    def lost(*words):
-        made(*words)
-        setattr(port, names[number], made)
+    def create_without_answer(*arguments):
+        create(*arguments)
+        setattr(port, names[number], create)
         raise CloudUnreachable("the answer got lost")
 
-    setattr(port, names[number], lost)
-    assert world.turn() == FIRST_RETRY
-    world.settle()
+    setattr(port, names[number], create_without_answer)
+    assert world.reconcile() == FIRST_RETRY
+    world.converge()
     assert len(world.load_balancers.held) == len(world.network.floating) == len(world.network.let_in) == 1
 
 
@@ -366,129 +377,129 @@ def test_deletion_waits_for_unreachable_cloud():
     create(world)
     world.load_balancers.unreachable = "Octavia does not answer"
     world.api.delete(SERVICES, "default/web")
-    assert world.turn() == FIRST_RETRY
+    assert world.reconcile() == FIRST_RETRY
     assert world.api.get(SERVICES, "default/web") is not None
     world.load_balancers.unreachable = ""
-    world.settle()
-    assert world.empty()
+    world.converge()
+    assert world.is_empty()
 
 
-def test_rejected_service_keeps_state_and_can_be_deleted():
+def test_rejected_service_keeps_resources_and_can_be_deleted():
     world = World()
     create(world)
     world.annotate(proxy_protocol="true")
-    assert world.turn() == FIRST_RETRY
-    assert "proxy-protocol cannot be honoured" in dict(world.events())["Refused"]
-    assert world.shown()
+    assert world.reconcile() == FIRST_RETRY
+    assert "proxy-protocol is not supported" in dict(world.events())["Refused"]
+    assert world.ingress()
     world.delete()
-    assert world.empty()
+    assert world.is_empty()
 
 
-def test_unknown_annotation_is_reported_and_ignored():
+def test_unknown_annotation_records_event_and_is_ignored():
     world = World()
-    world.make(annotations={f"{PREFIX}flotaing-subnet": "a"})
-    assert "flotaing-subnet is not known" in dict(world.events())["AnnotationRefused"]
-    assert world.shown()
+    world.create_service(annotations={f"{PREFIX}flotaing-subnet": "a"})
+    assert "flotaing-subnet is unknown" in dict(world.events())["AnnotationRefused"]
+    assert world.ingress()
 
 
-def test_unready_endpoints_get_no_local_traffic():
+def test_local_traffic_without_ready_endpoints_has_no_members():
     world = World()
     world.api.create(ENDPOINT_SLICES, endpoints("web", 0, 1, ready=False))
-    world.make(externalTrafficPolicy="Local", healthCheckNodePort=32000)
-    assert world.only.listeners[0].pool.members == ()
+    world.create_service(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    assert world.load_balancer.listeners[0].pool.members == ()
 
 
-# The sweep.
+# The orphan collector.
 
 
-def surplus(world, cluster="demo", name="gone"):
-    """What a Service that nobody knows has left behind."""
+def create_orphans(world, cluster="demo", name="deleted"):
+    """Creates the resources of a Service that does not exist."""
     service_ref = ServiceRef(cluster, "default", name)
-    made = world.load_balancers.create(LoadBalancer(service_ref.tag, "ovn", tags=service_ref.tags()))
-    world.network.create_floating_ip("public", "", made.port, service_ref.description)
+    load_balancer = world.load_balancers.create(LoadBalancer(service_ref.tag, "ovn", tags=service_ref.owned_tags()))
+    world.network.create_floating_ip("public", "", load_balancer.port, service_ref.description)
     world.network.create_floating_ip("public", "", "", service_ref.description)
     world.network.create_rule(SecurityGroupRule("group", "tcp", 30999, "0.0.0.0/0", service_ref.description))
 
 
-def test_garbage_collection_deletes_orphans_only():
+def test_collector_deletes_only_orphans():
     world = World()
-    world.make()
-    kept = state(world)
-    surplus(world)
-    assert world.sweeper.reconcile("all") == 60.0
-    assert state(world) == kept
+    world.create_service()
+    before = state(world)
+    create_orphans(world)
+    assert world.collector.reconcile("all") == 60.0
+    assert state(world) == before
     assert world.woken == []
 
 
-def test_garbage_collection_releases_kept_floating_ip():
+def test_collector_releases_floating_ip_to_be_kept():
     world = World()
-    service_ref = ServiceRef("demo", "default", "gone")
-    world.network.create_floating_ip("public", "", "", service_ref.described(keep=True))
-    world.sweeper.reconcile("all")
-    assert (world.floating.port, world.floating.description) == ("", "")
+    service_ref = ServiceRef("demo", "default", "deleted")
+    world.network.create_floating_ip("public", "", "", service_ref.floating_ip_description(keep=True))
+    world.collector.reconcile("all")
+    assert (world.floating_ip.port, world.floating_ip.description) == ("", "")
 
 
 @pytest.mark.parametrize("cluster", ["dem", "demo_2", "demo-2", "demo, Service x"])
-def test_garbage_collection_ignores_other_clusters(cluster):
+def test_collector_keeps_resources_of_other_clusters(cluster):
     world = World()
-    surplus(world, cluster)
-    world.network.create_floating_ip("public", "", "", "of a person")
+    create_orphans(world, cluster)
+    world.network.create_floating_ip("public", "", "", "of a user")
     before = state(world)
-    world.sweeper.reconcile("all")
+    world.collector.reconcile("all")
     assert state(world) == before
 
 
-def test_garbage_collection_removes_deleted_service_from_shared_load_balancer():
+def test_collector_removes_deleted_service_from_shared_load_balancer():
     world = World()
-    share_with_the_dead(world)
-    world.sweeper.reconcile("all")
-    assert [held.port for held in world.only.listeners] == [80]
-    assert set(world.only.tags) == {ServiceRef("demo", "default", "web").tag, cluster_tag("demo")}
+    share_with_deleted_service(world)
+    world.collector.reconcile("all")
+    assert [listener.port for listener in world.load_balancer.listeners] == [80]
+    assert set(world.load_balancer.tags) == {ServiceRef("demo", "default", "web").tag, cluster_tag("demo")}
 
 
-def share_with_the_dead(world):
-    world.make()
-    other = service("other", {f"{PREFIX}load-balancer-id": world.only.id}, ports=((443, "TCP", 30443),))
+def share_with_deleted_service(world):
+    world.create_service()
+    other = service("other", {f"{PREFIX}load-balancer-id": world.load_balancer.id}, ports=((443, "TCP", 30443),))
     world.api.create(SERVICES, other)
-    world.settle("other")
+    world.converge("other")
     world.api.patch(SERVICES, "default/other", {"metadata": {"finalizers": []}})
     world.api.delete(SERVICES, "default/other")
-    world.watch()
+    world.sync_caches()
 
 
-def test_garbage_collection_checks_the_api():
+def test_collector_with_stale_cache_checks_api():
     world = World()
-    world.make()
+    world.create_service()
     world.services.drop("default/web")
-    world.sweeper.reconcile("all")
-    assert world.only.provisioning_status == "ACTIVE"
-    assert world.floating.port == world.only.port
+    world.collector.reconcile("all")
+    assert world.load_balancer.provisioning_status == "ACTIVE"
+    assert world.floating_ip.port == world.load_balancer.port
 
 
-def test_garbage_collection_costs_three_calls():
+def test_collector_without_orphans_makes_three_calls():
     world = World()
     for number in range(3):
-        world.make(f"s{number}", ports=((80, "TCP", 30000 + number),))
-    world.forget_calls()
-    world.sweeper.reconcile("all")
+        world.create_service(f"s{number}", ports=((80, "TCP", 30000 + number),))
+    world.clear_calls()
+    world.collector.reconcile("all")
     assert world.calls() == ["tagged", "floating_ips", "rules"]
 
 
-def test_garbage_collection_with_unreachable_cloud_deletes_nothing():
+def test_collector_with_unreachable_network_deletes_nothing():
     world = World()
-    surplus(world)
+    create_orphans(world)
     world.network.unreachable = "Neutron does not answer"
     with pytest.raises(CloudUnreachable):
-        world.sweeper.reconcile("all")
+        world.collector.reconcile("all")
     assert len(world.load_balancers.held) == 1
 
 
-def test_owned_resources_are_found_without_api():
+def test_plan_garbage_collection_without_api_deletes_all_of_cluster():
     world = World()
-    world.make()
-    surplus(world, "another", "web")
-    made = list_owned("demo", world.load_balancers, world.network, "group")
-    world.executor.execute(plan_garbage_collection(made, lambda key: False))
+    world.create_service()
+    create_orphans(world, "another", "web")
+    owned = list_owned("demo", world.load_balancers, world.network, "group")
+    world.executor.execute(plan_garbage_collection(owned, lambda key: False))
     assert [load_balancer.name for load_balancer in world.load_balancers.held.values()] == [
         "kube_service_another_default_web"
     ]
@@ -501,5 +512,5 @@ def test_owned_resources_are_found_without_api():
     )
 
 
-def test_garbage_collection_without_resources_is_empty():
+def test_plan_garbage_collection_without_resources_is_empty():
     assert list(plan_garbage_collection(OwnedObjects("demo", (), (), ()), lambda key: False)) == []

@@ -1,11 +1,11 @@
-"""The policies of PersistentVolumes and VolumeSnapshotContents are written on what they are of in Cinder."""
+"""The reclaim policies of PersistentVolumes and VolumeSnapshotContents are recorded on their Cinder resources."""
 
 from __future__ import annotations
 
 import pytest
 
-from moorage.ccm.volumes.marks import Policy, lacking, of_snapshot, of_volume
-from moorage.ccm.volumes.reconcile import FRESH, Known, snapshot_policies, volume_policies
+from moorage.ccm.volumes.policy import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
+from moorage.ccm.volumes.reconcile import FRESH, MetadataCache, snapshot_policies, volume_policies
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.volumes import NewVolume
 from moorage.kube.events import Recorder
@@ -17,31 +17,31 @@ from moorage.model.ownership import CINDER_DRIVER, CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
 
-MINE = {CLUSTER_MARK: "demo"}
+OWNED = {CLUSTER_MARK: "demo"}
 
 
-def persistent(name, handle, policy="Delete", made=True, driver=CINDER_DRIVER):
-    annotations = {"pv.kubernetes.io/provisioned-by": CINDER_DRIVER} if made else {}
+def persistent_volume(name, handle, policy="Delete", provisioned=True, driver=CINDER_DRIVER):
+    annotations = {"pv.kubernetes.io/provisioned-by": CINDER_DRIVER} if provisioned else {}
     spec = {"csi": {"driver": driver, "volumeHandle": handle}, "persistentVolumeReclaimPolicy": policy}
     return {"metadata": {"name": name, "annotations": annotations}, "spec": spec}
 
 
-def content(name, handle, policy="Delete", source="volumeHandle", driver=CINDER_DRIVER):
+def snapshot_content(name, handle, policy="Delete", source="volumeHandle", driver=CINDER_DRIVER):
     spec = {"driver": driver, "deletionPolicy": policy, "source": {source: "x"}}
     return {"metadata": {"name": name}, "spec": spec, "status": {"snapshotHandle": handle} if handle else {}}
 
 
 class World:
-    """A Cinder with a volume that the cluster made and one of a person's; an API; the reconcilers between them."""
+    """A Cinder with a volume of the cluster and one of a user, a Kubernetes API, and the reconcilers."""
 
     def __init__(self):
         self.now = 0.0
         self.api, self.cinder = MemoryKubernetesClient(), MemoryVolumes(polls=0)
         self.api.defined.add(SNAPSHOT_CONTENTS)
-        self.volume = self.cinder.create(NewVolume("pvc-1", 1, metadata=MINE)).id
-        self.bare = self.cinder.create(NewVolume("bare", 1, metadata={"a": "b"})).id
+        self.volume = self.cinder.create(NewVolume("pvc-1", 1, metadata=OWNED)).id
+        self.user_volume = self.cinder.create(NewVolume("bare", 1, metadata={"a": "b"})).id
         self.cinder.list()
-        self.snapshot = self.cinder.create_snapshot("s", self.volume, False, MINE).id
+        self.snapshot = self.cinder.create_snapshot("s", self.volume, False, OWNED).id
         self.restart()
         self.cinder.asked.clear()
 
@@ -53,19 +53,19 @@ class World:
             SNAPSHOT_CONTENTS: snapshot_policies(self.stores[SNAPSHOT_CONTENTS], self.cinder, "demo", events),
         }
 
-    def put(self, resource, wanted):
-        key = key_of(wanted)
+    def apply(self, resource, body):
+        key = key_of(body)
         if self.api.get(resource, key) is None:
-            self.api.create(resource, wanted)
+            self.api.create(resource, body)
         else:
-            self.api.patch(resource, key, wanted)
-        return self.turn(resource, key)
+            self.api.patch(resource, key, body)
+        return self.reconcile(resource, key)
 
-    def turn(self, resource, key):
-        self.watch()
+    def reconcile(self, resource, key):
+        self.sync_caches()
         return self.reconcilers[resource].reconcile(key)
 
-    def watch(self):
+    def sync_caches(self):
         for resource, store in self.stores.items():
             found = {key_of(o): o for o in self.api.list(resource).items}
             for key in store.keys() - set(found):
@@ -73,10 +73,10 @@ class World:
             for o in found.values():
                 store.put(o)
 
-    def marks(self, id):
+    def metadata(self, id):
         return dict((self.cinder.get(id) or self.cinder.get_snapshot(id)).metadata)
 
-    def writes(self):
+    def write_calls(self):
         return [call for call in self.cinder.asked if call.startswith("set_")]
 
 
@@ -85,115 +85,120 @@ def world():
     return World()
 
 
-def test_retained_volume_is_marked_while_retained(world):
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume))
-    assert world.marks(world.volume) == MINE, "to go with its cluster is what needs no word"
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
-    assert world.marks(world.volume) == {**MINE, RECLAIM_MARK: "Retain"}
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume))
-    assert world.marks(world.volume) == {**MINE, RECLAIM_MARK: "Delete"}
-    assert world.writes() == ["set_metadata"] * 2
+def test_volume_policy_changed_updates_metadata(world):
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume))
+    assert world.metadata(world.volume) == OWNED, "deletion with the cluster is the default and is not recorded"
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain"))
+    assert world.metadata(world.volume) == {**OWNED, RECLAIM_MARK: "Retain"}
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume))
+    assert world.metadata(world.volume) == {**OWNED, RECLAIM_MARK: "Delete"}
+    assert world.write_calls() == ["set_metadata"] * 2
 
 
-def test_retained_snapshot_is_marked(world):
-    world.put(SNAPSHOT_CONTENTS, content("c", world.snapshot, "Retain"))
-    assert world.marks(world.snapshot) == {**MINE, RECLAIM_MARK: "Retain"}
-    world.put(SNAPSHOT_CONTENTS, content("c", world.snapshot))
-    assert world.marks(world.snapshot) == {**MINE, RECLAIM_MARK: "Delete"}
+def test_snapshot_policy_changed_updates_metadata(world):
+    world.apply(SNAPSHOT_CONTENTS, snapshot_content("c", world.snapshot, "Retain"))
+    assert world.metadata(world.snapshot) == {**OWNED, RECLAIM_MARK: "Retain"}
+    world.apply(SNAPSHOT_CONTENTS, snapshot_content("c", world.snapshot))
+    assert world.metadata(world.snapshot) == {**OWNED, RECLAIM_MARK: "Delete"}
 
 
-def test_volume_with_deleted_object_stays_marked(world):
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
+def test_retained_volume_object_deleted_keeps_metadata(world):
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain"))
     world.api.delete(PERSISTENT_VOLUMES, "pv")
-    assert world.turn(PERSISTENT_VOLUMES, "pv") is None
-    assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
+    assert world.reconcile(PERSISTENT_VOLUMES, "pv") is None
+    assert world.metadata(world.volume)[RECLAIM_MARK] == "Retain"
 
 
-def test_unchanged_volumes_make_no_calls(world):
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
+def test_unchanged_policy_calls_no_cinder(world):
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain"))
     world.cinder.asked.clear()
     world.api.patch(PERSISTENT_VOLUMES, "pv", {"metadata": {"labels": {"x": "y"}}})
     for _ in range(3):
-        assert world.turn(PERSISTENT_VOLUMES, "pv") is None
+        assert world.reconcile(PERSISTENT_VOLUMES, "pv") is None
     assert world.cinder.asked == []
 
 
-def test_start_costs_one_list(world):
-    ids = [world.cinder.create(NewVolume(f"pvc-{n}", 1, metadata=MINE)).id for n in range(20)]
+def test_start_with_many_volumes_lists_once(world):
+    ids = [world.cinder.create(NewVolume(f"pvc-{n}", 1, metadata=OWNED)).id for n in range(20)]
     world.cinder.asked.clear()
     for number, id in enumerate(ids):
-        world.put(PERSISTENT_VOLUMES, persistent(f"pv-{number}", id))
+        world.apply(PERSISTENT_VOLUMES, persistent_volume(f"pv-{number}", id))
     assert world.cinder.asked == ["list"]
-    world.put(PERSISTENT_VOLUMES, persistent("new", world.cinder.create(NewVolume("new", 1, metadata=MINE)).id))
+    world.apply(
+        PERSISTENT_VOLUMES, persistent_volume("new", world.cinder.create(NewVolume("new", 1, metadata=OWNED)).id)
+    )
     assert world.cinder.asked == ["list", "create", "get"]
 
 
-def test_first_list_expires():
+def test_metadata_cache_expired_list_gets_volume():
     cinder, now = MemoryVolumes(polls=0), [0.0]
     ids = [cinder.create(NewVolume("v", 1)).id for _ in range(2)]
-    known = Known(cinder.list, cinder.get, lambda: now[0])
-    assert known.metadata(ids[0]) == {}
+    cache = MetadataCache(cinder.list, cinder.get, lambda: now[0])
+    assert cache.metadata(ids[0]) == {}
     cinder.set_metadata(ids[1], {"a": "b"})
     now[0] = FRESH + 1
-    assert known.metadata(ids[1]) == {"a": "b"}
-    assert known.metadata("gone") is None
+    assert cache.metadata(ids[1]) == {"a": "b"}
+    assert cache.metadata("deleted") is None
 
 
-def test_volume_of_cinder_csi_plugin_is_adopted(world):
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.bare))
-    assert world.marks(world.bare) == {"a": "b", **MINE}
+def test_volume_of_former_plugin_gets_cluster_metadata(world):
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.user_volume))
+    assert world.metadata(world.user_volume) == {"a": "b", **OWNED}
 
 
-def test_imported_volume_is_not_adopted(world):
-    world.put(PERSISTENT_VOLUMES, persistent("pv", world.bare, "Retain", made=False))
-    world.put(SNAPSHOT_CONTENTS, content("c", world.cinder.create_snapshot("t", world.bare, False, {}).id, "Retain",
-                                         source="snapshotHandle"))  # fmt: skip
-    assert world.writes() == []
+def test_user_created_volume_and_snapshot_get_no_metadata(world):
+    world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.user_volume, "Retain", provisioned=False))
+    snapshot = world.cinder.create_snapshot("t", world.user_volume, False, {}).id
+    world.apply(SNAPSHOT_CONTENTS, snapshot_content("c", snapshot, "Retain", source="snapshotHandle"))
+    assert world.write_calls() == []
 
 
-def test_other_drivers_and_missing_volumes_are_skipped(world):
-    assert world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain", driver="nfs.csi.k8s.io")) is None
-    assert world.put(SNAPSHOT_CONTENTS, content("c", "", "Retain")) is None
-    assert world.put(PERSISTENT_VOLUMES, {"metadata": {"name": "old"}, "spec": {"hostPath": {"path": "/x"}}}) is None
+def test_other_driver_or_missing_volume_is_ignored(world):
+    assert (
+        world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain", driver="nfs.csi.k8s.io"))
+        is None
+    )
+    assert world.apply(SNAPSHOT_CONTENTS, snapshot_content("c", "", "Retain")) is None
+    assert world.apply(PERSISTENT_VOLUMES, {"metadata": {"name": "old"}, "spec": {"hostPath": {"path": "/x"}}}) is None
     assert world.cinder.asked == []
-    assert world.put(PERSISTENT_VOLUMES, persistent("gone", "no-such-volume", "Retain")) is None
+    assert world.apply(PERSISTENT_VOLUMES, persistent_volume("missing", "no-such-volume", "Retain")) is None
     world.api.patch(SNAPSHOT_CONTENTS, "c", {"status": {"snapshotHandle": world.snapshot}}, status=True)
-    world.turn(SNAPSHOT_CONTENTS, "c")
-    assert world.marks(world.snapshot)[RECLAIM_MARK] == "Retain"
+    world.reconcile(SNAPSHOT_CONTENTS, "c")
+    assert world.metadata(world.snapshot)[RECLAIM_MARK] == "Retain"
 
 
-def test_rejection_is_reported_and_retried(world):
+def test_refused_metadata_records_event_and_retries(world):
     world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "maintenance"}))
-    assert world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain")) == 10.0
+    assert world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain")) == 10.0
     (event,) = world.api.list(EVENTS).items
     assert (event["reason"], event["involvedObject"]["name"]) == ("ReclaimPolicyNotRecorded", "pv")
     world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "available"}))
-    assert world.turn(PERSISTENT_VOLUMES, "pv") is None
-    assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
+    assert world.reconcile(PERSISTENT_VOLUMES, "pv") is None
+    assert world.metadata(world.volume)[RECLAIM_MARK] == "Retain"
 
 
-def test_unreachable_cinder_raises(world):
+def test_unreachable_cinder_raises_and_retries(world):
     world.cinder.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable):
-        world.put(PERSISTENT_VOLUMES, persistent("pv", world.volume, "Retain"))
+        world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain"))
     world.cinder.unreachable = ""
-    world.turn(PERSISTENT_VOLUMES, "pv")
-    assert world.marks(world.volume)[RECLAIM_MARK] == "Retain"
+    world.reconcile(PERSISTENT_VOLUMES, "pv")
+    assert world.metadata(world.volume)[RECLAIM_MARK] == "Retain"
 
 
-RETAINED = {**MINE, RECLAIM_MARK: "Retain"}
+RETAINED = {**OWNED, RECLAIM_MARK: "Retain"}
 
 
 @pytest.mark.parametrize(
-    ("retain", "made", "metadata", "written"),
+    ("retain", "provisioned", "metadata", "expected"),
     [
-        (False, True, MINE, {}),
-        (True, True, MINE, {RECLAIM_MARK: "Retain"}),
+        (False, True, OWNED, {}),
+        (True, True, OWNED, {RECLAIM_MARK: "Retain"}),
         (True, True, {}, RETAINED),
-        (False, True, {}, MINE),
+        (False, True, {}, OWNED),
         (False, False, {}, {}),
         (True, False, {}, {}),
-        (True, False, MINE, {RECLAIM_MARK: "Retain"}),
+        (True, False, OWNED, {RECLAIM_MARK: "Retain"}),
         (False, True, RETAINED, {RECLAIM_MARK: "Delete"}),
         (False, False, RETAINED, {}),
         (True, True, RETAINED, {}),
@@ -201,12 +206,14 @@ RETAINED = {**MINE, RECLAIM_MARK: "Retain"}
         (False, True, {CLUSTER_MARK: "another", RECLAIM_MARK: "Retain"}, {}),
     ],
 )
-def test_lacking_returns_missing_metadata(retain, made, metadata, written):
-    assert lacking(Policy("id", retain, made), metadata, "demo") == written
+def test_missing_metadata_by_policy_and_owner(retain, provisioned, metadata, expected):
+    assert missing_metadata(ReclaimPolicy("id", retain, provisioned), metadata, "demo") == expected
 
 
-def test_policies_of_objects():
-    assert of_volume(persistent("pv", "v", "Retain")) == Policy("v", True, True)
-    assert of_volume(persistent("pv", "v", "Recycle", made=False)) == Policy("v", False, False)
-    assert of_snapshot(content("c", "s", "Retain")) == Policy("s", True, True)
-    assert of_snapshot(content("c", "s", source="snapshotHandle")) == Policy("s", False, False)
+def test_read_policy_of_volume_and_snapshot():
+    assert read_volume_policy(persistent_volume("pv", "v", "Retain")) == ReclaimPolicy("v", True, True)
+    assert read_volume_policy(persistent_volume("pv", "v", "Recycle", provisioned=False)) == ReclaimPolicy(
+        "v", False, False
+    )
+    assert read_snapshot_policy(snapshot_content("c", "s", "Retain")) == ReclaimPolicy("s", True, True)
+    assert read_snapshot_policy(snapshot_content("c", "s", source="snapshotHandle")) == ReclaimPolicy("s", False, False)

@@ -1,1 +1,1 @@
-"""Services of type LoadBalancer: Octavia load balancers, floating IPs and security group rules."""
+"""Services of type LoadBalancer: Octavia load balancers, their floating IPs and the security group rules for them."""

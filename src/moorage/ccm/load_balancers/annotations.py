@@ -1,6 +1,6 @@
-"""The annotations with which a Service configures its load balancer: one table and one reader. Pure.
+"""The annotations with which a Service configures its load balancer: their table and their parser. Pure.
 
-The names are those of OpenStack's cloud provider; a test compares docs/load-balancers.md with the table.
+The names are those of OpenStack's cloud provider. A test checks docs/load-balancers.md against the table.
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ KEEP = f"{PREFIX}keep-floatingip"
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """The options of a Service.
-
-    None and empty mean unset. Times have the annotation's unit: monitors seconds, timeouts ms.
-    """
+    """The values of the annotations; None and empty mean not set. `monitor_*` times are in seconds, timeouts in ms."""
 
     internal: bool = False
     floating_network: str = ""
@@ -61,184 +58,202 @@ class ServiceOptions:
         return Timeouts(self.client_data, self.member_connect, self.member_data, self.tcp_inspect)
 
 
-Reader = Callable[[str], Any]
+Parser = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """A row of the table. Providers without the capability `needs` do not support it.
+    """A row of the table. `needs` names the attribute of `Provider` that the annotation requires.
 
-    An unsupported annotation that changes what clients or applications see `stops` the Service. Others are ignored,
-    with an Event.
+    An unsupported annotation that changes what clients or applications see `rejects` the Service. Others are ignored,
+    with a warning that states the `reason`.
     """
 
     name: str
     field: str
-    read: Reader
-    honoured: Literal["yes", "in part", "no"] = "yes"
-    why: str = ""
+    parse: Parser
+    supported: Literal["yes", "partly", "no"] = "yes"
+    reason: str = ""
     needs: str = ""
-    stops: bool = False
+    rejects: bool = False
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The options, and a message for each annotation that is not honoured."""
+class ParsedAnnotations:
+    """The options, and a warning for each annotation that is ignored."""
 
     options: ServiceOptions
-    refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def _flag(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError('"true" or "false"')
     return text.lower() == "true"
 
 
-def _number(lowest: int, highest: int = 2**31 - 1) -> Reader:
-    def read(text: str) -> int:
+def _integer(lowest: int, highest: int = 2**31 - 1) -> Parser:
+    def parse(text: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,10}", text) or not lowest <= int(text) <= highest:
             raise ValueError(f"a whole number from {lowest}" + (f" to {highest}" if highest < 2**31 - 1 else ""))
         return int(text)
 
-    return read
+    return parse
 
 
-def _word(text: str) -> str:
+def _parse_text(text: str) -> str:
     if not text:
-        raise ValueError("not to be empty")
+        raise ValueError("not empty")
     return text
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(tuple(word.partition("=")[::2]) for word in _words(text))
+def _parse_labels(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = tuple(tuple(item.partition("=")[::2]) for item in _parse_list(text))
     if not all(name for name, _ in pairs):
-        raise ValueError("labels such as disk=ssd,zone=a")
+        raise ValueError("labels as in disk=ssd,zone=a")
     return tuple((name.strip(), value.strip()) for name, value in pairs)
 
 
-def _plain_name(text: str) -> str:
+def _parse_subnet_name(text: str) -> str:
     if not text or text[0] in "!~&" or "*" in text or "?" in text:
-        raise ValueError("the subnet's exact name: patterns are not supported")
+        raise ValueError("the exact name of the subnet: patterns are not supported")
     return text
 
 
-def _plain_tags(text: str) -> tuple[str, ...]:
+def _parse_subnet_tags(text: str) -> tuple[str, ...]:
     if text[:1] in ("!", "&"):
-        raise ValueError("tags of which one is enough: ! and & are not supported")
-    return _words(text)
+        raise ValueError("tags, of which the subnet has at least one: ! and & are not supported")
+    return _parse_list(text)
 
 
-def _proxy(text: str) -> str:
+def _parse_proxy(text: str) -> str:
     versions = {"true": "PROXY", "v1": "PROXY", "v2": "PROXYV2", "false": ""}
     if text.lower() not in versions:
         raise ValueError('"true", "v1", "v2" or "false"')
     return versions[text.lower()]
 
 
-_CREATION = "effective when the load balancer is created; a later change does nothing"
-_RETRIES = _number(1, 10)
+_CREATION = "applies when the load balancer is created; a later change does nothing"
+_RETRIES = _integer(1, 10)
 
 TABLE = (
-    Annotation(INTERNAL, "internal", _flag),
+    Annotation(INTERNAL, "internal", _parse_bool),
     Annotation(
-        "floating-network-id", "floating_network", _word, "in part", "effective when the floating IP is created"
+        "floating-network-id", "floating_network", _parse_text, "partly", "applies when the floating IP is created"
     ),
-    Annotation("floating-subnet", "floating_subnet", _plain_name, "in part", "the subnet's exact name, no patterns"),
-    Annotation("floating-subnet-id", "floating_subnet_id", _word),
     Annotation(
-        "floating-subnet-tags", "floating_subnet_tags", _plain_tags, "in part", "one of the tags is enough; no ! and &"
+        "floating-subnet", "floating_subnet", _parse_subnet_name, "partly", "the exact name of the subnet, no patterns"
     ),
-    Annotation("keep-floatingip", "keep_floating", _flag),
-    Annotation("network-id", "network", _word, "in part", _CREATION),
-    Annotation("subnet-id", "subnet", _word, "in part", _CREATION),
-    Annotation("port-id", "port", _word, "in part", _CREATION),
-    Annotation("member-subnet-id", "member_subnet", _word, "in part", "effective for members that are added later"),
+    Annotation("floating-subnet-id", "floating_subnet_id", _parse_text),
+    Annotation(
+        "floating-subnet-tags",
+        "floating_subnet_tags",
+        _parse_subnet_tags,
+        "partly",
+        "one matching tag is enough; no ! and &",
+    ),
+    Annotation("keep-floatingip", "keep_floating", _parse_bool),
+    Annotation("network-id", "network", _parse_text, "partly", _CREATION),
+    Annotation("subnet-id", "subnet", _parse_text, "partly", _CREATION),
+    Annotation("port-id", "port", _parse_text, "partly", _CREATION),
+    Annotation("member-subnet-id", "member_subnet", _parse_text, "partly", "applies to members that are added later"),
     Annotation(
         "load-balancer-id",
         "load_balancer",
-        _word,
-        "in part",
-        "used when given; never written by us, an Event has the id",
+        _parse_text,
+        "partly",
+        "uses an existing load balancer; Moorage never writes the annotation, an Event shows the id",
     ),
-    Annotation("hostname", "hostname", _word),
-    Annotation("node-selector", "node_selector", _pairs),
+    Annotation("hostname", "hostname", _parse_text),
+    Annotation("node-selector", "node_selector", _parse_labels),
     Annotation(
-        "lb-method", "algorithm", _word, "in part", "what the provider supports; ovn: SOURCE_IP_PORT, SOURCE_IP"
+        "lb-method",
+        "algorithm",
+        _parse_text,
+        "partly",
+        "the algorithms of the provider; ovn: SOURCE_IP_PORT, SOURCE_IP",
     ),
-    Annotation("connection-limit", "connections", _number(-1), needs="limits"),
-    Annotation("timeout-client-data", "client_data", _number(0, 31536000000), needs="limits"),
-    Annotation("timeout-member-connect", "member_connect", _number(0, 31536000000), needs="limits"),
-    Annotation("timeout-member-data", "member_data", _number(0, 31536000000), needs="limits"),
-    Annotation("timeout-tcp-inspect", "tcp_inspect", _number(0, 31536000000), needs="limits"),
-    Annotation("proxy-protocol", "proxy", _proxy, needs="http", stops=True),
-    Annotation("x-forwarded-for", "forwarded_for", _flag, needs="http", stops=True),
-    Annotation("flavor-id", "flavor", _word, "in part", _CREATION, needs="flavors"),
-    Annotation("availability-zone", "zone", _word, "in part", _CREATION, needs="flavors"),
-    Annotation("enable-health-monitor", "monitor", _flag),
-    Annotation("health-monitor-delay", "monitor_delay", _number(1)),
-    Annotation("health-monitor-timeout", "monitor_timeout", _number(1)),
+    Annotation("connection-limit", "connections", _integer(-1), needs="limits"),
+    Annotation("timeout-client-data", "client_data", _integer(0, 31536000000), needs="limits"),
+    Annotation("timeout-member-connect", "member_connect", _integer(0, 31536000000), needs="limits"),
+    Annotation("timeout-member-data", "member_data", _integer(0, 31536000000), needs="limits"),
+    Annotation("timeout-tcp-inspect", "tcp_inspect", _integer(0, 31536000000), needs="limits"),
+    Annotation("proxy-protocol", "proxy", _parse_proxy, needs="http", rejects=True),
+    Annotation("x-forwarded-for", "forwarded_for", _parse_bool, needs="http", rejects=True),
+    Annotation("flavor-id", "flavor", _parse_text, "partly", _CREATION, needs="flavors"),
+    Annotation("availability-zone", "zone", _parse_text, "partly", _CREATION, needs="flavors"),
+    Annotation("enable-health-monitor", "monitor", _parse_bool),
+    Annotation("health-monitor-delay", "monitor_delay", _integer(1)),
+    Annotation("health-monitor-timeout", "monitor_timeout", _integer(1)),
     Annotation("health-monitor-max-retries", "monitor_retries", _RETRIES),
     Annotation("health-monitor-max-retries-down", "monitor_retries_down", _RETRIES),
     Annotation(
-        "load-balancer-address", "", _word, "in part", "written by OpenStack's cloud provider: ignored without an Event"
+        "load-balancer-address",
+        "",
+        _parse_text,
+        "partly",
+        "status written by OpenStack's cloud provider: ignored without a warning",
     ),
-    Annotation("class", "", _word, "no", "there is no file with classes: use the annotations for networks", stops=True),
     Annotation(
-        "default-tls-container-ref", "", _word, "no", "TLS ends in the cluster: use an ingress or gateway", stops=True
+        "class", "", _parse_text, "no", "Moorage has no file of classes: use the annotations for networks", rejects=True
+    ),
+    Annotation(
+        "default-tls-container-ref",
+        "",
+        _parse_text,
+        "no",
+        "TLS is terminated in the cluster: use an ingress or a gateway",
+        rejects=True,
     ),
 )
 _BY_NAME = {row.name if row.name == INTERNAL else PREFIX + row.name: row for row in TABLE}
 
 
-def read(annotations: Mapping[str, str], provider: Provider) -> Reading:
-    """Read a Service's annotations.
-
-    BadInput when a value is invalid, or when an unsupported annotation would change what clients or applications see.
-    """
+def parse_annotations(annotations: Mapping[str, str], provider: Provider) -> ParsedAnnotations:
+    """Raises BadInput for an invalid value, and for an unsupported annotation that would change what clients see."""
     values: dict[str, Any] = {}
-    refused: list[str] = []
+    warnings: list[str] = []
     for name in sorted(annotations):
         row = _BY_NAME.get(name)
         if row is not None:
-            _take(row, name, annotations[name], provider, values, refused)
+            _parse_row(row, name, annotations[name], provider, values, warnings)
         elif name.startswith(PREFIX):
-            refused.append(f"the annotation {name} is not known and is ignored: check its spelling")
+            warnings.append(f"the annotation {name} is unknown and does nothing: check its spelling")
     options = replace(ServiceOptions(), **values)
-    _check(options, provider)
-    return Reading(options, tuple(refused))
+    _validate(options, provider)
+    return ParsedAnnotations(options, tuple(warnings))
 
 
-def _take(
-    row: Annotation, name: str, text: str, provider: Provider, values: dict[str, Any], refused: list[str]
+def _parse_row(
+    row: Annotation, name: str, text: str, provider: Provider, values: dict[str, Any], warnings: list[str]
 ) -> None:
-    value = _parsed(row, name, text)
-    lacking = row.needs and not getattr(provider, row.needs)
-    if (lacking and value != getattr(ServiceOptions(), row.field)) or row.honoured == "no":
-        why = row.why or f"Octavia's provider {provider.name} does not support it"
-        if row.stops:
-            raise BadInput(f"the annotation {name} cannot be honoured: {why}", "remove the annotation")
-        refused.append(f"the annotation {name} is ignored: {why}")
-    elif row.field and not lacking:
+    value = _parse_value(row, name, text)
+    unsupported = row.needs and not getattr(provider, row.needs)
+    if (unsupported and value != getattr(ServiceOptions(), row.field)) or row.supported == "no":
+        reason = row.reason if row.supported == "no" else f"Octavia's provider {provider.name} does not support it"
+        if row.rejects:
+            raise BadInput(f"the annotation {name} is not supported: {reason}", "remove the annotation")
+        warnings.append(f"the annotation {name} does nothing: {reason}")
+    elif row.field and not unsupported:
         values[row.field] = value
 
 
-def _parsed(row: Annotation, name: str, text: str) -> Any:
+def _parse_value(row: Annotation, name: str, text: str) -> Any:
     try:
-        return row.read(text.strip())
+        return row.parse(text.strip())
     except ValueError as error:
         raise BadInput(f"the annotation {name} is {text!r}, and must be {error}", "correct it") from error
 
 
-def _check(options: ServiceOptions, provider: Provider) -> None:
+def _validate(options: ServiceOptions, provider: Provider) -> None:
     if options.algorithm and options.algorithm not in provider.algorithms:
         raise BadInput(
-            f"the annotation {PREFIX}lb-method is {options.algorithm!r}:"
-            f" the provider {provider.name} does not support it",
+            f"the annotation {PREFIX}lb-method is {options.algorithm!r}, which the provider {provider.name} does not "
+            "support",
             f"use {' or '.join(provider.algorithms)}",
         )
     if options.proxy and options.forwarded_for:

@@ -1,4 +1,4 @@
-"""Compute the desired load balancer of a Service from its options, nodes and endpoints. Pure."""
+"""Builds the desired load balancer from a Service, its nodes and its endpoints. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from moorage.ccm.load_balancers.annotations import PREFIX, ServiceOptions
-from moorage.ccm.load_balancers.members import has_kube_proxy_health_check, members_at, select_nodes
+from moorage.ccm.load_balancers.members import build_members, select_nodes, uses_kube_proxy_health_check
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.settings import Monitoring, Settings
 from moorage.ccm.load_balancers.views import Node, Port, Service
@@ -16,13 +16,13 @@ from moorage.cloud.network import SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput
 
 ANYWHERE = "0.0.0.0/0"
-HEALTH_PATH = "/healthz"  # kube-proxy's path on a Service's health-check node port
+HEALTH_PATH = "/healthz"  # served by kube-proxy on a Service's health-check node port
 MONITORS = {"TCP": "TCP", "UDP": "UDP-CONNECT", "SCTP": "SCTP"}
 
 
 @dataclass(frozen=True)
 class FloatingIPRequest:
-    """A floating IP with that address, or any of the network (and of the subnet, if given)."""
+    """A floating IP with this address if given, else any of the network (and of the subnet, if given)."""
 
     network: str
     address: str = ""
@@ -31,77 +31,74 @@ class FloatingIPRequest:
 
 @dataclass(frozen=True)
 class DesiredLoadBalancer:
-    """All that a Service needs in the cloud.
+    """The desired resources of a Service. `existing` is the id of the load balancer that the Service names.
 
-    `existing` is the id of a load balancer that it must use; `whole` is whether health monitors can be created in one
-    call with the load balancer.
+    `inline_monitors` is whether Octavia can create health monitors in the same call as the load balancer.
     """
 
     service_ref: ServiceRef
     load_balancer: LoadBalancer
-    whole: bool = True
+    inline_monitors: bool = True
     existing: str = ""
     floating_ip: FloatingIPRequest | None = None
     rules: tuple[SecurityGroupRule, ...] = ()
-    keep: bool = False
+    keep_floating_ip: bool = False
     hostname: str = ""
     proxied: bool = False
 
 
 @dataclass(frozen=True)
-class _Ask:
-    """The input of all parts."""
-
+class _Inputs:
     service: Service
     options: ServiceOptions
     settings: Settings
     service_ref: ServiceRef
-    ranges: tuple[str, ...]
+    source_ranges: tuple[str, ...]
 
     @property
-    def has_kube_proxy_health_check(self) -> bool:
-        return has_kube_proxy_health_check(self.service, self.settings)
+    def uses_kube_proxy_health_check(self) -> bool:
+        return uses_kube_proxy_health_check(self.service, self.settings)
 
 
-def desire(
+def build_desired(
     service: Service,
     nodes: Iterable[Node],
-    serving: Iterable[str],
+    endpoint_nodes: Iterable[str],
     options: ServiceOptions,
     settings: Settings,
     subnet: str = "",
 ) -> DesiredLoadBalancer:
-    """The desired load balancer. BadInput, with a message for the Service's author, when it cannot be provided.
+    """Raises BadInput, with a message for the Service's author, when the Service cannot be satisfied.
 
-    `serving` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet. Without nodes
-    everything is the same, except for the members.
+    `endpoint_nodes` are the nodes with a ready endpoint; `subnet` is the id of the floating IP's subnet. Without
+    nodes, only the members are missing from the result.
     """
     service_ref = ServiceRef(settings.cluster, service.namespace, service.name)
-    ask = _Ask(service, options, settings, service_ref, _ranges(service.ranges))
-    _check(ask)
-    members = select_nodes(service, options, settings, nodes, serving)
-    listeners = tuple(_listener(ask, port, members) for port in service.ports)
+    inputs = _Inputs(service, options, settings, service_ref, _parse_ranges(service.source_ranges))
+    _validate(inputs)
+    members = select_nodes(service, options, settings, nodes, endpoint_nodes)
+    listeners = tuple(_listener(inputs, port, members) for port in service.ports)
     return DesiredLoadBalancer(
         service_ref=service_ref,
-        load_balancer=_load_balancer(ask, listeners),
-        whole=settings.provider.whole,
+        load_balancer=_load_balancer(inputs, listeners),
+        inline_monitors=settings.provider.inline_monitors,
         existing=options.load_balancer,
-        floating_ip=_floating_ip_request(ask, subnet),
-        rules=_rules(ask, listeners),
-        keep=options.keep_floating,
+        floating_ip=_floating_ip_request(inputs, subnet),
+        rules=_rules(inputs, listeners),
+        keep_floating_ip=options.keep_floating,
         hostname=options.hostname,
         proxied=bool(options.proxy),
     )
 
 
-def choose_subnet(subnets: Iterable[Subnet], options: ServiceOptions) -> str:
-    """The id of the floating IP's subnet, empty for any; BadInput when none matches."""
+def choose_floating_subnet(subnets: Iterable[Subnet], options: ServiceOptions) -> str:
+    """The id of the floating IP's subnet, empty for any. Raises BadInput when none matches the options."""
     if options.floating_subnet_id or not (options.floating_subnet or options.floating_subnet_tags):
         return options.floating_subnet_id
-    for found in subnets:
-        named = options.floating_subnet in ("", found.name)
-        if named and (not options.floating_subnet_tags or set(found.tags) & set(options.floating_subnet_tags)):
-            return found.id
+    for subnet in subnets:
+        named = options.floating_subnet in ("", subnet.name)
+        if named and (not options.floating_subnet_tags or set(subnet.tags) & set(options.floating_subnet_tags)):
+            return subnet.id
     raise BadInput(
         "the floating network has no subnet with that name and tags: "
         f"{options.floating_subnet or 'any name'}, {', '.join(options.floating_subnet_tags) or 'any tags'}",
@@ -109,160 +106,161 @@ def choose_subnet(subnets: Iterable[Subnet], options: ServiceOptions) -> str:
     )
 
 
-def _check(ask: _Ask) -> None:
-    service = ask.service
+def _validate(inputs: _Inputs) -> None:
+    service = inputs.service
     if service.families != ("IPv4",):
         raise BadInput(
-            f"a load balancer has IPv4 only, and the Service requests {' and '.join(service.families)}",
+            f"load balancers support IPv4 only, and the Service requests {' and '.join(service.families)}",
             "set spec.ipFamilyPolicy to SingleStack and spec.ipFamilies to [IPv4]",
         )
-    unknown = sorted({port.protocol for port in service.ports} - set(MONITORS))
-    if unknown:
-        raise BadInput(f"no load balancer can forward {', '.join(unknown)}", "use TCP, UDP or SCTP")
-    closed = [str(port.port) for port in service.ports if not port.node_port]
-    if closed:
+    unsupported = sorted({port.protocol for port in service.ports} - set(MONITORS))
+    if unsupported:
+        raise BadInput(f"no load balancer can forward {', '.join(unsupported)}", "use TCP, UDP or SCTP")
+    without_node_port = [str(port.port) for port in service.ports if not port.node_port]
+    if without_node_port:
         raise BadInput(
-            f"port {', '.join(closed)} has no node port, which the traffic needs",
+            f"port {', '.join(without_node_port)} has no node port, and load balancers send traffic to node ports",
             "set spec.allocateLoadBalancerNodePorts to true",
         )
     if service.address:
-        _check_address(service.address)
+        _validate_address(service.address)
 
 
-def _check_address(text: str) -> None:
+def _validate_address(text: str) -> None:
     try:
         ip_address(text)
     except ValueError as error:
-        raise BadInput(f"spec.loadBalancerIP is {text!r}, which is not an IP address", "correct it") from error
+        raise BadInput(f"spec.loadBalancerIP is {text!r}, which is no IP address", "correct it") from error
 
 
-def _ranges(texts: Iterable[str]) -> tuple[str, ...]:
-    """The ranges as the cloud writes them; none when all clients are allowed."""
+def _parse_ranges(texts: Iterable[str]) -> tuple[str, ...]:
+    """The ranges as the cloud formats them; empty when any client is allowed."""
     try:
-        found = {str(ip_network(text, strict=False)) for text in texts}
+        ranges = {str(ip_network(text, strict=False)) for text in texts}
     except ValueError as error:
         raise BadInput(f"spec.loadBalancerSourceRanges: {error}", "write ranges as in 192.0.2.0/24") from error
-    if any(":" in text for text in found):
-        raise BadInput("spec.loadBalancerSourceRanges has IPv6 ranges, and a load balancer has IPv4 only")
-    return () if ANYWHERE in found else tuple(sorted(found))
+    if any(":" in text for text in ranges):
+        raise BadInput("spec.loadBalancerSourceRanges has IPv6 ranges, and load balancers support IPv4 only")
+    return () if ANYWHERE in ranges else tuple(sorted(ranges))
 
 
-def _load_balancer(ask: _Ask, listeners: tuple[Listener, ...]) -> LoadBalancer:
-    options, settings, service = ask.options, ask.settings, ask.service
-    free = not (options.network or options.subnet or options.port)
+def _load_balancer(inputs: _Inputs, listeners: tuple[Listener, ...]) -> LoadBalancer:
+    options, settings, service = inputs.options, inputs.settings, inputs.service
+    in_default_subnet = not (options.network or options.subnet or options.port)
     return LoadBalancer(
-        name=ask.service_ref.tag,
+        name=inputs.service_ref.tag,
         provider=settings.provider.name,
         description=f"Kubernetes Service {service.namespace}/{service.name} of the cluster {settings.cluster}",
-        tags=ask.service_ref.tags(),
+        tags=inputs.service_ref.owned_tags(),
         listeners=listeners,
         network=options.network,
-        subnet=settings.subnet if free else options.subnet,
+        subnet=settings.subnet if in_default_subnet else options.subnet,
         port=options.port,
-        address=_inner_address(ask, free),
+        address=_internal_address(inputs, in_default_subnet),
         flavor=options.flavor,
         zone=options.zone,
     )
 
 
-def _inner_address(ask: _Ask, free: bool) -> str:
-    """The address of an internal load balancer: as requested, else the present one, so that a recreated one keeps its
-    address.
+def _internal_address(inputs: _Inputs, in_default_subnet: bool) -> str:
+    """The address of an internal load balancer: loadBalancerIP, else the one in the Service's status.
+
+    So a recreated load balancer keeps its address.
     """
-    if not ask.options.internal or ask.options.port:
+    if not inputs.options.internal or inputs.options.port:
         return ""
-    before = [text for text in ask.service.shown if ip_address(text) in ip_network(ask.settings.cidr)]
-    return ask.service.address or (before[0] if before and free else "")
+    cidr = ip_network(inputs.settings.cidr)
+    previous = [text for text in inputs.service.status_addresses if ip_address(text) in cidr]
+    return inputs.service.address or (previous[0] if previous and in_default_subnet else "")
 
 
-def _floating_ip_request(ask: _Ask, subnet: str) -> FloatingIPRequest | None:
-    if ask.options.internal:
+def _floating_ip_request(inputs: _Inputs, subnet: str) -> FloatingIPRequest | None:
+    if inputs.options.internal:
         return None
-    network = ask.options.floating_network or ask.settings.floating_network
-    if not network and not ask.service.address:
+    network = inputs.options.floating_network or inputs.settings.floating_network
+    if not network and not inputs.service.address:
         raise BadInput(
             "there is no external network for a floating IP",
             f"name one with the annotation {PREFIX}floating-network-id, or make the Service internal",
         )
-    return FloatingIPRequest(network, ask.service.address, subnet)
+    return FloatingIPRequest(network, inputs.service.address, subnet)
 
 
-def _listener(ask: _Ask, port: Port, nodes: Sequence[Node]) -> Listener:
-    options = ask.options
+def _listener(inputs: _Inputs, port: Port, nodes: Sequence[Node]) -> Listener:
+    options = inputs.options
     protocol = "HTTP" if options.forwarded_for and port.protocol == "TCP" else port.protocol
     return Listener(
-        name=ask.service_ref.part("listener", port.protocol, port.port),
+        name=inputs.service_ref.resource_name("listener", port.protocol, port.port),
         protocol=protocol,
         port=port.port,
-        pool=_pool(ask, port, protocol, nodes),
-        tags=(ask.service_ref.tag,),
-        allowed_cidrs=() if ask.settings.provider.transparent else ask.ranges,
+        pool=_pool(inputs, port, protocol, nodes),
+        tags=(inputs.service_ref.tag,),
+        allowed_cidrs=() if inputs.settings.provider.transparent else inputs.source_ranges,
         connections=options.connections,
         forwarded_for=protocol == "HTTP",
         timeouts=options.timeouts,
     )
 
 
-def _pool(ask: _Ask, port: Port, protocol: str, nodes: Sequence[Node]) -> Pool:
+def _pool(inputs: _Inputs, port: Port, protocol: str, nodes: Sequence[Node]) -> Pool:
     return Pool(
-        name=ask.service_ref.part("pool", port.protocol, port.port),
-        protocol=ask.options.proxy or protocol if port.protocol == "TCP" else protocol,
-        algorithm=ask.options.algorithm or ask.settings.provider.algorithms[0],
-        members=members_at(port, ask.service, ask.options, ask.settings, nodes),
-        monitor=_monitor(ask, port),
-        session_persistence="SOURCE_IP" if ask.service.sticky else "",
+        name=inputs.service_ref.resource_name("pool", port.protocol, port.port),
+        protocol=inputs.options.proxy or protocol if port.protocol == "TCP" else protocol,
+        algorithm=inputs.options.algorithm or inputs.settings.provider.algorithms[0],
+        members=build_members(port, inputs.service, inputs.options, inputs.settings, nodes),
+        monitor=_port_monitor(inputs, port),
+        session_persistence="SOURCE_IP" if inputs.service.sticky else "",
     )
 
 
-def _monitor(ask: _Ask, port: Port) -> HealthMonitor | None:
-    if ask.has_kube_proxy_health_check:
-        return _timed("HTTP", ask, HEALTH_PATH)
-    if not ask.options.monitor:
+def _port_monitor(inputs: _Inputs, port: Port) -> HealthMonitor | None:
+    if inputs.uses_kube_proxy_health_check:
+        return _monitor("HTTP", inputs, HEALTH_PATH)
+    if not inputs.options.monitor:
         return None
-    kind, provider = MONITORS[port.protocol], ask.settings.provider
-    if kind not in provider.monitors:
+    type, provider = MONITORS[port.protocol], inputs.settings.provider
+    if type not in provider.monitors:
         raise BadInput(
             f"Octavia's provider {provider.name} cannot monitor members of the {port.protocol} port {port.port}",
             f"remove the annotation {PREFIX}enable-health-monitor",
         )
-    return _timed(kind, ask)
+    return _monitor(type, inputs)
 
 
-def _timed(kind: str, ask: _Ask, path: str = "") -> HealthMonitor:
-    usual: Monitoring = ask.settings.monitoring
-    found = HealthMonitor(
-        type=kind,
-        delay=ask.options.monitor_delay or usual.delay,
-        timeout=ask.options.monitor_timeout or usual.timeout,
-        max_retries=ask.options.monitor_retries or usual.max_retries,
-        max_retries_down=ask.options.monitor_retries_down or usual.max_retries_down,
+def _monitor(type: str, inputs: _Inputs, path: str = "") -> HealthMonitor:
+    defaults: Monitoring = inputs.settings.monitoring
+    monitor = HealthMonitor(
+        type=type,
+        delay=inputs.options.monitor_delay or defaults.delay,
+        timeout=inputs.options.monitor_timeout or defaults.timeout,
+        max_retries=inputs.options.monitor_retries or defaults.max_retries,
+        max_retries_down=inputs.options.monitor_retries_down or defaults.max_retries_down,
         path=path,
     )
-    if found.timeout > found.delay:
+    if monitor.timeout > monitor.delay:
         raise BadInput(
-            f"a health monitor cannot wait {found.timeout} s for a response when it runs every {found.delay} s",
+            f"a health monitor with a delay of {monitor.delay} s cannot have a timeout of {monitor.timeout} s",
             f"set the annotation {PREFIX}health-monitor-timeout below health-monitor-delay",
         )
-    return found
+    return monitor
 
 
-def _rules(ask: _Ask, listeners: Sequence[Listener]) -> tuple[SecurityGroupRule, ...]:
-    """Node ports are open to the packets' sources: clients when the provider is transparent, else the provider's own
-    machines.
+def _rules(inputs: _Inputs, listeners: Sequence[Listener]) -> tuple[SecurityGroupRule, ...]:
+    """Opens node ports to the sources of packets: the clients if the provider is transparent, else its own machines.
 
-    The provider's machines and health monitors have addresses in the nodes' subnet.
+    The provider's machines and its health monitors have addresses in the nodes' subnet.
     """
-    settings = ask.settings
-    inner = str(ip_network(settings.cidr))
-    watched = any(listener.pool and listener.pool.monitor for listener in listeners)
-    sources = set(ask.ranges or (ANYWHERE,)) if settings.provider.transparent else {inner}
-    if watched and ANYWHERE not in sources:
-        sources.add(inner)
-    ports = {(port.protocol.lower(), port.node_port) for port in ask.service.ports}
-    if ask.has_kube_proxy_health_check:
-        ports.add(("tcp", ask.service.health_port))
+    settings = inputs.settings
+    internal = str(ip_network(settings.cidr))
+    monitored = any(listener.pool and listener.pool.monitor for listener in listeners)
+    sources = set(inputs.source_ranges or (ANYWHERE,)) if settings.provider.transparent else {internal}
+    if monitored and ANYWHERE not in sources:
+        sources.add(internal)
+    ports = {(port.protocol.lower(), port.node_port) for port in inputs.service.ports}
+    if inputs.uses_kube_proxy_health_check:
+        ports.add(("tcp", inputs.service.health_port))
     return tuple(
-        SecurityGroupRule(settings.group, protocol, port, cidr, ask.service_ref.description)
+        SecurityGroupRule(settings.group, protocol, port, cidr, inputs.service_ref.description)
         for protocol, port in sorted(ports)
         for cidr in sorted(sources)
     )

@@ -1,4 +1,4 @@
-"""Execute steps in the cloud. The process may die after any call; the next plan starts from what is there."""
+"""Executes steps in the cloud. The process may die after any call: the next plan continues from there."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from moorage.ccm.load_balancers.steps import (
     DeleteLoadBalancer,
     DeletePool,
     DeleteRule,
-    HandOverFloatingIP,
     LoadBalancerStep,
     NetworkStep,
     ReleaseFloatingIP,
+    SetFloatingIPDescription,
     SetMembers,
     SetTags,
     Step,
@@ -34,17 +34,17 @@ from moorage.ccm.load_balancers.steps import (
 from moorage.cloud.load_balancers import ACTIVE, LoadBalancers, Member, Pool
 from moorage.cloud.network import Network
 
-TIMEOUT = 3.0  # seconds to wait for a load balancer between two changes, before other Services get the worker
+TIMEOUT = 3.0  # seconds to wait for a load balancer between two changes; then the worker is free for other Services
 PAUSE = 0.2  # seconds between two polls
 
 
 class LoadBalancerPending(Exception):
-    """The load balancer is still PENDING: try again later."""
+    """The load balancer is still PENDING: retry later."""
 
 
 @dataclass
 class Executor:
-    """`pause` sleeps for seconds; `clock` returns seconds."""
+    """`pause` sleeps for a number of seconds; `clock` returns seconds."""
 
     load_balancers: LoadBalancers
     network: Network
@@ -52,22 +52,19 @@ class Executor:
     clock: Callable[[], float] = time.monotonic
 
     def execute(self, steps: Iterable[Step]) -> None:
-        """LoadBalancerPending when a load balancer stays PENDING; else the errors of the ports."""
+        """Raises LoadBalancerPending when a load balancer remains PENDING; otherwise raises what the ports raise."""
         for step in steps:
             match step:
-                case CreateLoadBalancer(wanted):
-                    self.load_balancers.create(wanted)
+                case CreateLoadBalancer(desired):
+                    self.load_balancers.create(desired)
                 case _ if isinstance(step, NetworkStep):
                     self._execute_network(step)
                 case _:
                     self._execute_load_balancer(step)
 
-    def replace_members(self, load_balancer: str, wanted: Iterable[tuple[str, Iterable[Member]]]) -> None:
-        """Replace the members of pools.
-
-        The load balancer was ACTIVE at the last read, so the first change does not poll it.
-        """
-        for number, (pool, members) in enumerate(wanted):
+    def replace_members(self, load_balancer: str, pools: Iterable[tuple[str, Iterable[Member]]]) -> None:
+        """Sets the members of a load balancer's pools. It must be ACTIVE: that is not checked before the first call."""
+        for number, (pool, members) in enumerate(pools):
             if number:
                 self._wait_until_active(load_balancer)
             self.load_balancers.set_members(pool, members)
@@ -81,65 +78,65 @@ class Executor:
             case ReleaseFloatingIP(id):
                 self.network.associate_floating_ip(id, "")
                 self.network.set_floating_ip_description(id, "")
-            case HandOverFloatingIP(id, description):
+            case SetFloatingIPDescription(id, description):
                 self.network.set_floating_ip_description(id, description)
             case DeleteFloatingIP(id):
                 self.network.delete_floating_ip(id)
-            case CreateRule(wanted):
-                self.network.create_rule(wanted)
+            case CreateRule(desired):
+                self.network.create_rule(desired)
             case DeleteRule(id):
                 self.network.delete_rule(id)
 
-    def _execute_load_balancer(self, step: LoadBalancerStep) -> None:  # noqa: C901 - a table of steps
-        do = self.load_balancers
+    def _execute_load_balancer(self, step: LoadBalancerStep) -> None:  # noqa: C901 - one case for each step
+        octavia = self.load_balancers
         match step:
             case DeleteLoadBalancer(load_balancer):
-                do.delete(load_balancer)
+                octavia.delete(load_balancer)
                 return
             case _:
                 self._wait_until_active(step.load_balancer)
         match step:
             case SetTags(load_balancer, tags):
-                do.set_tags(load_balancer, tags)
-            case CreateListener(load_balancer, wanted):
-                id = do.create_listener(load_balancer, wanted)
-                if wanted.pool:
-                    self._create_pool(load_balancer, id, wanted.pool)
-            case UpdateListener(_, id, wanted):
-                do.update_listener(id, wanted)
-            case DeleteListener(load_balancer, id, pool):
-                if pool:
-                    do.delete_pool(pool)
+                octavia.set_tags(load_balancer, tags)
+            case CreateListener(load_balancer, listener):
+                id = octavia.create_listener(load_balancer, listener)
+                if listener.pool:
+                    self._create_pool(load_balancer, id, listener.pool)
+            case UpdateListener(_, id, listener):
+                octavia.update_listener(id, listener)
+            case DeleteListener(load_balancer, id, pool_id):
+                if pool_id:
+                    octavia.delete_pool(pool_id)
                     self._wait_until_active(load_balancer)
-                do.delete_listener(id)
-            case CreatePool(load_balancer, listener, pool_wanted):
-                self._create_pool(load_balancer, listener, pool_wanted)
-            case UpdatePool(_, id, pool_wanted):
-                do.update_pool(id, pool_wanted)
+                octavia.delete_listener(id)
+            case CreatePool(load_balancer, listener_id, pool):
+                self._create_pool(load_balancer, listener_id, pool)
+            case UpdatePool(_, id, pool):
+                octavia.update_pool(id, pool)
             case DeletePool(_, id):
-                do.delete_pool(id)
-            case SetMembers(_, pool, members):
-                do.set_members(pool, members)
-            case CreateHealthMonitor(_, pool, monitor):
-                do.create_health_monitor(pool, monitor)
+                octavia.delete_pool(id)
+            case SetMembers(_, pool_id, members):
+                octavia.set_members(pool_id, members)
+            case CreateHealthMonitor(_, pool_id, monitor):
+                octavia.create_health_monitor(pool_id, monitor)
             case UpdateHealthMonitor(_, id, monitor):
-                do.update_health_monitor(id, monitor)
+                octavia.update_health_monitor(id, monitor)
             case DeleteHealthMonitor(_, id):
-                do.delete_health_monitor(id)
+                octavia.delete_health_monitor(id)
 
-    def _create_pool(self, load_balancer: str, listener: str, wanted: Pool) -> None:
+    def _create_pool(self, load_balancer: str, listener_id: str, pool: Pool) -> None:
         self._wait_until_active(load_balancer)
-        pool = self.load_balancers.create_pool(listener, wanted)
-        if wanted.members:
+        id = self.load_balancers.create_pool(listener_id, pool)
+        if pool.members:
             self._wait_until_active(load_balancer)
-            self.load_balancers.set_members(pool, wanted.members)
-        if wanted.monitor:
+            self.load_balancers.set_members(id, pool.members)
+        if pool.monitor:
             self._wait_until_active(load_balancer)
-            self.load_balancers.create_health_monitor(pool, wanted.monitor)
+            self.load_balancers.create_health_monitor(id, pool.monitor)
 
     def _wait_until_active(self, load_balancer: str) -> None:
-        ends = self.clock() + TIMEOUT
+        deadline = self.clock() + TIMEOUT
         while (status := self.load_balancers.status(load_balancer)) != ACTIVE:
-            if not status.startswith("PENDING") or self.clock() >= ends:
-                raise LoadBalancerPending(f"the load balancer {load_balancer} is {status or 'gone'}")
+            if not status.startswith("PENDING") or self.clock() >= deadline:
+                raise LoadBalancerPending(f"the load balancer {load_balancer} is {status or 'deleted'}")
             self.pause(PAUSE)

@@ -1,4 +1,4 @@
-"""Plan the steps for a Service's listeners and pools on its load balancer. Pure."""
+"""Plans the steps for the listeners of one Service on its load balancer, and for their pools. Pure."""
 
 from __future__ import annotations
 
@@ -23,89 +23,98 @@ from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, 
 from moorage.model.errors import Conflict
 
 
-def plan_listeners(desired: DesiredLoadBalancer, found: LoadBalancer) -> Iterator[Step]:
-    """Deletions come first, because a new listener may use the same port. Conflict when another Service has a port."""
-    wanted = {(listener.protocol, listener.port): listener for listener in desired.load_balancer.listeners}
-    ours = {_key(held): held for held in found.listeners if is_listener_of(held, found, desired.service_ref)}
-    for held in found.listeners:
-        if held.id not in {listener.id for listener in ours.values()}:
-            _check_free(held, desired)
-    for key, held in ours.items():
-        if key not in wanted:
-            yield DeleteListener(found.id, held.id, held.pool.id if held.pool else "")
-    for key, listener in wanted.items():
-        if key in ours:
-            yield from _between(found.id, listener, ours[key])
+def plan_listeners(desired: DesiredLoadBalancer, load_balancer: LoadBalancer) -> Iterator[Step]:
+    """Deletes before it creates, because a port may change its protocol.
+
+    Raises Conflict when another Service uses a port.
+    """
+    desired_by_key = {_key(listener): listener for listener in desired.load_balancer.listeners}
+    owned = {
+        _key(listener): listener
+        for listener in load_balancer.listeners
+        if is_listener_of(listener, load_balancer, desired.service_ref)
+    }
+    for listener in load_balancer.listeners:
+        if listener.id not in {own.id for own in owned.values()}:
+            _check_no_conflict(listener, desired)
+    for key, listener in owned.items():
+        if key not in desired_by_key:
+            yield DeleteListener(load_balancer.id, listener.id, listener.pool.id if listener.pool else "")
+    for key, listener in desired_by_key.items():
+        if key in owned:
+            yield from _update_listener(load_balancer.id, listener, owned[key])
         else:
-            yield CreateListener(found.id, listener)
+            yield CreateListener(load_balancer.id, listener)
 
 
 def _key(listener: Listener) -> tuple[str, int]:
     return listener.protocol, listener.port
 
 
-def _check_free(held: Listener, desired: DesiredLoadBalancer) -> None:
-    """The transport protocol: HTTP and TCP listeners conflict on one port."""
+def _check_no_conflict(other: Listener, desired: DesiredLoadBalancer) -> None:
+    """Octavia allows one listener for each TCP port, whether its protocol is TCP or HTTP."""
     for listener in desired.load_balancer.listeners:
-        if listener.port == held.port and _wire(listener) == _wire(held):
+        if listener.port == other.port and _transport(listener) == _transport(other):
             raise Conflict(
-                f"port {held.port} of the load balancer is in use by {', '.join(held.tags) or held.name}",
+                f"port {other.port} of the load balancer is in use by {', '.join(other.tags) or other.name}",
                 "choose another port, or another load balancer",
             )
 
 
-def _wire(listener: Listener) -> str:
+def _transport(listener: Listener) -> str:
     return listener.protocol if listener.protocol in ("UDP", "SCTP") else "TCP"
 
 
-def _between(load_balancer: str, wanted: Listener, held: Listener) -> Iterator[Step]:
-    if not _fits(wanted, held):
-        yield UpdateListener(load_balancer, held.id, wanted)
-    if wanted.pool is None:
+def _update_listener(load_balancer: str, desired: Listener, current: Listener) -> Iterator[Step]:
+    if not _matches(desired, current):
+        yield UpdateListener(load_balancer, current.id, desired)
+    if desired.pool is None:
         return
-    if held.pool is None:
-        yield CreatePool(load_balancer, held.id, wanted.pool)
-    elif held.pool.protocol != wanted.pool.protocol:
-        yield DeletePool(load_balancer, held.pool.id)
-        yield CreatePool(load_balancer, held.id, wanted.pool)
+    if current.pool is None:
+        yield CreatePool(load_balancer, current.id, desired.pool)
+    elif current.pool.protocol != desired.pool.protocol:
+        yield DeletePool(load_balancer, current.pool.id)
+        yield CreatePool(load_balancer, current.id, desired.pool)
     else:
-        yield from _pool(load_balancer, wanted.pool, held.pool)
+        yield from _update_pool(load_balancer, desired.pool, current.pool)
 
 
-def _fits(wanted: Listener, held: Listener) -> bool:
-    """Names are not compared; a timeout that is not requested is Octavia's default."""
-    times = zip(vars(wanted.timeouts).values(), vars(held.timeouts).values(), strict=True)
+def _matches(desired: Listener, current: Listener) -> bool:
+    """Ignores names, and timeouts that the Service does not set, for which Octavia has defaults."""
+    timeouts = zip(vars(desired.timeouts).values(), vars(current.timeouts).values(), strict=True)
     return (
-        set(wanted.tags) <= set(held.tags)
-        and set(wanted.allowed_cidrs) == set(held.allowed_cidrs)
-        and wanted.connections == held.connections
-        and wanted.forwarded_for == held.forwarded_for
-        and all(ours in (None, theirs) for ours, theirs in times)
+        set(desired.tags) <= set(current.tags)
+        and set(desired.allowed_cidrs) == set(current.allowed_cidrs)
+        and desired.connections == current.connections
+        and desired.forwarded_for == current.forwarded_for
+        and all(value in (None, actual) for value, actual in timeouts)
     )
 
 
-def _pool(load_balancer: str, wanted: Pool, held: Pool) -> Iterator[Step]:
-    if (wanted.algorithm, wanted.session_persistence) != (held.algorithm, held.session_persistence):
-        yield UpdatePool(load_balancer, held.id, wanted)
-    if _traffic(wanted.members) != _traffic(held.members):
-        yield SetMembers(load_balancer, held.id, wanted.members)
-    yield from _monitor(load_balancer, held.id, wanted.monitor, held.monitor)
+def _update_pool(load_balancer: str, desired: Pool, current: Pool) -> Iterator[Step]:
+    if (desired.algorithm, desired.session_persistence) != (current.algorithm, current.session_persistence):
+        yield UpdatePool(load_balancer, current.id, desired)
+    if _endpoints(desired.members) != _endpoints(current.members):
+        yield SetMembers(load_balancer, current.id, desired.members)
+    yield from _update_monitor(load_balancer, current.id, desired.monitor, current.monitor)
 
 
-def _traffic(members: tuple[Member, ...]) -> set[tuple[str, int, int | None]]:
+def _endpoints(members: tuple[Member, ...]) -> set[tuple[str, int, int | None]]:
     return {(member.address, member.port, member.monitor_port) for member in members}
 
 
-def _monitor(load_balancer: str, pool: str, wanted: HealthMonitor | None, held: HealthMonitor | None) -> Iterator[Step]:
-    if wanted and held and wanted.type == held.type:
-        if _times(wanted) != _times(held):
-            yield UpdateHealthMonitor(load_balancer, held.id, wanted)
+def _update_monitor(
+    load_balancer: str, pool: str, desired: HealthMonitor | None, current: HealthMonitor | None
+) -> Iterator[Step]:
+    if desired and current and desired.type == current.type:
+        if _monitor_settings(desired) != _monitor_settings(current):
+            yield UpdateHealthMonitor(load_balancer, current.id, desired)
         return
-    if held:
-        yield DeleteHealthMonitor(load_balancer, held.id)
-    if wanted:
-        yield CreateHealthMonitor(load_balancer, pool, wanted)
+    if current:
+        yield DeleteHealthMonitor(load_balancer, current.id)
+    if desired:
+        yield CreateHealthMonitor(load_balancer, pool, desired)
 
 
-def _times(monitor: HealthMonitor) -> tuple[object, ...]:
+def _monitor_settings(monitor: HealthMonitor) -> tuple[object, ...]:
     return monitor.delay, monitor.timeout, monitor.max_retries, monitor.max_retries_down, monitor.path

@@ -1,4 +1,4 @@
-"""Plan the steps from the observed to the desired load balancer, in order; none when both agree. Pure."""
+"""Plans the steps from the observed to the desired state, in order. Pure: no steps when both agree."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from moorage.ccm.load_balancers.desired import DesiredLoadBalancer, FloatingIPRe
 from moorage.ccm.load_balancers.listeners import plan_listeners
 from moorage.ccm.load_balancers.names import (
     ServiceRef,
+    described_service_key,
     is_listener_of,
-    made_for,
-    other_services,
-    service_of,
-    tags_without,
+    other_service_tags,
+    tags_without_service,
+    was_created_for,
 )
 from moorage.ccm.load_balancers.steps import (
     AssociateFloatingIP,
@@ -24,8 +24,8 @@ from moorage.ccm.load_balancers.steps import (
     DeleteListener,
     DeleteLoadBalancer,
     DeleteRule,
-    HandOverFloatingIP,
     ReleaseFloatingIP,
+    SetFloatingIPDescription,
     SetTags,
     Step,
 )
@@ -34,7 +34,7 @@ from moorage.cloud.network import FloatingIP, SecurityGroupRule
 from moorage.model.errors import Conflict, Failed, NotFound
 from moorage.model.ownership import described_kept, service_named
 
-AT_CREATION = {
+CREATION_ONLY = {
     "network": "network-id",
     "subnet": "subnet-id",
     "port": "port-id",
@@ -45,191 +45,208 @@ AT_CREATION = {
 
 @dataclass(frozen=True)
 class Observed:
-    """The observed state.
+    """The state of the cloud.
 
-    `mapped` is the floating IP of the virtual IP's port, `ours` are those with the Service's description, `asked` is
-    the one with the requested address; `rules` are all of the security group.
+    `mapped` is the floating IP on the virtual IP's port, `owned` are those with the Service's description, `requested`
+    is the one with the address that the Service requests; `rules` are all rules of the security group.
     """
 
     load_balancer: LoadBalancer | None = None
     mapped: FloatingIP | None = None
-    ours: tuple[FloatingIP, ...] = ()
-    asked: FloatingIP | None = None
+    owned: tuple[FloatingIP, ...] = ()
+    requested: FloatingIP | None = None
     rules: tuple[SecurityGroupRule, ...] = ()
 
 
 def plan(desired: DesiredLoadBalancer, observed: Observed) -> list[Step]:
-    """NotFound, Conflict or Failed, with a message for the Service's author, when no steps lead there."""
+    """Raises NotFound, Conflict or Failed, with a message for the Service's author, when no steps lead there."""
     rules = _rules_to_add(desired, observed)
-    found = observed.load_balancer
-    if found is None:
+    load_balancer = observed.load_balancer
+    if load_balancer is None:
         if desired.existing:
             raise NotFound(
                 f"the load balancer {desired.existing} that the Service names does not exist",
-                "correct the annotation load-balancer-id, or remove it to have one created",
+                "correct the annotation load-balancer-id, or remove it to have a load balancer created",
             )
         return [CreateLoadBalancer(_creatable(desired)), *rules]
-    if found.provisioning_status == ERROR:
-        return [_recreation(desired.service_ref, found)]
-    inside = list(_execute_load_balancer(desired, found))
-    # OVN's provider changes ports and floating IPs in parallel, and one may undo the other. So these come last.
-    floating = [] if inside or found.provisioning_status != ACTIVE else _floating(desired, found, observed)
-    return [*rules, *inside, *floating, *_rules_to_remove(desired, observed)]
+    if load_balancer.provisioning_status == ERROR:
+        return [_plan_recreation(desired.service_ref, load_balancer)]
+    octavia = list(_plan_load_balancer(desired, load_balancer))
+    # OVN's provider updates ports and floating IPs concurrently, and one may undo the other: floating IPs come last.
+    ready = not octavia and load_balancer.provisioning_status == ACTIVE
+    floating_ip = _plan_floating_ip(desired, load_balancer, observed) if ready else []
+    return [*rules, *octavia, *floating_ip, *_rules_to_remove(desired, observed)]
 
 
-def unmet(desired: DesiredLoadBalancer, found: LoadBalancer, usual_subnet: str) -> Iterator[str]:
-    """A message for each annotation that is effective only at creation, and was added later."""
-    if not made_for(found, desired.service_ref.cluster):
+def ignored_annotations(
+    desired: DesiredLoadBalancer, load_balancer: LoadBalancer, default_subnet: str
+) -> Iterator[str]:
+    """A message for each annotation that applies only when a load balancer is created, and that was added later."""
+    if not was_created_for(load_balancer, desired.service_ref.cluster):
         return
-    for field, annotation in AT_CREATION.items():
-        wished, has = getattr(desired.load_balancer, field), getattr(found, field)
-        if wished not in ("", has) and (field, wished) != ("subnet", usual_subnet):
-            yield f"the annotation {annotation} has no effect on an existing load balancer: it has {has or 'none'}"
+    for field, annotation in CREATION_ONLY.items():
+        requested, actual = getattr(desired.load_balancer, field), getattr(load_balancer, field)
+        if requested not in ("", actual) and (field, requested) != ("subnet", default_subnet):
+            yield f"the annotation {annotation} does nothing to an existing load balancer: it keeps {actual or 'none'}"
 
 
-def plan_removal(service_ref: ServiceRef, observed: Observed, keep: bool) -> list[Step]:
-    """Steps that delete everything of the Service, and nothing of others on the same load balancer."""
+def plan_removal(service_ref: ServiceRef, observed: Observed, keep_floating_ip: bool) -> list[Step]:
+    """Removes all resources of the Service, and keeps those of other Services on the same load balancer."""
     rules = [DeleteRule(rule.id) for rule in observed.rules if rule.description == service_ref.description]
-    found = observed.load_balancer
-    if found is None:
-        return [*_release(observed.ours, keep), *rules]
-    if other_services(found, service_ref):
-        return [*_handed(service_ref, found, observed, keep), *plan_leave(service_ref, found), *rules]
-    floating = _floating_to_go(service_ref, observed)
-    if made_for(found, service_ref.cluster):
-        return [*_release(floating, keep), DeleteLoadBalancer(found.id), *rules]
-    return [*_release(floating, keep), *plan_leave(service_ref, found), *rules]
+    load_balancer = observed.load_balancer
+    if load_balancer is None:
+        return [*_remove_floating_ips(observed.owned, keep_floating_ip), *rules]
+    if other_service_tags(load_balancer, service_ref):
+        floating_ips = _hand_over_floating_ips(service_ref, load_balancer, observed, keep_floating_ip)
+        return [*floating_ips, *plan_detach(service_ref, load_balancer), *rules]
+    removal = _remove_floating_ips(_removable_floating_ips(service_ref, observed), keep_floating_ip)
+    if was_created_for(load_balancer, service_ref.cluster):
+        return [*removal, DeleteLoadBalancer(load_balancer.id), *rules]
+    return [*removal, *plan_detach(service_ref, load_balancer), *rules]
 
 
-def _handed(service_ref: ServiceRef, found: LoadBalancer, observed: Observed, keep: bool) -> Iterator[Step]:
-    """The floating IP of a shared load balancer is kept, and handed over to a remaining Service."""
-    heirs = [key for tag in other_services(found, service_ref) if (key := service_named(tag, service_ref.cluster))]
-    heir = ServiceRef(service_ref.cluster, *heirs[0].split("/")) if heirs else None
-    for held in observed.ours:
-        if held.port == found.port:
-            yield HandOverFloatingIP(held.id, heir.described(keep=described_kept(held.description)) if heir else "")
+def _hand_over_floating_ips(
+    service_ref: ServiceRef, load_balancer: LoadBalancer, observed: Observed, keep: bool
+) -> Iterator[Step]:
+    """Assigns the floating IP of a shared load balancer to one of the remaining Services."""
+    tags = other_service_tags(load_balancer, service_ref)
+    keys = [key for tag in tags if (key := service_named(tag, service_ref.cluster))]
+    successor = ServiceRef(service_ref.cluster, *keys[0].split("/")) if keys else None
+    for floating_ip in observed.owned:
+        if floating_ip.port == load_balancer.port:
+            kept = described_kept(floating_ip.description)
+            description = successor.floating_ip_description(keep=kept) if successor else ""
+            yield SetFloatingIPDescription(floating_ip.id, description)
         else:
-            yield from _release((held,), keep)
+            yield from _remove_floating_ips((floating_ip,), keep)
 
 
 def _creatable(desired: DesiredLoadBalancer) -> LoadBalancer:
-    """Without health monitors when the provider cannot create them in the same call."""
-    if desired.whole:
+    """Omits the health monitors if the provider cannot create them in the same call."""
+    if desired.inline_monitors:
         return desired.load_balancer
-    return replace(desired.load_balancer, listeners=tuple(_unwatched(desired.load_balancer)))
+    return replace(desired.load_balancer, listeners=tuple(_without_monitors(desired.load_balancer)))
 
 
-def _unwatched(load_balancer: LoadBalancer) -> Iterator[Listener]:
+def _without_monitors(load_balancer: LoadBalancer) -> Iterator[Listener]:
     for listener in load_balancer.listeners:
         yield replace(listener, pool=replace(listener.pool, monitor=None) if listener.pool else None)
 
 
-def _recreation(service_ref: ServiceRef, found: LoadBalancer) -> Step:
-    """The next round creates it again, with the address in the Service's status."""
-    if other_services(found, service_ref) or not made_for(found, service_ref.cluster):
+def _plan_recreation(service_ref: ServiceRef, load_balancer: LoadBalancer) -> Step:
+    """Deletes it; the next round creates it with the address in the Service's status."""
+    if other_service_tags(load_balancer, service_ref) or not was_created_for(load_balancer, service_ref.cluster):
         raise Failed(
-            f"the load balancer {found.id} is in ERROR, and other Services use it",
-            "ask the cloud's operator to fail it over, or delete it and its annotations",
+            f"the load balancer {load_balancer.id} is in ERROR, and this Service is not its only user",
+            "ask the cloud's operator for a failover, or delete it and the annotations that name it",
         )
-    return DeleteLoadBalancer(found.id)
+    return DeleteLoadBalancer(load_balancer.id)
 
 
-def _execute_load_balancer(desired: DesiredLoadBalancer, found: LoadBalancer) -> Iterator[Step]:
-    own = made_for(found, desired.service_ref.cluster)
-    tags = set(desired.load_balancer.tags if own else desired.service_ref.shared_tags())
-    if not tags <= set(found.tags):
-        yield SetTags(found.id, tuple(sorted(tags | set(found.tags))))
-    yield from plan_listeners(desired, found)
+def _plan_load_balancer(desired: DesiredLoadBalancer, load_balancer: LoadBalancer) -> Iterator[Step]:
+    created = was_created_for(load_balancer, desired.service_ref.cluster)
+    tags = set(desired.load_balancer.tags if created else desired.service_ref.shared_tags())
+    if not tags <= set(load_balancer.tags):
+        yield SetTags(load_balancer.id, tuple(sorted(tags | set(load_balancer.tags))))
+    yield from plan_listeners(desired, load_balancer)
 
 
-def plan_leave(service_ref: ServiceRef, found: LoadBalancer) -> Iterator[Step]:
-    """The tag is removed last, so that an interrupted run finds the load balancer again."""
-    for listener in found.listeners:
-        if is_listener_of(listener, found, service_ref):
-            yield DeleteListener(found.id, listener.id, listener.pool.id if listener.pool else "")
-    if service_ref.tag in found.tags:
-        yield SetTags(found.id, tags_without(found, service_ref))
+def plan_detach(service_ref: ServiceRef, load_balancer: LoadBalancer) -> Iterator[Step]:
+    """Removes the Service's listeners, and its tag last, so that an interrupted removal is found and continued."""
+    for listener in load_balancer.listeners:
+        if is_listener_of(listener, load_balancer, service_ref):
+            yield DeleteListener(load_balancer.id, listener.id, listener.pool.id if listener.pool else "")
+    if service_ref.tag in load_balancer.tags:
+        yield SetTags(load_balancer.id, tags_without_service(load_balancer, service_ref))
 
 
-def _floating(desired: DesiredLoadBalancer, found: LoadBalancer, observed: Observed) -> list[Step]:
-    shared = bool(other_services(found, desired.service_ref)) or not made_for(found, desired.service_ref.cluster)
-    mapped = observed.mapped
+def _plan_floating_ip(desired: DesiredLoadBalancer, load_balancer: LoadBalancer, observed: Observed) -> list[Step]:
+    service_ref, keep, mapped = desired.service_ref, desired.keep_floating_ip, observed.mapped
+    shared = bool(other_service_tags(load_balancer, service_ref)) or not was_created_for(
+        load_balancer, service_ref.cluster
+    )
+    spare = tuple(floating_ip for floating_ip in observed.owned if floating_ip.port != load_balancer.port)
     if mapped and shared:
-        spare = tuple(held for held in observed.ours if held.port != found.port)
-        return [*_new_description(desired, mapped), *_release(spare, desired.keep)]
-    if desired.floating_ip is None:
-        return _release(_floating_to_go(desired.service_ref, observed), desired.keep) + _unmapped(
-            desired.service_ref, mapped
-        )
-    spare = tuple(held for held in observed.ours if held.port != found.port)
-    wrong = mapped if mapped and desired.floating_ip.address not in ("", mapped.address) else None
+        return [*_update_description(desired, mapped), *_remove_floating_ips(spare, keep)]
+    request = desired.floating_ip
+    if request is None:
+        removable = _removable_floating_ips(service_ref, observed)
+        return _remove_floating_ips(removable, keep) + _unmap_foreign(service_ref, mapped)
+    wrong = mapped if mapped and request.address not in ("", mapped.address) else None
     if mapped and not wrong:
-        return [*_new_description(desired, mapped), *_release(spare, desired.keep)]
-    before = [*_release((wrong,), desired.keep)] if wrong and _described(desired.service_ref, wrong) else []
-    before += _unmapped(desired.service_ref, wrong)
-    if desired.floating_ip.address:
-        return [*before, _at_address(desired, desired.floating_ip, found, observed), *_release(spare, desired.keep)]
+        return [*_update_description(desired, mapped), *_remove_floating_ips(spare, keep)]
+    first_steps = [*_remove_floating_ips((wrong,), keep)] if wrong and _is_owned(service_ref, wrong) else []
+    first_steps += _unmap_foreign(service_ref, wrong)
+    if request.address:
+        mapping = _map_requested_address(desired, request, load_balancer, observed)
+        return [*first_steps, mapping, *_remove_floating_ips(spare, keep)]
     if spare:
-        return [*before, AssociateFloatingIP(spare[0].id, found.port), *_release(spare[1:], desired.keep)]
-    text = desired.service_ref.described(keep=desired.keep)
-    return [*before, CreateFloatingIP(desired.floating_ip.network, desired.floating_ip.subnet, found.port, text)]
+        return [
+            *first_steps,
+            AssociateFloatingIP(spare[0].id, load_balancer.port),
+            *_remove_floating_ips(spare[1:], keep),
+        ]
+    description = service_ref.floating_ip_description(keep=keep)
+    return [*first_steps, CreateFloatingIP(request.network, request.subnet, load_balancer.port, description)]
 
 
-def _new_description(desired: DesiredLoadBalancer, mapped: FloatingIP) -> list[Step]:
-    """Write into the description that it is kept: the deletion of the cluster cannot read the Service."""
-    if mapped.description not in desired.service_ref.descriptions or described_kept(mapped.description) == desired.keep:
+def _update_description(desired: DesiredLoadBalancer, mapped: FloatingIP) -> list[Step]:
+    """Records on the floating IP whether it is kept: `moorage cluster delete` cannot read the Service."""
+    descriptions = desired.service_ref.floating_ip_descriptions
+    if mapped.description not in descriptions or described_kept(mapped.description) == desired.keep_floating_ip:
         return []
-    return [HandOverFloatingIP(mapped.id, desired.service_ref.described(keep=desired.keep))]
+    description = desired.service_ref.floating_ip_description(keep=desired.keep_floating_ip)
+    return [SetFloatingIPDescription(mapped.id, description)]
 
 
-def _at_address(
-    desired: DesiredLoadBalancer, floating_ip: FloatingIPRequest, found: LoadBalancer, observed: Observed
+def _map_requested_address(
+    desired: DesiredLoadBalancer, request: FloatingIPRequest, load_balancer: LoadBalancer, observed: Observed
 ) -> Step:
-    asked = observed.asked
-    if asked is None:
-        text = desired.service_ref.described(keep=desired.keep)
-        return CreateFloatingIP(floating_ip.network, floating_ip.subnet, found.port, text, floating_ip.address)
-    if asked.port not in ("", found.port):
+    floating_ip = observed.requested
+    if floating_ip is None:
+        description = desired.service_ref.floating_ip_description(keep=desired.keep_floating_ip)
+        return CreateFloatingIP(request.network, request.subnet, load_balancer.port, description, request.address)
+    if floating_ip.port not in ("", load_balancer.port):
         raise Conflict(
-            f"the floating IP {floating_ip.address} is in use: it is associated with the port {asked.port}",
-            "choose another spec.loadBalancerIP, or release this one",
+            f"the floating IP {request.address} is in use: it is mapped to the port {floating_ip.port}",
+            "choose another spec.loadBalancerIP, or unmap this one",
         )
-    return AssociateFloatingIP(asked.id, found.port)
+    return AssociateFloatingIP(floating_ip.id, load_balancer.port)
 
 
-def _floating_to_go(service_ref: ServiceRef, observed: Observed) -> tuple[FloatingIP, ...]:
-    """Those that were created for the Service, and the one on the port that was created for another Service of the
-    cluster.
-    """
+def _removable_floating_ips(service_ref: ServiceRef, observed: Observed) -> tuple[FloatingIP, ...]:
+    """The Service's floating IPs, and the one on the port if it was created for another Service of the cluster."""
     mapped = observed.mapped
-    if mapped and mapped not in observed.ours and _described(service_ref, mapped):
-        return (*observed.ours, mapped)
-    return observed.ours
+    if mapped and mapped not in observed.owned and _is_owned(service_ref, mapped):
+        return (*observed.owned, mapped)
+    return observed.owned
 
 
-def _described(service_ref: ServiceRef, floating: FloatingIP) -> bool:
-    return service_of(floating.description, service_ref.cluster) is not None
+def _is_owned(service_ref: ServiceRef, floating_ip: FloatingIP) -> bool:
+    """Whether it was created for any Service of the cluster."""
+    return described_service_key(floating_ip.description, service_ref.cluster) is not None
 
 
-def _unmapped(service_ref: ServiceRef, mapped: FloatingIP | None) -> list[Step]:
-    """A floating IP that a user created is dissociated and kept."""
-    return [AssociateFloatingIP(mapped.id, "")] if mapped and not _described(service_ref, mapped) else []
+def _unmap_foreign(service_ref: ServiceRef, mapped: FloatingIP | None) -> list[Step]:
+    """Unmaps a floating IP that a user created, without deleting it."""
+    return [AssociateFloatingIP(mapped.id, "")] if mapped and not _is_owned(service_ref, mapped) else []
 
 
-def _release(floating: tuple[FloatingIP, ...], keep: bool) -> list[Step]:
-    return [ReleaseFloatingIP(held.id) if keep else DeleteFloatingIP(held.id) for held in floating]
+def _remove_floating_ips(floating_ips: tuple[FloatingIP, ...], keep: bool) -> list[Step]:
+    """Deletes them, or releases them to the project with `keep`."""
+    return [ReleaseFloatingIP(found.id) if keep else DeleteFloatingIP(found.id) for found in floating_ips]
 
 
 def _rules_to_add(desired: DesiredLoadBalancer, observed: Observed) -> list[Step]:
-    there = {_bare(rule) for rule in observed.rules}
-    return [CreateRule(rule) for rule in desired.rules if _bare(rule) not in there]
+    existing = {_rule_content(rule) for rule in observed.rules}
+    return [CreateRule(rule) for rule in desired.rules if _rule_content(rule) not in existing]
 
 
 def _rules_to_remove(desired: DesiredLoadBalancer, observed: Observed) -> list[Step]:
-    wanted = {_bare(rule) for rule in desired.rules}
-    ours = [rule for rule in observed.rules if rule.description == desired.service_ref.description]
-    return [DeleteRule(rule.id) for rule in ours if _bare(rule) not in wanted]
+    needed = {_rule_content(rule) for rule in desired.rules}
+    owned = [rule for rule in observed.rules if rule.description == desired.service_ref.description]
+    return [DeleteRule(rule.id) for rule in owned if _rule_content(rule) not in needed]
 
 
-def _bare(rule: SecurityGroupRule) -> SecurityGroupRule:
+def _rule_content(rule: SecurityGroupRule) -> SecurityGroupRule:
     return replace(rule, id="", description="")

@@ -1,4 +1,4 @@
-"""What an operator configures for all load balancers of a cluster, and what Octavia's providers support."""
+"""The settings for all load balancers of a cluster, and the capabilities of Octavia's providers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from moorage.model.errors import BadInput
 
 @dataclass(frozen=True)
 class Provider:
-    """What an Octavia provider supports; its first algorithm is the default.
+    """The capabilities of an Octavia provider. The first algorithm is the default.
 
-    `transparent`: packets reach the nodes with the client's address, so that security groups must filter clients.
-    `whole`: health monitors can be created in one call with the load balancer.
+    `transparent`: packets reach the nodes with the clients' addresses, so that only a security group can filter them.
+    `inline_monitors`: Octavia can create health monitors in the same call as the load balancer.
+    `http`: HTTP listeners and the PROXY protocol. `limits`: connection limits and timeouts of listeners.
     """
 
     name: str
     algorithms: tuple[str, ...]
     monitors: tuple[str, ...]
     transparent: bool = False
-    whole: bool = True
+    inline_monitors: bool = True
     http: bool = True
     limits: bool = True
     flavors: bool = True
@@ -37,7 +38,7 @@ OVN = Provider(
     ("SOURCE_IP_PORT", "SOURCE_IP"),
     ("TCP", "UDP-CONNECT"),
     transparent=True,
-    whole=False,
+    inline_monitors=False,
     http=False,
     limits=False,
     flavors=False,
@@ -47,7 +48,7 @@ PROVIDERS = {"amphora": AMPHORA, "octavia": AMPHORA, "ovn": OVN}
 
 @dataclass(frozen=True)
 class Monitoring:
-    """The default health monitor; times in seconds."""
+    """The defaults of health monitors; times in seconds."""
 
     delay: int = 5
     timeout: int = 3
@@ -57,10 +58,11 @@ class Monitoring:
 
 @dataclass(frozen=True)
 class Settings:
-    """Ids are the cloud's. `cidr` is that of the nodes' subnet; `group` is the nodes' security group.
+    """Ids are those of the cloud. `cidr` is the range of the nodes' subnet, `group` the security group of all nodes.
 
-    Load balancers get an address from `subnet` and, unless they are internal, a floating IP from `floating_network`,
-    which may be empty. `own_class` is our loadBalancerClass; Services without a class are ours too.
+    Load balancers get their address from `subnet` and, except for internal ones, a floating IP from
+    `floating_network`, which may be empty where there is none. Moorage serves Services with the loadBalancerClass
+    `load_balancer_class` and those without a class.
     """
 
     cluster: str
@@ -70,16 +72,20 @@ class Settings:
     floating_network: str = ""
     provider: Provider = OVN
     monitoring: Monitoring = Monitoring()
-    own_class: str = "openstack.org/octavia"
+    load_balancer_class: str = "openstack.org/octavia"
 
 
-def settings_for(cluster: str, home: ClusterNetwork, offered: Collection[str], asked: str = "") -> Settings:
-    """The settings for a cluster at `home`, in a cloud with these Octavia providers; `asked` is the one to use.
+def settings_for(cluster: str, network: ClusterNetwork, available: Collection[str], requested: str = "") -> Settings:
+    """The settings for a cluster on `network`, in a cloud with the Octavia providers `available`.
 
-    By default amphora, which supports most, else ovn. BadInput when the cloud has no suitable one.
+    Uses the provider `requested`; the default is amphora, which supports most features, before ovn. Raises BadInput
+    when none of these is available.
     """
-    name = next((known for known in ([asked] if asked else PROVIDERS) if known in offered and known in PROVIDERS), None)
+    candidates = [requested] if requested else PROVIDERS
+    name = next((name for name in candidates if name in available and name in PROVIDERS), None)
     if name is None:
-        wanted, there = asked or " or ".join(PROVIDERS), ", ".join(offered) or "no Octavia"
-        raise BadInput(f"load balancers need an Octavia with the provider {wanted}; this cloud has {there}")
-    return Settings(cluster, home.subnet.id, home.subnet.cidr, home.group, home.external_network, PROVIDERS[name])
+        expected, offered = requested or " or ".join(PROVIDERS), ", ".join(available) or "no Octavia"
+        raise BadInput(f"load balancers need an Octavia with the provider {expected}; this cloud has {offered}")
+    return Settings(
+        cluster, network.subnet.id, network.subnet.cidr, network.group, network.external_network, PROVIDERS[name]
+    )

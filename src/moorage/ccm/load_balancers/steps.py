@@ -1,4 +1,4 @@
-"""The steps of a plan. Each is one action in the cloud, on objects given by their ids."""
+"""The steps of a plan: each is one change in the cloud, with the ids of the resources that it changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moorage.cloud.network import SecurityGroupRule
 
 @dataclass(frozen=True)
 class CreateLoadBalancer:
-    wanted: LoadBalancer
+    desired: LoadBalancer
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class SetTags:
 
 @dataclass(frozen=True)
 class CreateListener:
-    """With its pool, members and monitor."""
+    """Creates it with its pool, members and monitor."""
 
     load_balancer: str
-    wanted: Listener
+    desired: Listener
 
 
 @dataclass(frozen=True)
 class UpdateListener:
     load_balancer: str
     id: str
-    wanted: Listener
+    desired: Listener
 
 
 @dataclass(frozen=True)
 class DeleteListener:
-    """With its pool, which would otherwise remain."""
+    """Deletes it with its pool, which Octavia would otherwise keep."""
 
     load_balancer: str
     id: str
@@ -50,18 +50,18 @@ class DeleteListener:
 
 @dataclass(frozen=True)
 class CreatePool:
-    """With its members and monitor."""
+    """Creates it with its members and monitor."""
 
     load_balancer: str
     listener: str
-    wanted: Pool
+    desired: Pool
 
 
 @dataclass(frozen=True)
 class UpdatePool:
     load_balancer: str
     id: str
-    wanted: Pool
+    desired: Pool
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class DeletePool:
 
 @dataclass(frozen=True)
 class SetMembers:
-    """All members of a pool in one call, however many are new."""
+    """Sets all members of a pool in one call."""
 
     load_balancer: str
     pool: str
@@ -83,14 +83,14 @@ class SetMembers:
 class CreateHealthMonitor:
     load_balancer: str
     pool: str
-    wanted: HealthMonitor
+    desired: HealthMonitor
 
 
 @dataclass(frozen=True)
 class UpdateHealthMonitor:
     load_balancer: str
     id: str
-    wanted: HealthMonitor
+    desired: HealthMonitor
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class CreateFloatingIP:
 
 @dataclass(frozen=True)
 class AssociateFloatingIP:
-    """With no port when that is empty."""
+    """Maps it to a port, or unmaps it when `port` is empty."""
 
     id: str
     port: str
@@ -118,14 +118,14 @@ class AssociateFloatingIP:
 
 @dataclass(frozen=True)
 class ReleaseFloatingIP:
-    """Keep it in the project, without an owner."""
+    """Unmaps it and clears its description, but keeps it in the project."""
 
     id: str
 
 
 @dataclass(frozen=True)
-class HandOverFloatingIP:
-    """Give it to another Service, or to none when the description is empty."""
+class SetFloatingIPDescription:
+    """Assigns it to another Service by description, or to none when that is empty."""
 
     id: str
     description: str
@@ -138,7 +138,7 @@ class DeleteFloatingIP:
 
 @dataclass(frozen=True)
 class CreateRule:
-    wanted: SecurityGroupRule
+    desired: SecurityGroupRule
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class DeleteRule:
     id: str
 
 
-# Steps in Octavia, on a load balancer that must not be PENDING.
+# Changes in Octavia, which need a load balancer that is not PENDING.
 LoadBalancerStep = (
     DeleteLoadBalancer
     | SetTags
@@ -161,12 +161,12 @@ LoadBalancerStep = (
     | UpdateHealthMonitor
     | DeleteHealthMonitor
 )
-# Steps in Neutron.
+# Changes in Neutron.
 NetworkStep = (
     CreateFloatingIP
     | AssociateFloatingIP
     | ReleaseFloatingIP
-    | HandOverFloatingIP
+    | SetFloatingIPDescription
     | DeleteFloatingIP
     | CreateRule
     | DeleteRule

@@ -1,6 +1,4 @@
-"""The nodes that may get traffic, parsed once for each version of a Node: there are many, and many Services
-need them.
-"""
+"""The nodes that can receive traffic. Each version of a node is parsed once, because many Services use many nodes."""
 
 from __future__ import annotations
 
@@ -8,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from moorage.ccm.load_balancers.views import Node, node_of
+from moorage.ccm.load_balancers.views import Node, parse_node
 from moorage.kube.objects import NODES, Object, Resource
 
 
 class Stored(Protocol):
-    """An informer's store of one resource."""
+    """Objects of one resource in the watch cache."""
 
     def get(self, key: str) -> Object | None: ...
     def all(self) -> list[Object]: ...
@@ -21,47 +19,47 @@ class Stored(Protocol):
 
 
 class TargetNodes:
-    """Thread-safe: at worst a node is parsed twice."""
+    """Used by many threads: a race at worst parses a node twice."""
 
     def __init__(self, nodes: Stored) -> None:
         self.nodes = nodes
-        self._views: dict[str, tuple[str, Node | None]] = {}
-        self._last_views: dict[str, Node | None] = {}
+        self._parsed: dict[str, tuple[str, Node | None]] = {}
+        self._reported: dict[str, Node | None] = {}
         self._last: tuple[Node, ...] = ()
 
     def all(self) -> tuple[Node, ...]:
-        """By name; the same tuple as before when nothing has changed, because every Service keeps one."""
-        views = [view for found in self.nodes.all() if (view := self._view(found)) is not None]
-        fresh, last = tuple(sorted(views, key=lambda view: view.name)), self._last
-        if fresh != last:
-            self._last = last = fresh
+        """The nodes by name; the same tuple as before if none has changed, because every Service keeps a reference."""
+        views = [view for node in self.nodes.all() if (view := self._view(node)) is not None]
+        current, last = tuple(sorted(views, key=lambda view: view.name)), self._last
+        if current != last:
+            self._last = last = current
         return last
 
-    def changed(self, found: Object) -> bool:
-        """Whether a change of a Node matters to load balancers: most do not."""
-        name = found["metadata"]["name"]
-        new = self._view(found) if self.nodes.get(name) is not None else None
+    def has_changed(self, node: Object) -> bool:
+        """Whether the node changed in what load balancers depend on since the last call; most updates do not."""
+        name = node["metadata"]["name"]
+        new = self._view(node) if self.nodes.get(name) is not None else None
         if new is None:
-            self._views.pop(name, None)
-        old = self._last_views.pop(name, None)
+            self._parsed.pop(name, None)
+        old = self._reported.pop(name, None)
         if new is not None:
-            self._last_views[name] = new
+            self._reported[name] = new
         return new != old
 
-    def _view(self, found: Object) -> Node | None:
-        name, version = found["metadata"]["name"], found["metadata"].get("resourceVersion", "")
-        known = self._views.get(name)
-        if known is None or known[0] != version:
-            known = self._views[name] = (version, node_of(found))
-        return known[1]
+    def _view(self, node: Object) -> Node | None:
+        name, version = node["metadata"]["name"], node["metadata"].get("resourceVersion", "")
+        cached = self._parsed.get(name)
+        if cached is None or cached[0] != version:
+            cached = self._parsed[name] = (version, parse_node(node))
+        return cached[1]
 
 
 @dataclass
 class NodeChanges:
-    """Reconciles the `affected` Services when a Node changed in what matters to them.
+    """Wakes the reconciler for the `affected` Services when a node changed in what load balancers depend on.
 
-    All changes within a moment cause one reconcile, so that a failing rack or a starting cluster does not cause one for
-    each node and Service.
+    It gathers all changes within `gather` seconds: when a rack fails or a cluster starts, each Service is reconciled
+    once, not once for each node.
     """
 
     targets: TargetNodes
@@ -72,8 +70,8 @@ class NodeChanges:
     gather: float = 0.2
 
     def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
-        """No key for most changes of a Node."""
-        return ("all",) if self.targets.changed(found) else ()
+        """Empty for most updates of a node."""
+        return ("all",) if self.targets.has_changed(found) else ()
 
     def reconcile(self, key: str) -> float | None:
         for service in self.affected():

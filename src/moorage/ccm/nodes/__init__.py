@@ -1,1 +1,1 @@
-"""Nodes: initialized, kept in sync with their servers, and deleted when, and only when, their server is deleted."""
+"""Nodes: initialise them, keep them in step with their servers, and delete them only when the server is deleted."""

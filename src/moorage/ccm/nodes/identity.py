@@ -1,7 +1,7 @@
-"""Which server a Node is, and the labels and addresses that the server gives it.
+"""Maps a node to its server, and the server to the node's labels and addresses.
 
-The provider ID has the form of OpenStack's cloud provider: `openstack:///ID`, or `openstack://REGION/ID` if the
-operator chose regional ones.
+The provider ID has the form of OpenStack's cloud provider: `openstack:///ID`, or `openstack://REGION/ID` where the
+cluster's operator chose regional ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from moorage.kube.objects import Object
 from moorage.model.nodes import external_ips_label
 
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
-"""kubelet's annotation with its configured addresses (comma-separated), which therefore come first."""
-LABEL_LENGTH = 63  # characters, Kubernetes' limit for label values
+"""kubelet's annotation with its `--node-ip` addresses, comma-separated; the node's status lists them first."""
+LABEL_LENGTH = 63  # characters, by Kubernetes' rule for label values
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ def provider_id(instance: Instance, place: Place) -> str:
 
 
 def server_id(node: Object, place: Place) -> str | None:
-    """The server id in a Node's provider ID: empty when it has none yet, None for another cloud or region."""
-    given = node.get("spec", {}).get("providerID")
-    if not given:
+    """The server's id in a node's provider ID: empty without a provider ID, None for another cloud or region."""
+    provider_id = node.get("spec", {}).get("providerID")
+    if not provider_id:
         return ""
-    parts = re.fullmatch(r"openstack://([^/]*)/([0-9A-Za-z-]+)", given)
-    if parts is None or parts[1] not in ("", place.region):
+    match = re.fullmatch(r"openstack://([^/]*)/([0-9A-Za-z-]+)", provider_id)
+    if match is None or match[1] not in ("", place.region):
         return None
-    return parts[2]
+    return match[2]
 
 
 def labels(instance: Instance, place: Place) -> dict[str, str]:
-    """The well-known labels for which the cloud has a value."""
-    known = {
+    """The well-known labels that the cloud has values for; labels without a value are left out."""
+    values = {
         "node.kubernetes.io/instance-type": instance.flavor,
         "topology.kubernetes.io/region": place.region,
         "topology.kubernetes.io/zone": instance.zone,
     }
-    return {name: label for name, value in known.items() if (label := label_value(value))}
+    return {name: label for name, value in values.items() if (label := label_value(value))}
 
 
 def external_ips(instance: Instance) -> str:
@@ -57,14 +57,14 @@ def external_ips(instance: Instance) -> str:
 
 
 def label_value(text: str) -> str:
-    """The text as a label value: other characters become dashes, at most 63, alphanumeric at both ends."""
+    """The text as a label value: invalid characters become dashes, at most 63 characters, alphanumeric at both ends."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:LABEL_LENGTH].strip("-_.")
 
 
 def addresses(node: Object, instance: Instance) -> list[dict[str, str]]:
-    """A Node's addresses for its status: kubelet's configured ones first, the host name last."""
-    configured = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
+    """The addresses for a node's status: first the ones from kubelet's `--node-ip`, last the node's name."""
+    preferred = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
     kinds = {"fixed": "InternalIP", "floating": "ExternalIP"}
-    found = [{"type": kinds[address.kind], "address": address.ip} for address in instance.addresses]
-    found.sort(key=lambda entry: entry["address"] not in configured)
-    return [*found, {"type": "Hostname", "address": node["metadata"]["name"]}]
+    entries = [{"type": kinds[address.kind], "address": address.ip} for address in instance.addresses]
+    entries.sort(key=lambda entry: entry["address"] not in preferred)
+    return [*entries, {"type": "Hostname", "address": node["metadata"]["name"]}]

@@ -1,4 +1,4 @@
-"""Plan the changes of a Node from what is known of its server. Pure."""
+"""Decides what to change on a node, from what the cloud reports about its server. Pure."""
 
 from __future__ import annotations
 
@@ -19,24 +19,22 @@ from moorage.model.nodes import EXTERNAL_IPS, UNINITIALIZED
 
 SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
 OUT_OF_SERVICE = {"key": "node.kubernetes.io/out-of-service", "value": "moorage", "effect": "NoExecute"}
-"""Kubernetes' taint for a machine that does not run: its pods are deleted and their volumes detached.
-
-The value distinguishes our taint from one that a user added.
-"""
-STOPPED = "SHUTOFF"  # the only status of Nova in which nothing runs and volumes may be detached at once
-SOON, LATER = 2.0, 10.0  # seconds until the next reconcile
+"""Kubernetes' taint for a node that certainly does not run: Kubernetes deletes its pods and detaches their volumes.
+The value distinguishes Moorage's taint from a user's."""
+STOPPED = "SHUTOFF"  # the only Nova status in which nothing runs and volumes can be detached at once
+SOON, LATER = 2.0, 10.0  # seconds until the next reconciliation
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """The cloud did not answer, or its answer is ambiguous; `reason` says which."""
+class UnknownServer:
+    """The cloud did not answer, or its answer is ambiguous; `reason` says why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Notice:
-    """An Event to record: `reason` is a word in CamelCase."""
+class NodeEvent:
+    """A Kubernetes Event to record; `reason` is a word in CamelCase."""
 
     reason: str
     message: str
@@ -45,108 +43,111 @@ class Notice:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """Merge patches for a Node's status and then for the rest of it, or its deletion; `again` in seconds."""
+    """Merge patches for a node's `status` and then for the rest, or its deletion; `retry_after` is in seconds."""
 
     delete: bool = False
     status: Object = field(default_factory=dict)
     change: Object = field(default_factory=dict)
-    notice: Notice | None = None
-    again: float | None = None
+    event: NodeEvent | None = None
+    retry_after: float | None = None
 
     @property
-    def idle(self) -> bool:
+    def is_empty(self) -> bool:
         return self == NodePlan()
 
 
-def plan_node(node: Object, instance: Instance | Unknown | None, place: Place) -> NodePlan:
-    """`instance` None: the cloud, asked for this one server, does not have it."""
-    known = server_id(node, place)
-    if known is None:
-        return NodePlan(notice=_foreign(node))
-    if isinstance(instance, Unknown):
-        message = f"not changed, because its server is not known: {instance.reason}"
-        return NodePlan(notice=Notice("CloudUnknown", message), again=LATER)
+def plan_node(node: Object, instance: Instance | UnknownServer | None, place: Place) -> NodePlan:
+    """`instance` is None when the cloud, queried for this server alone, reports that it does not exist."""
+    id = server_id(node, place)
+    if id is None:
+        return NodePlan(event=_foreign_node_event(node))
+    if isinstance(instance, UnknownServer):
+        message = f"not changed, because the state of its server is unknown: {instance.reason}"
+        return NodePlan(event=NodeEvent("CloudUnknown", message), retry_after=LATER)
     if instance is None:
-        return _without_server(node, known)
-    return _with_server(node, instance, place)
+        return _plan_without_server(node, id)
+    return _plan_with_server(node, instance, place)
 
 
-def _foreign(node: Object) -> Notice:
+def _foreign_node_event(node: Object) -> NodeEvent:
     given = node["spec"]["providerID"]
-    return Notice("ForeignNode", f"ignored: its provider ID {given} names no server of this cloud and region")
+    return NodeEvent("ForeignNode", f"ignored: its provider ID {given} names no server of this cloud and region")
 
 
-def _without_server(node: Object, known: str) -> NodePlan:
-    """Delete a Node without a server only if it once had one.
+def _plan_without_server(node: Object, id: str) -> NodePlan:
+    """Deletes the node only if it once had a server.
 
-    The mounted volumes that its kubelet last reported would delay their detachment for minutes; nothing is mounted any
-    more.
+    Clears `volumesInUse` first: kubelet's last report would delay the detachment of volumes for minutes, although
+    nothing is mounted any more.
     """
-    if known:
+    if id:
         mounted = node.get("status", {}).get("volumesInUse")
-        notice = Notice("ServerGone", f"deleted: its server {known} was deleted", "Normal")
-        return NodePlan(delete=True, status={"status": {"volumesInUse": None}} if mounted else {}, notice=notice)
+        event = NodeEvent("ServerGone", f"deleted: its server {id} no longer exists", "Normal")
+        return NodePlan(delete=True, status={"status": {"volumesInUse": None}} if mounted else {}, event=event)
     name = node["metadata"]["name"]
-    message = f"no server of this cluster has the name {name}: rename the server, or delete the node"
-    return NodePlan(notice=Notice("NoServer", message), again=LATER)
+    message = f"this cluster has no server named {name}: rename the node after its server, or delete the node"
+    return NodePlan(event=NodeEvent("NoServer", message), retry_after=LATER)
 
 
-def _with_server(node: Object, instance: Instance, place: Place) -> NodePlan:
-    wanted = addresses(node, instance)
-    stale = instance.addresses and node.get("status", {}).get("addresses") != wanted
+def _plan_with_server(node: Object, instance: Instance, place: Place) -> NodePlan:
+    desired = addresses(node, instance)
+    outdated = instance.addresses and node.get("status", {}).get("addresses") != desired
     return NodePlan(
-        status={"status": {"addresses": wanted}} if stale else {},
-        change=_change(node, instance, place),
-        again=SOON if not instance.addresses else None,
+        status={"status": {"addresses": desired}} if outdated else {},
+        change=_plan_change(node, instance, place),
+        retry_after=SOON if not instance.addresses else None,
     )
 
 
-def _change(node: Object, instance: Instance, place: Place) -> Object:
+def _plan_change(node: Object, instance: Instance, place: Place) -> Object:
     change: Object = {}
-    have = node["metadata"].get("labels") or {}
-    lacking: Object = {name: value for name, value in labels(instance, place).items() if have.get(name) != value}
-    if have.get(EXTERNAL_IPS, "") != (outside := external_ips(instance)):
-        lacking[EXTERNAL_IPS] = outside or None
-    if lacking:
-        change["metadata"] = {"labels": lacking}
-    spec = _spec(node.get("spec", {}), instance, place, _silent(node))
+    current = node["metadata"].get("labels") or {}
+    missing: Object = {name: value for name, value in labels(instance, place).items() if current.get(name) != value}
+    if current.get(EXTERNAL_IPS, "") != (floating := external_ips(instance)):
+        missing[EXTERNAL_IPS] = floating or None
+    if missing:
+        change["metadata"] = {"labels": missing}
+    spec = _plan_spec(node.get("spec", {}), instance, place, _is_unresponsive(node))
     if spec:
         change["spec"] = spec
     return change
 
 
-def _spec(spec: Object, instance: Instance, place: Place, silent: bool) -> Object:
+def _plan_spec(spec: Object, instance: Instance, place: Place, unresponsive: bool) -> Object:
     change: Object = {}
     if not spec.get("providerID"):
         change["providerID"] = provider_id(instance, place)
-    old = spec.get("taints") or []
-    wanted = _taints(old, instance, silent)
-    if wanted != old:
-        change["taints"] = wanted or None
+    current = spec.get("taints") or []
+    desired = _desired_taints(current, instance, unresponsive)
+    if desired != current:
+        change["taints"] = desired or None
     return change
 
 
-def _taints(old: list[Object], instance: Instance, silent: bool) -> list[Object]:
-    """Remove the taint of a new node (once it has an address), and set the one for a server that is shut down.
+def _desired_taints(current: list[Object], instance: Instance, unresponsive: bool) -> list[Object]:
+    """Removes the taint of a new node once the server has an address, and adds or removes those of a stopped server.
 
-    Kubernetes waits for an unresponsive kubelet. Once the cloud says that the machine is off, nothing needs to wait.
+    Kubernetes waits minutes for an unresponsive kubelet. The out-of-service taint skips that wait once the cloud
+    reports that the server is off.
     """
-    done, stopped = bool(instance.addresses), instance.status == STOPPED
-    kept = [taint for taint in old if not (done and taint["key"] == UNINITIALIZED)]
-    kept = [taint for taint in kept if stopped or (taint["key"] != SHUTDOWN and not _is(taint, OUT_OF_SERVICE))]
-    if stopped and not any(taint["key"] == SHUTDOWN for taint in kept):
-        kept.append({"key": SHUTDOWN, "effect": "NoSchedule"})
-    if stopped and silent and not any(taint["key"] == OUT_OF_SERVICE["key"] for taint in kept):
-        kept.append(OUT_OF_SERVICE)
-    return kept
+    initialized, stopped = bool(instance.addresses), instance.status == STOPPED
+    taints = [taint for taint in current if not (initialized and taint["key"] == UNINITIALIZED)]
+    taints = [
+        taint for taint in taints if stopped or (taint["key"] != SHUTDOWN and not _matches(taint, OUT_OF_SERVICE))
+    ]
+    if stopped and not any(taint["key"] == SHUTDOWN for taint in taints):
+        taints.append({"key": SHUTDOWN, "effect": "NoSchedule"})
+    if stopped and unresponsive and not any(taint["key"] == OUT_OF_SERVICE["key"] for taint in taints):
+        taints.append(OUT_OF_SERVICE)
+    return taints
 
 
-def _is(taint: Object, other: Object) -> bool:
-    """Whether it is that taint; the API may have added the time."""
+def _matches(taint: Object, other: Object) -> bool:
+    """Whether the taint has all fields of the other one; the API server may have added `timeAdded`."""
     return all(taint.get(name) == value for name, value in other.items())
 
 
-def _silent(node: Object) -> bool:
-    """Whether Kubernetes has noticed that the node's kubelet is unresponsive or unhealthy."""
+def _is_unresponsive(node: Object) -> bool:
+    """Whether Kubernetes reports that the node is not Ready, or that its kubelet stopped reporting."""
     conditions = node.get("status", {}).get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] != "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] != "True" for condition in conditions)

@@ -1,4 +1,4 @@
-"""Two reconcilers: one changes Nodes, the other polls the servers."""
+"""The two reconcilers of nodes: one updates a node, the other polls the servers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from moorage.ccm.nodes.plan import NodePlan, Notice, plan_node
+from moorage.ccm.nodes.plan import NodeEvent, NodePlan, plan_node
 from moorage.ccm.nodes.view import ServerView
 from moorage.kube.events import Recorder
 from moorage.kube.objects import NODES, PODS, SYSTEM, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
-PERIOD = 10.0  # seconds between two lists of the servers; the Node of a deleted server is deleted soon after that
+PERIOD = 10.0  # seconds between two lists of the servers; a deleted server's node is deleted shortly after that
 
 
 class Nodes(Protocol):
-    """The informer's Nodes."""
+    """The nodes in the watch cache."""
 
     def get(self, key: str) -> Object | None: ...
     def all(self) -> list[Object]: ...
@@ -25,7 +25,7 @@ class Nodes(Protocol):
 
 @dataclass
 class NodeReconciler:
-    """Syncs a Node with its server; the key is the Node's name."""
+    """Brings a node in step with its server; the key is the node's name."""
 
     api: KubernetesClient
     nodes: Nodes
@@ -35,38 +35,41 @@ class NodeReconciler:
     watches: tuple[Resource, ...] = (NODES,)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when the Kubernetes API is unreachable."""
+        """Raises CloudUnreachable when the Kubernetes API does not answer."""
         node = self.nodes.get(key)
         if node is None or node["metadata"].get("deletionTimestamp"):
             return None
-        plan = plan_node(node, self.view.ask(node), self.view.place)
+        plan = plan_node(node, self.view.find(node), self.view.place)
         try:
             self._execute(key, node, plan)
         except (Conflict, NotFound):
-            return 0.5  # it changed or was deleted meanwhile: the watch delivers that
-        return plan.again
+            return 0.5  # the node was changed or deleted meanwhile: the watch delivers the new state
+        return plan.retry_after
 
     def _execute(self, key: str, node: Object, plan: NodePlan) -> None:
         if plan.status:
-            node = self.api.patch(NODES, key, _guarded(node, plan.status), status=True)
+            node = self.api.patch(NODES, key, _with_version(node, plan.status), status=True)
         if plan.delete:
             self.api.delete(NODES, key, node["metadata"]["uid"])
-            self._end_pods(key)
+            self._delete_pods(key)
         if plan.change:
-            self.api.patch(NODES, key, _guarded(node, plan.change))
-        if plan.notice:
-            self.events.event(node, plan.notice.reason, plan.notice.message, plan.notice.type)
+            self.api.patch(NODES, key, _with_version(node, plan.change))
+        if plan.event:
+            self.events.event(node, plan.event.reason, plan.event.message, plan.event.type)
 
-    def _end_pods(self, name: str) -> None:
-        """Kubernetes would do this a minute later. Their machine is deleted: none of them can be running."""
-        for pod in self.api.list(PODS, f"spec.nodeName={name}").items:
-            with suppress(Conflict):  # a pod of the same name, now on another node
+    def _delete_pods(self, node: str) -> None:
+        """Deletes the node's pods at once: their server no longer exists, so none of them can run.
+
+        Kubernetes would delete them a minute later.
+        """
+        for pod in self.api.list(PODS, f"spec.nodeName={node}").items:
+            with suppress(Conflict):  # a new pod of the same name, on another node
                 self.api.delete(PODS, key_of(pod), pod["metadata"]["uid"], at_once=True)
 
 
 @dataclass
 class ServerPoll:
-    """Lists the servers every ten seconds and wakes the Nodes that need a change."""
+    """Lists the servers every ten seconds and wakes the reconciler for the nodes that need a change."""
 
     nodes: Nodes
     view: ServerView
@@ -77,20 +80,20 @@ class ServerPoll:
     always: tuple[str, ...] = ("all",)
 
     def reconcile(self, key: str) -> float | None:
-        """Never raises for an unreachable cloud: it records one Event, and polls again."""
+        """Never raises for an unreachable cloud: it records one Event and polls again."""
         try:
             self.view.refresh()
         except CloudUnreachable as error:
-            notice = Notice("CloudUnreachable", f"nodes are not changed, because the cloud cannot be asked: {error}")
-            self.events.event(SYSTEM, notice.reason, notice.message)
+            event = NodeEvent("CloudUnreachable", f"nodes are not updated, because the cloud does not answer: {error}")
+            self.events.event(SYSTEM, event.reason, event.message)
             return PERIOD
         for node in self.nodes.all():
-            if not plan_node(node, self.view.listed(node), self.view.place).idle:
+            if not plan_node(node, self.view.find_listed(node), self.view.place).is_empty:
                 self.wake(node["metadata"]["name"])
         return PERIOD
 
 
-def _guarded(node: Object, change: Object) -> dict[str, Any]:
-    """The patch with the resourceVersion that we saw, because it replaces lists entirely."""
+def _with_version(node: Object, change: Object) -> dict[str, Any]:
+    """The patch with the node's resourceVersion: the API rejects it for a newer node, as it replaces whole lists."""
     version = {"resourceVersion": node["metadata"]["resourceVersion"]}
     return {**change, "metadata": {**change.get("metadata", {}), **version}}

@@ -1,1 +1,1 @@
-"""Volumes: a StorageClass for each Cinder type, and the reclaim policies with which volumes outlive their cluster."""
+"""Volumes: a StorageClass for each Cinder volume type, and the reclaim policies recorded in Cinder's metadata."""

@@ -1,4 +1,4 @@
-"""The reconcilers of volumes: one creates storage classes, the others record reclaim policies in Cinder."""
+"""The reconcilers of volumes: one creates storage classes, two record policies on volumes and snapshots in Cinder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Protocol
 
 from moorage.ccm.volumes.classes import NewClass, plan_classes
-from moorage.ccm.volumes.marks import Policy, lacking, of_snapshot, of_volume
+from moorage.ccm.volumes.policy import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume, Volumes
 from moorage.kube.events import Recorder
 from moorage.kube.objects import (
@@ -22,22 +22,22 @@ from moorage.kube.objects import (
 )
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 
-PERIOD = 60.0  # seconds between two reads of Cinder's types: three calls
-SOON, LATER = 10.0, 300.0  # seconds until a rejected write is tried again
-FRESH = 60.0  # seconds for which the first list of all volumes is used
+PERIOD = 60.0  # seconds between two polls of Cinder's types, each of three calls
+SOON, LATER = 10.0, 300.0  # seconds until the next attempt to write metadata that Cinder refused
+FRESH = 60.0  # seconds for which the first list of all volumes or snapshots is used
 
 Metadata = Mapping[str, str]
 
 
 class Stored(Protocol):
-    """An informer's store of one resource."""
+    """Objects of one resource in the watch cache."""
 
     def get(self, key: str) -> Object | None: ...
 
 
 @dataclass
 class ClassReconciler:
-    """Reads Cinder's types once a minute, and creates missing classes."""
+    """Polls Cinder's types once a minute and creates the missing classes."""
 
     api: KubernetesClient
     volumes: Volumes
@@ -48,119 +48,125 @@ class ClassReconciler:
     _reported: set[str] = field(default_factory=set)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when Cinder or the Kubernetes API does not answer."""
+        """Raises CloudUnreachable when Cinder or the Kubernetes API does not answer."""
         types = self.volumes.types()
         plan = plan_classes(types, self.volumes.default_type(), self.api.list(STORAGE_CLASSES).items)
-        for new in plan.make:
-            self._make(new)
+        for new in plan.create:
+            self._create(new)
         self._report_orphans(plan.orphans, types)
         return PERIOD
 
-    def _make(self, new: NewClass) -> None:
+    def _create(self, new: NewClass) -> None:
         try:
-            made = self.api.create(STORAGE_CLASSES, new.wanted)
+            created = self.api.create(STORAGE_CLASSES, new.body)
         except Conflict:
-            return  # another client was faster: the next run sees its class
-        if new.conflicting_name:
-            type = new.wanted["parameters"]["type"]
-            message = f"for the volume type {type!r}: another class has the name {new.conflicting_name}"
-            self.events.event(made, "StorageClassRenamed", message, "Normal")
+            return  # another client created it meanwhile: the next poll reads it
+        if new.taken_name:
+            type = new.body["parameters"]["type"]
+            message = f"for the volume type {type!r}: another class has the name {new.taken_name}"
+            self.events.event(created, "StorageClassRenamed", message, "Normal")
 
     def _report_orphans(self, orphans: Sequence[Object], types: Mapping[str, str]) -> None:
-        """One Event as long as the type is missing."""
-        for found in orphans:
-            if found["metadata"]["uid"] not in self._reported:
-                type, there = found["parameters"]["type"], ", ".join(sorted(types.values()))
-                message = f"Cinder no longer has a volume type {type!r} for this project; available: {there}"
-                hint = "no volume of this class can be created: delete it once no claim names it"
-                self.events.event(found, "VolumeTypeDeleted", f"{message}: {hint}")
-        self._reported = {found["metadata"]["uid"] for found in orphans}
+        """Reports each class once, until its type exists again."""
+        for orphan in orphans:
+            if orphan["metadata"]["uid"] not in self._reported:
+                type, available = orphan["parameters"]["type"], ", ".join(sorted(types.values()))
+                message = f"Cinder has no volume type {type!r} for this project any more; available types: {available}"
+                hint = "this class cannot create volumes: delete it once no claim uses it"
+                self.events.event(orphan, "VolumeTypeDeleted", f"{message}: {hint}")
+        self._reported = {orphan["metadata"]["uid"] for orphan in orphans}
 
 
-class Known:
-    """Cinder's metadata by id: one list at the start, then one request for each new volume."""
+class MetadataCache:
+    """Cinder's metadata by id: one list for everything that exists at the start, then one request for each new id."""
 
     def __init__(
         self,
-        everything: Callable[[], Sequence[CinderVolume] | Sequence[CinderSnapshot]],
-        one: Callable[[str], CinderVolume | CinderSnapshot | None],
+        list_all: Callable[[], Sequence[CinderVolume] | Sequence[CinderSnapshot]],
+        get_one: Callable[[str], CinderVolume | CinderSnapshot | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._everything, self._one, self._clock = everything, one, clock
-        self._first: dict[str, Metadata] = {}
-        self._ends: float | None = None
+        self._list_all, self._get_one, self._clock = list_all, get_one, clock
+        self._listed: dict[str, Metadata] = {}
+        self._expires: float | None = None
         self._lock = Lock()
 
     def metadata(self, id: str) -> Metadata | None:
-        """None when it does not exist; CloudUnreachable."""
+        """None when it does not exist. Raises CloudUnreachable."""
         with self._lock:
-            if self._ends is None:
-                self._first = {found.id: found.metadata for found in self._everything()}
-                self._ends = self._clock() + FRESH
-            if self._clock() > self._ends:
-                self._first.clear()
-            if id in self._first:
-                return self._first.pop(id)
-        found = self._one(id)
-        return None if found is None else found.metadata
+            if self._expires is None:
+                self._listed = {item.id: item.metadata for item in self._list_all()}
+                self._expires = self._clock() + FRESH
+            if self._clock() > self._expires:
+                self._listed.clear()
+            if id in self._listed:
+                return self._listed.pop(id)
+        item = self._get_one(id)
+        return None if item is None else item.metadata
 
 
 @dataclass
 class PolicyReconciler:
-    """Records the reclaim policies of one kind of object in Cinder; the key is the object's name.
+    """Records the policies of one kind of object in Cinder's metadata; the key is the object's name.
 
-    It keeps what it wrote, and calls Cinder only when something changes.
+    It remembers what it wrote, so that it calls Cinder only after a change.
     """
 
     name: str
     watches: tuple[Resource, ...]
     objects: Stored
-    read: Callable[[Object], Policy | None]
-    known: Known
+    read_policy: Callable[[Object], ReclaimPolicy | None]
+    cache: MetadataCache
     write: Callable[[str, Metadata], None]
     cluster: str
     events: Recorder
-    _done: dict[str, Policy] = field(default_factory=dict)
+    _written: dict[str, ReclaimPolicy] = field(default_factory=dict)
 
     def reconcile(self, key: str) -> float | None:
-        """CloudUnreachable when Cinder does not answer."""
+        """Raises CloudUnreachable when Cinder does not answer."""
         found = self.objects.get(key)
-        policy = self.read(found) if found else None
+        policy = self.read_policy(found) if found else None
         if found is None or policy is None:
-            self._done.pop(key, None)
+            self._written.pop(key, None)
             return None
-        if self._done.get(key) != policy:
+        if self._written.get(key) != policy:
             try:
-                self._bring(policy)
+                self._write_policy(policy)
             except (Conflict, BadInput, QuotaExceeded) as error:
-                self.events.event(
-                    found, "ReclaimPolicyNotRecorded", f"its policy cannot be written on {policy.id}: {error.message}"
-                )
+                message = f"Cinder refused to store the policy on {policy.id}: {error.message}"
+                self.events.event(found, "ReclaimPolicyNotRecorded", message)
                 return SOON if isinstance(error, Conflict) else LATER
-            self._done[key] = policy
+            self._written[key] = policy
         return None
 
-    def _bring(self, policy: Policy) -> None:
-        metadata = self.known.metadata(policy.id)
-        marks = {} if metadata is None else lacking(policy, metadata, self.cluster)
-        if marks:
+    def _write_policy(self, policy: ReclaimPolicy) -> None:
+        metadata = self.cache.metadata(policy.id)
+        missing = {} if metadata is None else missing_metadata(policy, metadata, self.cluster)
+        if missing:
             try:
-                self.write(policy.id, marks)
+                self.write(policy.id, missing)
             except NotFound:
                 return  # deleted meanwhile
 
 
 def volume_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
-    known = Known(volumes.list, volumes.get)
+    cache = MetadataCache(volumes.list, volumes.get)
     watches = (PERSISTENT_VOLUMES,)
     return PolicyReconciler(
-        "volume-policies", watches, objects, of_volume, known, volumes.set_metadata, cluster, events
+        "volume-policies", watches, objects, read_volume_policy, cache, volumes.set_metadata, cluster, events
     )
 
 
 def snapshot_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
-    known = Known(volumes.snapshots, volumes.get_snapshot)
+    cache = MetadataCache(volumes.snapshots, volumes.get_snapshot)
     watches = (SNAPSHOT_CONTENTS,)
     return PolicyReconciler(
-        "snapshot-policies", watches, objects, of_snapshot, known, volumes.set_snapshot_metadata, cluster, events
+        "snapshot-policies",
+        watches,
+        objects,
+        read_snapshot_policy,
+        cache,
+        volumes.set_snapshot_metadata,
+        cluster,
+        events,
     )
