@@ -92,7 +92,7 @@ class RealApi:
         return (self.folder / "apiserver.crt").read_text()
 
     def until_ready(self):
-        """Until it answers and has its namespaces, which it makes by itself a moment later, one by one."""
+        """Wait until it answers and has its namespaces, which it creates a moment later, one by one."""
         until(
             self.namespaces,
             {"kube-system", "default"}.issubset,

@@ -23,7 +23,7 @@ spec:
     - {name: metrics, port: 80, targetPort: 9153, protocol: TCP}
     - {name: dns, port: 53, targetPort: 53, protocol: UDP}
 """
-"""What there is to be reached in every cluster: its DNS, by UDP, and what that tells of itself, by TCP."""
+"""Services in every cluster that tests can reach: its DNS over UDP, and the DNS server's metrics over TCP."""
 WRITER = """
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -127,8 +127,8 @@ class Cluster:
         self.kubectl("delete", "service", "outside", "-n", "kube-system", "--ignore-not-found")
         self.kubectl("delete", "deployment,pod,volumesnapshot,pvc,configmap", "--all", timeout=180)
 
-    def told(self):
-        """What there is to read when a test has failed: the cluster is gone before anybody can ask it."""
+    def message(self):
+        """What to read when a test has failed, before the cluster is deleted."""
         yield "events", self.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", check=False)
         yield "load balancers", "\n".join(str(found.to_dict()) for found in self.load_balancers())
         yield "volumes", "\n".join(str(found.to_dict()) for found in self.volumes())
@@ -168,7 +168,7 @@ class RunCluster:
         return self.cluster
 
     def create(self):
-        """What a person runs for the first time, and again for a cluster that lacks nodes."""
+        """The command for a new cluster, and again for a cluster that lacks nodes."""
         words = ["--workers", str(self.WORKERS), "--registry-mirror", MIRROR]
         return self.cloud.moorage("--cloud", "moorage", "cluster", "create", self.NAME, *words, timeout=600)
 

@@ -1,4 +1,4 @@
-"""A cloud in memory, a cluster's API and a person's machine: the loop of `clusters.reconcile` between them."""
+"""A cloud in memory, a cluster's API and a user's machine, for the loop of `clusters.reconcile`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1
 
 
 class Joined(MemoryKube):
-    """A cluster's API that knows the nodes whose first boot has ended well and that have their server; while `slow`, it
-    has not noticed that one has gone."""
+    """A cluster's API with the nodes that booted and have their server.
+
+    While `slow`, it has not noticed a deleted server.
+    """
 
     cloud = None
     slow = False
@@ -35,7 +37,7 @@ class Joined(MemoryKube):
 
 
 class Clock:
-    """Time that passes only when somebody sleeps."""
+    """A clock that advances only by `sleep`."""
 
     def __init__(self):
         self.time = 0.0
@@ -50,7 +52,7 @@ class Killed(BaseException):
 
 
 class Dying:
-    """A cloud whose client is killed at its n-th call, of whichever of its ports: just before the call, or after it."""
+    """A cloud with a client that is killed at its n-th call of any port: before the call, or after it."""
 
     def __init__(self, port, number, after, life=None):
         self.port, self.number, self.after = port, number, after
@@ -91,16 +93,16 @@ class World:
     def __init__(self, cloud, kube, folder):
         self.cloud, self.kube, self.folder = cloud, kube, folder
         kube.cloud = cloud
-        self.said = []
+        self.reported = []
 
     def create(self, spec=SPEC, cloud=None, **words):
         return reconcile.create(
-            cloud or self.cloud, self.kube.connect, self.folder, spec, self.said.append, poll=Clock().poll, **words
+            cloud or self.cloud, self.kube.connect, self.folder, spec, self.reported.append, poll=Clock().poll, **words
         )
 
     def delete(self, name="demo", cloud=None, **words):
         return reconcile.delete(
-            cloud or self.cloud, self.kube.connect, self.folder, name, self.said.append, poll=Clock().poll, **words
+            cloud or self.cloud, self.kube.connect, self.folder, name, self.reported.append, poll=Clock().poll, **words
         )
 
     def renew(self, name="demo"):

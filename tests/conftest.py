@@ -1,7 +1,7 @@
-"""What tests share: a network namespace, folders and a cloud of their own.
+"""Fixtures of all tests: a network namespace, folders and a cloud.
 
-Tests that are marked functional, contract or e2e may start services and machines. They move into a new network
-namespace first (docs/adr/0003), so that they neither meet a cloud that a person runs here nor reach anything outside.
+Tests with the marks functional, contract or e2e may start services and machines. They move to a new network namespace
+first (docs/adr/0003), so that they do not collide with a running cloud and reach nothing outside.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order: the quick kinds first; and say at once when root is needed."""
+    """Fast kinds first; fail early when root is needed."""
     order = {"unit": 0, "contract": 1, "functional": 2, "e2e": 3}
     items.sort(key=lambda item: min((order[m.name] for m in item.iter_markers() if m.name in order), default=9))
     for item in items:
@@ -47,7 +47,7 @@ def own_network() -> None:
 
 @dataclass(frozen=True)
 class Home:
-    """A person's home and the machine's folders, for tests: `environment` points every program at them."""
+    """A user's home and the machine's folders, for tests: `environment` makes every program use them."""
 
     folder: Path
     environment: dict[str, str]
@@ -60,12 +60,12 @@ class Home:
         return done
 
     def moorage(self, *words: str, timeout: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `moorage` as a person would."""
+        """Run `moorage` as a user does."""
         return self.run(sys.executable, "-m", "moorage.bootstrap", *words, timeout=timeout, check=check)
 
     def progress(self, seen: Callable[[subprocess.Popen[str], str], None], *words: str) -> tuple[int, str]:
         """Run `moorage`, showing each line of its progress to `seen` as it comes; its exit code and all it said."""
-        said = []
+        reported = []
         with subprocess.Popen(
             [sys.executable, "-m", "moorage.bootstrap", *words],
             env=self.environment,
@@ -74,9 +74,9 @@ class Home:
             text=True,
         ) as running:
             for line in running.stderr or ():
-                said.append(line)
+                reported.append(line)
                 seen(running, line)
-            return running.wait(timeout=300), "".join(said)
+            return running.wait(timeout=300), "".join(reported)
 
     def programs(self) -> dict[str, dict[str, Any]]:
         """Every program of the cloud, by name; the command's own exit code says only that one of them is down."""
@@ -125,7 +125,7 @@ def cloud_entry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="session")
 def cloud(own_network: None, home: Home) -> Iterator[Home]:
-    """A local cloud with a node image, for the whole run; everything of it is gone at the end."""
+    """A local cloud with a node image, for the whole run; it is deleted at the end."""
     with Path("/run/lock/moorage-test.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from moorage.host import kernel, loops, mountinfo
 
 @contextmanager
 def own_mounts() -> Iterator[None]:
-    """Move the calling thread into a mount namespace of its own, and back; what was mounted there is gone then."""
+    """Move the calling thread to a mount namespace of its own, and back; its mounts disappear then."""
     before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
     here = Path.cwd()
     kernel.unshare(kernel.NEWNS)

@@ -44,5 +44,5 @@ class Inside:
         return done.stdout.strip()
 
     def boot(self) -> None:
-        """Wait until systemd has started what it starts by itself."""
+        """Wait until systemd has started its default units."""
         until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) == "active", seconds=30)

@@ -32,7 +32,7 @@ DHCP_MAGIC = b"\x63\x82\x53\x63"
 
 
 class Bridge(LinuxHost):
-    """In the place of Open vSwitch: a Linux bridge takes the ports."""
+    """A Linux bridge for the ports, instead of Open vSwitch."""
 
     def __init__(self) -> None:
         super().__init__(datapath="system")
@@ -52,7 +52,7 @@ class Leases(threading.Thread):
         self.addresses: dict[str, str] = {}
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier lab's waits for ever
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier lab's never ends
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, BRIDGE.encode())
         self.socket.bind(("0.0.0.0", 67))
 
@@ -98,7 +98,7 @@ class Signals(http.server.ThreadingHTTPServer):
     """Where nodes signal: what each one said, by its name."""
 
     def __init__(self) -> None:
-        self.said: dict[str, dict[str, Any]] = {}
+        self.reported: dict[str, dict[str, Any]] = {}
         self.tokens: set[str] = set()
         super().__init__((HOST, PORT), _Handler)
 
@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.tokens.add(self.headers["X-Auth-Token"])
-        self.server.said[document["id"]] = document | {"at": time.monotonic()}
+        self.server.reported[document["id"]] = document | {"at": time.monotonic()}
         self.send_response(200)
         self.end_headers()
 
@@ -124,7 +124,7 @@ def run(*words: str, **options: Any) -> str:
 
 
 class Lab:
-    """Machines on one bridge. Everything of it is gone after `close`."""
+    """Machines on one bridge. `close` deletes all of it."""
 
     def __init__(self, image: Any) -> None:
         self.image = image
@@ -204,10 +204,10 @@ class Lab:
 
     def signal_of(self, name: str, seconds: float = 120) -> dict[str, Any]:
         """What a node signalled."""
-        said: dict[str, Any] = until(
-            lambda: self.signals.said.get(name), seconds=seconds, why=lambda: self.console(name)[-3000:]
+        reported: dict[str, Any] = until(
+            lambda: self.signals.reported.get(name), seconds=seconds, why=lambda: self.console(name)[-3000:]
         )
-        return said
+        return reported
 
     def close(self) -> None:
         for machine in self.machines.values():

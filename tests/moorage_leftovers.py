@@ -1,4 +1,4 @@
-"""What Moorage may leave on a machine, listed, so that a test can say that nothing of it is there."""
+"""A list of what Moorage may leave on a machine, so that tests can check that nothing of it exists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reach the package archives from tests that have moved into a network namespace of their own.
+"""Reach the package archives from tests in their own network namespace.
 
-Only what goes into the cache may be fetched so; on a second run nothing is.
+Only what goes into the cache may be downloaded so; a second run downloads nothing.
 """
 
 from __future__ import annotations

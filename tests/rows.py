@@ -24,7 +24,7 @@ def asked(home: Any) -> Iterator[Any]:
 
 
 def kill_where_it_writes(database: Any, row: str, values: Sequence[Any], pid: int) -> None:
-    """Hold the one row that this SELECT finds until somebody waits for it, and kill that process then."""
+    """Lock the one row of this SELECT until a process waits for it, and kill that process then."""
     database.execute("BEGIN")
     assert database.execute(f"{row} FOR UPDATE", values) == 1
     until(lambda: _is_waited_for(database), seconds=30)

@@ -26,7 +26,7 @@ def made(rest: Rest) -> str:
 
 
 def deleted(rest: Rest, id: str) -> None:
-    """Delete a server and wait until it is gone."""
+    """Delete a server and wait until it does not exist."""
     rest.delete("compute", f"/servers/{id}")
     until(lambda: _is_gone(rest, f"/servers/{id}"))
 

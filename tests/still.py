@@ -9,7 +9,7 @@ from moorage.csi.cinder.waiter import Timeouts
 
 
 class Clock:
-    """Seconds that pass only while somebody sleeps."""
+    """Seconds that pass only during `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Waiting, in tests, for what happens by itself."""
+"""Waiting in tests for events that take time."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_create_stack_with_existing_name_conflicts(cloud_port, stack):
 
 def test_leftovers_lists_resources_until_stack_is_deleted(cloud_port, stack):
     ids = [resource.physical_id for resource in cloud_port.resources(stack) if resource.path == ("network",)]
-    assert len(cloud_port.leftovers("nobody", ids)) == 1
+    assert len(cloud_port.leftovers("missing", ids)) == 1
     assert cloud_port.leftovers(stack.name, []), "known by what they say of themselves"
     cloud_port.delete_stack(stack)
     cloud_port.delete_stack(stack)
@@ -165,8 +165,8 @@ def test_quotas_have_our_names(cloud_port):
 
 
 def test_servers_of_unknown_cluster_is_empty(cloud_port):
-    assert cloud_port.servers("nobody") == []
-    assert cloud_port.leftovers("nobody", []) == []
+    assert cloud_port.servers("missing") == []
+    assert cloud_port.leftovers("missing", []) == []
     cloud_port.delete_server(str(uuid.uuid4()))
     cloud_port.detach_subnet(str(uuid.uuid4()), str(uuid.uuid4()))
 

@@ -45,7 +45,7 @@ class Driver:
         self.sockets = Sockets.below(folder / "kubelet", NAME)
         self.keeper = subprocess.Popen(["unshare", "--mount", "--propagation=private", "sleep", "600"])
         while Path(f"/proc/{self.keeper.pid}/comm").read_text() != "sleep\n":
-            time.sleep(0.01)  # before that it is still on its way into the namespace
+            time.sleep(0.01)  # before that it is not in the namespace yet
         self.disks = LoopDisks(folder)
         self.running: subprocess.Popen[bytes] | None = None
         self.start()
@@ -159,9 +159,9 @@ def test_block_volume_is_the_device(driver: Driver, kubelet: Kubelet) -> None:
         kubelet.unpublish()
         kubelet.unstage()
     assert not kubelet.target().exists()
-    code, told = refused(kubelet.stage)
+    code, message = refused(kubelet.stage)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
-    assert "has data, not ext4, and is not formatted" in told
+    assert "has data, not ext4, and is not formatted" in message
     assert driver.disks.read(device, 0, 3) == b"raw"
 
 
@@ -210,27 +210,27 @@ def test_stage_damaged_file_system_reports_error(driver: Driver, kubelet: Kubele
     driver.disks.write(device, 4096, os.urandom(4096))
     driver.disks.write(device, 1024 + 0x3A, b"\x02\x00")  # its state: errors were seen
     before = driver.disks.read(device, 0, 2**16)
-    code, told = refused(kubelet.stage)
+    code, message = refused(kubelet.stage)
     assert code is grpc.StatusCode.INTERNAL
-    assert f"the ext4 on {device} is damaged" in told
-    assert f"repair it with `fsck.ext4 {device}`" in told
+    assert f"the ext4 on {device} is damaged" in message
+    assert f"repair it with `fsck.ext4 {device}`" in message
     assert driver.mounts() == []
     assert driver.disks.read(device, 4096, 4096) == before[4096:8192], "nothing was formatted"
 
 
 def test_stage_unknown_mount_option_reports_error(driver: Driver, kubelet: Kubelet) -> None:
     driver.plug()
-    code, told = refused(lambda: kubelet.stage(capability(flags=["no-such-option"])))
+    code, message = refused(lambda: kubelet.stage(capability(flags=["no-such-option"])))
     assert code is grpc.StatusCode.INTERNAL
-    assert "bad option" in told
+    assert "bad option" in message
     kubelet.stage()
 
 
 def test_stage_missing_device_reports_error(driver: Driver, kubelet: Kubelet) -> None:
     begun = time.monotonic()
-    code, told = refused(kubelet.stage)
+    code, message = refused(kubelet.stage)
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "virtio-0f0e0d0c-1111-2222-3 has not appeared on this node" in told
+    assert "virtio-0f0e0d0c-1111-2222-3 has not appeared on this node" in message
     assert time.monotonic() - begun < 15
 
 
@@ -239,9 +239,9 @@ def test_unpublish_volume_in_use_fails(driver: Driver, kubelet: Kubelet) -> None
     kubelet.stage()
     kubelet.publish()
     with (driver.seen(kubelet.target()) / "row").open("w"):
-        code, told = refused(kubelet.unpublish)
+        code, message = refused(kubelet.unpublish)
         assert code is grpc.StatusCode.FAILED_PRECONDITION
-        assert "busy" in told
+        assert "busy" in message
     kubelet.unpublish()
     kubelet.unstage()
 
@@ -251,20 +251,20 @@ def test_driver_killed_anywhere_recovers(driver: Driver, kubelet: Kubelet, wante
     for hundredth in (2, 5):
         volume = f"{hundredth:08d}-1111-2222-3333-444455556666"
         driver.plug(volume)
-        mine = replace(kubelet, volume=volume, staging=driver.folder / f"staging-{hundredth}")
-        for begin in (mine.stage, mine.publish):
+        own = replace(kubelet, volume=volume, staging=driver.folder / f"staging-{hundredth}")
+        for begin in (own.stage, own.publish):
             cut_off(driver, lambda begin=begin: begin(wanted), hundredth / 100)
             begin(wanted)
-        cut_off(driver, mine.unpublish, hundredth / 100)
-        mine.unpublish()
-        cut_off(driver, mine.unstage, hundredth / 100)
-        mine.unstage()
+        cut_off(driver, own.unpublish, hundredth / 100)
+        own.unpublish()
+        cut_off(driver, own.unstage, hundredth / 100)
+        own.unstage()
         assert driver.mounts() == []
-        mine.stage(wanted)
-        mine.publish(wanted)
-        assert not mine.stats().volume_condition.abnormal
-        mine.unpublish()
-        mine.unstage()
+        own.stage(wanted)
+        own.publish(wanted)
+        assert not own.stats().volume_condition.abnormal
+        own.unpublish()
+        own.unstage()
 
 
 def cut_off(driver: Driver, call: Callable[[], object], seconds: float) -> None:
@@ -306,8 +306,8 @@ def test_driver_registers_and_stops_on_sigterm(driver: Driver) -> None:
     )
     with grpc.insecure_channel(f"unix:{driver.sockets.registration}") as channel:
         stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
-        told = stub.GetInfo(registration.InfoRequest(), timeout=30, wait_for_ready=True)
-    assert (told.name, told.endpoint) == ("cinder.csi.openstack.org", str(driver.sockets.driver))
+        message = stub.GetInfo(registration.InfoRequest(), timeout=30, wait_for_ready=True)
+    assert (message.name, message.endpoint) == ("cinder.csi.openstack.org", str(driver.sockets.driver))
     assert driver.running is not None
     driver.running.terminate()
     assert driver.running.wait(20) == 0
@@ -316,11 +316,11 @@ def test_driver_registers_and_stops_on_sigterm(driver: Driver) -> None:
 def test_read_write_once_pod_rejects_second_pod(driver: Driver, kubelet: Kubelet) -> None:
     for volume, block in ((VOLUME, False), ("bbbbbbbb-1111-2222-3333-444455556666", True)):
         driver.plug(volume)
-        mine = replace(kubelet, volume=volume)
+        own = replace(kubelet, volume=volume)
         wanted = capability(mode=MODE.SINGLE_NODE_SINGLE_WRITER, block=block)
-        mine.stage(wanted)
+        own.stage(wanted)
         for _ in range(2):
-            mine.publish(wanted, pod=f"{volume}-1")
-        code, told = refused(lambda mine=mine, wanted=wanted: mine.publish(wanted, pod="second"))
+            own.publish(wanted, pod=f"{volume}-1")
+        code, message = refused(lambda own=own, wanted=wanted: own.publish(wanted, pod="second"))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
-        assert "for one pod" in told
+        assert "for one pod" in message

@@ -51,12 +51,12 @@ NOT_PROMISED = {
     "SNAPSHOT_ACCESSIBILITY_CONSTRAINTS not supported",
 }
 NOT_PROMISED_BY_NODES = {"NodeGetStorageHealth not supported", "NodeGetVolumeHealth not supported"}
-# What is not asked where nobody knows how many volumes the server can hold.
+# Tests to skip when the number of volumes that the server can have is unknown.
 NOT_ASKED = {"testnodevolumeattachlimit not enabled"}
 
 
 class Bystander(csi_pb2_grpc.NodeServicer):
-    """A node at which nothing is ever published: it tells which it is, and has nothing to take back."""
+    """A node without published volumes: it returns its id, and has nothing to unpublish."""
 
     def __init__(self, id, zone, disks):
         self.id, self.zone, self.disks = id, zone, disks
@@ -83,7 +83,7 @@ class Storage:
     inside: Inside | None = None
     """The server, where one can look into it."""
     disks: int = 0
-    """As many volumes as the server can hold, for a bystander to tell; 0: nobody knows."""
+    """The number of volumes that the server can have; 0 when unknown."""
 
     @property
     def settings(self) -> Settings:
@@ -142,12 +142,12 @@ def beside(storage: Storage, folder: Path) -> Iterator[Suite]:
 def within(storage: Storage, inside: Inside) -> Iterator[Suite]:
     """The suite in the server, and there the driver's node as its own unit starts it. The controller is here."""
     inside.boot()
-    ours = inside.path(FOLDER)
-    ours.mkdir()
-    shutil.copy(program(), ours)
-    controller = start(storage.volumes, storage.settings, ours / "controller.sock")
+    own = inside.path(FOLDER)
+    own.mkdir()
+    shutil.copy(program(), own)
+    controller = start(storage.volumes, storage.settings, own / "controller.sock")
     try:
-        flags = ("-csi.testnodevolumeattachlimit", f"-csi.testvolumemutableparameters={FOLDER / storage.changes(ours)}")
+        flags = ("-csi.testnodevolumeattachlimit", f"-csi.testvolumemutableparameters={FOLDER / storage.changes(own)}")
         socket = node_service(storage, inside)
         yield Suite(FOLDER / program().name, socket, FOLDER, FOLDER / "controller.sock", flags, inside.enter)
     finally:
@@ -172,12 +172,12 @@ def said_by_the_node(inside: Inside) -> str:
 def test_csi_sanity_passes_and_leaves_nothing(storage, tmp_path, caplog):
     inside = storage.inside
     with within(storage, inside) if inside else beside(storage, tmp_path) as suite:
-        passed, said = suite.run()
-        assert passed, said + (said_by_the_node(inside) if inside else "")
+        passed, reported = suite.run()
+        assert passed, reported + (said_by_the_node(inside) if inside else "")
         assert not inside or left_inside(inside) == []
-    left_out = set(re.findall(r"^ *\[SKIPPED\] (?!in \[)(.*\S)", said, re.MULTILINE))
+    left_out = set(re.findall(r"^ *\[SKIPPED\] (?!in \[)(.*\S)", reported, re.MULTILINE))
     assert left_out == NOT_PROMISED | (NOT_PROMISED_BY_NODES if inside else set() if storage.disks else NOT_ASKED)
-    assert int(re.search(r"Ran (\d+) of", said).group(1)) >= (88 if inside else 60), said
+    assert int(re.search(r"Ran (\d+) of", reported).group(1)) >= (88 if inside else 60), reported
     assert "ControllerPublishVolume: RESOURCE_EXHAUSTED" in caplog.text or left_out >= NOT_ASKED
     assert [volume.name for volume in storage.volumes.list() if CLUSTER in volume.metadata.values()] == []
     assert [snapshot.name for snapshot in storage.volumes.snapshots() if CLUSTER in snapshot.metadata.values()] == []

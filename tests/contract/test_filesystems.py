@@ -69,7 +69,7 @@ def in_memory(folder: Path) -> Box:
 
 def on_linux(folder: Path, disks: LoopDisks) -> Box:
     def damage(device: Path, kind: str) -> None:
-        # ext4: its group descriptors, which its journal cannot mend; XFS: the head of its first allocation group
+        # ext4: its group descriptors, which its journal cannot repair; XFS: the head of its first allocation group
         at = 4096 if kind == "ext4" else 512
         disks.write(device, at, os.urandom(4096))
         if kind == "ext4":

@@ -134,14 +134,14 @@ def test_closed_connection_is_opened_again(kube):
     assert len(kube.nodes()) == 3
 
 
-@pytest.fixture(params=["memory", "nobody-listens", "not-allowed", "another-authority"])
+@pytest.fixture(params=["memory", "closed-port", "not-allowed", "another-authority"])
 def refused(request):
     if request.param == "memory":
         return MemoryKube(unreachable="the Kubernetes API does not answer at https://127.0.0.1:1")
     real = request.getfixturevalue("real")
     good = real.access()
     access = {
-        "nobody-listens": KubeAccess(f"https://127.0.0.1:{free_port()}", good.ca, good.certificate, good.key),
+        "closed-port": KubeAccess(f"https://127.0.0.1:{free_port()}", good.ca, good.certificate, good.key),
         "not-allowed": real.access("nobodies"),
         "another-authority": KubeAccess(good.url, real.ca, good.certificate, good.key),
     }

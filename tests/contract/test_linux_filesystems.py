@@ -48,32 +48,32 @@ PARTITION = bytes([0x80, 0, 2, 0, 0x83, 0, 3, 0]) + struct.pack("<II", 2048, 409
 
 
 @pytest.mark.parametrize(
-    ("told", "at", "content"),
+    ("message", "at", "content"),
     [
         ("crypto_LUKS", 0, LUKS),
         ("dos", 446, PARTITION + bytes(48) + b"\x55\xaa"),
         ("data", 0, b"a database that uses the disk as it is"),
     ],
 )
-def test_format_with_foreign_data_is_rejected(disks: LoopDisks, told: str, at: int, content: bytes) -> None:
+def test_format_with_foreign_data_is_rejected(disks: LoopDisks, message: str, at: int, content: bytes) -> None:
     device = disks.add(SIZE)
     disks.write(device, 0, (bytes(at) + content).ljust(4096, b"\x00"))
-    refuses(disks, device, told)
+    refuses(disks, device, message)
 
 
-@pytest.mark.parametrize(("told", "words"), [("swap", ["mkswap"]), ("ext3", ["mkfs.ext3", "-q"])])
-def test_format_with_foreign_signature_is_rejected(disks: LoopDisks, told: str, words: list[str]) -> None:
+@pytest.mark.parametrize(("message", "words"), [("swap", ["mkswap"]), ("ext3", ["mkfs.ext3", "-q"])])
+def test_format_with_foreign_signature_is_rejected(disks: LoopDisks, message: str, words: list[str]) -> None:
     device = disks.add(SIZE)
     run(*words, str(device))
-    refuses(disks, device, told)
+    refuses(disks, device, message)
 
 
-def refuses(disks: LoopDisks, device: Path, told: str) -> None:
+def refuses(disks: LoopDisks, device: Path, message: str) -> None:
     """No kind of file system is made there, and not a byte is changed."""
     before = disks.read(device, 0, 2**20)
-    assert FILES.signature(device) == told
+    assert FILES.signature(device) == message
     for kind in KINDS:
-        with pytest.raises(Conflict, match=f"has {told} and is not formatted"):
+        with pytest.raises(Conflict, match=f"has {message} and is not formatted"):
             FILES.format(device, kind)
     assert disks.read(device, 0, 2**20) == before
 

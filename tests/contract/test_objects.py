@@ -177,16 +177,16 @@ def test_watch_returns_changes_since_version(api):
 
 
 def test_watch_returns_changes_at_once(api):
-    heard = []
+    received = []
     since = api.list(NODES).version
-    thread = Thread(target=lambda: heard.append((next(iter(api.watch(NODES, since, 5))), time.monotonic())))
+    thread = Thread(target=lambda: received.append((next(iter(api.watch(NODES, since, 5))), time.monotonic())))
     thread.start()
     time.sleep(0.3)
     begun = time.monotonic()
     api.create(NODES, node("a"))
     thread.join(10)
-    assert heard[0][0].object["metadata"]["name"] == "a"
-    assert heard[0][1] - begun < 1
+    assert received[0][0].object["metadata"]["name"] == "a"
+    assert received[0][1] - begun < 1
 
 
 def test_list_undefined_resource_is_not_found(api):
@@ -243,8 +243,8 @@ def test_controller_initializes_nodes(api, monkeypatch):
         assert done["metadata"]["labels"]["topology.kubernetes.io/zone"] == "nova"
         del cloud.servers["5f0c-1"]
         until(lambda: api.get(NODES, "demo-1"), lambda found: found is None, seconds=15)
-        said = [event["reason"] for event in api.list(EVENTS).items if event["involvedObject"]["name"] == "demo-1"]
-        assert said == ["ServerGone"]
+        reported = [event["reason"] for event in api.list(EVENTS).items if event["involvedObject"]["name"] == "demo-1"]
+        assert reported == ["ServerGone"]
     finally:
         stop.set()
         thread.join(20)

@@ -73,7 +73,7 @@ def name():
 
 @pytest.fixture
 def make(port):
-    """Makes volumes that are gone after the test, with their snapshots."""
+    """Creates volumes that are deleted after the test, with their snapshots."""
     made = []
 
     def new(name, size=1, **words):
@@ -136,22 +136,22 @@ def test_delete_volume_twice(port, make, name):
 
 
 def test_changes_of_unknown_ids_are_not_found(port, server):
-    nobody = str(uuid.uuid4())
-    assert port.get(nobody) is None
+    missing = str(uuid.uuid4())
+    assert port.get(missing) is None
     assert port.get("no-uuid") is None
-    assert port.get_snapshot(nobody) is None
-    assert port.attached(nobody) is None
+    assert port.get_snapshot(missing) is None
+    assert port.attached(missing) is None
     for change in (
-        lambda: port.delete(nobody),
-        lambda: port.extend(nobody, 2),
-        lambda: port.retype(nobody, next(iter(port.types().values()))),
-        lambda: port.create_snapshot("s", nobody, True, {}),
-        lambda: port.delete_snapshot(nobody),
-        lambda: port.set_metadata(nobody, {"a": "b"}),
-        lambda: port.set_snapshot_metadata(nobody, {"a": "b"}),
-        lambda: port.attach(server, nobody),
-        lambda: port.detach(server, nobody),
-        lambda: port.delete_attachment(nobody),
+        lambda: port.delete(missing),
+        lambda: port.extend(missing, 2),
+        lambda: port.retype(missing, next(iter(port.types().values()))),
+        lambda: port.create_snapshot("s", missing, True, {}),
+        lambda: port.delete_snapshot(missing),
+        lambda: port.set_metadata(missing, {"a": "b"}),
+        lambda: port.set_snapshot_metadata(missing, {"a": "b"}),
+        lambda: port.attach(server, missing),
+        lambda: port.detach(server, missing),
+        lambda: port.delete_attachment(missing),
     ):
         with pytest.raises(NotFound):
             change()

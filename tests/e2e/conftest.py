@@ -1,4 +1,4 @@
-"""One cluster for all end-to-end tests; a test that fails tells what it said."""
+"""One cluster for all end-to-end tests; a failing test prints its events and logs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_cluster(cloud, tmp_path_factory):
 
 @pytest.fixture
 def cluster(run_cluster):
-    """One control-plane node and two workers, all Ready; what a module makes in it stays until the module's end."""
+    """One control-plane node and two workers, all Ready; a module's objects in it exist until the module's end."""
     return run_cluster.get()
 
 
@@ -48,14 +48,14 @@ def pytest_runtest_makereport(item, call):
     report = yield
     run = item.funcargs.get("run_cluster")
     if call.when == "call" and report.failed and run and run.cluster:
-        report.sections += told(run.cluster)
+        report.sections += message(run.cluster)
     return report
 
 
-def told(cluster):
+def message(cluster):
     found = []
     try:
-        for name, text in cluster.told():
+        for name, text in cluster.message():
             found.append((f"{name} of the cluster {cluster.name}", text[-8000:]))
     except UNREACHABLE as error:
         found.append((f"the cluster {cluster.name} or its cloud cannot be asked", str(error)))

@@ -42,9 +42,9 @@ def test_nodes_match_their_servers(cluster):
 def test_kubelet_serving_certificate_includes_floating_ip(cluster):
     def granted():
         requests = cluster.object("csr")["items"]
-        mine = [one for one in requests if one["spec"]["signerName"] == "kubernetes.io/kubelet-serving"]
-        return mine and all(
-            c["type"] == "Approved" for one in mine for c in one["status"].get("conditions", ({"type": ""},))
+        own = [one for one in requests if one["spec"]["signerName"] == "kubernetes.io/kubelet-serving"]
+        return own and all(
+            c["type"] == "Approved" for one in own for c in one["status"].get("conditions", ({"type": ""},))
         )
 
     until(granted)
@@ -115,7 +115,7 @@ def test_snapshot_is_restored_to_new_claim(cluster):
 
 
 def test_claim_expands(cluster):
-    """At once where the kernel lets us, else when it is mounted next; which of both, its conditions say."""
+    """At once if the kernel allows it, else when it is mounted next; the claim's conditions say which."""
     until(lambda: cluster.pod("writer"))
     cluster.kubectl("patch", "pvc", "writer", "-p", '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}')
 
@@ -130,7 +130,7 @@ def test_claim_expands(cluster):
 
     until(lambda: capacity() == "2Gi" or any("start them again" in message for message in conditions()))
     if capacity() != "2Gi":
-        # A pod that follows at once on the same node would find it still mounted.
+        # The next pod on the same node would find it still mounted.
         cluster.kubectl("scale", "deployment", "writer", "--replicas=0")
         volume = cluster.object("pvc", "writer")["spec"]["volumeName"]
         until(lambda: volume not in attached(cluster), seconds=60)

@@ -1,5 +1,6 @@
-"""What a cluster takes from its cloud, while things go wrong: bad input, killed programs, a cloud that is away, nodes
-that stop or are cut off."""
+"""Load balancers and volumes during faults: bad input, killed programs, an unreachable cloud, stopped and disconnected
+nodes.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ spec: {type: LoadBalancer, selector: {app: x}, ports: [{port: 443}]}
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "size", "said"),
+    ("name", "parameters", "size", "reported"),
     [
         ("parameter", "tipe: files", "1Gi", "tipe"),
         ("type", "type: golden", "1Gi", "golden"),
@@ -60,15 +61,15 @@ spec: {type: LoadBalancer, selector: {app: x}, ports: [{port: 443}]}
         ("quota", "type: files", "9000Gi", "quota"),
     ],
 )
-def test_impossible_claim_gets_event(cluster, name, parameters, size, said):
+def test_impossible_claim_gets_event(cluster, name, parameters, size, reported):
     cluster.apply(CLASS % {"name": name, "parameters": parameters, "size": size})
 
-    def told():
+    def message():
         return [
-            event for event in cluster.events() if event.startswith(f"{name}: ProvisioningFailed") and said in event
+            event for event in cluster.events() if event.startswith(f"{name}: ProvisioningFailed") and reported in event
         ]
 
-    assert until(told, seconds=30)
+    assert until(message, seconds=30)
     cluster.kubectl("delete", "pvc,storageclass", name)
 
 
@@ -87,8 +88,10 @@ def test_impossible_objects_do_not_block_others(cluster):
 
 @pytest.mark.faults
 def test_each_controller_killed_recovers(cluster):
-    """Each once while something is made, and once while it is taken away; at a moment that differs from one to the
-    next. All of it comes and goes, and nothing is left in the cloud."""
+    """Kill each program once during a creation and once during a deletion, at different moments.
+
+    Everything is created and deleted, and nothing is left in the cloud.
+    """
     for number, unit in enumerate(UNITS):
         claim = f"killed-{number}"
         cluster.write(claim)
@@ -133,7 +136,7 @@ def claims(volumes, name):
 
 
 def test_unreachable_cloud_is_waited_for(cluster):
-    """Octavia, Cinder, Nova and Keystone do not answer for half a minute, in which things are asked for."""
+    """Octavia, Cinder, Nova and Keystone do not answer for half a minute, during which objects are requested."""
     unreachable = [cluster.cloud.programs()[name]["pid"] for name in ("octavia", "cinder", "nova", "keystone")]
     for pid in unreachable:
         os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Clusters as a person makes, looks at and deletes them."""
+"""Clusters as a user creates, shows and deletes them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_create_with_other_parameters_conflicts(cloud, cluster):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "reported"),
     [
         (["--flavor", "m1.nodes"], "m1.node"),
         (["--image", "no-such-image"], "no-such-image"),
@@ -67,32 +67,32 @@ def test_create_with_other_parameters_conflicts(cloud, cluster):
         (["--workers", "400"], "instances"),
     ],
 )
-def test_create_with_bad_input_creates_nothing(cloud, options, said):
+def test_create_with_bad_input_creates_nothing(cloud, options, reported):
     before = clusters(cloud)
     refused = cloud.moorage("--cloud", "moorage", "cluster", "create", "bad", *options, check=False, timeout=60)
     assert refused.returncode in (2, 6), refused.stderr
-    assert said in refused.stderr
+    assert reported in refused.stderr
     assert clusters(cloud) == before
 
 
 def test_show_missing_cluster_is_not_found(cloud):
-    for words in (["show", "nobody"], ["kubeconfig", "nobody"], ["delete", "nobody", "--yes"]):
+    for words in (["show", "missing"], ["kubeconfig", "missing"], ["delete", "missing", "--yes"]):
         gone = cloud.moorage("--cloud", "moorage", "cluster", *words, check=False)
         assert gone.returncode == 3, gone.stderr
-        assert "nobody" in gone.stderr
+        assert "missing" in gone.stderr
 
 
 def kill_at_line(cloud, number, *words):
     """Run `moorage` and kill -9 it when it has printed `number` lines of progress; returns what it had said."""
-    said = []
+    reported = []
 
     def count(process, line):
-        said.append(line)
-        if len(said) == number:
+        reported.append(line)
+        if len(reported) == number:
             process.send_signal(signal.SIGKILL)
 
     cloud.progress(count, *words)
-    return said
+    return reported
 
 
 def test_create_killed_at_every_step_resumes_and_delete_leaves_nothing(cloud):
@@ -115,8 +115,9 @@ def test_delete_incomplete_cluster(cloud, run_cluster):
 
 
 def test_delete_cluster_with_resources_unknown_to_heat(cloud, run_cluster):
-    """What Heat never noted: a server, a floating IP, a network with its subnet on a router; and a port that says it is
-    a server's which is gone."""
+    """Resources that Heat does not know: a server, a floating IP, a network with its subnet on a router; and a port
+    that names a deleted server as its owner.
+    """
     cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=60)
     sdk = run_cluster.sdk
     network = until(lambda: list(sdk.network.networks(name="forgot")))[0].id
@@ -131,16 +132,16 @@ def test_delete_cluster_with_resources_unknown_to_heat(cloud, run_cluster):
     sdk.compute.wait_for_server(server, wait=300)
     owned = {"device_owner": "compute:nova", "device_id": str(uuid.uuid4())}
     sdk.network.create_port(network_id=network, name="dangling", **owned)
-    mine = {"description": "Moorage cluster forgot"}
-    sdk.network.create_ip(floating_network_id=sdk.network.find_network("public").id, **mine)
-    forgotten = sdk.network.create_network(name="forgotten", **mine)
+    own = {"description": "Moorage cluster forgot"}
+    sdk.network.create_ip(floating_network_id=sdk.network.find_network("public").id, **own)
+    forgotten = sdk.network.create_network(name="forgotten", **own)
     subnet = {"network_id": forgotten.id, "ip_version": 4, "cidr": "10.9.0.0/24"}
     subnet = sdk.network.create_subnet(name="forgotten", **subnet)
-    router = sdk.network.create_router(name="forgotten", **mine)
+    router = sdk.network.create_router(name="forgotten", **own)
     sdk.network.add_interface_to_router(router, subnet_id=subnet.id)
-    said = cloud.moorage("--cloud", "moorage", "cluster", "delete", "forgot", "--yes", timeout=240)
-    assert "forgot-default-worker-9" in said.stderr
-    assert "deletion failed" not in said.stderr, "it is freed before Heat gives up"
+    reported = cloud.moorage("--cloud", "moorage", "cluster", "delete", "forgot", "--yes", timeout=240)
+    assert "forgot-default-worker-9" in reported.stderr
+    assert "deletion failed" not in reported.stderr, "it is freed before Heat gives up"
     listed = sdk.compute.servers, sdk.network.ports, sdk.network.networks, sdk.network.routers, sdk.network.ips
     for kind in listed:
         left = str([found.to_dict() for found in kind()])

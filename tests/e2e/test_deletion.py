@@ -1,4 +1,4 @@
-"""A cluster is deleted with all that it made by itself, though its API is dead."""
+"""Deleting a cluster with a dead API deletes all resources that it owns."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def balance(project):
 
 
 def left(project):
-    """What says that it is the cluster's, but for what Heat made, which the command proves by itself."""
+    """Resources with the cluster's marks, except those of Heat, which the command itself verifies."""
     described = service_description(NAME, "default/web")
     return (
         project.load_balancers.tagged(cluster_tag(NAME)),
@@ -89,8 +89,8 @@ def test_delete_cluster_with_keep_volumes(cloud, project):
     moorage(cloud, "create", NAME, "--workers", "1", timeout=300)
     worker = next(server.id for server in project.servers(NAME) if server.metadata["moorage_role"] == "worker")
     id = store(project.volumes, "used", MINE, worker)
-    told = moorage(cloud, "delete", NAME, "--yes", "--keep-volumes", timeout=300).stdout
-    assert id in told
+    message = moorage(cloud, "delete", NAME, "--yes", "--keep-volumes", timeout=300).stdout
+    assert id in message
     kept = until(lambda: project.volumes.get(id), lambda found: found.status == "available")
     assert kept.metadata[RECLAIM_MARK] == "Retain"
     remove(project.volumes, id)

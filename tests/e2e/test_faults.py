@@ -57,7 +57,7 @@ def ready(cloud, node):
 
 
 def stack(cloud, *words):
-    """By the `openstack` program, as a person would."""
+    """With the `openstack` program, as a user does."""
     return cloud.run("openstack", "--os-cloud", "moorage", "stack", *words, timeout=120).stdout.strip()
 
 
@@ -118,8 +118,8 @@ def test_deleted_worker_is_reported_and_replaced(cluster, compute, run_cluster):
     seen = shown(cluster, NAME)
     assert seen["status"] == "degraded"
     assert f"server {WORKER} is gone" in seen["reason"]
-    said = run_cluster.create().stderr
-    assert f"server {WORKER} is gone: replacing it" in said
+    reported = run_cluster.create().stderr
+    assert f"server {WORKER} is gone: replacing it" in reported
     assert running() == before
     until(lambda: pods_run(cluster))
     assert "kept" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"
@@ -127,7 +127,9 @@ def test_deleted_worker_is_reported_and_replaced(cluster, compute, run_cluster):
 
 
 def test_replaced_worker_waits_for_deletion_of_old_node(cluster, compute):
-    """Which goes late, because the controller was away; a kubelet that took it over would lose it then, for good."""
+    """It is deleted late, because the controller was stopped; a kubelet that took it over would lose it then,
+    for good.
+    """
     control_plane = inside(cluster, compute, f"{NAME}-control-plane-0")
     control_plane.run("systemctl", "stop", "moorage-controller")
     nested = json.loads(stack(cluster, "resource", "list", NAME, "-n", "3", "-f", "json", "--filter", "name=0"))

@@ -80,7 +80,7 @@ def watched(cloud, look):
 @pytest.mark.usefixtures("gone_afterwards")
 @pytest.mark.parametrize("name", [pytest.param("router_interface", marks=pytest.mark.faults), "server"])
 def test_create_recovers_from_heat_killed_before_recording_a_resource(cloud, name):
-    """It is there, and Heat does not know: a router has its subnet, a port its server; "server" is the worker's."""
+    """It exists, and Heat does not know: the subnet on its router, the server on its port; "server" is the worker's."""
     with rows.asked(cloud) as database:
         heat, begun = cloud.programs()["heat"]["pid"], []
 
@@ -89,9 +89,9 @@ def test_create_recovers_from_heat_killed_before_recording_a_resource(cloud, nam
                 begun.append(until(lambda: under_way(database, name), seconds=60, pause=0.02))
                 rows.kill_where_it_writes(database, "SELECT id FROM heat.resource WHERE id = %s", begun, heat)
 
-        code, said = watched(cloud, look)
-    assert code == 0, said
-    assert "does not know that it" in said
+        code, reported = watched(cloud, look)
+    assert code == 0, reported
+    assert "does not know that it" in reported
     found = shown(cloud, "shaken")
     assert found["status"] == "ready", found["reason"]
     servers = cloud.run("openstack", "--os-cloud", "moorage", "server", "list", "--name", "^shaken-", "-f", "json")
@@ -108,13 +108,13 @@ def under_way(database, name):
 @pytest.mark.usefixtures("gone_afterwards")
 @pytest.mark.parametrize("names", GROUPS.values(), ids=GROUPS)
 def test_create_cluster_while_cloud_programs_die(cloud, names):
-    """At once or, where a service was cut off in what cannot be told from a mistake, after the advice is followed."""
-    code, said = make(cloud, names)
+    """At once or, when the interruption of a service looks like a mistake of the user, after following the hint."""
+    code, reported = make(cloud, names)
     if code != 0:
-        print(said)
-        assert "moorage cluster delete shaken" in said, "it must say what to do"
+        print(reported)
+        assert "moorage cluster delete shaken" in reported, "it must say what to do"
         cloud.moorage("--cloud", "moorage", "cluster", "delete", "shaken", "--yes", timeout=240)
-        code, said = make(cloud)
-    assert code == 0, said
+        code, reported = make(cloud)
+    assert code == 0, reported
     found = shown(cloud, "shaken")
     assert found["status"] == "ready", found["reason"]

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.e2e
 
 def answer(url):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as said:
-        return said.read().decode()
+    with opener.open(url, timeout=10) as reported:
+        return reported.read().decode()
 
 
 def up(cloud, timeout=600):
@@ -49,8 +49,9 @@ def end_everything_at_once(cloud):
 
 
 def test_up_down_up_reset(cloud, run_cluster):
-    """One test, for each step needs the one before: up, up again, down, up with the same data, the same after all
-    processes are gone at once, reset. Each `up` that starts something adds a row to the database."""
+    """One test, because each step needs the one before: up, up again, down, up with the same data, the same after all
+    processes were killed at once, reset. Each `up` that starts something adds a row to the database.
+    """
     run_cluster.delete()  # of three machines, and the only cluster of the cloud
     first = up(cloud)
     assert answer(first["application"]).startswith("hello from hello-")

@@ -174,11 +174,11 @@ def test_volume_in_use_is_snapshotted_restored_and_cloned(api, volumes):
 def test_impossible_request_gets_event(api):
     claim(api, "odd", "odd")
 
-    def said():
+    def reported():
         events = api.get("/api/v1/namespaces/default/events")["items"]
         return [one["message"] for one in events if one["involvedObject"]["name"] == "odd" and one["type"] == "Warning"]
 
-    assert "a StorageClass has no parameter 'colour'" in eventually(said)[0]
+    assert "a StorageClass has no parameter 'colour'" in eventually(reported)[0]
 
 
 def test_volumes_are_deleted_with_objects(api, volumes):

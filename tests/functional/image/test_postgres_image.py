@@ -54,7 +54,7 @@ PLACES = ("proc", "dev", "tmp", "run/postgresql", "run/secrets/postgres", "var/l
 
 
 class Pod:
-    """The image's root in namespaces of its own, with a volume that stays and a password."""
+    """The image's root in its own namespaces, with a persistent volume and a password."""
 
     def __init__(self, root, config, folder):
         self.root, self.config, self.folder = root, config, folder
@@ -78,7 +78,7 @@ class Pod:
 
     @contextmanager
     def running(self):
-        """Yield the process that is the pod's first, and see that nothing of it stays."""
+        """Yield the pod's first process, and check that all its processes end."""
         words = ["unshare", "--mount", "--pid", "--ipc", "--fork", "sh", "-c", ROOM, "sh"]
         words += [*self.config["Entrypoint"], "-c", f"port={self.port}"]
         with (self.folder / "log").open("a") as log:
@@ -113,9 +113,9 @@ class Pod:
         return done.returncode, (done.stdout + done.stderr).strip()
 
     def sql(self, first, text):
-        code, said = self.inside(first, "psql", "--no-align", "--tuples-only", "--command", text)
-        assert code == 0, said
-        return said
+        code, reported = self.inside(first, "psql", "--no-align", "--tuples-only", "--command", text)
+        assert code == 0, reported
+        return reported
 
     @property
     def log(self):

@@ -125,14 +125,14 @@ def test_flanneld_waits_for_api_node_and_network(release, folder):
     environment = os.environ | {"NOTIFY_SOCKET": str(folder / "notify")}
     log = folder / "flanneld.log"
     with ready, running(log, *flanneld(release, folder), environment=environment) as daemon:
-        said(log, "waiting: ")
+        reported(log, "waiting: ")
         assert "connection refused" in log.read_text()
         with api_server(release, folder):
-            said(log, 'nodes "node-0" not found')
+            reported(log, 'nodes "node-0" not found')
             as_kubelet = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0", "annotations": as_kubelet}}
             kubectl(release, folder, "create", "-f", "-", text=json.dumps(node))
-            said(log, "has no pod network yet")
+            reported(log, "has no pod network yet")
             begun = time.monotonic()
             kubectl(release, folder, "patch", "node", "node-0", "-p", '{"spec":{"podCIDR":"10.244.3.0/24"}}')
             assert ready.recv(100) == b"READY=1"
@@ -156,7 +156,7 @@ def test_flanneld_waits_for_api_node_and_network(release, folder):
             assert daemon.wait(10) == 0, log.read_text()
 
 
-def said(log, words):
+def reported(log, words):
     until(lambda: words in log.read_text(), seconds=15, why=lambda: f"no {words!r} in {log.read_text()!r}")
 
 
@@ -180,7 +180,7 @@ def another_node_is_routed_to(release, folder):
 
 
 @pytest.mark.parametrize(
-    ("changed", "code", "says"),
+    ("changed", "code", "reports"),
     [
         ({"iface_ip": "10.9.9.9"}, 1, "no interface of this node has 10.9.9.9"),
         ({"net_conf": "/nowhere.json"}, 1, "/nowhere.json"),
@@ -188,8 +188,8 @@ def another_node_is_routed_to(release, folder):
         ({"node_name": ""}, 2, "--node-name is needed"),
     ],
 )
-def test_flanneld_exits_on_bad_configuration(release, folder, changed, code, says):
+def test_flanneld_exits_on_bad_configuration(release, folder, changed, code, reports):
     (folder / "aws.json").write_text(json.dumps(NET_CONF | {"Backend": {"Type": "aws-vpc"}}))
     words = flanneld(release, folder, **changed)
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=10, check=False)
-    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+    assert (done.returncode, reports in done.stderr) == (code, True), done.stderr

@@ -212,9 +212,9 @@ def test_concurrent_up_waits(cloud):
     }
     command = [sys.executable, "-m", "moorage.bootstrap", "cloud", "up"]
     both = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("another `moorage cloud` command is running" in text for text in said) == 1
+    reported = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], reported
+    assert sum("another `moorage cloud` command is running" in text for text in reported) == 1
     running = {program.pid for program in cloud.supervisor.running().values()}
     assert set(left(cloud.layout)) == running | {int(cloud.layout.supervisor_pid.read_text())}
     assert eventually(lambda: use_cinder(cloud) and use_nova(cloud)), "other tests use it next"

@@ -1,4 +1,4 @@
-"""A disk that fills up while the cloud starts: said in plain words, and mended by room and the same command."""
+"""A disk that fills up while the cloud starts is reported; after freeing space, the same command works."""
 
 import ctypes
 import os

@@ -20,7 +20,7 @@ from waiting import until
 
 PACKAGES = "systemd,systemd-sysv,iproute2,iputils-ping,e2fsprogs,mount,ethtool,python3,procps"
 LEFT_OUT = ("man", "locale", "doc", "info")
-# What a read-only root without a console and without udev does not need; see the node image for the real thing.
+# A read-only root without console and udev needs less than the node image.
 MASKED = ("systemd-udevd", "systemd-udev-trigger", "systemd-firstboot", "systemd-remount-fs", "getty@", "console-getty")
 
 

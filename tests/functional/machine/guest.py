@@ -1,6 +1,6 @@
-"""Runs as PID 1 of a small virtual machine that has cgroup v2 alone: boot a machine container there, and judge it.
+"""PID 1 of a small virtual machine with cgroup v2 only: boots a machine container there and checks it.
 
-The verdict goes to the serial console: `PASSED`, or `FAILED` and why.
+It writes `PASSED`, or `FAILED` and the reason, to the serial console.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def judge() -> None:
     group = ControlGroup("moorage", "one")
     assert group.unified, "this host should have cgroup v2 alone"
     life.make(machine, DISK / "machines/image.squashfs", {})
-    say("made")
+    report("made")
     pid = life.start(machine, host)
-    say("started")
+    report("started")
 
     def look(*words: str) -> str:
         done = subprocess.run(["nsenter", "-t", str(pid), "--all", *words], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     until(lambda: look("systemctl", "is-active", "multi-user.target") == "active")
-    say("booted")
+    report("booted")
     assert Path("/proc/sysrq-trigger").exists(), "this kernel should have what the next line tries"
     assert "Read-only" in look("sh", "-c", "echo h 2>&1 >/proc/sysrq-trigger || true"), "it can reset the host"
     folder = group.folders[0]
@@ -73,16 +73,16 @@ def judge() -> None:
     assert (folder / "system.slice").is_dir(), "systemd did not take the control group over"
     look("systemctl", "set-property", "--runtime", "system.slice", "MemoryMax=100M")
     assert (folder / "system.slice/memory.max").read_text().strip() == str(100 * 2**20), "it was not delegated"
-    say("limits are set")
+    report("limits are set")
     leaf = folder / "hog"
     leaf.mkdir()
     hog = subprocess.run([sys.executable, "-c", HOG.format(procs=leaf / "cgroup.procs")], check=False)
     assert hog.returncode == -signal.SIGKILL, f"400 MiB were given to a machine of 256 ({hog.returncode})"
     assert life.pid(machine) == pid, "the machine ended with it"
-    say("limits hold")
+    report("limits hold")
     life.stop(machine, host, 60)
     assert life.pid(machine) is None
-    say("stopped")
+    report("stopped")
     life.remove(machine, host)
     disks.unmount_slots(DISK / "machines")
     assert not Path("/sys/fs/cgroup/moorage").exists(), "a control group is left"
@@ -96,7 +96,7 @@ def until(happened: Callable[[], bool], timeout: float = 150.0) -> None:
         time.sleep(1)
 
 
-def say(what: str) -> None:
+def report(what: str) -> None:
     print(f"[{time.monotonic():.0f} s] {what}", flush=True)
 
 

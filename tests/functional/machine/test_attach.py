@@ -149,7 +149,7 @@ def test_attach_interfaces_while_running(world: Any, ovs: LinuxHost) -> None:
         "import socket,time\nfor _ in range(50):\n try: s=socket.create_connection(('10.9.9.2',99),1); break\n"
         " except OSError: time.sleep(.1)\ns.sendall(b'123456789')",
     )
-    assert server.communicate(timeout=20)[0].strip() == b"9", "TCP needs checksums that somebody fills in"
+    assert server.communicate(timeout=20)[0].strip() == b"9", "TCP needs checksums, which the interfaces must compute"
     attach.detach_nic(machines[0], nics[0].port, ovs)
     assert world.inside(machines[0], "ls", "/sys/class/net") == "lo"
     assert ovs.ports() == {nics[1].tap}

@@ -77,7 +77,7 @@ def test_stop_keeps_data_and_configuration(world: Any, machine: Machine) -> None
     world.inside(machine, "sh", "-c", "echo kept > /var/file; echo kept > /etc/file")
     began = time.monotonic()
     life.stop(machine, world.host)
-    assert time.monotonic() - began < 5, "systemd did not shut down by itself"
+    assert time.monotonic() - began < 5, "systemd did not shut down"
     assert life.pid(machine) is None
     world.start(machine)
     assert world.inside(machine, "cat", "/var/file", "/etc/file") == "kept\nkept"

@@ -38,7 +38,7 @@ AWAY = (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientExcept
 
 
 class Tenant:
-    """A user of the tests' cloud, with a network and an image; looks into machines as nobody else can."""
+    """A user of the tests' cloud, with a network and an image, and with access to machines from the host."""
 
     def __init__(self, home: Any) -> None:
         self.home = home
@@ -308,7 +308,7 @@ def database(tenant: Tenant) -> Iterator[Any]:
     ("flavor", "held"),
     [
         ("m1.small", "instance_mappings"),  # the cell has a record, and nothing says that it is in that cell
-        ("m1.small", "build_requests"),  # that is said too, and the request is there beside it
+        ("m1.small", "build_requests"),  # the error names both, and the request exists beside it
         ("impossible", "instance_mappings"),  # it was given up, and nothing says that its record is in cell0
     ],
 )
@@ -353,7 +353,7 @@ def servers(tenant: Tenant) -> list[str]:
 
 
 def nova_pid(tenant: Tenant) -> int:
-    """Asking takes longer than the builds that are to be cut off: it is done before they begin."""
+    """The requests take longer than the builds that are interrupted, so they are sent before these begin."""
     return int(tenant.home.programs()["nova"]["pid"])
 
 

@@ -46,9 +46,9 @@ def cluster(lab: Any) -> Any:
     lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
     lab.boot(WORKER, "10.66.0.11", lab.user_data("worker"))
     for name in (CONTROL_PLANE, WORKER):
-        said = lab.signal_of(name)
-        assert said["status"] == "SUCCESS", said
-        print(f"{name}: signalled {said['at'] - began:.1f} s after power-on")
+        reported = lab.signal_of(name)
+        assert reported["status"] == "SUCCESS", reported
+        print(f"{name}: signalled {reported['at'] - began:.1f} s after power-on")
     return lab
 
 
@@ -112,9 +112,9 @@ def test_no_unit_failed_and_boot_is_blessed(cluster: Any) -> None:
 
 
 def test_signal_grants_access_without_secrets(cluster: Any, tmp_path: Path) -> None:
-    said = cluster.signals.said[CONTROL_PLANE]["data"]
-    assert "PRIVATE" not in json.dumps(cluster.signals.said)
-    for name, text in {"ca": said["ca"], "crt": said["client_certificate"], "key": cluster.client.key}.items():
+    reported = cluster.signals.reported[CONTROL_PLANE]["data"]
+    assert "PRIVATE" not in json.dumps(cluster.signals.reported)
+    for name, text in {"ca": reported["ca"], "crt": reported["client_certificate"], "key": cluster.client.key}.items():
         (tmp_path / name).write_text(text)
     curl = ("curl", "-s", "--cacert", str(tmp_path / "ca"), "--cert", str(tmp_path / "crt"))
     answer = subprocess.run(
@@ -149,11 +149,11 @@ def test_pods_find_services_by_name(pods: Any) -> None:
 
 
 def test_services_survive_restart_of_kube_proxy(pods: Any) -> None:
-    """Its first round compares what nft tells with what it wants, as the hourly one and one for a new zone do."""
+    """Its first round compares nft's output with its own rules, as do the hourly round and one for a new zone."""
     before = services_on(pods, WORKER)
     assert any(".80" in entry.replace(" ", "") for entry in before)
     pods.inside(WORKER, "systemctl", "restart", "kube-proxy")
-    until(lambda: since_restart(pods), lambda said: "Caches are synced" in said, seconds=30)
+    until(lambda: since_restart(pods), lambda reported: "Caches are synced" in reported, seconds=30)
     time.sleep(2)
     assert services_on(pods, WORKER) == before
 
@@ -215,32 +215,32 @@ def test_wrong_token_is_reported(cluster: Any) -> None:
         "worker", cluster={"bootstrap_token": "abcdef.fedcba9876543210"}, node={"ready_timeout": 60}
     )
     cluster.boot("lab-worker-8", "10.66.0.18", wrong)
-    said = cluster.signal_of("lab-worker-8", 60)
-    assert said["status"] == "FAILURE"
-    assert "the join token does not verify the CA of the API server at 10.66.0.10" in said["reason"]
-    told = "failed: finding the cluster: the join token does not verify"
-    until(lambda: cluster.console("lab-worker-8"), lambda said: told in said, seconds=5)
+    reported = cluster.signal_of("lab-worker-8", 60)
+    assert reported["status"] == "FAILURE"
+    assert "the join token does not verify the CA of the API server at 10.66.0.10" in reported["reason"]
+    message = "failed: finding the cluster: the join token does not verify"
+    until(lambda: cluster.console("lab-worker-8"), lambda reported: message in reported, seconds=5)
 
 
 def test_unreachable_api_is_reported(cluster: Any) -> None:
     lost = cluster.user_data("worker", cluster={"api_address": "10.66.0.77"}, node={"ready_timeout": 3})
     cluster.boot("lab-worker-7", "10.66.0.17", lost)
-    said = cluster.signal_of("lab-worker-7", 60)
-    assert said["status"] == "FAILURE"
-    assert "finding the cluster: the API server cannot be reached: https://10.66.0.77:6443" in said["reason"]
+    reported = cluster.signal_of("lab-worker-7", 60)
+    assert reported["status"] == "FAILURE"
+    assert "finding the cluster: the API server cannot be reached: https://10.66.0.77:6443" in reported["reason"]
 
 
 def test_bad_user_data_is_reported(cluster: Any) -> None:
     cluster.boot("lab-worker-9", "10.66.0.19", cluster.user_data("worker", cluster={"pod_cidr": "10.244.0.1/16"}))
-    said = cluster.signal_of("lab-worker-9", 60)
-    assert said["status"] == "FAILURE"
-    assert "cluster.pod_cidr is '10.244.0.1/16'" in said["reason"]
+    reported = cluster.signal_of("lab-worker-9", 60)
+    assert reported["status"] == "FAILURE"
+    assert "cluster.pod_cidr is '10.244.0.1/16'" in reported["reason"]
 
 
 def test_cluster_survives_power_failure(pods: Any) -> None:
-    """Both machines are killed and started; pods come back; nobody signals twice."""
+    """Both machines are killed and started; pods run again; no node signals twice."""
     pods.kubectl("create", "configmap", "kept", "--from-literal=a=b")
-    pods.signals.said.clear()
+    pods.signals.reported.clear()
     for name in (CONTROL_PLANE, WORKER):
         life.kill(pods.machines[name], pods.host)
     for name in (CONTROL_PLANE, WORKER):
@@ -249,7 +249,7 @@ def test_cluster_survives_power_failure(pods: Any) -> None:
         until(lambda name=name: _is_up(pods, name), seconds=90, why=lambda name=name: pods.console(name)[-3000:])
     assert pods.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
     until(lambda: _answers(pods), seconds=90, why=lambda: pods.kubectl("get", "pods", "-A", "-o", "wide"))
-    assert pods.signals.said == {}
+    assert pods.signals.reported == {}
 
 
 def _is_up(lab: Any, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Power is lost in the middle of a first boot, at one step after the other: the next boot goes on from there."""
+"""Power failures during a first boot, at each step: the next boot resumes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lose_power_at(lab: Any, name: str, steps: tuple[str, ...]) -> None:
     for doing in steps:
         seen = lab.console(name).count(f"]: {doing}")
         if seen == 0:
-            until(lambda: lab.console(name), lambda said, doing=doing: f"]: {doing}" in said, pause=0.05)
+            until(lambda: lab.console(name), lambda reported, doing=doing: f"]: {doing}" in reported, pause=0.05)
         life.kill(lab.machines[name], lab.host)
         lab.start(name)
 
@@ -53,12 +53,12 @@ def test_first_boot_survives_power_failure(
 ) -> None:
     lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
     lose_power_at(lab, CONTROL_PLANE, control_plane_steps)
-    said = lab.signal_of(CONTROL_PLANE)
-    assert said["status"] == "SUCCESS", said
+    reported = lab.signal_of(CONTROL_PLANE)
+    assert reported["status"] == "SUCCESS", reported
     lab.boot(WORKER, "10.66.0.11", lab.user_data("worker"))
     lose_power_at(lab, WORKER, worker_steps)
-    said = lab.signal_of(WORKER)
-    assert said["status"] == "SUCCESS", said
+    reported = lab.signal_of(WORKER)
+    assert reported["status"] == "SUCCESS", reported
     lines = lab.kubectl("get", "nodes", "--no-headers").splitlines()
     assert [line.split()[:2] for line in lines] == [[CONTROL_PLANE, "Ready"], [WORKER, "Ready"]]
     lab.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")

@@ -222,8 +222,8 @@ def test_two_servers_of_same_name_keep_taint_and_record_event(world):
 def test_node_changed_meanwhile_is_reconciled_again(world):
     world.cloud.becomes("id-1", "SHUTOFF")
     world.view.refresh()
-    mine = {"key": "mine", "effect": "NoExecute"}
-    world.api.patch(NODES, "demo-1", {"spec": {"taints": [mine]}})
+    own = {"key": "mine", "effect": "NoExecute"}
+    world.api.patch(NODES, "demo-1", {"spec": {"taints": [own]}})
     assert world.nodes.reconcile("demo-1") == 0.5
     assert world.taints("demo-1") == ["mine"], "another client's change is not lost"
     world.sync_cache()

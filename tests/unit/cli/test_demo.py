@@ -108,9 +108,9 @@ class TestPassword:
 
 class TestAddress:
     def test_address_is_services_floating_ip(self, kubectl):
-        said = []
-        assert database.await_address(kubectl, said.append) == "172.24.4.31"
-        assert said == ["waiting for the database's load balancer"]
+        reported = []
+        assert database.await_address(kubectl, reported.append) == "172.24.4.31"
+        assert reported == ["waiting for the database's load balancer"]
 
     def test_missing_address_is_reported_with_kubectls_error(self, kubectl):
         beside(kubectl, "late").touch()
@@ -170,13 +170,13 @@ class TestRow:
         with pytest.raises(ConnectionError, match=f"127.0.0.1:{port}"):
             database.count(replace(LOGIN, port=port), 1.0)
 
-    @pytest.mark.parametrize("said", [b"", b"R\0\0"], ids=["nothing", "half a message"])
-    def test_closed_connection_is_a_connection_error(self, said):
+    @pytest.mark.parametrize("reported", [b"", b"R\0\0"], ids=["nothing", "half a message"])
+    def test_closed_connection_is_a_connection_error(self, reported):
         def hang_up(server):
             line, _ = server.accept()
             with line:
                 line.recv(100)
-                line.sendall(said)
+                line.sendall(reported)
 
         with socket.create_server(("127.0.0.1", 0)) as server:
             threading.Thread(target=hang_up, args=(server,)).start()

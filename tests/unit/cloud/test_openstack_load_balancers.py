@@ -231,12 +231,12 @@ def test_lists_are_of_own_project():
     assert queries == [{"project_id": "project", "name": "n"}, {"project_id": "project", "tags": "t"}]
 
 
-def fault(status, said):
-    return Answer(status, {"faultcode": "Client", "faultstring": said, "debuginfo": None})
+def fault(status, reported):
+    return Answer(status, {"faultcode": "Client", "faultstring": reported, "debuginfo": None})
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "said"),
+    ("answer", "kind", "reported"),
     [
         (fault(409, "Invalid state PENDING_UPDATE of loadbalancer resource lb"), Conflict, "PENDING_UPDATE"),
         (fault(403, "Quota has been met for resources: Load Balancer"), QuotaExceeded, "Quota has been met"),
@@ -244,9 +244,9 @@ def fault(status, said):
         (fault(400, "Validation failure: bad"), BadInput, "Octavia refused: Validation failure: bad"),
     ],
 )
-def test_octavia_errors_are_distinguished(answer, kind, said):
+def test_octavia_errors_are_distinguished(answer, kind, reported):
     port, _ = octavia({"/loadbalancers": answer})
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=reported):
         port.create(LoadBalancer("n"))
 
 

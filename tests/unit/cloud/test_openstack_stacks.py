@@ -1,4 +1,4 @@
-"""What is made of Heat's refusals."""
+"""The handling of Heat's rejections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE = {"error": {"message": "The Stack (7) could not be found.", "type": "Entit
 
 
 class Heat:
-    """A session: refuses every change, and answers to a look as it is told."""
+    """A session that rejects every change, and returns the given answers to reads."""
 
     def __init__(self, seen):
         self.seen = seen

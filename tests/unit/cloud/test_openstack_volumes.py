@@ -118,8 +118,10 @@ def test_set_metadata_keeps_other_keys():
 
 
 def test_last_message_of_volume():
-    told = {"messages": [{"user_message": "schedule allocate volume:Could not find any available weighted backend."}]}
-    volumes, session = port(Answer(200, told), Answer(200, {"messages": []}))
+    message = {
+        "messages": [{"user_message": "schedule allocate volume:Could not find any available weighted backend."}]
+    }
+    volumes, session = port(Answer(200, message), Answer(200, {"messages": []}))
     assert volumes.last_message("v1").endswith("weighted backend.")
     assert volumes.last_message("v1") == ""
     assert session.asked[0][2]["params"]["resource_uuid"] == "v1"

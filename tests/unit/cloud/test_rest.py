@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a service, in plain words."""
+"""Errors on the way to a service."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ NO_KEYSTONE = identity.ConnectFailure("Unable to establish connection to http://
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "said"),
+    ("answer", "kind", "reported"),
     [
         (
             REFUSED,
@@ -82,10 +82,10 @@ NO_KEYSTONE = identity.ConnectFailure("Unable to establish connection to http://
         (Answer(400, "<html>"), BadInput, "Heat refused: <html>"),
     ],
 )
-def test_failure_names_service_address_and_reason(answer, kind, said):
+def test_failure_names_service_address_and_reason(answer, kind, reported):
     with pytest.raises(kind) as raised:
         rest(answer).get("orchestration", "/stacks")
-    assert said in raised.value.message
+    assert reported in raised.value.message
 
 
 class Forgetful(socketserver.ThreadingTCPServer):
@@ -209,7 +209,7 @@ def test_interrupted_upload_leaves_no_image(tmp_path):
     assert [method for method, _, _ in session.asked] == ["POST", "PUT", "DELETE"]
 
 
-@pytest.mark.filterwarnings("ignore:Support for InfluxDB")  # the SDK says so wherever the library is installed
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")  # the SDK prints this wherever the library is installed
 def test_hanging_service_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.3)
     monkeypatch.chdir(tmp_path)
@@ -232,21 +232,21 @@ def test_delete_orphans_deletes_what_heat_does_not_know():
         {"id": "s-2", "name": "a-1", "status": "ACTIVE", "metadata": {"moorage_cluster": "a-1"}, "addresses": {}},
     ]
     ports = [
-        {"id": "p-1", "network_id": "ours", "device_owner": "compute:nova", "device_id": "s-1"},
-        {"id": "p-2", "network_id": "ours", "device_owner": "network:router_interface", "device_id": "r-1"},
+        {"id": "p-1", "network_id": "own", "device_owner": "compute:nova", "device_id": "s-1"},
+        {"id": "p-2", "network_id": "own", "device_owner": "network:router_interface", "device_id": "r-1"},
         {"id": "p-3", "network_id": "theirs", "device_owner": "", "device_id": ""},
-        {"id": "p-4", "network_id": "ours", "device_owner": "compute:nova", "device_id": "gone"},
-        {"id": "p-5", "network_id": "ours", "device_owner": "", "device_id": ""},
-        {"id": "p-6", "network_id": "ours", "device_owner": "Octavia", "device_id": "lb-1"},
-        {"id": "p-7", "network_id": "ours", "device_owner": "ovn-lb:vip", "device_id": "lb-2"},
-        {"id": "p-8", "network_id": "ours", "device_owner": "ovn-lb-hm:distributed", "device_id": "ovn-lb-hm-x"},
+        {"id": "p-4", "network_id": "own", "device_owner": "compute:nova", "device_id": "gone"},
+        {"id": "p-5", "network_id": "own", "device_owner": "", "device_id": ""},
+        {"id": "p-6", "network_id": "own", "device_owner": "Octavia", "device_id": "lb-1"},
+        {"id": "p-7", "network_id": "own", "device_owner": "ovn-lb:vip", "device_id": "lb-2"},
+        {"id": "p-8", "network_id": "own", "device_owner": "ovn-lb-hm:distributed", "device_id": "ovn-lb-hm-x"},
         {"id": "p-9", "network_id": "lost", "device_owner": "", "device_id": ""},
     ]
-    things = {
+    items = {
         "floatingips": [{"id": "lost-fip", "description": "Moorage cluster a"}],
         "routers": [{"id": "r-1", "description": "Moorage cluster a"}, {"id": "r-2", "description": ""}],
         "networks": [
-            {"id": "ours", "description": "Moorage cluster a"},
+            {"id": "own", "description": "Moorage cluster a"},
             {"id": "lost", "description": "Moorage cluster a"},
         ],
         "security_groups": [{"id": "g", "description": "Moorage cluster ab"}],
@@ -255,7 +255,7 @@ def test_delete_orphans_deletes_what_heat_does_not_know():
         "/servers/detail": {"servers": servers},
         "/servers/s-1": {"server": servers[0]},
         "/ports": {"ports": ports},
-        **{f"/{collection}": {collection: rows} for collection, rows in things.items()},
+        **{f"/{collection}": {collection: rows} for collection, rows in items.items()},
     }
 
     class Cloud(Session):
@@ -267,7 +267,7 @@ def test_delete_orphans_deletes_what_heat_does_not_know():
             return Answer(200, json.dumps(answers[path])) if path in answers else Answer(404)
 
     session = Cloud(None, "http://cloud")
-    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).delete_orphans("a", ["ours", "another", "r-1"])
+    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).delete_orphans("a", ["own", "another", "r-1"])
     assert waiting == ["server a-0"]
     assert [asked for asked in session.asked if asked[0] != "GET"] == [
         ("DELETE", "/servers/s-1", None),

@@ -1,4 +1,4 @@
-"""What people type and read, on a cloud in memory."""
+"""Commands and their output, on a cloud in memory."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ def test_delete_previews_and_lists_kept_resources(moorage):
 def test_delete_with_keep_volumes(moorage):
     moorage("cluster create demo")
     store(moorage.cloud, "data")
-    told = json.loads(moorage("cluster delete demo --yes --keep-volumes -o json").stdout)
-    assert [(kept["kind"], kept["name"], kept["size"]) for kept in told["kept"]] == [("volume", "pvc-data", 3)]
-    assert told["status"] == "deleted"
+    message = json.loads(moorage("cluster delete demo --yes --keep-volumes -o json").stdout)
+    assert [(kept["kind"], kept["name"], kept["size"]) for kept in message["kept"]] == [("volume", "pvc-data", 3)]
+    assert message["status"] == "deleted"
     assert [volume.name for volume in moorage.cloud.volumes.list()] == ["pvc-data"]
 
 
@@ -146,8 +146,8 @@ def test_delete_without_owned_resources_prints_nothing(moorage):
 
 @pytest.mark.parametrize("words", ["show", "kubeconfig", "delete", "delete --yes"])
 def test_missing_cluster_is_not_found(moorage, words):
-    with pytest.raises(NotFound, match="nobody"):
-        moorage(f"cluster {words} nobody")
+    with pytest.raises(NotFound, match="missing"):
+        moorage(f"cluster {words} missing")
 
 
 def test_kubeconfig_of_cluster_in_creation_conflicts(moorage):

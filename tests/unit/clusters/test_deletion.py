@@ -1,4 +1,4 @@
-"""A cluster goes with all that it made by itself, from whatever was left of it; what is another's or kept stays."""
+"""Deleting a cluster deletes all resources that it owns, from any state, and keeps what is kept or another owner's."""
 
 from __future__ import annotations
 
@@ -142,9 +142,9 @@ def test_delete_removes_owned_resources_only(world, cloud):
 
 def test_delete_reports_steps_in_order(world, cloud):
     fill(cloud)
-    world.said.clear()
+    world.reported.clear()
     world.delete()
-    said = "\n".join(world.said)
+    reported = "\n".join(world.reported)
     for earlier, later in [
         (
             "keeping volume pvc-precious (2 GiB, of default/precious): its policy is Retain",
@@ -160,8 +160,8 @@ def test_delete_reports_steps_in_order(world, cloud):
         ("deleting snapshot daily", "deleting volume pvc-data (2 GiB, of default/data)"),
         ("deleting volume pvc-data", "checking that nothing remains"),
     ]:
-        assert said.index(earlier) < said.index(later), said
-    assert said.count("keeping volume") == 1
+        assert reported.index(earlier) < reported.index(later), reported
+    assert reported.count("keeping volume") == 1
 
 
 def test_delete_does_not_call_the_clusters_api(world, cloud):
@@ -190,7 +190,7 @@ def test_delete_killed_at_every_call_resumes(tmp_path, after):
 
 
 def test_delete_stops_control_plane_that_recreates_load_balancers(world, cloud):
-    """Its controller sees that a load balancer is gone, and does what it is for."""
+    """Its controller notices that a load balancer was deleted, and recreates it."""
     delete, makers = cloud.load_balancers.delete, ["demo-control-plane-0"]
 
     def delete_and_lose(id):
@@ -239,7 +239,7 @@ def test_delete_without_stack_deletes_owned_resources(world, cloud, tmp_path, ke
 
 def test_delete_name_of_foreign_resources_is_not_found(world, cloud):
     theirs = fill(cloud)
-    for name in ("an", "another-", "nobody", "default"):
+    for name in ("an", "another-", "missing", "default"):
         with pytest.raises(NotFound):
             world.delete(name)
     world.delete()
@@ -277,7 +277,7 @@ def test_delete_without_owned_resources_observes_twice(world, cloud):
     assert sorted(cloud.load_balancers.asked) == ["tagged"] * 4
     assert cloud.network.asked == ["floating_ips"] * 2
     assert sorted(cloud.volumes.asked) == ["list"] * 2 + ["snapshots"] * 2
-    assert not any("control plane" in line for line in world.said[-4:])
+    assert not any("control plane" in line for line in world.reported[-4:])
 
 
 def test_delete_waits_for_unreachable_octavia(world, cloud):
@@ -289,9 +289,9 @@ def test_delete_waits_for_unreachable_octavia(world, cloud):
         cloud.load_balancers.unreachable = "Octavia does not answer" if 1 < clock.time < 30 else ""
 
     poll = PollInterval(1.0, lambda: clock.time, sleep)
-    reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.said.append, poll=poll)
+    reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.reported.append, poll=poll)
     assert not cloud.load_balancers.held
-    assert "waiting for the cloud: Octavia does not answer" in world.said
+    assert "waiting for the cloud: Octavia does not answer" in world.reported
 
 
 def test_delete_with_unreachable_service_deletes_nothing(world, cloud):
@@ -354,7 +354,7 @@ def test_keep_volumes_keeps_and_lists_all(world, cloud):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_kept_volumes_stay_kept_in_later_run(tmp_path, after):
-    """Killed at any call after they were marked, which comes before anything goes."""
+    """Killed at any call after the volumes were marked, which comes before any deletion."""
     for number in count(1):
         cloud = new_cloud(settle=1)
         world = new_world(cloud, tmp_path / str(number))
@@ -421,12 +421,12 @@ def test_delete_without_wait_ends_after_request(world, cloud):
 def test_preview_lists_deleted_and_kept_resources(world, cloud):
     fill(cloud)
     preview = reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "demo")
-    assert sorted(thing.kind for thing in preview.deleted) == [
+    assert sorted(item.kind for item in preview.deleted) == [
         *["floating IP"] * 2, *["load balancer"] * 2, "snapshot", *["volume"] * 2,
     ]  # fmt: skip
-    assert [thing.name for thing in preview.kept] == ["pvc-precious"]
+    assert [item.name for item in preview.kept] == ["pvc-precious"]
     kept = reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "demo", keep_volumes=True).kept
     assert len(kept) == 4
     with pytest.raises(NotFound):
-        reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "nobody")
+        reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "missing")
     assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"

@@ -21,7 +21,7 @@ def failed(path, kind, reason):
 
 
 @pytest.mark.parametrize(
-    ("resources", "said"),
+    ("resources", "reported"),
     [
         ([], "Went bad"),
         (
@@ -57,8 +57,8 @@ def failed(path, kind, reason):
         ),
     ],
 )
-def test_failure_is_the_deepest_reason(resources, said):
-    assert explain.failure(STACK, resources).startswith(said)
+def test_failure_is_the_deepest_reason(resources, reported):
+    assert explain.failure(STACK, resources).startswith(reported)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def test_key_is_created_once_and_deleted(tmp_path):
 
 
 def test_signing_request_names_administrator_and_matches_key(tmp_path):
-    mine, other = KeyStore(tmp_path).make("one"), KeyStore(tmp_path).make("two")
-    request = keys.signing_request(mine)
-    assert keys.matches(mine, request)
+    own, other = KeyStore(tmp_path).make("one"), KeyStore(tmp_path).make("two")
+    request = keys.signing_request(own)
+    assert keys.matches(own, request)
     assert not keys.matches(other, request)
     assert x509.load_pem_x509_csr(request.encode()).subject.rfc4514_string() == "O=moorage:admins,CN=moorage:admin"

@@ -1,4 +1,4 @@
-"""What of a cluster's own making goes, what stays and in which order, as tables: the pure half of a deletion."""
+"""Which owned resources are deleted, which are kept, and in which order, as tables: the pure half of a deletion."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def network(asked=(), **found):
     return plan_network(ObservedResources("demo", servers=(CONTROL, WORKER), **found), dict(asked))
 
 
-def storage(*things, asked=(), keep=False, **messages):
-    volumes = tuple(thing for thing in things if isinstance(thing, CinderVolume))
-    snapshots = tuple(thing for thing in things if isinstance(thing, CinderSnapshot))
+def storage(*items, asked=(), keep=False, **messages):
+    volumes = tuple(item for item in items if isinstance(item, CinderVolume))
+    snapshots = tuple(item for item in items if isinstance(item, CinderSnapshot))
     made = ObservedResources("demo", **{"servers": (WORKER,), "volumes": volumes, "snapshots": snapshots, **messages})
     return plan_retention(made, keep, dict(asked)), plan_storage(made, keep, dict(asked))
 
@@ -80,7 +80,7 @@ def test_plan_stops_control_plane_before_load_balancer():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web"))
     clearing = network(load_balancers=(web(),), floating=(address,))
     assert deletions(clearing) == [("DeleteServer", "s-0"), ("DeleteFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
-    assert [(thing.kind, thing.claim) for thing in clearing.deleted] == [
+    assert [(item.kind, item.claim) for item in clearing.deleted] == [
         ("floating IP", "default/web"),
         ("load balancer", "default/web"),
     ]
@@ -99,7 +99,7 @@ def test_plan_load_balancer_in_error_is_deleted_then_blocked():
     broken = (web(provisioning_status="ERROR"),)
     assert ("DeleteLoadBalancer", "lb") in deletions(network({"lb": TRIES - 1}, load_balancers=broken))
     assert "could not delete load balancer" in network({"lb": TRIES}, load_balancers=broken).blocked[0]
-    assert network({"lb": TRIES}, load_balancers=(web(),)).blocked == (), "OVN may call it ACTIVE once more"
+    assert network({"lb": TRIES}, load_balancers=(web(),)).blocked == (), "OVN may set it to ACTIVE again"
 
 
 def test_plan_shared_load_balancer_is_blocked():
@@ -120,7 +120,7 @@ def test_plan_shared_load_balancer_is_blocked():
         (FloatingIP("f", "a", "vip", "of a person"), False),
         (FloatingIP("f", "a", "vip", "Moorage cluster demo"), False),
     ],
-    ids=["ours", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
+    ids=["own", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
 )
 def test_plan_floating_ip_by_owner(held, goes):
     assert (("DeleteFloatingIP", "f") in deletions(network(load_balancers=(web(),), floating=(held,)))) == goes
@@ -130,8 +130,8 @@ def test_plan_kept_floating_ip_is_released():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
     clearing = network({"s-0": 1}, load_balancers=(web(),), floating=(address,))
     assert deletions(clearing) == [("ReleaseFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
-    assert [thing.name for thing in clearing.kept] == ["172.24.4.9"]
-    assert "172.24.4.9" not in {thing.name for thing in clearing.deleted}
+    assert [item.name for item in clearing.kept] == ["172.24.4.9"]
+    assert "172.24.4.9" not in {item.name for item in clearing.deleted}
 
 
 def test_plan_foreign_load_balancer_is_left_step_by_step():
@@ -190,7 +190,7 @@ def test_plan_deletes_servers_left_by_heat():
 
 
 @pytest.mark.parametrize(
-    ("things", "kept", "why"),
+    ("items", "kept", "why"),
     [
         ([volume(metadata=RETAINED)], {"v"}, "its policy is Retain"),
         ([volume(), snapshot(metadata=RETAINED)], {"v", "s"}, "its snapshot snapshot-s is kept"),
@@ -205,18 +205,18 @@ def test_plan_deletes_servers_left_by_heat():
     ],
     ids=["volume", "snapshot", "volume-not-its-snapshot", "a-person's-snapshot", "a-person's-server", "no-more"],
 )
-def test_plan_kept_volumes_and_reasons(things, kept, why):
-    keeping, clearing = storage(*things)
-    assert {thing.id for thing in keeping.kept} == kept
-    assert {thing.id for thing in clearing.deleted} == {thing.id for thing in things if thing.metadata} - kept
-    assert why in {thing.why for thing in keeping.kept} | {""}
-    unmarked = {thing.id for thing in things if thing.id in kept and RECLAIM_MARK not in thing.metadata}
+def test_plan_kept_volumes_and_reasons(items, kept, why):
+    keeping, clearing = storage(*items)
+    assert {item.id for item in keeping.kept} == kept
+    assert {item.id for item in clearing.deleted} == {item.id for item in items if item.metadata} - kept
+    assert why in {item.why for item in keeping.kept} | {""}
+    unmarked = {item.id for item in items if item.id in kept and RECLAIM_MARK not in item.metadata}
     assert {id for _, id in deletions(keeping)} == unmarked, "a later cluster of that name must not delete it"
 
 
 def test_plan_keep_keeps_all():
     keeping, clearing = storage(volume("v"), volume("w", metadata=RETAINED), snapshot(), keep=True)
-    assert {(thing.id, thing.why) for thing in keeping.kept} == {(id, "as requested") for id in "vws"}
+    assert {(item.id, item.why) for item in keeping.kept} == {(id, "as requested") for id in "vws"}
     assert deletions(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
     assert clearing.done
 
@@ -245,7 +245,7 @@ def test_claim_of_volume():
     claim = {"csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "shop"}
     taken = {"csi.storage.k8s.io/volumesnapshot/name": "daily", "csi.storage.k8s.io/volumesnapshot/namespace": "shop"}
     keeping, _ = storage(volume(metadata=RETAINED | claim), snapshot(metadata=RETAINED | taken))
-    assert [str(thing) for thing in keeping.kept] == [
+    assert [str(item) for item in keeping.kept] == [
         "snapshot snapshot-s (1 GiB, of shop/daily): its policy is Retain",
         "volume pvc-v (1 GiB, of shop/data): its policy is Retain",
     ]

@@ -58,7 +58,7 @@ def stack(status, **changes):
 
 
 @pytest.mark.parametrize(
-    ("observed", "kind", "said"),
+    ("observed", "kind", "reported"),
     [
         (Observed(None), CreateStack, ""),
         (Observed(None, key=True), CreateStack, ""),
@@ -125,14 +125,14 @@ def stack(status, **changes):
         (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),
     ],
 )
-def test_plan_creation_returns_step(observed, kind, said):
+def test_plan_creation_returns_step(observed, kind, reported):
     step = plan.plan_creation(SPEC, observed, plan.Attempts())
     assert isinstance(step, kind)
-    assert said in str(step)
+    assert reported in str(step)
 
 
 @pytest.mark.parametrize(
-    ("observed", "kind", "said"),
+    ("observed", "kind", "reported"),
     [
         (Observed(None), DeleteKey, ""),
         (Observed(None, key=True), DeleteKey, ""),
@@ -150,10 +150,10 @@ def test_plan_creation_returns_step(observed, kind, said):
         (Observed(stack("DELETE_FAILED")), DeleteStack, "trying again"),
     ],
 )
-def test_plan_deletion_returns_step(observed, kind, said):
+def test_plan_deletion_returns_step(observed, kind, reported):
     step = plan.plan_deletion(observed, plan.Attempts())
     assert isinstance(step, kind)
-    assert said in str(step)
+    assert reported in str(step)
 
 
 def test_plan_creation_bounds_recreations():
@@ -194,7 +194,7 @@ def test_plan_creation_detaches_unrecorded_subnet(ready):
         (1, DeleteStack),
         (plan.MAX_ATTEMPTS, Fail),
         (0, Wait),
-    ],  # of another run: Heat may be at replacing what people use
+    ],  # of another run: Heat may be replacing servers in use
 )
 def test_plan_creation_untracked_server_recreates_stack(creations, step):
     observed = Observed(stack("UPDATE_IN_PROGRESS"), [BETWEEN, READY], True, WELL, untracked=[UNKNOWN])

@@ -35,7 +35,7 @@ def test_default_spec_has_no_problems():
 
 
 @pytest.mark.parametrize(
-    ("change", "parameter", "said"),
+    ("change", "parameter", "reported"),
     [
         ({"name": "Demo"}, "name 'Demo'", "DNS label"),
         ({"name": "1demo"}, "name '1demo'", "DNS label"),
@@ -68,23 +68,23 @@ def test_default_spec_has_no_problems():
         ({"registry_mirrors": {"docker.io": "mirror"}}, "--registry-mirror docker.io=mirror", "not a URL"),
     ],
 )
-def test_problem_names_parameter_value_and_alternative(change, parameter, said):
-    told = refusals(replace(GOOD, **change))
-    assert len(told) == 1
-    assert told[0].startswith(parameter)
-    assert said in told[0]
+def test_problem_names_parameter_value_and_alternative(change, parameter, reported):
+    message = refusals(replace(GOOD, **change))
+    assert len(message) == 1
+    assert message[0].startswith(parameter)
+    assert reported in message[0]
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "reported"),
     [
         (Image("img", "i", "active", "", {}), "lacks the properties os_distro=moorage, moorage_version"),
         (replace(NODE_IMAGE, name="img", status="queued"), "it is queued, not active"),
         (replace(NODE_IMAGE, name="img", min_disk=15), "the image needs 15 GB; available: m1.large"),
     ],
 )
-def test_unbootable_image_is_a_problem(image, said):
-    assert any(said in text for text in refusals(replace(GOOD, image="img"), replace(OFFER, images=[image])))
+def test_unbootable_image_is_a_problem(image, reported):
+    assert any(reported in text for text in refusals(replace(GOOD, image="img"), replace(OFFER, images=[image])))
 
 
 def test_cloud_without_node_image_is_a_problem():
@@ -100,7 +100,7 @@ def test_newest_image_is_chosen():
 
 
 @pytest.mark.parametrize(
-    ("name", "used", "limit", "said"),
+    ("name", "used", "limit", "reported"),
     [
         ("instances", 18, 20, "needed 3, available 2 (limit 20, in use 18)"),
         ("cores", 35, 40, "needed 6, available 5"),
@@ -110,10 +110,10 @@ def test_newest_image_is_chosen():
         ("networks", 11, 10, "needed 1, available 0"),
     ],
 )
-def test_quota_problem_has_needed_and_available(name, used, limit, said):
-    told = refusals(GOOD, replace(OFFER, quotas={**OFFER.quotas, name: Quota(used, limit)}))
-    assert len(told) == 1
-    assert said in told[0]
+def test_quota_problem_has_needed_and_available(name, used, limit, reported):
+    message = refusals(GOOD, replace(OFFER, quotas={**OFFER.quotas, name: Quota(used, limit)}))
+    assert len(message) == 1
+    assert reported in message[0]
 
 
 def test_unlimited_quota_is_no_problem():

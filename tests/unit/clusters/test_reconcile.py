@@ -35,7 +35,7 @@ def world(cloud, kube, tmp_path):
 
 
 def lives(kube, folder, after):
-    """Worlds without end, each with a cloud whose client is killed one call later than in the world before."""
+    """Worlds without end, each with a client that is killed one call later than in the world before."""
     for number in count(1):
         cloud = MemoryCloud()
         yield number, World(cloud, kube, folder / str(number)), Dying(cloud, number, after)
@@ -121,7 +121,7 @@ def test_delete_killed_at_every_call_resumes(kube, tmp_path, after):
 def test_create_resumes_stack_of_dead_engine(world, cloud):
     cloud.engine_dead = True
     assert world.create().status is ClusterStatus.READY
-    assert [text for text in world.said if "resuming it" in text]
+    assert [text for text in world.reported if "resuming it" in text]
     assert cloud.records["demo"].stack.id == "stack-1", "and nothing was recreated"
     cloud.polls, cloud.engine_dead = 3, False
     cloud.delete_stack(cloud.records["demo"].stack)
@@ -145,9 +145,9 @@ def test_create_deletes_unrecorded_resources_that_block_heat(world, cloud, dupli
     made = world.create()
     assert made.status is ClusterStatus.READY
     assert cloud.duplicated == {}
-    told = "".join(world.said)
-    assert ("router_interface" in duplicated) == ("detaching a subnet that Heat attached" in told)
-    assert ("unknown-1" in duplicated.values()) == ("Heat does not know that it created demo-" in told)
+    message = "".join(world.reported)
+    assert ("router_interface" in duplicated) == ("detaching a subnet that Heat attached" in message)
+    assert ("unknown-1" in duplicated.values()) == ("Heat does not know that it created demo-" in message)
     assert "unknown-1" not in {server.id for server in cloud.servers("demo")}
     assert len(cloud.servers("demo")) == len(NODES)
 
@@ -166,12 +166,12 @@ def test_create_reports_failed_nodes_message(world, cloud):
 def test_create_recreates_stack_after_transient_failure(world, cloud):
     cloud.failing["network"] = "ConnectFailure: resources.network: Unable to establish connection to http://neutron"
 
-    def mended(text):
-        world.said.append(text)
+    def repair_fault(text):
+        world.reported.append(text)
         if "recreating" in text:
             cloud.failing.clear()
 
-    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, mended, poll=Clock().poll)
+    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, repair_fault, poll=Clock().poll)
     assert made.status is ClusterStatus.READY
 
 
@@ -250,9 +250,9 @@ def test_create_waits_for_unreachable_cloud(world, cloud):
         cloud.unreachable = "Heat does not answer" if 2 < clock.time < 30 else ""
 
     poll = PollInterval(1.0, lambda: clock.time, sleep)
-    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, world.said.append, poll=poll)
+    made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, world.reported.append, poll=poll)
     assert made.status is ClusterStatus.READY
-    assert any("waiting for the cloud" in text for text in world.said)
+    assert any("waiting for the cloud" in text for text in world.reported)
 
 
 def test_create_with_unreachable_cloud_fails_at_once(world, cloud):
@@ -311,16 +311,16 @@ def test_delete_includes_servers_unknown_to_heat(world, cloud):
     world.create()
     cloud.orphans["demo"] = ["server demo-default-worker-1"]
     done = world.delete()
-    assert not any("deletion failed" in line for line in world.said), "Heat need not fail before somebody looks"
+    assert not any("deletion failed" in line for line in world.reported), "Heat need not fail first"
     assert done.events[-1].seconds < RETRY_POLLS / 4
-    assert any("what Heat does not know: server demo-default-worker-1" in line for line in world.said)
+    assert any("what Heat does not know: server demo-default-worker-1" in line for line in world.reported)
     assert not cloud.records
     assert not cloud.orphans
 
 
 def test_interrupted_delete_verifies_that_nothing_remains(world, cloud):
     world.create()
-    del cloud.records["demo"]  # Heat came to its end while nobody looked
+    del cloud.records["demo"]  # Heat completed meanwhile
     cloud.leftover["demo"] = ["port demo-default-worker-1"]
     with pytest.raises(TimedOut, match="what remains: port demo-default-worker-1"):
         world.delete()
@@ -342,8 +342,8 @@ def test_delete_without_wait_is_verified_later(world, cloud):
 
 
 def test_delete_missing_cluster_is_not_found(world):
-    with pytest.raises(NotFound, match="nobody"):
-        world.delete("nobody")
+    with pytest.raises(NotFound, match="missing"):
+        world.delete("missing")
 
 
 def test_foreign_stack_is_not_changed(world, cloud):
@@ -356,7 +356,7 @@ def test_foreign_stack_is_not_changed(world, cloud):
 
 def test_cluster_gets_credential_and_delete_revokes_it(world, cloud):
     world.create()
-    assert [whose for whose, _ in cloud.credentials] == ["demo"]
+    assert [owner for owner, _ in cloud.credentials] == ["demo"]
     world.delete()
     assert cloud.credentials == []
 

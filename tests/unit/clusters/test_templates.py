@@ -93,8 +93,8 @@ def test_neutron_resources_have_clusters_description():
     for body in [*HOT["cluster.yaml"]["resources"].values(), *HOT["node.yaml"]["resources"].values()]:
         if body["type"].startswith("OS::Neutron::") and not body["type"].endswith(("Interface", "Association")):
             properties = body["properties"]
-            said = properties.get("description") or properties["value_specs"]["description"]
-            separator, (first, name) = said["list_join"]
+            reported = properties.get("description") or properties["value_specs"]["description"]
+            separator, (first, name) = reported["list_join"]
             assert [*first.split(), separator] == [*words, " "]
             assert name["get_param"] in ("OS::stack_name", ["cluster", "name"])
 

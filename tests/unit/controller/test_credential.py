@@ -1,4 +1,4 @@
-"""The cluster's credential: a new one becomes the file, and a refusal becomes a word that people find."""
+"""The cluster's credential: a new one is written to the file, and a rejection is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics, health and logs: what the controller tells of itself."""
+"""The controller's metrics, health and logs."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_log_line_is_one_json_object():
     log.addHandler(handler)
     log.warning("it is %s\nnot well", "really", extra={"key": "a", "controller": "nodes"})
     [line] = stream.getvalue().splitlines()
-    said = json.loads(line)
-    assert (said["level"], said["message"]) == ("warning", "it is really\nnot well")
-    assert (said["key"], said["controller"]) == ("a", "nodes")
-    assert said["time"].endswith("+00:00")
+    reported = json.loads(line)
+    assert (reported["level"], reported["message"]) == ("warning", "it is really\nnot well")
+    assert (reported["key"], reported["controller"]) == ("a", "nodes")
+    assert reported["time"].endswith("+00:00")

@@ -339,7 +339,7 @@ main.command.main(
     ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
     obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),
 )
-print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "nobody", flush=True)
+print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "missing", flush=True)
 """.replace("main.LEASES_TEST", "__import__('moorage.kube.objects', fromlist=['LEASES']).LEASES")
 
 
@@ -352,4 +352,4 @@ def test_sigterm_releases_the_lease(tmp_path):
         assert '"message": "holding the lease kube-system/moorage-controller' in line
         os.kill(process.pid, signal.SIGTERM)
         out, _ = process.communicate(timeout=10)
-    assert (process.returncode, out) == (0, "holder: nobody\n")
+    assert (process.returncode, out) == (0, "holder: missing\n")

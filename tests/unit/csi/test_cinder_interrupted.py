@@ -1,4 +1,6 @@
-"""Cut off between any two calls of the cloud and repeated, a call ends as one that was not, with nothing left over."""
+"""A call that is interrupted between any two requests to the cloud and repeated ends like one that was not
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,7 @@ WORK = {
 
 
 def world(cinder):
-    """Everything that is there once nothing is under way, without ids."""
+    """All existing volumes and snapshots once no change is in progress, without ids."""
     for _ in range(9):
         volumes, snapshots = cinder.list(), cinder.snapshots()
     kept = [(v.name, v.size, v.status, v.type, tuple(a.server for a in v.attachments)) for v in volumes]
@@ -126,7 +128,7 @@ def test_interrupted_anywhere_and_repeated(name, done, looks):
 @pytest.mark.parametrize("change", ["create", "create_snapshot"])
 @pytest.mark.parametrize("done", [False, True])
 def test_interrupted_during_cleanup_of_failure(change, done):
-    """What failed is gone in the end, wherever the clearing was cut off, and one whole thing is there."""
+    """Failed volumes are deleted in the end, wherever the cleanup was interrupted, and one healthy volume exists."""
     name = "create" if change == "create" else "snapshot"
     for number in range(1, 30):
         cinder, handle, work = begun(name, 2)
@@ -146,7 +148,7 @@ def test_interrupted_during_cleanup_of_failure(change, done):
 
 
 def finish(work):
-    """Repeat as the sidecars do: what failed before may be told once more."""
+    """Repeat as the sidecars do: an earlier failure may be reported once."""
     try:
         work()
     except MoorageError:

@@ -40,4 +40,4 @@ def test_every_error_has_a_code():
 
 def test_message_includes_hint():
     assert words(Failed("it broke")) == "it broke"
-    assert words(Failed("it broke", "mend it")) == "it broke: mend it"
+    assert words(Failed("it broke", "fix it")) == "it broke: fix it"

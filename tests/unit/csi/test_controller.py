@@ -77,8 +77,8 @@ def where(*zones):
 
 
 def test_capabilities_have_their_calls(controller):
-    told = controller.ControllerGetCapabilities(csi.ControllerGetCapabilitiesRequest(), None).capabilities
-    assert {capability.rpc.type for capability in told} == set(CAPABILITIES)
+    message = controller.ControllerGetCapabilities(csi.ControllerGetCapabilitiesRequest(), None).capabilities
+    assert {capability.rpc.type for capability in message} == set(CAPABILITIES)
     base = csi_pb2_grpc.ControllerServicer
     calls = {name for name in vars(base) if name[0].isupper()}
     assert all(getattr(Controller, name) is not getattr(base, name) for name in calls)
@@ -103,7 +103,7 @@ def test_create_in_unknown_zone_is_invalid(calls):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "reported"),
     [
         ({"parameters": {"typo": "x"}}, grpc.StatusCode.INVALID_ARGUMENT, "'typo'"),
         ({"parameters": {"type": "gold"}}, grpc.StatusCode.INVALID_ARGUMENT, "available: fast, files"),
@@ -119,9 +119,9 @@ def test_create_in_unknown_zone_is_invalid(calls):
         ({"capacity_range": {"required_bytes": 2, "limit_bytes": 1}}, grpc.StatusCode.OUT_OF_RANGE, "at most 1"),
     ],
 )
-def test_impossible_create_reports_reason(calls, cinder, words, code, said):
-    got, told = refused(calls.CreateVolume, request(**words))
-    assert (got, said in told) == (code, True), told
+def test_impossible_create_reports_reason(calls, cinder, words, code, reported):
+    got, message = refused(calls.CreateVolume, request(**words))
+    assert (got, reported in message) == (code, True), message
     assert cinder.list() == []
 
 

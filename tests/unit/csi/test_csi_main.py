@@ -87,6 +87,6 @@ def test_serves_with_unreachable_cloud_and_stops_on_sigterm(tmp_path):
             )
         finally:
             running.send_signal(signal.SIGTERM)
-        said = running.communicate(timeout=20)[1]
-        assert running.returncode == 0, said
-        assert '"message": "ListVolumes: UNAVAILABLE: ' in said
+        reported = running.communicate(timeout=20)[1]
+        assert running.returncode == 0, reported
+        assert '"message": "ListVolumes: UNAVAILABLE: ' in reported

@@ -138,9 +138,9 @@ def test_stage_other_signature_is_rejected(rig, kubelet, signature):
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_stage_damaged_file_system_is_reported(rig, kubelet, kind):
     rig.disk.signature, rig.disk.damaged = kind, True
-    with pytest.raises(Damaged) as told:
+    with pytest.raises(Damaged) as message:
         kubelet.stage(capability(kind))
-    assert "fsck" in told.value.hint
+    assert "fsck" in message.value.hint
     assert rig.disk.signature == kind
     rig.disk.damaged = False
     kubelet.stage(capability(kind))
@@ -323,9 +323,9 @@ def test_expand_beside_read_only_pod(rig, kubelet):
 def test_statistics_are_in_bytes_and_inodes(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
-    told = {usage.unit: usage for usage in kubelet.stats().usage}
-    assert told[csi.VolumeUsage.BYTES].total == GIB
-    assert told[csi.VolumeUsage.INODES].available == GIB // 16384
+    message = {usage.unit: usage for usage in kubelet.stats().usage}
+    assert message[csi.VolumeUsage.BYTES].total == GIB
+    assert message[csi.VolumeUsage.INODES].available == GIB // 16384
     assert not kubelet.stats().volume_condition.abnormal
 
 
@@ -338,9 +338,9 @@ def test_statistics_condition_has_reason(rig, kubelet):
     kubelet.stage()
     kubelet.publish()
     rig.disk.stopped = True
-    told = kubelet.stats().volume_condition
-    assert told.abnormal
-    assert "stopped writing" in told.message
+    message = kubelet.stats().volume_condition
+    assert message.abnormal
+    assert "stopped writing" in message.message
     (rig.by_id / f"virtio-{VOLUME[:20]}").unlink()
     assert "disappeared" in kubelet.stats().volume_condition.message
 
@@ -356,9 +356,9 @@ def test_node_info_has_zone_limit_and_capabilities(rig):
     assert (info.node_id, info.max_volumes_per_node) == ("server-1", 25)
     assert dict(info.accessible_topology.segments) == {ZONE: "nova"}
     rpc = csi.NodeServiceCapability.RPC
-    told = {row.rpc.type for row in rig.call("NodeGetCapabilities", csi.NodeGetCapabilitiesRequest()).capabilities}
-    assert rpc.STAGE_UNSTAGE_VOLUME in told
-    assert rpc.VOLUME_MOUNT_GROUP not in told
+    message = {row.rpc.type for row in rig.call("NodeGetCapabilities", csi.NodeGetCapabilitiesRequest()).capabilities}
+    assert rpc.STAGE_UNSTAGE_VOLUME in message
+    assert rpc.VOLUME_MOUNT_GROUP not in message
 
 
 def test_node_info_without_zone(tmp_path):

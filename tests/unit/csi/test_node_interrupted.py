@@ -1,4 +1,4 @@
-"""The Node service cut off before or after any single thing that it does to the box, and asked again."""
+"""The node service, interrupted before or after each of its changes to the host, and repeated."""
 
 from dataclasses import replace
 

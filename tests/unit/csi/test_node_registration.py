@@ -24,7 +24,7 @@ class Running:
 
     def __init__(self, folder):
         self.sockets = Sockets.below(folder, NAME)
-        self.said = []
+        self.reported = []
         self.serving = threading.Event()
         self.run = Run(self.report, threading.Event())
         self.code = None
@@ -33,7 +33,7 @@ class Running:
         assert self.serving.wait(10)
 
     def report(self, line):
-        self.said.append(line)
+        self.reported.append(line)
         self.serving.set()
 
     def work(self, folder):
@@ -73,7 +73,7 @@ def test_kubelet_finds_driver_by_registration(running, tmp_path):
 def test_registered_driver_runs_until_stopped(running):
     notify(running, plugin_registered=True)
     assert running.thread.is_alive()
-    assert running.said[-1] == "registered with the kubelet"
+    assert running.reported[-1] == "registered with the kubelet"
     assert running.end() == 0
 
 
@@ -81,7 +81,7 @@ def test_rejected_registration_exits_for_restart(running):
     notify(running, plugin_registered=False, error="no such version")
     running.thread.join(10)
     assert running.code != 0
-    assert "no such version" in running.said[-1]
+    assert "no such version" in running.reported[-1]
 
 
 def test_start_without_node_id_is_rejected():

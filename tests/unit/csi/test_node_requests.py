@@ -44,7 +44,7 @@ def test_missing_field_is_reported(tmp_path, name, field):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (capability(mode=MODE.UNKNOWN), "no access mode"),
         (csi.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "neither block nor mount"),
@@ -53,8 +53,8 @@ def test_missing_field_is_reported(tmp_path, name, field):
         (capability(mode=MODE.MULTI_NODE_SINGLE_WRITER), "several nodes"),
     ],
 )
-def test_unsupported_access_is_rejected(wanted, told):
-    with pytest.raises(BadInput, match=told):
+def test_unsupported_access_is_rejected(wanted, message):
+    with pytest.raises(BadInput, match=message):
         access(wanted)
 
 

@@ -42,12 +42,12 @@ def test_identity_has_name_and_capabilities(channel):
     identity = csi_pb2_grpc.IdentityStub(channel)
     info = identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5)
     assert (info.name, info.vendor_version) == ("x.example", "1")
-    told = identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest(), timeout=5).capabilities
-    assert {c.service.type for c in told if c.HasField("service")} == {
+    message = identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest(), timeout=5).capabilities
+    assert {c.service.type for c in message if c.HasField("service")} == {
         csi.PluginCapability.Service.CONTROLLER_SERVICE,
         csi.PluginCapability.Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
     }
-    assert [c.volume_expansion.type for c in told if c.HasField("volume_expansion")] == [
+    assert [c.volume_expansion.type for c in message if c.HasField("volume_expansion")] == [
         csi.PluginCapability.VolumeExpansion.ONLINE
     ]
 

@@ -1,4 +1,4 @@
-"""What the driver decides without asking anybody: sizes, pages, and whose turn it is."""
+"""The driver's pure decisions: sizes, pages and locks."""
 
 from threading import Thread
 

@@ -37,7 +37,7 @@ def test_message_is_serialized_and_parsed():
 def test_registration_has_kubelets_names_and_numbers():
     described = pluginregistration_pb2.DESCRIPTOR
     assert described.services_by_name["Registration"].full_name == "pluginregistration.Registration"
-    told = {field.name: field.number for field in described.message_types_by_name["PluginInfo"].fields}
-    assert told == {"type": 1, "name": 2, "endpoint": 3, "supported_versions": 4}
+    message = {field.name: field.number for field in described.message_types_by_name["PluginInfo"].fields}
+    assert message == {"type": 1, "name": 2, "endpoint": 3, "supported_versions": 4}
     status = {field.name: field.number for field in described.message_types_by_name["RegistrationStatus"].fields}
     assert status == {"plugin_registered": 1, "error": 2}

@@ -1,4 +1,4 @@
-"""What we tell Kubernetes' storage suite about the driver is what the driver says of itself."""
+"""Our description of the driver for Kubernetes' storage tests matches the driver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_manifest_has_name_zone_and_file_systems():
 
 
 @pytest.mark.parametrize(
-    ("told", "promised"),
+    ("message", "promised"),
     [
         ("snapshotDataSource", RPC.CREATE_DELETE_SNAPSHOT),
         ("pvcDataSource", RPC.CLONE_VOLUME),
@@ -33,8 +33,8 @@ def test_manifest_has_name_zone_and_file_systems():
         ("readWriteOncePod", RPC.SINGLE_NODE_MULTI_WRITER),
     ],
 )
-def test_manifest_matches_capabilities(told, promised):
-    assert DRIVER["Capabilities"][told] == (promised in CAPABILITIES)
+def test_manifest_matches_capabilities(message, promised):
+    assert DRIVER["Capabilities"][message] == (promised in CAPABILITIES)
 
 
 def test_manifest_has_no_multi_node_access():
@@ -45,6 +45,6 @@ def test_manifest_has_no_multi_node_access():
 
 
 def test_snapshot_class_is_valid():
-    told = yaml.safe_load((STORAGE / "snapshot-class.yaml").read_text())
-    assert told["driver"] == NAME
-    assert snapshot(told["parameters"])
+    message = yaml.safe_load((STORAGE / "snapshot-class.yaml").read_text())
+    assert message["driver"] == NAME
+    assert snapshot(message["parameters"])

@@ -1,4 +1,4 @@
-"""The example's manifests fit together, and fit what else is said of them."""
+"""The example's manifests match each other and the documents."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ class Pod:
     def start(self, *words):
         return subprocess.run([SCRIPT, *words], env=self.environment, capture_output=True, text=True, check=False)
 
-    def said(self, program):
+    def reported(self, program):
         file = self.log / program
         return file.read_text().splitlines() if file.exists() else []
 
@@ -59,7 +59,7 @@ def pod(tmp_path):
 def test_empty_volume_gets_data_folder(pod):
     (pod.volume / "lost+found").mkdir()
     assert pod.start().returncode == 0
-    (called,) = pod.said("initdb")
+    (called,) = pod.reported("initdb")
     assert {"--data-checksums", "--auth-host=scram-sha-256", "--username=postgres"} < set(called.split())
     assert (pod.volume / "data/made-with").read_text() == "s3cret"
     assert (pod.volume / "data").stat().st_mode & 0o777 == 0o700
@@ -72,8 +72,8 @@ def test_data_folder_is_created_once(pod):
     (pod.volume / "data/rows").write_text("kept")
     (pod.volume / "data").chmod(0o2770)  # as kubelet does for the pod's group
     assert pod.start().returncode == 0
-    assert len(pod.said("initdb")) == 1
-    assert len(pod.said("postgres")) == 2
+    assert len(pod.reported("initdb")) == 1
+    assert len(pod.reported("postgres")) == 2
     assert (pod.volume / "data/rows").read_text() == "kept"
     assert (pod.volume / "data").stat().st_mode & 0o777 == 0o700
 
@@ -82,7 +82,7 @@ def test_incomplete_data_folder_is_recreated(pod):
     (pod.log / "cut-off").touch()
     assert pod.start().returncode == -signal.SIGKILL
     assert [path.name for path in pod.volume.iterdir()] == ["data.unfinished"]
-    assert pod.said("postgres") == []
+    assert pod.reported("postgres") == []
     assert pod.start().returncode == 0
     assert [path.name for path in pod.volume.iterdir()] == ["data"]
     assert (pod.volume / "data/made-with").read_text() == "s3cret"
@@ -91,7 +91,7 @@ def test_incomplete_data_folder_is_recreated(pod):
 def test_missing_password_starts_nothing(pod):
     (pod.folder / "password").unlink()
     assert pod.start().returncode != 0
-    assert pod.said("postgres") == []
+    assert pod.reported("postgres") == []
     (pod.folder / "password").write_text("later")
     assert pod.start().returncode == 0
     assert (pod.volume / "data/made-with").read_text() == "later"
@@ -102,12 +102,12 @@ def test_postgres_replaces_script_process(pod):
     # Where the tests run in the background, SIGINT is ignored, and a shell cannot take that back.
     command = ["env", "--default-signal=INT", SCRIPT, "-c", "port=5433"]
     with subprocess.Popen(command, env=pod.environment) as running:
-        while not pod.said("postgres"):
+        while not pod.reported("postgres"):
             assert running.poll() is None
-        (called,) = pod.said("postgres")
+        (called,) = pod.reported("postgres")
         assert called == (
             f"{running.pid} -D {pod.volume}/data -c config_file=/etc/postgresql/postgresql.conf -c port=5433"
         )
         running.send_signal(signal.SIGINT)
         assert running.wait(10) == 0
-    assert pod.said("postgres")[1:] == ["fast"]
+    assert pod.reported("postgres")[1:] == ["fast"]

@@ -41,7 +41,7 @@ def test_read_recipe(folder):
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes", "said"),
+    ("was", "becomes", "reported"),
     [
         ("kept: [bin/*, usr/lib/*.so]\n", "", "has no kept"),
         ("user:", "usr:", "unexpected keyword argument 'usr'"),
@@ -49,9 +49,9 @@ def test_read_recipe(folder):
         ("packages: [thing]", "packages:", "not a recipe"),
     ],
 )
-def test_read_invalid_recipe_is_rejected(folder, was, becomes, said):
+def test_read_invalid_recipe_is_rejected(folder, was, becomes, reported):
     (folder / "image.yaml").write_text(IMAGE.replace(was, becomes))
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=reported):
         debian_container.read(folder)
 
 
@@ -131,9 +131,9 @@ def test_build_again_does_nothing(built, folder, tmp_path, monkeypatch):
         raise AssertionError("built again")
 
     monkeypatch.setattr(debian_container, "_extract", not_again)
-    said = []
-    assert debian_container.build(debian_container.read(folder), tmp_path / "cache", said.append) == built
-    assert said == []
+    reported = []
+    assert debian_container.build(debian_container.read(folder), tmp_path / "cache", reported.append) == built
+    assert reported == []
 
 
 def test_failed_build_leaves_no_image(folder, tmp_path, monkeypatch):

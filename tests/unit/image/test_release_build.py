@@ -59,8 +59,8 @@ def make(tmp_path, go):
         (sources / name).mkdir(parents=True)
         (sources / name / "main.go").write_text(f"package {name}")
 
-    def make(contents=ALL, said=None, keep_go_cache=False, **changed):
-        report = [].append if said is None else said.append
+    def make(contents=ALL, reported=None, keep_go_cache=False, **changed):
+        report = [].append if reported is None else reported.append
         return build(
             tmp_path / "cache",
             report=report,
@@ -79,9 +79,9 @@ def asked(go):
 
 
 def test_build_reports_each_program(make, go):
-    said = []
-    release = make(said=said)
-    assert said == ["building 1/3 kubernetes v1", "building 2/3 ctr v2", "building 3/3 pause v1"]
+    reported = []
+    release = make(reported=reported)
+    assert reported == ["building 1/3 kubernetes v1", "building 2/3 ctr v2", "building 3/3 pause v1"]
     assert verify(release) == []
     assert release.program("kubelet").readlink().name == "kubernetes"
     assert [entry.name for entry in release.manifest.programs] == ["kubernetes", "kubelet", "ctr", "pause"]
@@ -103,9 +103,9 @@ def test_data_is_extracted_from_module(make):
 
 def test_data_is_reused_by_other_release(make):
     first = make([PAUSE, KINDS])
-    said = []
-    second = make([CTR, KINDS], said=said)
-    assert said == ["building 1/1 ctr v2"]
+    reported = []
+    second = make([CTR, KINDS], reported=reported)
+    assert reported == ["building 1/1 ctr v2"]
     assert second.data("kinds.yaml").samefile(first.data("kinds.yaml"))
     assert verify(second) == []
 
@@ -123,9 +123,9 @@ def test_keep_go_cache_keeps_caches(make, tmp_path):
 
 def test_build_again_does_nothing(make, go):
     first = make()
-    said = []
-    assert make(said=said) == first
-    assert said == []
+    reported = []
+    assert make(reported=reported) == first
+    assert reported == []
     assert asked(go) == ["kubernetes", "ctr", "pause"]
 
 
@@ -134,9 +134,9 @@ def test_failed_build_reports_reason_and_keeps_programs(make, go):
         make(GO_FAILS="ctr", GO_SAYS="cmd/ctr/main.go:7:2: undefined: nonsense")
     assert "Go could not build ctr v2" in caught.value.message
     assert "undefined: nonsense" in caught.value.message
-    said = []
-    assert verify(make(said=said)) == []
-    assert said == ["building 1/2 ctr v2", "building 2/2 pause v1"]
+    reported = []
+    assert verify(make(reported=reported)) == []
+    assert reported == ["building 1/2 ctr v2", "building 2/2 pause v1"]
     assert asked(go) == ["kubernetes", "ctr", "ctr", "pause"]
 
 
@@ -188,14 +188,14 @@ def test_leftovers_do_not_enter_the_release(make):
 def test_concurrent_builds_build_once(make, go, tmp_path):
     store = tmp_path / "cache" / "release"
     store.mkdir(parents=True)
-    said, results = [], []
+    reported, results = [], []
     with (store / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        second = threading.Thread(target=lambda: results.append(make(said=said)))
+        second = threading.Thread(target=lambda: results.append(make(reported=reported)))
         second.start()
-        while not said:
+        while not reported:
             assert second.is_alive()
-        assert said == ["waiting for another process that builds or downloads a release"]
+        assert reported == ["waiting for another process that builds or downloads a release"]
         fcntl.flock(other, fcntl.LOCK_UN)
         second.join(20)
     assert verify(results[0]) == []

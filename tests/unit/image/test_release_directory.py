@@ -109,7 +109,7 @@ GOOD = entry("etcd").fields()
 
 
 @pytest.mark.parametrize(
-    ("programs", "says"),
+    ("programs", "reports"),
     [
         ([GOOD | {"name": "../etcd"}], "plain name"),
         ([GOOD | {"name": "/etc/passwd"}], "plain name"),
@@ -128,9 +128,9 @@ GOOD = entry("etcd").fields()
         ("etcd", "not a release's manifest"),
     ],
 )
-def test_untrusted_manifest_is_rejected(programs, says):
+def test_untrusted_manifest_is_rejected(programs, reports):
     text = json.dumps({"release": "x", "kubernetes": "v1", "programs": programs})
-    with pytest.raises(Failed, match=says):
+    with pytest.raises(Failed, match=reports):
         Manifest.parse(text, "http://mirror/manifest.json")
 
 

@@ -77,8 +77,8 @@ def mirror():
         thread.join()
 
 
-def take(tmp_path, mirror, said=None):
-    return fetch(tmp_path, mirror.address, report=[].append if said is None else said.append, wanted=HASH)
+def take(tmp_path, mirror, reported=None):
+    return fetch(tmp_path, mirror.address, report=[].append if reported is None else reported.append, wanted=HASH)
 
 
 def names(tmp_path):
@@ -86,13 +86,13 @@ def names(tmp_path):
 
 
 def test_fetch_downloads_release(tmp_path, mirror):
-    said = []
-    release = take(tmp_path, mirror, said)
+    reported = []
+    release = take(tmp_path, mirror, reported)
     assert verify(release) == []
     assert release.program("kubelet").read_bytes() == KUBERNETES
     assert release.data("kinds.yaml").read_bytes() == DATA
     assert names(tmp_path) == {HASH, "lock"}
-    assert said[0] == "fetching 1/4 kubernetes v1 (3 MB)"
+    assert reported[0] == "fetching 1/4 kubernetes v1 (3 MB)"
 
 
 def test_fetch_existing_release_makes_no_request(tmp_path, mirror):
@@ -122,12 +122,12 @@ def test_interrupted_download_resumes(tmp_path, mirror, knows_ranges):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "reports"),
     [(b"etcd's Program", "does not have the SHA-256"), (b"etcd's program and more", "larger than its manifest says")],
 )
-def test_mismatching_file_is_rejected_and_deleted(tmp_path, mirror, content, says):
+def test_mismatching_file_is_rejected_and_deleted(tmp_path, mirror, content, reports):
     mirror.files["/r/bin/etcd"] = content
-    with pytest.raises(Failed, match=says):
+    with pytest.raises(Failed, match=reports):
         take(tmp_path, mirror)
     assert names(tmp_path) == {"lock"}
 

@@ -58,8 +58,8 @@ def test_source_names_module_and_folder():
 def test_program_installs_and_installed():
     exclusive = Program("a", "v1", package="example.org/cmd/a")
     assert (exclusive.installs, exclusive.installed) == ("example.org/cmd/a@v1", "a")
-    ours = Program("a", "v1", package="example.org/a", folder="b")
-    assert (ours.installs, ours.installed) == (".", "b")
+    own = Program("a", "v1", package="example.org/a", folder="b")
+    assert (own.installs, own.installed) == (".", "b")
     pinned = Pinned("a", "v1", package="example.org/cmd/c", folder="b")
     assert (pinned.installs, pinned.installed) == ("example.org/cmd/c", "c")
 

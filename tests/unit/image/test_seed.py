@@ -1,4 +1,4 @@
-"""What of a first API server's store goes into every cluster."""
+"""The part of a first API server's store that every cluster gets."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_list_again_after_api_lost_history(api, handler):
     reflector._relist()
     assert (handler, store.keys()) == (["gone", "a"], {"a"})
     reflector._relist()
-    assert handler == ["gone", "a"], "what has not changed is not told again"
+    assert handler == ["gone", "a"], "an unchanged object is not handled again"
 
 
 def test_delays_grow_up_to_limit_while_api_is_unreachable(api):

@@ -105,7 +105,7 @@ def test_deleted_lease_is_created_again(api, electors):
 
 
 class Stale:
-    """An API whose answer to `get` is old."""
+    """An API with an outdated response to `get`."""
 
     def __init__(self, api, old):
         self.get = lambda *_: old

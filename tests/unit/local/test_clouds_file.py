@@ -1,4 +1,4 @@
-"""clouds.yaml belongs to the user: ours come and go, all else stays as it was."""
+"""clouds.yaml belongs to the user: our entries are added and removed, everything else is kept."""
 
 import pytest
 import yaml

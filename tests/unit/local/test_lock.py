@@ -31,22 +31,22 @@ def holder(tmp_path):
 
 def test_second_process_waits_and_reports_why(holder):
     lock, process = holder
-    said = []
+    reported = []
 
     def report(text):
-        said.append(text)
+        reported.append(text)
         process.stdin.close()
 
-    with exclusive(lock, report, "somebody is at it"):
+    with exclusive(lock, report, "another process is running"):
         pass
-    assert said[0] == "waiting: somebody is at it"
+    assert reported[0] == "waiting: another process is running"
 
 
 def test_second_process_times_out(holder):
     lock, _ = holder
     with (
-        pytest.raises(Conflict, match="somebody is at it"),
-        exclusive(lock, lambda text: None, "somebody is at it", timeout=0.1),
+        pytest.raises(Conflict, match="another process is running"),
+        exclusive(lock, lambda text: None, "another process is running", timeout=0.1),
     ):
         pass
 

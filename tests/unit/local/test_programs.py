@@ -1,4 +1,4 @@
-"""What the supervisor is told to run."""
+"""The supervisor's configuration."""
 
 import configparser
 from pathlib import Path

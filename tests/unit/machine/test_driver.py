@@ -24,8 +24,8 @@ def module() -> Any:
 
 
 def test_methods_match_novas_signatures(module: Any) -> None:
-    ours, base = module.MachineDriver, module.driver.ComputeDriver
-    for name, method in vars(ours).items():
+    own, base = module.MachineDriver, module.driver.ComputeDriver
+    for name, method in vars(own).items():
         if name.startswith("_") or not callable(method) or not hasattr(base, name):
             continue
         wanted = list(inspect.signature(getattr(base, name)).parameters)

@@ -1,4 +1,4 @@
-"""The image store: what is used stays, what is not goes."""
+"""The image store: used images are kept, others are deleted."""
 
 import os
 from pathlib import Path

@@ -90,7 +90,7 @@ def test_stop_all_keeps_folders_and_ports(machine: Machine, host: MemoryHost) ->
     life.start(machine, host)
     life.stop_all(machine.path.parent, host)
     assert machine.path.exists()
-    assert host.ports() == {nic.tap for nic in NICS}, "the switch goes down by itself; a start plugs again"
+    assert host.ports() == {nic.tap for nic in NICS}, "the switch is stopped separately; a start plugs again"
     host.plugged.clear()
     assert host.empty
 

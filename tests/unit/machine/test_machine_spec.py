@@ -1,4 +1,4 @@
-"""Where a machine's things lie, and how it is kept between one nova-compute and the next."""
+"""A machine's paths, and its record between two nova-compute processes."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who is told, and who is not, when a machine ends. The machines here are plain processes."""
+"""When the end of a machine is reported. The machines here are plain processes."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> tuple[watch.Watch, threading.Event]:
+def message(monkeypatch: pytest.MonkeyPatch) -> tuple[watch.Watch, threading.Event]:
     monkeypatch.setattr(life, "REBOOT", 0.1)
     event = threading.Event()
     return watch.Watch(lambda machine_id: event.set()), event
@@ -36,24 +36,24 @@ def end(machine: Machine) -> None:
     subprocess.run(["kill", "-9", str(json.loads(machine.process.read_text())["pid"])], check=True)
 
 
-def test_unexpected_end_is_reported(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
-    watcher, event = told
+def test_unexpected_end_is_reported(machine: Machine, message: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = message
     watcher.expect(machine)
     assert not event.wait(0.2)
     end(machine)
     assert event.wait(5)
 
 
-def test_requested_stop_is_not_reported(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
-    watcher, event = told
+def test_requested_stop_is_not_reported(machine: Machine, message: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = message
     watcher.expect(machine)
     watcher.forget(machine.id)
     end(machine)
     assert not event.wait(0.5)
 
 
-def test_end_before_watch_is_reported(machine: Machine, told: tuple[watch.Watch, threading.Event]) -> None:
-    watcher, event = told
+def test_end_before_watch_is_reported(machine: Machine, message: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = message
     end(machine)
     watcher.expect(machine)
     assert event.wait(5)

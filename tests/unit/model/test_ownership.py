@@ -1,4 +1,4 @@
-"""The words by which a cluster's things are known: each is read back as it was written, and by no other cluster."""
+"""Names of a cluster's resources: each is read back as it was written, and by no other cluster."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def test_service_named_by_tag_for_own_cluster(cluster):
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_described_service_for_own_cluster(cluster):
-    said = ownership.service_description(cluster, "ns/web")
-    assert [other for other in CLUSTERS if ownership.described_service(said, other)] == [cluster]
-    assert ownership.described_service(said, cluster) == "ns/web"
+    reported = ownership.service_description(cluster, "ns/web")
+    assert [other for other in CLUSTERS if ownership.described_service(reported, other)] == [cluster]
+    assert ownership.described_service(reported, cluster) == "ns/web"
     kept = ownership.service_description(cluster, "ns/web", kept=True)
     assert [other for other in CLUSTERS if ownership.described_service(kept, other)] == [cluster]
-    assert (ownership.described_kept(said), ownership.described_kept(kept)) == (False, True)
+    assert (ownership.described_kept(reported), ownership.described_kept(kept)) == (False, True)
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_formerly_described_for_own_cluster(cluster):
-    said = ownership.former_description(cluster, "ns/web")
-    assert said == f"Floating IP for Kubernetes external service ns/web from cluster {cluster}"
-    assert [other for other in CLUSTERS if ownership.formerly_described(said, other)] == [cluster]
-    assert ownership.formerly_described(said, cluster) == "ns/web"
-    assert ownership.described_service(said, cluster) is None
+    reported = ownership.former_description(cluster, "ns/web")
+    assert reported == f"Floating IP for Kubernetes external service ns/web from cluster {cluster}"
+    assert [other for other in CLUSTERS if ownership.formerly_described(reported, other)] == [cluster]
+    assert ownership.formerly_described(reported, cluster) == "ns/web"
+    assert ownership.described_service(reported, cluster) is None
 
 
-@pytest.mark.parametrize("said", ["", "Moorage cluster demo", "Moorage cluster demo, Service ns", "of a person"])
-def test_other_descriptions_name_no_service(said):
-    assert ownership.described_service(said, "demo") is None
-    assert ownership.formerly_described(said, "demo") is None
+@pytest.mark.parametrize("reported", ["", "Moorage cluster demo", "Moorage cluster demo, Service ns", "of a person"])
+def test_other_descriptions_name_no_service(reported):
+    assert ownership.described_service(reported, "demo") is None
+    assert ownership.formerly_described(reported, "demo") is None
 
 
 def test_cluster_tag_and_serving_tag_differ():

@@ -134,6 +134,6 @@ def test_decide_floating_ip_is_approved_once_confirmed() -> None:
 def test_controller_and_approver_share_the_label() -> None:
     assert EXTERNAL_IPS == SAID_BY_THE_CONTROLLER
     assert EXTERNAL_IPS.startswith("node-restriction.kubernetes.io/"), "else a kubelet could set it"
-    told = external_ips_label(["172.24.4.9", "172.24.4.10"])
-    assert external_ips({EXTERNAL_IPS: told}) == {"172.24.4.9", "172.24.4.10"}
+    message = external_ips_label(["172.24.4.9", "172.24.4.10"])
+    assert external_ips({EXTERNAL_IPS: message}) == {"172.24.4.9", "172.24.4.10"}
     assert (external_ips_label([]), external_ips({})) == ("", set())

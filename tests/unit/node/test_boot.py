@@ -1,4 +1,4 @@
-"""The order of a boot, what is told when it fails, and what a second boot does not repeat."""
+"""The order of a boot, the reports of its failures, and what a second boot does not repeat."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.unit
 
 @dataclass
 class PaperClock:
-    """Time passes only when somebody sleeps."""
+    """A clock that advances only by `sleep`."""
 
     at: float = 0.0
 
@@ -43,7 +43,7 @@ class PaperClock:
 
 @dataclass
 class PaperMachine:
-    """A machine that does what it is told, on paper."""
+    """A machine in memory, with given answers."""
 
     started: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Heat(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.said: list[dict[str, Any]] = []
+        self.reported: list[dict[str, Any]] = []
         self.statuses: list[int] = []
         self.signal = Signal(f"http://127.0.0.1:{self.server_port}/signal", "token")
 
@@ -95,7 +95,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         if status == 200:
-            self.server.said.append(body)
+            self.server.reported.append(body)
         self.send_response(status)
         self.end_headers()
 
@@ -176,13 +176,13 @@ def test_until_times_out_with_reason_and_polls_less_often() -> None:
 
 
 def test_bad_user_data_is_signaled_and_reported(tmp_path: Path, heat: Heat) -> None:
-    layout, said = Layout(tmp_path), []
+    layout, reported = Layout(tmp_path), []
     drive(layout, user_data(heat.signal, pod_cidr="nonsense"))
     with pytest.raises(BadInput, match=r"cluster\.pod_cidr is 'nonsense'"):
-        boot(layout, PaperMachine(), PaperClock().clock, said.append)
-    assert [one["status"] for one in heat.said] == ["FAILURE"]
-    assert heat.said[0]["id"] == "demo-worker-0"
-    assert "cluster.pod_cidr" in heat.said[0]["reason"]
+        boot(layout, PaperMachine(), PaperClock().clock, reported.append)
+    assert [one["status"] for one in heat.reported] == ["FAILURE"]
+    assert heat.reported[0]["id"] == "demo-worker-0"
+    assert "cluster.pod_cidr" in heat.reported[0]["reason"]
 
 
 def test_unreachable_api_is_signaled_once(tmp_path: Path, heat: Heat) -> None:
@@ -191,21 +191,21 @@ def test_unreachable_api_is_signaled_once(tmp_path: Path, heat: Heat) -> None:
     for _ in range(2):
         with pytest.raises(TimedOut, match="finding the cluster: the API server cannot be reached"):
             boot(layout, machine, PaperClock().clock, lambda line: None)
-    assert len(heat.said) == 1
+    assert len(heat.reported) == 1
     assert machine.hostname == "demo-worker-0"
     assert machine.started == []
 
 
 @dataclass
 class PaperApi:
-    """An API server that tells one thing after the other of any object, and then the last again."""
+    """An API server that returns the given states of any object in turn, and then the last one."""
 
-    told: list[Any]
+    message: list[Any]
     closed: bool = False
 
     def find(self, path: str) -> Any:
         assert path == "/api/v1/nodes/demo-worker-0"
-        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        return self.message.pop(0) if len(self.message) > 1 else self.message[0]
 
     def close(self) -> None:
         self.closed = True
@@ -219,7 +219,7 @@ def of(server: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         [None],
         [of("openstack:///mine")],
@@ -230,12 +230,12 @@ def of(server: str) -> dict[str, Any]:
     ids=["none", "its own", "its own, regional", "new", "a former one's, deleted"],
 )
 def test_worker_waits_for_deletion_of_old_node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: list[Any]
 ) -> None:
-    api = PaperApi(told)
+    api = PaperApi(message)
     monkeypatch.setattr(Node, "api", lambda node: api)
     worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
-    assert len(api.told) == 1, "it did not wait for the former node to go"
+    assert len(api.message) == 1, "it did not wait for the former node to go"
     assert api.closed
 
 
@@ -285,15 +285,15 @@ def test_unexpected_error_is_signaled(tmp_path: Path, heat: Heat) -> None:
     drive(layout, user_data(heat.signal, service_cidr="10.96.0.0/30"))
     with pytest.raises(IndexError):
         boot(layout, PaperMachine(), PaperClock().clock, lambda line: None)
-    assert [one["status"] for one in heat.said] == ["FAILURE"]
+    assert [one["status"] for one in heat.reported] == ["FAILURE"]
 
 
 def test_failure_without_signal_is_on_the_console(tmp_path: Path) -> None:
-    layout, said = Layout(tmp_path), []
+    layout, reported = Layout(tmp_path), []
     drive(layout, user_data(Signal("http://127.0.0.1:1/signal", "token")))
     with pytest.raises(TimedOut, match="the network has not assigned an address to this node"):
-        boot(layout, PaperMachine(address=None), PaperClock().clock, said.append)
-    assert said[-1].startswith("the failure could not be signaled to the stack: http://127.0.0.1:1/signal")
+        boot(layout, PaperMachine(address=None), PaperClock().clock, reported.append)
+    assert reported[-1].startswith("the failure could not be signaled to the stack: http://127.0.0.1:1/signal")
 
 
 def test_steps_are_in_order() -> None:
@@ -314,7 +314,7 @@ def test_signal_is_retried_until_accepted(tmp_path: Path, heat: Heat) -> None:
     report = Report("n", True, "Ready", {"ca": "PEM"})
     for _ in range(2):
         signalling.send_once(Layout(tmp_path), heat.signal, report, deadline)
-    assert heat.said == [{"status": "SUCCESS", "reason": "Ready", "id": "n", "data": {"ca": "PEM"}}]
+    assert heat.reported == [{"status": "SUCCESS", "reason": "Ready", "id": "n", "data": {"ca": "PEM"}}]
 
 
 def test_rejected_signal_has_reason(tmp_path: Path, heat: Heat) -> None:
@@ -332,11 +332,11 @@ def test_config_drive_without_user_data_is_not_found(tmp_path: Path) -> None:
 
 def test_config_drive_has_server_identity(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    drive(layout, "told")
+    drive(layout, "message")
     file = layout.config_drive / "openstack/latest/meta_data.json"
-    assert source.from_folder(layout.config_drive) == source.Found("told", "demo-worker-0")
+    assert source.from_folder(layout.config_drive) == source.Found("message", "demo-worker-0")
     file.write_text(json.dumps({"name": "w", "uuid": "0f0e0d0c", "availability_zone": "nova"}))
-    assert source.from_folder(layout.config_drive) == source.Found("told", "w", source.Server("0f0e0d0c", "nova"))
+    assert source.from_folder(layout.config_drive) == source.Found("message", "w", source.Server("0f0e0d0c", "nova"))
 
 
 def test_bless_removes_counter(tmp_path: Path) -> None:

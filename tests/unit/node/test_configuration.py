@@ -1,4 +1,4 @@
-"""A node's files, from what it is told and what it is."""
+"""A node's files from its user data and its machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESOURCES = Resources(memory_shown=2048, memory_limit=2048, cpu_shown=2000, cpu_
 NODE = Identity("demo-worker-0", "10.0.0.11", RESOURCES, Server("0f0e0d0c", "nova"))
 
 
-def told(role: Role = "worker", backend: str = "vxlan", mirrors: dict[str, str] | None = None) -> UserData:
+def message(role: Role = "worker", backend: str = "vxlan", mirrors: dict[str, str] | None = None) -> UserData:
     cluster = Cluster(
         name="demo",
         api_address="10.0.0.10",
@@ -37,11 +37,11 @@ def told(role: Role = "worker", backend: str = "vxlan", mirrors: dict[str, str] 
 
 
 def test_hosts_has_own_name() -> None:
-    assert "10.0.0.11 demo-worker-0\n" in configuration.hosts(told(), NODE).text
+    assert "10.0.0.11 demo-worker-0\n" in configuration.hosts(message(), NODE).text
 
 
 def test_environment_has_node_variables() -> None:
-    text = configuration.node_environment(told(), NODE).text
+    text = configuration.node_environment(message(), NODE).text
     assert text == (
         "NODE_NAME=demo-worker-0\nNODE_IP=10.0.0.11\nNODE_LABELS=moorage.io/node-group=default-worker\n"
         "SERVER_ID=0f0e0d0c\nSERVER_ZONE=nova\nCLOUD_PROVIDER=\n"
@@ -49,8 +49,8 @@ def test_environment_has_node_variables() -> None:
 
 
 def test_only_control_plane_is_tainted() -> None:
-    assert "registerWithTaints" not in json.loads(configuration.kubelet(told(), NODE).text)
-    taints = json.loads(configuration.kubelet(told("control-plane"), NODE).text)["registerWithTaints"]
+    assert "registerWithTaints" not in json.loads(configuration.kubelet(message(), NODE).text)
+    taints = json.loads(configuration.kubelet(message("control-plane"), NODE).text)["registerWithTaints"]
     assert taints == [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
 
 
@@ -64,17 +64,17 @@ def test_only_control_plane_is_tainted() -> None:
     ],
 )
 def test_reserved_leaves_pods_the_rest(role: Role, resources: Resources, reserved: dict[str, str]) -> None:
-    assert configuration.reserved(told(role), resources) == reserved
+    assert configuration.reserved(message(role), resources) == reserved
 
 
 def test_flannel_configuration() -> None:
-    vxlan = json.loads(configuration.flannel(told()).text)
+    vxlan = json.loads(configuration.flannel(message()).text)
     assert vxlan == {
         "Network": "10.244.0.0/16",
         "EnableNFTables": True,
         "Backend": {"Type": "vxlan", "Port": 8472},
     }
-    assert json.loads(configuration.flannel(told(backend="host-gw")).text)["Backend"] == {"Type": "host-gw"}
+    assert json.loads(configuration.flannel(message(backend="host-gw")).text)["Backend"] == {"Type": "host-gw"}
 
 
 def test_cni_configuration_of_lease() -> None:
@@ -115,6 +115,6 @@ def test_write_file_once_with_mode(tmp_path: Path) -> None:
 
 def test_layout_is_below_root(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    data = told(mirrors={"*": "http://m"})
+    data = message(mirrors={"*": "http://m"})
     files = configuration.common(layout, data, NODE) | configuration.environment(layout, data)
     assert all(path.is_relative_to(tmp_path / "etc") for path in files)

@@ -61,7 +61,7 @@ def test_parse_control_plane() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reported"),
     [
         ("", "user data begins with 'nothing'"),
         ("#cloud-config\n", "user data begins with '#cloud-config'"),
@@ -79,10 +79,10 @@ def test_parse_control_plane() -> None:
         (document(cluster={"service_cidr": ""}), "cluster.service_cidr is ''"),
     ],
 )
-def test_parse_rejects_with_reason(text: str, said: str) -> None:
+def test_parse_rejects_with_reason(text: str, reported: str) -> None:
     with pytest.raises(BadInput) as refused:
         parse(text)
-    assert said in refused.value.message
+    assert reported in refused.value.message
 
 
 def test_parse_does_not_show_token() -> None:

@@ -1,4 +1,4 @@
-"""What a cluster is told about volumes, and whether all that speak of them mean the same driver and user."""
+"""A cluster's objects for volumes use the same driver and user names."""
 
 from __future__ import annotations
 

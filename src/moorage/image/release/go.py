@@ -29,7 +29,7 @@ class Go:
         """Build a file below `folder`; `sources` is the folder kubernetes/. Failed with Go's output."""
         for folder in (self.folder / "out", self.folder / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
-        # A folder for this run only: a Go whose parent was killed may still be running.
+        # A folder for this run only: a Go with a killed parent may still be running.
         target = Path(tempfile.mkdtemp(dir=self.folder / "out"))
         where = sources / recipe.folder if recipe.folder else target
         if isinstance(recipe, Program):
