@@ -48,8 +48,10 @@ class Cluster:
     @contextmanager
     def running(self) -> Iterator[None]:
         ports: list[Any] = [RemotePort(self.cloud, name) for name in ("servers", "load_balancers", "network")]
-        balanced = load_balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
-        controller = compose(self.api, Project("R", *ports), Settings("demo", Place("R"), "bench", 0), balanced)
+        load_balancer_settings = load_balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")
+        controller = compose(
+            self.api, Project("R", *ports), Settings("demo", Place("R"), "bench", 0), load_balancer_settings
+        )
         stop = Event()
         thread = Thread(target=controller.run, args=(stop,))
         thread.start()

@@ -47,7 +47,7 @@ def connect_project(clouds: Path, name: str) -> Project:
 
     rest = _controllers_rest(clouds, name)
     servers, load_balancers, network = OpenStackInstances(rest), OpenStackLoadBalancers(rest), OpenStackNetwork(rest)
-    volumes = OpenStackVolumes(rest) if rest.offers(CINDER) else None
+    volumes = OpenStackVolumes(rest) if rest.has_service(CINDER) else None
     return Project(rest.region or "", servers, load_balancers, network, volumes)
 
 
@@ -66,7 +66,7 @@ def connect_volumes(clouds: Path, name: str) -> Volumes:
 def _controllers_rest(clouds: Path, name: str) -> Rest:
     from moorage.cloud.rest import Rest
 
-    rest = Rest.of_file(clouds, name)
+    rest = Rest.from_file(clouds, name)
     rest.session.timeout = CONTROLLER_TIMEOUT
     return rest
 

@@ -217,4 +217,4 @@ def entry_of(credential):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(clouds_yaml(credential))
         file.flush()
-        return Rest.of_file(Path(file.name), CLOUD)
+        return Rest.from_file(Path(file.name), CLOUD)

@@ -93,7 +93,7 @@ def test_update_credential_replaces_secret(kube):
         found = kube._client.get(Secret, "moorage-cloud", namespace="kube-system")
         assert b64decode(found.data["clouds.yaml"]) == b"clouds: {moorage: {}}"
     else:
-        assert kube.given == "clouds: {moorage: {}}"
+        assert kube.credential == "clouds: {moorage: {}}"
 
 
 def test_create_join_token_adds_token(kube):

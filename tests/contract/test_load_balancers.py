@@ -131,7 +131,7 @@ def load_balancer(env, desired):
 
 
 def member_endpoints(env, id):
-    (listener,) = env.load_balancers.tree(id).listeners
+    (listener,) = env.load_balancers.get(id).listeners
     return {(member.address, member.port) for member in listener.pool.members}
 
 
@@ -144,7 +144,7 @@ def test_cluster_network_is_found_by_cluster_name(env):
 
 
 def test_create_includes_listeners_pools_and_members(env, desired, load_balancer):
-    found = env.load_balancers.tree(load_balancer)
+    found = env.load_balancers.get(load_balancer)
     assert (found.name, set(found.tags), found.provider) == (desired.name, set(desired.tags), "ovn")
     assert found.address.startswith("10.")
     assert found.port
@@ -166,12 +166,12 @@ def test_load_balancer_is_found_by_name_and_by_tag(env, tag, load_balancer):
     env.load_balancers.set_tags(load_balancer, ["y"])
     env.wait_until_done(load_balancer)
     assert env.load_balancers.tagged(tag) == []
-    assert env.load_balancers.tree(load_balancer).tags == ("y",)
+    assert env.load_balancers.get(load_balancer).tags == ("y",)
 
 
 def test_missing_load_balancer_is_none_and_deletions_succeed(env):
     missing = str(uuid.uuid4())
-    assert env.load_balancers.tree(missing) is None
+    assert env.load_balancers.get(missing) is None
     assert env.load_balancers.status(missing) == ""
     env.load_balancers.delete(missing)
     env.load_balancers.delete_listener(missing)
@@ -192,7 +192,7 @@ def test_memory_pending_load_balancer_rejects_changes():
 
 
 def test_set_members_replaces_all_members(env, load_balancer):
-    pool = env.load_balancers.tree(load_balancer).listeners[0].pool.id
+    pool = env.load_balancers.get(load_balancer).listeners[0].pool.id
     desired = [m._replace(subnet=env.subnet) for m in members(2, 3, 4)]
     env.change(load_balancer, lambda: env.load_balancers.set_members(pool, desired))
     until(
@@ -206,7 +206,7 @@ def test_listener_pool_and_monitor_are_created_updated_and_deleted(env, load_bal
     octavia, monitor = env.load_balancers, HealthMonitor("UDP-CONNECT", 7, 3, 2, 3)
 
     def find_listener():
-        return next((listener for listener in octavia.tree(load_balancer).listeners if listener.port == 53), None)
+        return next((listener for listener in octavia.get(load_balancer).listeners if listener.port == 53), None)
 
     listener = env.change(
         load_balancer, lambda: octavia.create_listener(load_balancer, Listener("dns", "UDP", 53, tags=("first",)))
@@ -229,7 +229,7 @@ def test_listener_pool_and_monitor_are_created_updated_and_deleted(env, load_bal
     until(find_listener, lambda found: found.pool is None)
     env.change(load_balancer, lambda: octavia.delete_listener(listener))
     until(find_listener, lambda found: found is None)
-    assert [listener.port for listener in octavia.tree(load_balancer).listeners] == [80]
+    assert [listener.port for listener in octavia.get(load_balancer).listeners] == [80]
 
 
 def test_second_listener_on_same_port_conflicts(env, load_balancer):
@@ -243,14 +243,14 @@ def test_option_unsupported_by_provider_is_rejected(env, load_balancer, allowed_
         with pytest.raises(BadInput):
             env.load_balancers.create_listener(load_balancer, Listener("more", "TCP", 81, allowed_cidrs=allowed_cidrs))
     else:
-        pool = env.load_balancers.tree(load_balancer).listeners[0].pool
+        pool = env.load_balancers.get(load_balancer).listeners[0].pool
         with pytest.raises(BadInput):
             env.load_balancers.update_pool(pool.id, replace(pool, algorithm="LEAST_CONNECTIONS"))
     assert env.wait_until_done(load_balancer) == "ACTIVE"
 
 
 def test_second_load_balancer_with_same_address_conflicts(env, desired, load_balancer):
-    taken = env.load_balancers.tree(load_balancer).address
+    taken = env.load_balancers.get(load_balancer).address
     with pytest.raises(Conflict):
         env.load_balancers.create(replace(desired, name="second", tags=(), address=taken))
     assert env.load_balancers.named("second") == []

@@ -140,10 +140,10 @@ def kubeconfig(context: Context, name: str, print_: bool, file: Path | None) -> 
 
     how: KubeAccess = access(context.cloud(), context.connect_kube, context.paths.data, name)
     if print_:
-        click.echo(config.text(config.alone(name, how)), nl=False)
+        click.echo(config.text(config.with_only(name, how)), nl=False)
         return
     path = file or config.default_path(os.environ)
-    config.write(path, config.merged(config.read(path), name, how))
+    config.write(path, config.merge(config.read(path), name, how))
     click.echo(f"{path}: context {config.entry_name(name)} is the current one", err=True)
 
 
@@ -194,7 +194,7 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
     path = config.default_path(os.environ)
     if path.exists():
         there = config.read(path)
-        if (rest := config.without(there, name)) != there:
+        if (rest := config.remove(there, name)) != there:
             config.write(path, rest)
     kept = [asdict(resource) for resource in done.kept]
     if output != "table":

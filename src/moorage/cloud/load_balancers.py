@@ -124,7 +124,7 @@ class LoadBalancers(Protocol):
         """Load balancers with that tag, without listeners."""
         ...
 
-    def tree(self, id: str) -> LoadBalancer | None:
+    def get(self, id: str) -> LoadBalancer | None:
         """One load balancer with its listeners, pools and members; None when it does not exist."""
         ...
 

@@ -197,7 +197,7 @@ class MemoryCloud:
         self._ended.add(id)
         self.duplicated = {path: other for path, other in self.duplicated.items() if other != id}
         if self.volumes is not None:
-            self.volumes.lose(id)
+            self.volumes.delete_server(id)
 
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
         self._check_reachable()

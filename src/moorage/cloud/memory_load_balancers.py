@@ -50,7 +50,7 @@ class MemoryLoadBalancers:
         self._answer("tagged")
         return [replace(found, listeners=()) for found in self._all() if tag in found.tags]
 
-    def tree(self, id: str) -> LoadBalancer | None:
+    def get(self, id: str) -> LoadBalancer | None:
         self._answer("tree")
         self._age(id)
         return self.held.get(id)
@@ -171,7 +171,7 @@ class MemoryLoadBalancers:
             owner, front, pool = self._monitored(id)
             self._put(owner, replace(front, pool=replace(pool, monitor=None)))
 
-    def becomes(self, id: str, provisioning_status: str) -> None:
+    def set_status(self, id: str, provisioning_status: str) -> None:
         """Set a provisioning status, as an operator or a fault does."""
         self._remaining_polls.pop(id, None)
         self.held[id] = replace(self.held[id], provisioning_status=provisioning_status)

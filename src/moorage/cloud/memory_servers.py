@@ -32,7 +32,7 @@ class MemoryInstances:
         self._answer("get")
         return self.servers.get(id)
 
-    def becomes(self, id: str, status: str) -> None:
+    def set_status(self, id: str, status: str) -> None:
         """Set a server's status."""
         self.servers[id] = replace(self.servers[id], status=status)
 

@@ -30,7 +30,7 @@ class MemoryVolumes:
     zone_names: tuple[str, ...] = ("nova",)
     type_names: Mapping[str, str] = field(default_factory=lambda: dict(TYPES))
     limits: dict[str, int] = field(default_factory=lambda: dict(LIMITS))
-    most_disks: int = 26
+    max_disks: int = 26
     polls: int = 1
     unreachable: str = ""
     failing: dict[str, str] = field(default_factory=dict)
@@ -151,8 +151,8 @@ class MemoryVolumes:
         free = self._there(volume)
         self._server(server)
         _allow(free, "available")
-        if len(self._at(server)) >= self.most_disks:
-            raise QuotaExceeded(f"Nova refused: more than {self.most_disks} disk devices at server {server}")
+        if len(self._at(server)) >= self.max_disks:
+            raise QuotaExceeded(f"Nova refused: more than {self.max_disks} disk devices at server {server}")
         self._bringing[volume] = server
         done = replace(free, status="in-use", attachments=(VolumeAttachment(self._id(), server),))
         self._volume_begins("attach", replace(free, status="reserved"), done, free)
@@ -193,7 +193,7 @@ class MemoryVolumes:
         names = [name for name in ("gigabytes", f"gigabytes_{type}") if name in self.limits]
         return min((self.limits[name] - self._used(name) for name in names), default=None)
 
-    def lose(self, server: str) -> None:
+    def delete_server(self, server: str) -> None:
         """What Nova does when it deletes a server: release its volumes."""
         self.servers.discard(server)
         for id in [id for id, at in self._bringing.items() if at == server]:

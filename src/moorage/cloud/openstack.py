@@ -66,7 +66,7 @@ class OpenStackCloud:
 
     @property
     def load_balancers(self) -> OpenStackLoadBalancers | None:
-        return OpenStackLoadBalancers(self.rest) if self.rest.offers(OCTAVIA) else None
+        return OpenStackLoadBalancers(self.rest) if self.rest.has_service(OCTAVIA) else None
 
     @property
     def network(self) -> OpenStackNetwork:
@@ -74,7 +74,7 @@ class OpenStackCloud:
 
     @property
     def volumes(self) -> OpenStackVolumes | None:
-        return OpenStackVolumes(self.rest) if self.rest.offers(CINDER) else None
+        return OpenStackVolumes(self.rest) if self.rest.has_service(CINDER) else None
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         try:

@@ -22,7 +22,7 @@ class OpenStackLoadBalancers:
         self.rest = rest
 
     def providers(self) -> list[str]:
-        if not self.rest.offers(OCTAVIA):
+        if not self.rest.has_service(OCTAVIA):
             return []
         return [row["name"] for row in self.rest.get(OCTAVIA, "/providers")["providers"]]
 
@@ -36,7 +36,7 @@ class OpenStackLoadBalancers:
         rows = self.rest.get(OCTAVIA, "/loadbalancers", project_id=self.rest.project(), **query)["loadbalancers"]
         return [_load_balancer(row) for row in rows]
 
-    def tree(self, id: str) -> LoadBalancer | None:
+    def get(self, id: str) -> LoadBalancer | None:
         try:
             row = self.rest.get(OCTAVIA, f"/loadbalancers/{id}")["loadbalancer"]
             pools = {pool.id: pool for pool in self._pools(id)} if row.get("pools") else {}

@@ -69,7 +69,7 @@ class Rest:
         return cls(session, config.name, config.get_region_name(), str(config.get_interface() or "public"))
 
     @classmethod
-    def of_file(cls, clouds: Path, name: str) -> Rest:
+    def from_file(cls, clouds: Path, name: str) -> Rest:
         """Use an entry of that clouds.yaml.
 
         An entry with an application credential, as on control planes, does not need openstacksdk, which takes longer to
@@ -104,17 +104,17 @@ class Rest:
             self._endpoints[service] = base if base.endswith(version) else base + version
         return self._endpoints[service]
 
-    def offers(self, service: str) -> bool:
+    def has_service(self, service: str) -> bool:
         """Whether the catalog has that service."""
         return bool(self._listed(service))
 
     def _listed(self, service: str) -> str:
         words: dict[str, Any] = {"service_type": service, "interface": self.interface, "region_name": self.region}
-        return self._guarded(service, lambda: self.session.get_endpoint(**words)) or ""
+        return self._translate_errors(service, lambda: self.session.get_endpoint(**words)) or ""
 
     def project(self) -> str:
         """The id of the credentials' project."""
-        return str(self._guarded("identity", self.session.get_project_id))
+        return str(self._translate_errors("identity", self.session.get_project_id))
 
     def check(self) -> None:
         """Check the credentials with Keystone; CloudUnreachable when it refuses them or does not answer.
@@ -130,12 +130,12 @@ class Rest:
 
     def user(self) -> str:
         """The id of the credentials' user."""
-        return str(self._guarded("identity", self.session.get_user_id))
+        return str(self._translate_errors("identity", self.session.get_user_id))
 
     def roles(self) -> list[str]:
         """The names of the user's roles in the project."""
         auth: Any = self.session.auth
-        return list(self._guarded("identity", lambda: auth.get_access(self.session).role_names))
+        return list(self._translate_errors("identity", lambda: auth.get_access(self.session).role_names))
 
     def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
         """GET, as a mapping; NotFound. `microversion` is the service's, as in "2.47"."""
@@ -168,30 +168,30 @@ class Rest:
         def ask() -> Any:
             return self.session.request(url, method, raise_exc=False, authenticated=True, **words)
 
-        answer = self._guarded(service, partial(_twice, ask) if method == "GET" else ask)
+        answer = self._translate_errors(service, partial(_retry_once, ask) if method == "GET" else ask)
         if answer.status_code >= 400:
-            raise _refusal(service, url, answer.status_code, answer.text)
+            raise _error(service, url, answer.status_code, answer.text)
         return answer
 
-    def _guarded(self, service: str, call: Callable[[], Any]) -> Any:
+    def _translate_errors(self, service: str, call: Callable[[], Any]) -> Any:
         from keystoneauth1 import exceptions as identity
 
         try:
             return call()
         except (identity.Unauthorized, identity.NotFound) as error:  # not found: a revoked application credential
             raise CloudUnreachable(
-                f"Keystone refused the credentials of the cloud {self.cloud!r}: {_plain(error)}",
+                f"Keystone refused the credentials of the cloud {self.cloud!r}: {_one_line(error)}",
                 "check user name, password and project in clouds.yaml (or OS_* variables)",
             ) from error
         except (identity.ConnectFailure, identity.ConnectTimeout, identity.SSLError) as error:
             raise _unreachable(service, self.cloud, error) from error
         except (identity.DiscoveryFailure, identity.HttpError) as error:
             raise CloudUnreachable(
-                f"Keystone of the cloud {self.cloud!r} rejected the login: {_plain(error)}"
+                f"Keystone of the cloud {self.cloud!r} rejected the login: {_one_line(error)}"
             ) from error
 
 
-def _twice(ask: Callable[[], Any]) -> Any:
+def _retry_once(ask: Callable[[], Any]) -> Any:
     """Retry once, at once, when there was no connection: a kept-alive connection may have been closed long before.
 
     Only for requests that change nothing. A response that is late is not requested twice.
@@ -211,7 +211,7 @@ def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
     try:
         found = yaml.safe_load(clouds.read_text())["clouds"][name]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise BadInput(f"{clouds} has no cloud {name!r}: {_plain(error)}") from error
+        raise BadInput(f"{clouds} has no cloud {name!r}: {_one_line(error)}") from error
     return found if isinstance(found, Mapping) else {}
 
 
@@ -231,11 +231,11 @@ def _body(answer: Any) -> dict[str, Any]:
 def _no_credentials(name: str | None, error: Exception) -> MoorageError:
     if name:
         return BadInput(
-            f"no cloud {name!r} in clouds.yaml: {_plain(error)}",
+            f"no cloud {name!r} in clouds.yaml: {_one_line(error)}",
             "name one of its entries with --cloud; no cloud at hand? moorage demo up starts one here",
         )
     return BadInput(
-        f"no cloud was named, and the environment has no credentials: {_plain(error)}",
+        f"no cloud was named, and the environment has no credentials: {_one_line(error)}",
         "moorage --cloud NAME …, with NAME an entry of clouds.yaml; no cloud at hand? moorage demo up starts one here",
     )
 
@@ -246,7 +246,7 @@ def _unreachable(service: str, cloud: str, error: Exception) -> CloudUnreachable
     asked = next((NAMES[kind] for kind, port in _PORTS.items() if where.endswith(f":{port}")), NAMES[service])
     why = "connection refused" if "refused" in str(error) else "no answer in time" if "imed out" in str(error) else ""
     return CloudUnreachable(
-        f"{asked} of the cloud {cloud!r} does not answer at {where}" + (f": {why}" if why else f": {_plain(error)}"),
+        f"{asked} of the cloud {cloud!r} does not answer at {where}" + (f": {why}" if why else f": {_one_line(error)}"),
         "is the cloud up? a local one: moorage cloud status",
         asked,
     )
@@ -256,7 +256,7 @@ def _unreachable(service: str, cloud: str, error: Exception) -> CloudUnreachable
 _PORTS = {"identity": 5000}
 
 
-def _refusal(service: str, url: str, status: int, text: str) -> MoorageError:
+def _error(service: str, url: str, status: int, text: str) -> MoorageError:
     message = _message(text)
     if status == 404:
         return NotFound(f"{NAMES[service]} has no {url}")
@@ -289,5 +289,5 @@ def _message(text: str) -> str:
     return str(body)
 
 
-def _plain(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moorage.cloud.port import Server, Stack
 from moorage.clusters import explain
-from moorage.clusters.parameters import nodes_of, shown
+from moorage.clusters.parameters import as_text, node_count
 from moorage.clusters.plan import Kubernetes, Observed
 from moorage.model.cluster import Cluster, ClusterStatus, Node
 
@@ -24,14 +24,14 @@ def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
         api_url=str(stack.outputs.get("api_url") or ""),
         created_at=stack.created_at,
         nodes=nodes,
-        parameters=shown(stack),
+        parameters=as_text(stack),
     )
 
 
 def summarize(stack: Stack) -> Cluster:
     """The cluster as its stack alone describes it, for lists; nodes are not read."""
     status = _of_stack(stack.status)
-    reason = explain.failure(stack, ()) if status is ClusterStatus.FAILED else ""
+    reason = explain.failure_reason(stack, ()) if status is ClusterStatus.FAILED else ""
     return Cluster(stack.name, ClusterStatus.READY if status is None else status, reason, created_at=stack.created_at)
 
 
@@ -50,15 +50,15 @@ def _status(
 ) -> tuple[ClusterStatus, str]:
     status, asked = _of_stack(stack.status), observed.kubernetes
     if status is ClusterStatus.FAILED:
-        return status, explain.failure(stack, observed.resources)
+        return status, explain.failure_reason(stack, observed.resources)
     if status is ClusterStatus.DELETING:
-        return status, explain.removing(observed.resources)
-    unwell = [*_missing(observed, stack), *_unwell(asked, servers, nodes)]
+        return status, explain.describe_deletion(observed.resources)
+    unwell = [*_missing(observed, stack), *_problems(asked, servers, nodes)]
     if status is ClusterStatus.CREATING:
-        wanted = nodes_of(stack)
+        wanted = node_count(stack)
         if asked and not unwell and len(nodes) >= wanted:
             return ClusterStatus.READY, ""
-        return status, explain.waiting(observed.resources, wanted)
+        return status, explain.describe_waiting(observed.resources, wanted)
     if unwell:
         return ClusterStatus.DEGRADED, "; ".join(unwell)
     if asked is None:
@@ -70,13 +70,13 @@ def _missing(observed: Observed, stack: Stack) -> list[str]:
     """Missing servers, and what the user can do."""
     if not observed.missing:
         return []
-    gone = explain.gone(observed.missing, stack.name)
-    if explain.with_control_plane(observed.missing):
+    gone = explain.describe_missing(observed.missing, stack.name)
+    if explain.includes_control_plane(observed.missing):
         return [gone]
     return [f"{gone}: run the command that created the cluster again to recreate that"]
 
 
-def _unwell(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:
+def _problems(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:
     faults = explain.server_faults(servers)
     if asked is None:
         return faults

@@ -9,7 +9,7 @@ from moorage.cloud.port import Server, Stack, StackResource
 
 SERVER, CONDITION = "OS::Nova::Server", "OS::Heat::WaitCondition"
 ROUTER, SUBNET, INTERFACE = "OS::Neutron::Router", "OS::Neutron::Subnet", "OS::Neutron::RouterInterface"
-CALLED = {
+DISPLAY_NAMES = {
     "OS::Neutron::Net": "network",
     SUBNET: "subnet",
     ROUTER: "router",
@@ -24,7 +24,7 @@ CALLED = {
 }
 IN_USE = "is still in use"
 # Errors that a stack records when a service dies while Heat calls it; a retry helps.
-PASSING = re.compile(
+TRANSIENT = re.compile(
     r"went down|unable to establish connection|connectfailure|connection refused|connection aborted|remotedisconnected"
     r"|messagingtimeout|messagedeliveryfailure|timed out waiting for a reply|\(http 50[0234]\)|internal server error"
     r"|serviceunavailable|lost connection|gone away|was restarted|can't connect|dbconnectionerror|message: unknown"
@@ -39,7 +39,7 @@ ATTACHED = re.compile(
 )  # Neutron: the subnet is attached already
 
 
-def waiting(resources: Sequence[StackResource], nodes: int) -> str:
+def describe_waiting(resources: Sequence[StackResource], nodes: int) -> str:
     """What a stack in creation is doing at the moment, and why."""
     ready = _complete(resources, CONDITION)
     booted = servers_complete(resources)
@@ -56,19 +56,19 @@ def servers_complete(resources: Sequence[StackResource]) -> int:
     return _complete(resources, SERVER)
 
 
-def removing(resources: Sequence[StackResource]) -> str:
+def describe_deletion(resources: Sequence[StackResource]) -> str:
     """What a stack in deletion still has."""
-    left = [resource for resource in held(resources) if resource.type in CALLED]
+    left = [resource for resource in existing_resources(resources) if resource.type in DISPLAY_NAMES]
     servers = sum(resource.type == SERVER for resource in left)
     return f"waiting for Heat to delete {servers} servers and {len(left) - servers} other resources"
 
 
-def held(resources: Sequence[StackResource]) -> list[StackResource]:
+def existing_resources(resources: Sequence[StackResource]) -> list[StackResource]:
     """The resources that Heat created and has not deleted. Heat keeps the ids of deleted ones."""
     return [resource for resource in resources if resource.physical_id and resource.status != "DELETE_COMPLETE"]
 
 
-def failure(stack: Stack, resources: Sequence[StackResource]) -> str:
+def failure_reason(stack: Stack, resources: Sequence[StackResource]) -> str:
     """The reason of the innermost failed resource, not those of the resources that failed because of it."""
     failed = [resource for resource in resources if resource.status.endswith("_FAILED")]
     causes = [resource for resource in failed if not _cancelled(resource.reason)] or failed
@@ -78,12 +78,12 @@ def failure(stack: Stack, resources: Sequence[StackResource]) -> str:
     return f"{_named(deepest, stack.name)}: {_own_message(deepest.reason)}"
 
 
-def passing(reason: str) -> bool:
+def is_transient(reason: str) -> bool:
     """Whether a stack failed because a service was unavailable for a moment."""
-    return bool(PASSING.search(reason))
+    return bool(TRANSIENT.search(reason))
 
 
-def attached(resources: Sequence[StackResource]) -> tuple[str, str] | None:
+def unrecorded_attachment(resources: Sequence[StackResource]) -> tuple[str, str] | None:
     """Ids of a router and a subnet that Heat cannot connect because they are connected.
 
     Heat died before recording that.
@@ -95,7 +95,7 @@ def attached(resources: Sequence[StackResource]) -> tuple[str, str] | None:
     return ids[ROUTER], ids[SUBNET]
 
 
-def unmade(resources: Sequence[StackResource]) -> list[StackResource]:
+def blocked_servers(resources: Sequence[StackResource]) -> list[StackResource]:
     """Servers that Heat could not create because their port is in use, or that it is about to create again."""
     return [
         resource
@@ -105,7 +105,7 @@ def unmade(resources: Sequence[StackResource]) -> list[StackResource]:
     ]
 
 
-def interrupted(reason: str) -> bool:
+def was_interrupted(reason: str) -> bool:
     """Whether nothing failed, but a newer update of the stack cancelled an older one."""
     return reason.endswith("cancelled")
 
@@ -120,10 +120,10 @@ def server_faults(servers: Sequence[Server]) -> list[str]:
 
 
 def _complete(resources: Sequence[StackResource], kind: str) -> int:
-    return sum(resource.type == kind and resource.status.endswith("_COMPLETE") for resource in _begun(resources))
+    return sum(resource.type == kind and resource.status.endswith("_COMPLETE") for resource in _has_begun(resources))
 
 
-def _begun(resources: Sequence[StackResource]) -> list[StackResource]:
+def _has_begun(resources: Sequence[StackResource]) -> list[StackResource]:
     """Whether Heat has begun to create them. Between two attempts Heat deletes what it could not create."""
     return [resource for resource in resources if not resource.status.startswith(("INIT", "DELETE"))]
 
@@ -134,7 +134,7 @@ def _cancelled(reason: str) -> bool:
 
 def _named(resource: StackResource, cluster: str) -> str:
     """A resource's name for users: "node demo-default-worker-1", "router of demo"."""
-    kind = CALLED.get(resource.type, resource.type)
+    kind = DISPLAY_NAMES.get(resource.type, resource.type)
     if resource.type in (SERVER, CONDITION):
         return f"{'node' if resource.type == CONDITION else 'server'} {node_name(resource, cluster)}"
     return f"{kind} of {cluster}"
@@ -146,14 +146,14 @@ def node_name(resource: StackResource, cluster: str) -> str:
     return f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
 
 
-def gone(servers: Sequence[StackResource], cluster: str) -> str:
+def describe_missing(servers: Sequence[StackResource], cluster: str) -> str:
     """The servers that Nova no longer has."""
     names = [node_name(server, cluster) for server in servers]
     causes = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
-    return causes + (", and with it the cluster's etcd" if with_control_plane(servers) else "")
+    return causes + (", and with it the cluster's etcd" if includes_control_plane(servers) else "")
 
 
-def with_control_plane(servers: Sequence[StackResource]) -> bool:
+def includes_control_plane(servers: Sequence[StackResource]) -> bool:
     """Whether the control plane's server is one of them."""
     return any(_of_control_plane(server) for server in servers)
 
@@ -167,7 +167,7 @@ def control_plane_was_ready(resources: Sequence[StackResource]) -> bool:
     """Whether the control plane has signaled that it is Ready. Its certificates came with that signal."""
     return any(
         resource.type == CONDITION and _of_control_plane(resource) and resource.status.endswith("_COMPLETE")
-        for resource in _begun(resources)
+        for resource in _has_begun(resources)
     )
 
 
@@ -175,14 +175,14 @@ def _own_message(reason: str) -> str:
     """A reason without Heat's wrapping: "Resource CREATE failed: WaitConditionFailure: resources.a: why" is "why"."""
     text = " ".join(reason.split())
     text = re.sub(r"^Resource (CREATE|DELETE|UPDATE) failed: ", "", text)
-    text = re.sub(r"^(\w+): (?=resources\.|\S)", _unless_telling, text)
+    text = re.sub(r"^(\w+): (?=resources\.|\S)", _keep_only_message, text)
     text = re.sub(r"^(resources\.[\w.-]+: )+", "", text)
     if re.fullmatch(r"\d+ of \d+ received.*", text):
         return "no signal within its time; its console may show why (openstack console log show)"
     return text
 
 
-def _unless_telling(match: re.Match[str]) -> str:
+def _keep_only_message(match: re.Match[str]) -> str:
     """Drop an exception's class name, unless that is the whole message."""
     word = match.group(1)
     return "" if re.fullmatch(r"[A-Z]\w*[a-z][A-Z]\w*|[A-Z]\w+(Error|Client)|Conflict|Error", word) else match.group(0)

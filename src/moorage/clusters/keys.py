@@ -32,14 +32,14 @@ class KeyStore:
         except FileNotFoundError:
             return None
 
-    def make(self, cluster: str) -> str:
+    def get_or_create(self, cluster: str) -> str:
         """The key as PEM; creates it when it does not exist. The file is written completely or not at all."""
         there = self.key(cluster)
         if there is not None:
             return there
         path, pem = self.path(cluster), _new_key()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_at_once(path, pem)
+        _write_atomically(path, pem)
         return pem
 
     def delete(self, cluster: str) -> None:
@@ -47,7 +47,7 @@ class KeyStore:
         shutil.rmtree(self.path(cluster).parent, ignore_errors=True)
 
 
-def _write_at_once(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

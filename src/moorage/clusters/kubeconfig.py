@@ -20,12 +20,12 @@ def default_path(environment: Mapping[str, str]) -> Path:
     return Path(first) if first else Path(environment.get("HOME", "/root")) / ".kube" / "config"
 
 
-def alone(name: str, access: KubeAccess) -> dict[str, Any]:
+def with_only(name: str, access: KubeAccess) -> dict[str, Any]:
     """A kubeconfig with this cluster only."""
-    return merged({}, name, access)
+    return merge({}, name, access)
 
 
-def merged(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str, Any]:
+def merge(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str, Any]:
     """`there` with the cluster's entries added or replaced; the cluster's context is the current one."""
     entry = entry_name(name)
     made = {
@@ -40,7 +40,7 @@ def merged(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str,
     return {**result, "current-context": entry}
 
 
-def without(there: Mapping[str, Any], name: str) -> dict[str, Any]:
+def remove(there: Mapping[str, Any], name: str) -> dict[str, Any]:
     """`there` without the cluster's entries; unsets a current context of the cluster."""
     entry, result = entry_name(name), dict(there)
     for section in SECTIONS:

@@ -9,7 +9,7 @@ from moorage.cloud.port import Cloud, Server, Stack, StackResource
 from moorage.clusters import explain, keys
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
-from moorage.clusters.parameters import CLUSTER_TAG, nodes_of
+from moorage.clusters.parameters import CLUSTER_TAG, node_count
 from moorage.clusters.plan import Kubernetes, Observed
 from moorage.kube.port import Kube, KubeAccess
 from moorage.model.errors import CloudUnreachable, Conflict
@@ -50,7 +50,7 @@ class Observer:
         made = complete and kubernetes
         servers = tuple(self.cloud.servers(self.name)) if made else ()
         missing = self._missing(stack, servers) if made else ()
-        short = kubernetes and explain.unmade(resources) and not stack.status.startswith("DELETE")
+        short = kubernetes and explain.blocked_servers(resources) and not stack.status.startswith("DELETE")
         untracked = self._untracked(stack) if short else ()
         return Observed(stack, resources, key, asked, servers=servers, missing=missing, untracked=untracked)
 
@@ -86,9 +86,9 @@ class Observer:
         Kubernetes may report a node as Ready for most of a minute after its server was deleted.
         """
         there = {server.id for server in servers}
-        if len(there) >= nodes_of(stack):
+        if len(there) >= node_count(stack):
             return ()
-        held = explain.held(self.cloud.resources(stack))
+        held = explain.existing_resources(self.cloud.resources(stack))
         return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
 
     def _untracked(self, stack: Stack) -> tuple[Server, ...]:
@@ -97,8 +97,8 @@ class Observer:
         Nova is called before Heat, so that a server that Heat creates between the two calls is not reported.
         """
         servers, resources = self.cloud.servers(self.name), self.cloud.resources(stack)
-        names = {explain.node_name(resource, self.name) for resource in explain.unmade(resources)}
-        known = {resource.physical_id for resource in explain.held(resources)}
+        names = {explain.node_name(resource, self.name) for resource in explain.blocked_servers(resources)}
+        known = {resource.physical_id for resource in explain.existing_resources(resources)}
         return tuple(server for server in servers if server.name in names and server.id not in known)
 
     def _has_key(self, stack: Stack) -> bool:

@@ -83,12 +83,12 @@ def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
     ]
 
 
-def shown(stack: Stack) -> dict[str, str]:
+def as_text(stack: Stack) -> dict[str, str]:
     """The user's parameters of a stack, as text."""
     return {name: _text(stack.parameters[name]) for name in USER_PARAMETERS if name in stack.parameters}
 
 
-def nodes_of(stack: Stack) -> int:
+def node_count(stack: Stack) -> int:
     """The number of nodes that a cluster has when it is complete."""
     return 1 + int(stack.parameters.get("workers", 0))
 

@@ -106,7 +106,7 @@ class DeleteOrphans:
 class ResumeStack:
     """Update the stack without changes, so that Heat resumes it.
 
-    `attached` are the ids of a router and a subnet that Heat must be able to connect.
+    `unrecorded_attachment` are the ids of a router and a subnet that Heat must be able to connect.
     """
 
     stack: Stack
@@ -200,7 +200,7 @@ def plan_creation(spec: ClusterSpec, observed: Observed, attempts: Attempts) -> 
         return _failed(stack, observed, attempts)
     if observed.key and observed.missing:
         return _replace_missing(spec, stack, observed, attempts)
-    return _settled(spec, observed)
+    return _wait_for_nodes(spec, observed)
 
 
 def _previous_stack(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
@@ -230,10 +230,10 @@ def _delete_untracked(stack: Stack, observed: Observed, attempts: Attempts) -> S
 
 
 def _failed(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
-    reason = explain.failure(stack, observed.resources)
-    if attempts.resumptions < MAX_ATTEMPTS and (attached := explain.attached(observed.resources)):
+    reason = explain.failure_reason(stack, observed.resources)
+    if attempts.resumptions < MAX_ATTEMPTS and (attached := explain.unrecorded_attachment(observed.resources)):
         return ResumeStack(stack, "detaching a subnet that Heat attached to its router without recording it", attached)
-    if attempts.resumptions < MAX_ATTEMPTS and explain.interrupted(reason):
+    if attempts.resumptions < MAX_ATTEMPTS and explain.was_interrupted(reason):
         if observed.unchanged_for < UNCHANGED_LIMIT_AFTER_OUTAGE:
             return Wait("Heat was interrupted; waiting for it to resume")
         return ResumeStack(stack, "Heat was interrupted: resuming the stack")
@@ -241,7 +241,7 @@ def _failed(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
         return _repair(stack, reason, attempts)
     if attempts.creations >= MAX_ATTEMPTS:
         return Fail(reason)
-    if explain.passing(f"{stack.reason} {reason}"):
+    if explain.is_transient(f"{stack.reason} {reason}"):
         return DeleteStack(stack, f"a service was unavailable for a moment ({reason}): recreating the stack")
     if attempts.resumptions:  # Heat failed over resources that it had created partly
         return DeleteStack(stack, f"Heat could not resume ({reason}): recreating the stack")
@@ -250,21 +250,21 @@ def _failed(stack: Stack, observed: Observed, attempts: Attempts) -> Step:
 
 def _repair(stack: Stack, reason: str, attempts: Attempts) -> Step:
     """Users may have deployed something in this cluster: repair it or leave it as it is, but never recreate it."""
-    passing = explain.passing(f"{stack.reason} {reason}") and attempts.resumptions < MAX_ATTEMPTS
-    if passing or (stack.status == "UPDATE_FAILED" and not attempts.resumptions):
+    is_transient = explain.is_transient(f"{stack.reason} {reason}") and attempts.resumptions < MAX_ATTEMPTS
+    if is_transient or (stack.status == "UPDATE_FAILED" and not attempts.resumptions):
         return ResumeStack(stack, f"resuming the stack, to retry what failed ({reason})")
     return Fail(reason, used=stack.status == "UPDATE_FAILED")
 
 
 def _replace_missing(spec: ClusterSpec, stack: Stack, observed: Observed, attempts: Attempts) -> Step:
     """Servers of the stack were deleted without Heat."""
-    gone = explain.gone(observed.missing, stack.name)
-    if explain.with_control_plane(observed.missing):
+    gone = explain.describe_missing(observed.missing, stack.name)
+    if explain.includes_control_plane(observed.missing):
         return Fail(gone)
     if attempts.replacements >= MAX_ATTEMPTS:
         return Fail(gone, used=True)
     if observed.kubernetes is None or observed.kubernetes.unreachable:
-        return _settled(spec, observed)
+        return _wait_for_nodes(spec, observed)
     return ReplaceNodes(stack, observed.missing, f"{gone}: replacing it")
 
 
@@ -275,14 +275,14 @@ def _in_progress(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
     create another one.
     """
     served = explain.servers_complete(observed.resources) >= spec.nodes
-    if served and observed.key and observed.kubernetes and isinstance(_settled(spec, observed), Done):
+    if served and observed.key and observed.kubernetes and isinstance(_wait_for_nodes(spec, observed), Done):
         return Done()
     if observed.stuck:
         return ResumeStack(stack, f"the stack has not changed for {observed.unchanged_for:.0f} s: resuming it")
-    return Wait(explain.waiting(observed.resources, spec.nodes))
+    return Wait(explain.describe_waiting(observed.resources, spec.nodes))
 
 
-def _settled(spec: ClusterSpec, observed: Observed) -> Step:
+def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Step:
     if not observed.key:
         return Done("the stack is complete; the private key is on another machine, so Kubernetes was not asked")
     asked = observed.kubernetes
@@ -318,8 +318,8 @@ def plan_deletion(observed: Observed, attempts: Attempts) -> Step:
             return DeleteOwned(storage.deletions, ())
         return _deleting(observed)
     if stack.status == "DELETE_FAILED":
-        reason = explain.failure(stack, observed.resources)
-        if attempts.deletions >= MAX_ATTEMPTS and not explain.passing(f"{stack.reason} {reason}"):
+        reason = explain.failure_reason(stack, observed.resources)
+        if attempts.deletions >= MAX_ATTEMPTS and not explain.is_transient(f"{stack.reason} {reason}"):
             return Fail(reason)
         return DeleteStack(stack, f"deletion failed ({reason}): trying again")
     return DeleteStack(stack, "deleting servers, addresses and network")
@@ -327,9 +327,9 @@ def plan_deletion(observed: Observed, attempts: Attempts) -> Step:
 
 def _deleting(observed: Observed) -> Wait | DeleteOrphans:
     """Heat is deleting the stack, which does not take long once no server is left."""
-    held = explain.held(observed.resources)
+    held = explain.existing_resources(observed.resources)
     if observed.unchanged_for < ORPHANS_AFTER or any(resource.type == explain.SERVER for resource in held):
-        return Wait(explain.removing(observed.resources))
+        return Wait(explain.describe_deletion(observed.resources))
     return DeleteOrphans([resource.physical_id for resource in held])
 
 

@@ -1,6 +1,6 @@
 """Reject specs that cannot become a cluster, before anything is created.
 
-Pure except for `checked`, which reads the cloud.
+Pure except for `check`, which reads the cloud.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Problem:
 
     parameter: str
     value: str
-    why: str
-    instead: str
+    reason: str
+    alternative: str
     quota: bool = False
 
     def __str__(self) -> str:
         subject = f"{self.parameter} {self.value}".strip()
-        return f"{subject}: {self.why}" + (f"; {self.instead}" if self.instead else "")
+        return f"{subject}: {self.reason}" + (f"; {self.alternative}" if self.alternative else "")
 
 
 @dataclass(frozen=True)
-class Offer:
+class CloudOffer:
     """What the cloud has."""
 
     flavors: Sequence[Flavor]
@@ -52,24 +52,24 @@ class Offer:
     addresses: Sequence[str] = ()
 
 
-def checked(cloud: Cloud, spec: ClusterSpec) -> str:
+def check(cloud: Cloud, spec: ClusterSpec) -> str:
     """The id of the image to boot. BadInput or QuotaExceeded lists all problems in one message."""
     with ThreadPoolExecutor(max_workers=5) as pool:
         flavors, images = pool.submit(cloud.flavors), pool.submit(cloud.images)
         networks, quotas = pool.submit(cloud.external_networks), pool.submit(cloud.quotas)
-        offer = Offer(flavors.result(), images.result(), networks.result(), quotas.result(), cloud.addresses())
+        offer = CloudOffer(flavors.result(), images.result(), networks.result(), quotas.result(), cloud.addresses())
     found = problems(spec, offer)
     if found:
-        raise _refusal(found)
-    image = chosen_image(spec, offer.images)
+        raise _error(found)
+    image = choose_image(spec, offer.images)
     assert image is not None
     return image.id
 
 
-def problems(spec: ClusterSpec, offer: Offer) -> list[Problem]:
+def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
     """All problems, in the order of the parameters."""
     return [
-        *of_itself(spec),
+        *spec_problems(spec),
         *_flavors(spec, offer),
         *_image(spec, offer.images),
         *_external_network(spec, offer.external_networks),
@@ -78,20 +78,20 @@ def problems(spec: ClusterSpec, offer: Offer) -> list[Problem]:
     ]
 
 
-def of_itself(spec: ClusterSpec) -> list[Problem]:
+def spec_problems(spec: ClusterSpec) -> list[Problem]:
     """Problems that the spec has on any cloud."""
     return [*_name(spec.name), *_counts(spec), *_networks(spec), *_others(spec)]
 
 
-def chosen_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
+def choose_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
     """The image that the spec names, or the newest active Moorage image."""
     if spec.image is not None:
         return next((image for image in images if spec.image in (image.id, image.name)), None)
-    ours = [image for image in images if not _lacking(image) and image.status == "active"]
+    ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
     return max(ours, key=lambda image: image.created_at, default=None)
 
 
-def needs(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
+def required_quotas(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
     """How much the cluster uses of each quota, by the names in `Cloud.quotas`."""
     sizes = {flavor.name: flavor for flavor in flavors} | {flavor.id: flavor for flavor in flavors}
     first, others = sizes.get(spec.flavor), sizes.get(spec.flavor_of_workers)
@@ -160,8 +160,8 @@ def _size(option: str, network: IPv4Network, nodes: int) -> Iterator[Problem]:
 
 
 def _others(spec: ClusterSpec) -> Iterator[Problem]:
-    if spec.node_port_cidr and isinstance(why := _network(spec.node_port_cidr), str):
-        yield Problem("--node-port-cidr", spec.node_port_cidr, why, "a network such as 192.0.2.0/24, or 0.0.0.0/0")
+    if spec.node_port_cidr and isinstance(reason := _network(spec.node_port_cidr), str):
+        yield Problem("--node-port-cidr", spec.node_port_cidr, reason, "a network such as 192.0.2.0/24, or 0.0.0.0/0")
     for server in spec.dns_nameservers:
         try:
             IPv4Address(server)
@@ -172,8 +172,8 @@ def _others(spec: ClusterSpec) -> Iterator[Problem]:
             yield Problem("--registry-mirror", f"{host}={url}", "not a URL", f"{host}=http://ADDRESS:PORT")
 
 
-def _flavors(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
-    image = chosen_image(spec, offer.images)
+def _flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    image = choose_image(spec, offer.images)
     memory, disk = (image.min_memory, image.min_disk) if image else (0, 0)
     asked = [("--flavor", spec.flavor, max(memory, CONTROL_PLANE_MEMORY), "a control plane")]
     asked.append(("--worker-flavor" if spec.worker_flavor else "--flavor", spec.flavor_of_workers, memory, "a worker"))
@@ -193,29 +193,29 @@ def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: 
         return
     fitting = [f.name for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
     if flavor.memory < memory:
-        why = f"{flavor.memory} MB of memory, {what} needs {memory} MB"
-        yield Problem(option, name, why, _one_of(fitting))
+        reason = f"{flavor.memory} MB of memory, {what} needs {memory} MB"
+        yield Problem(option, name, reason, _one_of(fitting))
     if flavor.disk and flavor.disk < disk:
         yield Problem(option, name, f"{flavor.disk} GB of disk, the image needs {disk} GB", _one_of(fitting))
 
 
 def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
-    ours = [image.name for image in images if not _lacking(image)]
-    image = chosen_image(spec, images)
+    ours = [image.name for image in images if not _missing_properties(image)]
+    image = choose_image(spec, images)
     if image is None and spec.image is None:
         yield Problem(
             "--image", "", "this cloud has no Moorage node image", "moorage image build, moorage image upload"
         )
     elif image is None:
         yield Problem("--image", str(spec.image), "no such image", _choices(str(spec.image), ours))
-    elif lacking := _lacking(image):
-        why = f"not a Moorage node image: it lacks the properties {', '.join(lacking)}"
-        yield Problem("--image", str(spec.image), why, _one_of(ours) or "moorage image build, moorage image upload")
+    elif lacking := _missing_properties(image):
+        reason = f"not a Moorage node image: it lacks the properties {', '.join(lacking)}"
+        yield Problem("--image", str(spec.image), reason, _one_of(ours) or "moorage image build, moorage image upload")
     elif image.status != "active":
         yield Problem("--image", image.name, f"it is {image.status}, not active", _one_of(ours))
 
 
-def _lacking(image: Image) -> list[str]:
+def _missing_properties(image: Image) -> list[str]:
     lacking = [name for name in IMAGE_PROPERTIES if not image.properties.get(name)]
     return lacking if image.properties.get("os_distro") == "moorage" else ["os_distro=moorage", *lacking]
 
@@ -248,8 +248,8 @@ def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]
             )
 
 
-def _quotas(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
-    for name, needed in needs(spec, offer.flavors).items():
+def _quotas(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    for name, needed in required_quotas(spec, offer.flavors).items():
         quota = offer.quotas.get(name)
         if quota is not None and quota.available is not None and needed > quota.available:
             unit = " MB" if name == "ram" else ""
@@ -263,10 +263,10 @@ def _quotas(spec: ClusterSpec, offer: Offer) -> Iterator[Problem]:
             )
 
 
-def _refusal(found: Sequence[Problem]) -> MoorageError:
+def _error(found: Sequence[Problem]) -> MoorageError:
     kind = QuotaExceeded if all(problem.quota for problem in found) else BadInput
     if len(found) == 1:
-        return kind(f"{found[0].parameter} {found[0].value}".strip() + f": {found[0].why}", found[0].instead)
+        return kind(f"{found[0].parameter} {found[0].value}".strip() + f": {found[0].reason}", found[0].alternative)
     return kind(f"{len(found)} problems:" + "".join(f"\n  {problem}" for problem in found))
 
 

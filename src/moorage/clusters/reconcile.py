@@ -62,8 +62,8 @@ def create(
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), spec.name)
     run = _Run(observer, EventLog(report, poll), timeout)
     try:
-        if preflight.of_itself(spec):
-            preflight.checked(cloud, spec)
+        if preflight.spec_problems(spec):
+            preflight.check(cloud, spec)
         run.create(_with_image_id(cloud, spec), wait)
         return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.log.events))
     finally:
@@ -169,7 +169,7 @@ def _no_cluster(name: str) -> NotFound:
     return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
-def _failure(name: str, step: plan.Fail) -> Failed:
+def _creation_failed(name: str, step: plan.Fail) -> Failed:
     if step.used:
         return Failed(
             f"cluster {name!r} exists, but could not be repaired: {step.reason}",
@@ -215,15 +215,15 @@ class EventLog:
 class ProgressTracker:
     """Measures for how long a stack has not changed."""
 
-    picture: object = None
+    last_state: object = None
     since: float = 0.0
     unresponsive: bool = False
 
-    def of(self, observed: plan.Observed, now: float) -> plan.Observed:
+    def update(self, observed: plan.Observed, now: float) -> plan.Observed:
         """The observed state with `unchanged_for`, which starts at zero again once the stack counts as stuck."""
-        picture = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
-        if picture != self.picture:
-            self.picture, self.since = picture, now
+        last_state = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
+        if last_state != self.last_state:
+            self.last_state, self.since = last_state, now
         seen = replace(observed, unchanged_for=now - self.since, unresponsive=self.unresponsive)
         if seen.stuck:
             self.since, self.unresponsive = now, False
@@ -264,7 +264,7 @@ class _Run:
                     f"choose another name, or moorage cluster delete {spec.name}",
                 )
             case plan.Fail():
-                raise _failure(spec.name, step)
+                raise _creation_failed(spec.name, step)
             case plan.Done():
                 self.log.record(f"cluster {spec.name} is ready" + (f": {step.note}" if step.note else ""))
                 return True
@@ -333,8 +333,8 @@ class _Run:
 
     def _create_stack(self, spec: ClusterSpec) -> bool:
         """Check the spec, create the key if needed, request the stack; False when Heat could not be reached."""
-        image = self._checked(spec)
-        key = self.observer.keys.make(spec.name)
+        image = self._check_spec(spec)
+        key = self.observer.keys.get_or_create(spec.name)
         self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
         try:
             credential = self._credential(spec)
@@ -356,11 +356,11 @@ class _Run:
             self.credential = self.observer.cloud.create_credential(spec.name)
         return self.credential
 
-    def _checked(self, spec: ClusterSpec) -> str:
+    def _check_spec(self, spec: ClusterSpec) -> str:
         """The id of the image to boot; read from the cloud once in a run."""
         if not self.image:
             self.log.record("checking names, flavors, image, addresses and quotas")
-            self.image = preflight.checked(self.observer.cloud, spec)
+            self.image = preflight.check(self.observer.cloud, spec)
         return self.image
 
     def _delete(self, step: plan.DeleteStack) -> None:
@@ -448,7 +448,7 @@ class _Run:
             self.progress.unresponsive |= error.service == "Heat"
             return None
         self.seen = self.log.poll.now()
-        return self.progress.of(observed, self.seen)
+        return self.progress.update(observed, self.seen)
 
     def _preview_cleanup(self, cleanup: Cleanup, stack: Stack | None) -> CleanupPreview:
         """While Heat deletes the stack, do not list again what was empty before: the requests would slow Heat down."""

@@ -42,7 +42,7 @@ class CredentialWatch:
 
     def reconcile(self, key: str) -> float | None:
         """Raises errors of the Kubernetes API; reports errors of the cloud."""
-        self._take()
+        self._store()
         problem = self._problem()
         if problem:
             self.events.event(SYSTEM, "CloudUnreachable", f"the cloud cannot be reached: {problem}")
@@ -57,7 +57,7 @@ class CredentialWatch:
             return error.message
         return ""
 
-    def _take(self) -> None:
+    def _store(self) -> None:
         """Write the file again when the Secret differs from it."""
         found = self.api.get(SECRETS, SECRET)
         text = base64.b64decode((found or {}).get("data", {}).get("clouds.yaml", "")).decode()

@@ -16,7 +16,7 @@ Check = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Endpoints:
     """`healthy`: no thread has died. `ready`: all informers have listed. Both return fast."""
 
     healthy: Check
@@ -33,7 +33,7 @@ class Answers:
         return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
 
 
-def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
+def serve(answers: Endpoints, port: int) -> ThreadingHTTPServer:
     """Serve on 127.0.0.1 (port 0: any port) until `shutdown`; BadInput when the port is in use."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -29,7 +29,7 @@ from moorage.cloud.network import Network
 from moorage.cloud.servers import Instances
 from moorage.cloud.volumes import Volumes
 from moorage.controller.credential import CredentialWatch, until_accepted
-from moorage.controller.health import Answers, serve
+from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, counted
 from moorage.controller.run import Runner, lead
@@ -103,7 +103,7 @@ class Controller:
 
     def run(self, stop: Event) -> bool:
         """Run until `stop`; False when the lease was lost."""
-        answers = Answers(self._alive, self.runner.cache.ready, self.metrics)
+        answers = Endpoints(self._alive, self.runner.cache.ready, self.metrics)
         server = serve(answers, self.settings.port)
         try:
             return lead(self.runner, self.elector, stop, self.settings.timings.every)
@@ -119,16 +119,16 @@ def compose(
     api: KubernetesClient,
     project: Project,
     settings: Settings,
-    balanced: load_balancing.Settings | None = None,
+    load_balancer_settings: load_balancing.Settings | None = None,
     watch: CredentialWatch | None = None,
 ) -> Controller:
-    """Add all reconcilers to the runner. Without `balanced` there are no load balancers."""
+    """Add all reconcilers to the runner. Without `load_balancer_settings` there are no load balancers."""
     metrics, cache = Metrics(), Informer(api)
     runner = Runner(cache, metrics)
     events = Recorder(api, NAME, time.monotonic)
     _add_nodes(runner, api, project, settings, events)
-    if balanced:
-        _add_load_balancers(runner, api, project, balanced, events)
+    if load_balancer_settings:
+        _add_load_balancers(runner, api, project, load_balancer_settings, events)
     if watch:
         runner.add(watch)
     _add_volumes(runner, api, project.volumes, settings, events)
@@ -173,7 +173,7 @@ def _add_volumes(
     runner.add(snapshot_policies(stores(SNAPSHOT_CONTENTS), cinder, settings.cluster, events))
 
 
-def balanced(project: Project, cluster: str, provider: str = "") -> load_balancing.Settings | None:
+def load_balancer_settings(project: Project, cluster: str, provider: str = "") -> load_balancing.Settings | None:
     """Settings of the cluster's load balancers; None, with a log message, when it cannot have any."""
     home = project.network.cluster_network(cluster)
     if home is None:
@@ -220,7 +220,7 @@ def command(
         project = adapters.project(clouds, cloud)
         me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
         settings = Settings(cluster, Place(project.region, regional_ids), me, port)
-        return compose(api, project, settings, balanced(project, cluster, provider), watch)
+        return compose(api, project, settings, load_balancer_settings(project, cluster, provider), watch)
 
     controller = until_accepted(watch, begin, stop)
     return os.EX_OK if controller is None or controller.run(stop) else os.EX_TEMPFAIL

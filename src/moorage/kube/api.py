@@ -131,7 +131,7 @@ class _translated:
 def _change(line: str) -> Change:
     event = json.loads(line)
     if event["type"] == "ERROR":
-        raise refusal(event["object"].get("code", 500), event["object"].get("message", ""))
+        raise error_for(event["object"].get("code", 500), event["object"].get("message", ""))
     return Change(event["type"], event["object"])
 
 
@@ -141,10 +141,10 @@ def _check(answer: Response) -> None:
             message = answer.json().get("message", "")
         except ValueError:
             message = answer.text[:300]
-        raise refusal(answer.status_code, message)
+        raise error_for(answer.status_code, message)
 
 
-def refusal(status: int, message: str) -> MoorageError:
+def error_for(status: int, message: str) -> MoorageError:
     """The error for a rejected request; 410 is a resource version that the API no longer has."""
     if status in (404, 410):
         return NotFound(message)

@@ -31,33 +31,33 @@ class KubeClient:
     def nodes(self) -> list[KubeNode]:
         from lightkube.resources.core_v1 import Node
 
-        found = self._asked(lambda client: list(client.list(Node)))
+        found = self._call(lambda client: list(client.list(Node)))
         return sorted((_node(node) for node in found or ()), key=lambda node: node.name)
 
     def available(self, namespace: str, deployment: str) -> bool:
         from lightkube.resources.apps_v1 import Deployment
 
-        found = self._asked(lambda client: client.get(Deployment, deployment, namespace=namespace))
+        found = self._call(lambda client: client.get(Deployment, deployment, namespace=namespace))
         return bool(found and found.status and found.status.availableReplicas)
 
     def problem(self) -> str:
         from lightkube.resources.core_v1 import ConfigMap
 
         namespace, _, name = STATE.partition("/")
-        found = self._asked(lambda client: client.get(ConfigMap, name, namespace=namespace))
+        found = self._call(lambda client: client.get(ConfigMap, name, namespace=namespace))
         return (found.data or {}).get("problem", "") if found else ""
 
     def update_credential(self, clouds: str) -> None:
         namespace, _, name = SECRET.partition("/")
-        self._give({"metadata": {"namespace": namespace, "name": name}, "stringData": {"clouds.yaml": clouds}})
+        self._apply_secret({"metadata": {"namespace": namespace, "name": name}, "stringData": {"clouds.yaml": clouds}})
 
     def create_join_token(self, token: str) -> None:
-        self._give(join_token.secret(token, datetime.now(UTC)))
+        self._apply_secret(join_token.secret(token, datetime.now(UTC)))
 
     def remove_node(self, name: str) -> None:
         from lightkube.resources.core_v1 import Node
 
-        self._asked(lambda client: client.delete(Node, name))
+        self._call(lambda client: client.delete(Node, name))
 
     def close(self) -> None:
         if self._client is not None:
@@ -70,16 +70,16 @@ class KubeClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _give(self, secret: Mapping[str, Any]) -> None:
+    def _apply_secret(self, secret: Mapping[str, Any]) -> None:
         """Create or replace a Secret."""
         from lightkube.models.meta_v1 import ObjectMeta
         from lightkube.resources.core_v1 import Secret
 
         metadata, kind = ObjectMeta(**secret["metadata"]), secret.get("type")
         wanted = Secret(metadata=metadata, type=kind, stringData=secret["stringData"])
-        self._asked(lambda client: client.apply(wanted, field_manager="moorage", force=True))
+        self._call(lambda client: client.apply(wanted, field_manager="moorage", force=True))
 
-    def _asked(self, call: Callable[[Client], T]) -> T | None:
+    def _call(self, call: Callable[[Client], T]) -> T | None:
         """The response, None when the object does not exist."""
         import httpx2
         from lightkube import ApiError

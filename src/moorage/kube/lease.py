@@ -60,7 +60,7 @@ class Elector:
     def step(self) -> bool:
         """Read the lease, and take or renew it if allowed; returns whether we hold it. Never raises MoorageError."""
         try:
-            self._strive()
+            self._try()
         except (Conflict, NotFound):
             self._renewed = None  # another candidate was faster
         except MoorageError:
@@ -84,18 +84,18 @@ class Elector:
         if found is not None and found["spec"].get("holderIdentity") == self.me:
             self.api.replace(LEASES, self._with(found, {"holderIdentity": "", "leaseDurationSeconds": 1}))
 
-    def _strive(self) -> None:
+    def _try(self) -> None:
         asked = self.clock()
         found = self.api.get(LEASES, self.key)
-        self._look(found)
+        self._observe(found)
         what = decide(self._seen, self.me, asked)
         if what == "wait":
             self._renewed = None
             return
-        self._look(self._write(what, found))
+        self._observe(self._write(what, found))
         self._renewed = asked  # not the time of the response: others count from when they could see it
 
-    def _look(self, found: Object | None) -> None:
+    def _observe(self, found: Object | None) -> None:
         if found is None:
             self._seen = None
         elif self._seen is None or self._seen.spec != found["spec"]:

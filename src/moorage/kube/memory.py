@@ -12,21 +12,21 @@ from moorage.model.errors import CloudUnreachable
 class MemoryKube:
     """The port `Kube`.
 
-    `unreachable` is why the API does not answer; `deployments` are the (namespace, name) of available ones; `given` is
-    the last clouds.yaml, `tokens` are the join tokens.
+    `unreachable` is why the API does not answer; `deployments` are the (namespace, name) of available ones;
+    `credential` is the last clouds.yaml, `tokens` are the join tokens.
     """
 
     node_list: list[KubeNode] = field(default_factory=list)
     deployments: set[tuple[str, str]] = field(default_factory=set)
     unreachable: str = ""
-    asked_with: KubeAccess | None = None
+    access_used: KubeAccess | None = None
     cloud_problem: str = ""
-    given: str = ""
+    credential: str = ""
     tokens: list[str] = field(default_factory=list)
 
     def connect(self, access: KubeAccess) -> MemoryKube:
         """As `connect_kube` of the bootstrap: returns this API, and keeps the access."""
-        self.asked_with = access
+        self.access_used = access
         return self
 
     def nodes(self) -> list[KubeNode]:
@@ -43,7 +43,7 @@ class MemoryKube:
 
     def update_credential(self, clouds: str) -> None:
         self._answer()
-        self.given = clouds
+        self.credential = clouds
 
     def create_join_token(self, token: str) -> None:
         self._answer()

@@ -54,7 +54,7 @@ def disable_monitor(world):
 
 def recreate_in_error(world):
     create(world)
-    world.load_balancers.becomes(next(iter(world.load_balancers.held)), "ERROR")
+    world.load_balancers.set_status(next(iter(world.load_balancers.held)), "ERROR")
     world.reconciler.forget("default/web")
     world.converge()
 
@@ -180,7 +180,7 @@ def test_slow_octavia_reaches_same_state(scenario):
     scenario(undisturbed)
     scenario(slow)
     for id in slow.load_balancers.held:
-        slow.load_balancers.becomes(id, "ACTIVE")
+        slow.load_balancers.set_status(id, "ACTIVE")
     assert state(slow) == state(undisturbed)
     delete_all(slow)
 
@@ -206,7 +206,7 @@ def test_load_balancer_in_error_after_changed_members_is_recreated():
     before = world.load_balancer.id
     world.api.delete(NODES, "node-001")
     assert world.reconcile() == 0.5
-    world.load_balancers.becomes(before, "ERROR")
+    world.load_balancers.set_status(before, "ERROR")
     world.converge()
     assert (world.load_balancer.id != before, len(world.load_balancer.listeners)) == (True, 2)
     assert "RecreatingLoadBalancer" in world.reasons()
@@ -227,10 +227,10 @@ def test_deleted_pool_is_recreated_when_members_change():
 def test_changed_members_wait_for_pending_load_balancer():
     world = World()
     create(world)
-    world.load_balancers.becomes(world.load_balancer.id, "PENDING_UPDATE")
+    world.load_balancers.set_status(world.load_balancer.id, "PENDING_UPDATE")
     world.api.delete(NODES, "node-001")
     assert world.reconcile() == 0.5
-    world.load_balancers.becomes(world.load_balancer.id, "ACTIVE")
+    world.load_balancers.set_status(world.load_balancer.id, "ACTIVE")
     world.converge()
     assert [len(listener.pool.members) for listener in world.load_balancer.listeners] == [1, 1]
 
@@ -238,14 +238,14 @@ def test_changed_members_wait_for_pending_load_balancer():
 def test_long_pending_load_balancer_frees_worker_and_records_event():
     world = World()
     create(world)
-    world.load_balancers.becomes(world.load_balancer.id, "PENDING_UPDATE")
+    world.load_balancers.set_status(world.load_balancer.id, "PENDING_UPDATE")
     world.set_ports((80, "TCP", 30080))
     delays = [world.reconcile() for _ in range(14)]
     assert all(delay is not None for delay in delays)
     assert delays == sorted(delays)
     assert delays[-1] == 10.0
     assert "LoadBalancerPending" in world.reasons()
-    world.load_balancers.becomes(world.load_balancer.id, "ACTIVE")
+    world.load_balancers.set_status(world.load_balancer.id, "ACTIVE")
     world.converge()
     assert [listener.port for listener in world.load_balancer.listeners] == [80]
 
@@ -260,11 +260,11 @@ def test_load_balancer_pending_by_another_client_is_waited_for():
     def conflict_once(*arguments):
         calls.append(arguments)
         if len(calls) == 1:
-            world.load_balancers.becomes(world.load_balancer.id, "PENDING_UPDATE")
+            world.load_balancers.set_status(world.load_balancer.id, "PENDING_UPDATE")
             try:
                 return create_listener(*arguments)
             finally:
-                world.load_balancers.becomes(world.load_balancer.id, "ACTIVE")
+                world.load_balancers.set_status(world.load_balancer.id, "ACTIVE")
         return create_listener(*arguments)
 
     world.load_balancers.create_listener = conflict_once

@@ -437,7 +437,7 @@ def test_load_balancer_in_error_is_recreated_with_same_address(world, internal):
     annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"} if internal else {}
     world.create_service(annotations=annotations)
     before, ingress = world.load_balancer, world.ingress()
-    world.load_balancers.becomes(before.id, "ERROR")
+    world.load_balancers.set_status(before.id, "ERROR")
     world.collector.reconcile("all")
     assert world.woken == ["default/web"]
     world.converge()
@@ -502,7 +502,7 @@ def test_missing_existing_load_balancer_records_event(world):
 
 def test_foreign_load_balancer_in_error_is_not_changed(world):
     add_foreign_load_balancer(world)
-    world.load_balancers.becomes("foreign", "ERROR")
+    world.load_balancers.set_status("foreign", "ERROR")
     world.api.create(SERVICES, service(annotations={f"{PREFIX}load-balancer-id": "foreign"}))
     assert world.reconcile() == FIRST_RETRY
     assert world.load_balancer.id == "foreign"
@@ -575,7 +575,7 @@ def test_load_balancer_of_openstack_provider_in_error_keeps_floating_ip(world):
     )
     world.annotate(load_balancer_id=world.load_balancer.id)
     address, before = world.floating_ip.address, world.load_balancer.id
-    world.load_balancers.becomes(before, "ERROR")
+    world.load_balancers.set_status(before, "ERROR")
     world.restart()
     world.converge()
     assert world.load_balancer.id != before

@@ -125,10 +125,10 @@ def test_many_nodes_joining_list_once(world):
 
 
 def test_server_stopped_and_started_changes_taint(world):
-    world.cloud.becomes("id-1", "SHUTOFF")
+    world.cloud.set_status("id-1", "SHUTOFF")
     world.poll_once()
     assert (world.taints("demo-1"), world.taints("demo-2")) == ([SHUTDOWN], [])
-    world.cloud.becomes("id-1", "ACTIVE")
+    world.cloud.set_status("id-1", "ACTIVE")
     world.poll_once()
     assert world.taints("demo-1") == []
 
@@ -220,7 +220,7 @@ def test_two_servers_of_same_name_keep_taint_and_record_event(world):
 
 
 def test_node_changed_meanwhile_is_reconciled_again(world):
-    world.cloud.becomes("id-1", "SHUTOFF")
+    world.cloud.set_status("id-1", "SHUTOFF")
     world.view.refresh()
     own = {"key": "mine", "effect": "NoExecute"}
     world.api.patch(NODES, "demo-1", {"spec": {"taints": [own]}})
@@ -242,7 +242,7 @@ def test_new_node_of_same_name_is_not_deleted(world):
 
 
 def test_unreachable_api_raises(world):
-    world.cloud.becomes("id-1", "SHUTOFF")
+    world.cloud.set_status("id-1", "SHUTOFF")
     world.view.refresh()
     world.api.unreachable = "etcd has no leader"
     with pytest.raises(CloudUnreachable):
@@ -253,7 +253,7 @@ def test_node_being_deleted_is_not_changed(world):
     world.api.patch(NODES, "demo-1", {"metadata": {"finalizers": ["x/y"]}})
     world.api.delete(NODES, "demo-1")
     world.sync_cache()
-    world.cloud.becomes("id-1", "SHUTOFF")
+    world.cloud.set_status("id-1", "SHUTOFF")
     world.view.refresh()
     assert world.nodes.reconcile("demo-1") is None
     assert world.taints("demo-1") == []
@@ -290,7 +290,7 @@ def test_stopped_server_gets_out_of_service_taint_once_kubelet_is_unresponsive(w
         world.api.patch(NODES, "demo-1", {"status": {"conditions": [{"type": "Ready", "status": status}]}}, status=True)
 
     set_ready("True")
-    world.cloud.becomes("id-1", "SHUTOFF")
+    world.cloud.set_status("id-1", "SHUTOFF")
     world.poll_once()
     assert world.taints("demo-1") == [SHUTDOWN], "it may be about to start again"
     set_ready("Unknown")
@@ -299,7 +299,7 @@ def test_stopped_server_gets_out_of_service_taint_once_kubelet_is_unresponsive(w
     world.api.asked.clear()
     world.poll_once()
     assert {call.split()[0] for call in world.api.asked} == {"list"}, "nothing is written again"
-    world.cloud.becomes("id-1", "ACTIVE")
+    world.cloud.set_status("id-1", "ACTIVE")
     world.poll_once()
     assert world.taints("demo-1") == []
 

@@ -156,11 +156,11 @@ class TestRow:
 
     @pytest.mark.parametrize("state", ["57P03", "57P01", "53300", "08006"])
     def test_transient_error_is_retried(self, state):
-        assert isinstance(database.refusal({"C": state, "M": "not now"}), ConnectionError)
+        assert isinstance(database.error_for({"C": state, "M": "not now"}), ConnectionError)
 
     @pytest.mark.parametrize("state", ["28P01", "42501", ""])
     def test_permanent_error_is_reported_at_once(self, state):
-        refused = database.refusal({"C": state, "M": "password authentication failed"})
+        refused = database.error_for({"C": state, "M": "password authentication failed"})
         assert isinstance(refused, Failed)
         assert "password authentication failed" in refused.message
 

@@ -116,7 +116,7 @@ def neutron(answers):
 
 def test_tree_reads_all_parts():
     port, session = octavia()
-    found = port.tree("lb")
+    found = port.get("lb")
     pool = Pool("pool", "TCP", "SOURCE_IP_PORT", (Member("10.0.0.1", 30080, "s", None, "a"),), None, "SOURCE_IP", "p")
     monitor = HealthMonitor("TCP", 5, 3, 1, 3, "", "h")
     (held,) = found.listeners
@@ -129,7 +129,7 @@ def test_tree_reads_all_parts():
 
 def test_missing_load_balancer_is_none():
     port, _ = octavia()
-    assert port.tree("gone") is None
+    assert port.get("gone") is None
     assert port.status("gone") == ""
 
 

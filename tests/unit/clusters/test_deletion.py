@@ -303,7 +303,7 @@ def test_delete_with_unreachable_service_deletes_nothing(world, cloud):
 
 def test_shared_load_balancer_blocks_deletion(world, cloud):
     id = balance(cloud)
-    cloud.load_balancers.set_tags(id, (*cloud.load_balancers.tree(id).tags, service_tag("another", "default", "web")))
+    cloud.load_balancers.set_tags(id, (*cloud.load_balancers.get(id).tags, service_tag("another", "default", "web")))
     with pytest.raises(Failed, match="kube_service_another_default_web"):
         world.delete()
     assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
@@ -317,7 +317,7 @@ def test_foreign_load_balancer_loses_clusters_ports(world, cloud):
         LoadBalancer("theirs", "ovn", tags=("x", tag, serving_tag("demo")), listeners=listeners)
     )
     world.delete()
-    left = cloud.load_balancers.tree(made.id)
+    left = cloud.load_balancers.get(made.id)
     assert ([held.port for held in left.listeners], left.tags) == ([22], ("x",))
 
 
@@ -331,7 +331,7 @@ def test_kept_floating_ip_loses_its_description(world, cloud):
 
 
 def test_pending_load_balancer_is_named_at_timeout(world, cloud):
-    cloud.load_balancers.becomes(balance(cloud), "PENDING_UPDATE")
+    cloud.load_balancers.set_status(balance(cloud), "PENDING_UPDATE")
     with pytest.raises(TimedOut, match="kube_service_demo_default_web is PENDING_UPDATE"):
         world.delete(timeout=60)
 

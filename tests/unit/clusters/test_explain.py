@@ -58,11 +58,11 @@ def failed(path, kind, reason):
     ],
 )
 def test_failure_is_the_deepest_reason(resources, reported):
-    assert explain.failure(STACK, resources).startswith(reported)
+    assert explain.failure_reason(STACK, resources).startswith(reported)
 
 
 @pytest.mark.parametrize(
-    ("reason", "passing"),
+    ("reason", "is_transient"),
     [
         ("Engine went down during stack CREATE", True),
         ("ConnectFailure: resources.network: Unable to establish connection to http://172.24.4.1:9696", True),
@@ -76,8 +76,8 @@ def test_failure_is_the_deepest_reason(resources, reported):
         ("containerd.service failed: no space left on device", False),
     ],
 )
-def test_passing_recognizes_transient_errors(reason, passing):
-    assert explain.passing(reason) is passing
+def test_passing_recognizes_transient_errors(reason, is_transient):
+    assert explain.is_transient(reason) is is_transient
 
 
 @pytest.mark.parametrize(("other", "found"), [("s-1", ("r", "s-1")), ("s-2", None)])
@@ -86,8 +86,8 @@ def test_attached_finds_unrecorded_subnet(other, found):
     interface = failed("router_interface", "OS::Neutron::RouterInterface", reason)
     router = StackResource(("router",), "OS::Neutron::Router", "CREATE_COMPLETE", physical_id="r")
     subnet = StackResource(("subnet",), "OS::Neutron::Subnet", "CREATE_COMPLETE", physical_id="s-1")
-    assert explain.attached([router, subnet, interface]) == found
-    assert explain.attached([router, subnet, replace(interface, status="UPDATE_IN_PROGRESS")]) is None
+    assert explain.unrecorded_attachment([router, subnet, interface]) == found
+    assert explain.unrecorded_attachment([router, subnet, replace(interface, status="UPDATE_IN_PROGRESS")]) is None
 
 
 def test_unmade_finds_blocked_servers():
@@ -97,7 +97,7 @@ def test_unmade_finds_blocked_servers():
     full = failed("nodes/1/server", "OS::Nova::Server", "No valid host was found.")
     between = replace(full, status="DELETE_COMPLETE")
     port = failed("nodes/0/port", "OS::Neutron::Port", "Port p is still in use.")
-    assert explain.unmade([in_use, full, between, port]) == [in_use, between]
+    assert explain.blocked_servers([in_use, full, between, port]) == [in_use, between]
     assert explain.servers_complete([between]) == 0
 
 

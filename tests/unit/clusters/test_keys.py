@@ -16,8 +16,8 @@ pytestmark = pytest.mark.unit
 def test_key_is_created_once_and_deleted(tmp_path):
     store = KeyStore(tmp_path)
     assert store.key("demo") is None
-    made = store.make("demo")
-    assert store.make("demo") == made == store.key("demo")
+    made = store.get_or_create("demo")
+    assert store.get_or_create("demo") == made == store.key("demo")
     assert stat.S_IMODE(store.path("demo").stat().st_mode) == 0o600
     assert stat.S_IMODE(store.path("demo").parent.stat().st_mode) == 0o700
     store.delete("demo")
@@ -26,7 +26,7 @@ def test_key_is_created_once_and_deleted(tmp_path):
 
 
 def test_signing_request_names_administrator_and_matches_key(tmp_path):
-    own, other = KeyStore(tmp_path).make("one"), KeyStore(tmp_path).make("two")
+    own, other = KeyStore(tmp_path).get_or_create("one"), KeyStore(tmp_path).get_or_create("two")
     request = keys.signing_request(own)
     assert keys.matches(own, request)
     assert not keys.matches(other, request)

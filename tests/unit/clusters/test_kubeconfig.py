@@ -27,26 +27,26 @@ THEIRS = {
 
 
 def test_merge_keeps_other_entries_and_sets_context():
-    merged = kubeconfig.merged(THEIRS, "demo", ACCESS)
+    merged = kubeconfig.merge(THEIRS, "demo", ACCESS)
     assert merged["preferences"] == {"colors": True}
     assert [entry["name"] for entry in merged["clusters"]] == ["work", "moorage-demo"]
     assert merged["current-context"] == "moorage-demo"
-    assert kubeconfig.without(merged, "demo") == {**THEIRS, "current-context": ""}
+    assert kubeconfig.remove(merged, "demo") == {**THEIRS, "current-context": ""}
 
 
 def test_merge_again_replaces():
-    twice = kubeconfig.merged(kubeconfig.merged({}, "demo", ACCESS), "demo", KubeAccess("https://new", "", "", ""))
+    twice = kubeconfig.merge(kubeconfig.merge({}, "demo", ACCESS), "demo", KubeAccess("https://new", "", "", ""))
     assert [entry["cluster"]["server"] for entry in twice["clusters"]] == ["https://new"]
 
 
 def test_remove_keeps_other_current_context():
-    both = kubeconfig.merged(kubeconfig.merged(THEIRS, "one", ACCESS), "two", ACCESS)
-    assert kubeconfig.without(both, "one")["current-context"] == "moorage-two"
+    both = kubeconfig.merge(kubeconfig.merge(THEIRS, "one", ACCESS), "two", ACCESS)
+    assert kubeconfig.remove(both, "one")["current-context"] == "moorage-two"
 
 
 def test_written_file_is_private_and_complete(tmp_path):
     path = tmp_path / "new" / "config"
-    kubeconfig.write(path, kubeconfig.alone("demo", ACCESS))
+    kubeconfig.write(path, kubeconfig.with_only("demo", ACCESS))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert yaml.safe_load(path.read_text())["users"][0]["user"]["client-key-data"] == "S0VZ"
     assert list(path.parent.iterdir()) == [path]

@@ -11,7 +11,7 @@ from moorage.cloud.network import FloatingIP
 from moorage.cloud.port import Server
 from moorage.cloud.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
 from moorage.clusters.owned.network import plan_network
-from moorage.clusters.owned.resources import TRIES, ObservedResources
+from moorage.clusters.owned.resources import MAX_REQUESTS, ObservedResources
 from moorage.clusters.owned.storage import plan_retention, plan_storage
 from moorage.model.ownership import (
     CLUSTER_MARK,
@@ -97,9 +97,9 @@ def test_plan_waits_for_pending_load_balancer_and_control_plane():
 
 def test_plan_load_balancer_in_error_is_deleted_then_blocked():
     broken = (web(provisioning_status="ERROR"),)
-    assert ("DeleteLoadBalancer", "lb") in deletions(network({"lb": TRIES - 1}, load_balancers=broken))
-    assert "could not delete load balancer" in network({"lb": TRIES}, load_balancers=broken).blocked[0]
-    assert network({"lb": TRIES}, load_balancers=(web(),)).blocked == (), "OVN may set it to ACTIVE again"
+    assert ("DeleteLoadBalancer", "lb") in deletions(network({"lb": MAX_REQUESTS - 1}, load_balancers=broken))
+    assert "could not delete load balancer" in network({"lb": MAX_REQUESTS}, load_balancers=broken).blocked[0]
+    assert network({"lb": MAX_REQUESTS}, load_balancers=(web(),)).blocked == (), "OVN may set it to ACTIVE again"
 
 
 def test_plan_shared_load_balancer_is_blocked():
@@ -136,18 +136,18 @@ def test_plan_kept_floating_ip_is_released():
 
 def test_plan_foreign_load_balancer_is_left_step_by_step():
     steps, found = [], theirs()
-    while (act := network({"s-0": 1}, served=(found,)).deletions)[0].__class__.__name__ != "SetTags":
-        steps.append(deletions(network({"s-0": 1}, served=(found,))))
+    while (act := network({"s-0": 1}, shared=(found,)).deletions)[0].__class__.__name__ != "SetTags":
+        steps.append(deletions(network({"s-0": 1}, shared=(found,))))
         own = found.listeners[1]
         kept = (replace(own, pool=None),) if own.pool else ()
         found = replace(found, listeners=(found.listeners[0], *kept))
     assert steps == [[("DeletePool", "p-2")], [("DeleteListener", "l-2")]]
     assert act[0].tags == ("other",)
-    assert network(served=(theirs(provisioning_status="PENDING_UPDATE"),)).waiting
+    assert network(shared=(theirs(provisioning_status="PENDING_UPDATE"),)).waiting
 
 
 def test_plan_foreign_load_balancer_in_error_is_kept():
-    clearing = network(served=(theirs(provisioning_status="ERROR"),))
+    clearing = network(shared=(theirs(provisioning_status="ERROR"),))
     assert clearing.done
     assert "in ERROR" in clearing.kept[0].why
 
@@ -177,7 +177,7 @@ def test_plan_releases_volume_of_deleted_server():
     _, clearing = storage(volume(status="in-use", at=["s-9"]), missing_servers=frozenset(["s-9"]))
     assert deletions(clearing) == [("DeleteAttachment", "a-s-9")]
     _, clearing = storage(
-        volume(status="attaching", at=["s-9"]), asked={"a-s-9": TRIES}, missing_servers=frozenset(["s-9"])
+        volume(status="attaching", at=["s-9"]), asked={"a-s-9": MAX_REQUESTS}, missing_servers=frozenset(["s-9"])
     )
     assert (deletions(clearing), len(clearing.waiting)) == ([], 1)
 
@@ -222,7 +222,7 @@ def test_plan_keep_keeps_all():
 
 
 def test_plan_unmarkable_volume_is_blocked():
-    keeping, _ = storage(volume(status="maintenance"), keep=True, asked={"v": TRIES})
+    keeping, _ = storage(volume(status="maintenance"), keep=True, asked={"v": MAX_REQUESTS})
     assert (deletions(keeping), len(keeping.blocked)) == ([], 1)
 
 
@@ -230,14 +230,14 @@ def test_plan_undeletable_volume_is_reported_and_others_deleted():
     _, clearing = storage(volume(status="error_deleting"), volume("w"), messages={"v": "backend is full"})
     assert deletions(clearing) == [("DeleteVolume", "w")]
     assert clearing.blocked == ("volume pvc-v (1 GiB) cannot be deleted, it is error_deleting: backend is full",)
-    _, clearing = storage(volume(), asked={"v": TRIES})
+    _, clearing = storage(volume(), asked={"v": MAX_REQUESTS})
     assert len(clearing.blocked) == 1
 
 
 def test_plan_does_not_wait_for_undeletable():
     _, clearing = storage(volume(), snapshot(status="error_deleting"))
     assert deletions(clearing) == [("DeleteVolume", "v")]
-    _, clearing = storage(volume(), snapshot(status="error_deleting"), asked={"v": TRIES})
+    _, clearing = storage(volume(), snapshot(status="error_deleting"), asked={"v": MAX_REQUESTS})
     assert (deletions(clearing), clearing.waiting, len(clearing.blocked)) == ([], (), 2)
 
 

@@ -9,14 +9,14 @@ import pytest
 from moorage.cloud.memory import FLAVORS, LIMITS, NODE_IMAGE, MemoryCloud
 from moorage.cloud.port import Flavor, Image, Quota
 from moorage.clusters import preflight
-from moorage.clusters.preflight import Offer
+from moorage.clusters.preflight import CloudOffer
 from moorage.model.cluster import ClusterSpec
 from moorage.model.errors import BadInput, QuotaExceeded
 
 pytestmark = pytest.mark.unit
 
 LARGE = Flavor("m1.large", "f3", 4, 4096, 20)
-OFFER = Offer(
+OFFER = CloudOffer(
     flavors=[*FLAVORS, LARGE],
     images=[NODE_IMAGE],
     external_networks=["public", "3f1c7a52-0000-4000-8000-000000000001"],
@@ -95,7 +95,7 @@ def test_cloud_without_node_image_is_a_problem():
 
 def test_newest_image_is_chosen():
     older = replace(NODE_IMAGE, id="older", created_at="2025-01-01T00:00:00Z")
-    chosen = preflight.chosen_image(GOOD, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
+    chosen = preflight.choose_image(GOOD, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
     assert chosen == NODE_IMAGE
 
 
@@ -123,13 +123,13 @@ def test_unlimited_quota_is_no_problem():
 def test_all_problems_are_reported_together():
     spec = replace(GOOD, name="No", workers=0, flavor="none", external_network="nowhere")
     with pytest.raises(BadInput) as refused:
-        preflight.checked(MemoryCloud(), spec)
+        preflight.check(MemoryCloud(), spec)
     for word in ("4 problems", "'No'", "--workers 0", "--flavor none", "--external-network nowhere"):
         assert word in refused.value.message
 
 
 def test_quota_problems_alone_raise_quota_exceeded():
     with pytest.raises(QuotaExceeded):
-        preflight.checked(MemoryCloud(limits={"instances": 1}), GOOD)
+        preflight.check(MemoryCloud(limits={"instances": 1}), GOOD)
     with pytest.raises(BadInput):
-        preflight.checked(MemoryCloud(limits={"instances": 1}), replace(GOOD, workers=0, image="none"))
+        preflight.check(MemoryCloud(limits={"instances": 1}), replace(GOOD, workers=0, image="none"))

@@ -41,7 +41,7 @@ def lives(kube, folder, after):
         yield number, World(cloud, kube, folder / str(number)), Dying(cloud, number, after)
 
 
-def lose(cloud, name):
+def delete_server(cloud, name):
     """Delete a server behind Heat's back; returns its id."""
     (id,) = (server.id for server in cloud.servers("demo") if server.name == name)
     cloud.delete_server(id)
@@ -54,7 +54,7 @@ def test_create_cluster_and_ask_it_with_clients_key(world, cloud, kube):
     assert [node.name for node in made.nodes] == NODES
     assert all(node.ready for node in made.nodes)
     assert made.api_url == "https://172.24.4.20:6443"
-    assert kube.asked_with.key == world.files()[0].read_text()
+    assert kube.access_used.key == world.files()[0].read_text()
     assert [event.seconds for event in made.events] == sorted(event.seconds for event in made.events)
     assert "PRIVATE KEY" not in str(cloud.records["demo"])
 
@@ -177,7 +177,7 @@ def test_create_recreates_stack_after_transient_failure(world, cloud):
 
 def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
     world.create()
-    missing = lose(cloud, NODES[1])
+    missing = delete_server(cloud, NODES[1])
     shown = world.observe()
     assert shown.status is ClusterStatus.DEGRADED
     assert shown.reason == f"server {NODES[1]} is gone: run the command that created the cluster again to recreate that"
@@ -194,7 +194,7 @@ def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
 def test_deleted_worker_is_missing_before_kubernetes_notices(world, cloud, kube):
     world.create()
     kube.slow = True
-    lose(cloud, NODES[1])
+    delete_server(cloud, NODES[1])
     assert world.observe().status is ClusterStatus.DEGRADED
     world.create()
     assert kube.removed == (NODES[1],)
@@ -204,7 +204,7 @@ def test_deleted_worker_is_missing_before_kubernetes_notices(world, cloud, kube)
 def test_replacement_killed_at_every_call_resumes(kube, tmp_path, after):
     for number, world, dying in lives(kube, tmp_path, after):
         world.create()
-        lose(world.cloud, NODES[2])
+        delete_server(world.cloud, NODES[2])
         try:
             world.create(cloud=dying)
         except Killed:
@@ -216,7 +216,7 @@ def test_replacement_killed_at_every_call_resumes(kube, tmp_path, after):
 
 def test_deleted_control_plane_is_reported(world, cloud):
     world.create()
-    lose(cloud, NODES[0])
+    delete_server(cloud, NODES[0])
     world.kube.unreachable = "the Kubernetes API does not answer"
     with pytest.raises(Failed, match=f"server {NODES[0]} is gone, and with it the cluster's etcd"):
         world.create()
@@ -226,7 +226,7 @@ def test_deleted_control_plane_is_reported(world, cloud):
 @pytest.mark.parametrize("reason", ["No valid host was found.", "Unable to establish connection to http://nova"])
 def test_failed_replacement_keeps_cluster(world, cloud, reason):
     world.create()
-    lose(cloud, NODES[1])
+    delete_server(cloud, NODES[1])
     cloud.failing["worker_nodes/nodes/0/server"] = reason
     with pytest.raises(Failed, match=f"could not be repaired: server demo-default-worker-0: {reason}") as raised:
         world.create()
@@ -381,7 +381,7 @@ def test_renew_credential_updates_before_revoking(world, cloud, kube):
     world.renew()
     [(_, second)] = cloud.credentials
     assert first.id != second.id
-    assert second.secret in kube.given
+    assert second.secret in kube.credential
     kube.unreachable = "the API is away"
     with pytest.raises(CloudUnreachable):
         world.renew()

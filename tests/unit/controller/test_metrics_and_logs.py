@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from moorage.cloud.memory_servers import MemoryInstances
-from moorage.controller.health import Answers, serve
+from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import JsonLines
 from moorage.controller.metrics import Metrics, counted
 from moorage.model.errors import BadInput, CloudUnreachable
@@ -49,7 +49,7 @@ def state():
 
 @pytest.fixture
 def url(metrics, state):
-    server = serve(Answers(lambda: state["healthy"], lambda: state["ready"], metrics), 0)
+    server = serve(Endpoints(lambda: state["healthy"], lambda: state["ready"], metrics), 0)
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
@@ -78,7 +78,7 @@ def test_health_readiness_and_metrics_are_served(url, metrics, state):
 def test_used_port_is_reported(url, metrics):
     port = int(url.rpartition(":")[2])
     with pytest.raises(BadInput, match="cannot listen"):
-        serve(Answers(lambda: True, lambda: True, metrics), port)
+        serve(Endpoints(lambda: True, lambda: True, metrics), port)
 
 
 def test_log_line_is_one_json_object():

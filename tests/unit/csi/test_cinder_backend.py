@@ -215,7 +215,7 @@ def test_publish_missing_is_not_found_and_unpublish_does_nothing(backend):
 
 
 def test_publish_to_full_node_is_reported(backend, cinder):
-    cinder.most_disks = 1
+    cinder.max_disks = 1
     first, second = backend.create(request("a")), backend.create(request("b"))
     backend.publish(first.handle, "node-1")
     with pytest.raises(QuotaExceeded, match="node-1 has as many disks as it can") as caught:

@@ -165,7 +165,7 @@ def test_publish_to_one_node_and_unpublish_from_all(calls):
 
 
 def test_publish_to_full_node_is_resource_exhausted(calls, cinder):
-    cinder.most_disks = 0
+    cinder.max_disks = 0
     asked = csi.ControllerPublishVolumeRequest(
         volume_id=made(calls).volume_id, node_id="node-1", volume_capability=use()
     )

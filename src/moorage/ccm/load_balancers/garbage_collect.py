@@ -117,7 +117,7 @@ class OrphanCollector:
         for load_balancer in owned.load_balancers:
             keys = [service_named(tag, owned.cluster) for tag in load_balancer.tags]
             orphaned = any(_is_orphaned(key, self._exists) for key in keys)
-            tree = self.reconciler.load_balancers.tree(load_balancer.id) if orphaned else None
+            tree = self.reconciler.load_balancers.get(load_balancer.id) if orphaned else None
             trees.append(tree or load_balancer)
         return OwnedObjects(owned.cluster, tuple(trees), owned.floating_ips, owned.rules)
 

@@ -43,7 +43,7 @@ class Observer:
     def observe(self, service_ref: ServiceRef, load_balancer: str, address: str = "") -> Observed:
         """The complete state, with the load balancer of that id; `address` is the floating IP that is requested."""
         return self.observe_network(
-            service_ref, self.load_balancers.tree(load_balancer) if load_balancer else None, address
+            service_ref, self.load_balancers.get(load_balancer) if load_balancer else None, address
         )
 
     def observe_network(

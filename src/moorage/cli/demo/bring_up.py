@@ -23,8 +23,8 @@ from moorage.model.errors import Failed
 if TYPE_CHECKING:
     from moorage.local.cloud import LocalCloud
 
-ALREADY = "everything was running"
-PATIENCE = 2.0  # seconds for each check of a running demo
+ALREADY_RUNNING = "everything was running"
+CHECK_TIMEOUT = 2.0  # seconds for each check of a running demo
 
 
 def running(context: Context) -> Demo | None:
@@ -38,7 +38,7 @@ def running(context: Context) -> Demo | None:
         asked = _ask(cloud, *noted)
     except (OSError, Failed):
         return None
-    return asked and replace(asked, took={ALREADY: time.monotonic() - began})
+    return asked and replace(asked, took={ALREADY_RUNNING: time.monotonic() - began})
 
 
 def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
@@ -49,8 +49,8 @@ def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
     where = known.database
     with ThreadPoolExecutor(2) as pool:
         services = pool.submit(cloud.status)
-        answer = pool.submit(hello.ask, known.application, PATIENCE)
-        rows = database.count(database.Login(where.host, password, where.port), PATIENCE)
+        answer = pool.submit(hello.ask, known.application, CHECK_TIMEOUT)
+        rows = database.count(database.Login(where.host, password, where.port), CHECK_TIMEOUT)
     if any(service.health != "ready" for service in services.result()):
         return None
     if sum(name.startswith(f"{CLUSTER}-") for name in cloud.machines()) <= WORKERS:
@@ -98,7 +98,7 @@ def _cluster(context: Context, cloud: Cloud, report: Report) -> tuple[Cluster, K
             push.result()
     access = reconcile.access(cloud, connect, data, CLUSTER)
     path = kubeconfig.default_path(os.environ)
-    kubeconfig.write(path, kubeconfig.merged(kubeconfig.read(path), CLUSTER, access))
+    kubeconfig.write(path, kubeconfig.merge(kubeconfig.read(path), CLUSTER, access))
     return made, access
 
 

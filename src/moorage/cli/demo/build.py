@@ -24,7 +24,7 @@ def build(context: Context, recipe: Path, report: Report) -> bool:
 
     cache = context.paths.cache
     wanted = debian_container.read(recipe)
-    if _is_there(find_image, cache) and debian_container.built(wanted, cache):
+    if _exists(find_image, cache) and debian_container.built(wanted, cache):
         return False
     with ThreadPoolExecutor(1) as pool:
         container = pool.submit(debian_container.build, wanted, cache, report)
@@ -40,9 +40,9 @@ def _build_nodes(context: Context, report: Report) -> None:
     from moorage.image.release import find_release
 
     cache = context.paths.cache
-    if _is_there(find_image, cache):
+    if _exists(find_image, cache):
         return
-    if not _is_there(find_release, cache):
+    if not _exists(find_release, cache):
         with ThreadPoolExecutor(1) as pool:
             release = pool.submit(build_release, cache, report=report)
             local_cloud(context.paths).up(lambda text: None)
@@ -52,7 +52,7 @@ def _build_nodes(context: Context, report: Report) -> None:
     build_image(cache, find_release(cache), report)
 
 
-def _is_there(find: Callable[[Path], object], cache: Path) -> bool:
+def _exists(find: Callable[[Path], object], cache: Path) -> bool:
     try:
         find(cache)
     except NotFound:

@@ -79,7 +79,7 @@ def _forget(context: Context, project: str | None) -> None:
         shutil.rmtree(context.paths.data / "clusters" / project, ignore_errors=True)
     path = kubeconfig.default_path(os.environ)
     if path.exists():
-        kubeconfig.write(path, kubeconfig.without(kubeconfig.read(path), CLUSTER))
+        kubeconfig.write(path, kubeconfig.remove(kubeconfig.read(path), CLUSTER))
 
 
 def _print_summary(made: Demo) -> None:

@@ -27,7 +27,7 @@ PORT = 5432
 ADDRESS_TIMEOUT = 180
 ROW_TIMEOUT = 180.0
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 1.0, 10.0
-PASSING = ("08", "53", "57")
+TRANSIENT = ("08", "53", "57")
 """Transient classes of SQLSTATE: connection, resources, operator intervention such as a restart."""
 WRITE = (
     "CREATE TABLE IF NOT EXISTS visits ("
@@ -119,7 +119,7 @@ def _ask(login: Login, statements: Sequence[str], timeout: float) -> int:
     try:
         return _run(login, statements, timeout)
     except exceptions.DatabaseError as error:
-        raise refusal(error.args[0]) from error
+        raise error_for(error.args[0]) from error
     except (exceptions.Error, OSError, struct.error) as error:  # the last one when it is cut off within a message
         raise ConnectionError(f"{login.host}:{login.port}: {error}") from error
 
@@ -134,9 +134,9 @@ def _run(login: Login, statements: Sequence[str], timeout: float) -> int:
     return int(answers[-1][0][0])
 
 
-def refusal(fields: dict[str, str]) -> Exception:
+def error_for(fields: dict[str, str]) -> Exception:
     """Translate the server's error. Fields as in PostgreSQL's protocol: C is the SQLSTATE, M the message."""
     message = f"the database reports: {fields.get('M', fields)}"
-    if fields.get("C", "").startswith(PASSING):
+    if fields.get("C", "").startswith(TRANSIENT):
         return ConnectionError(message)
     return Failed(message, "kubectl logs postgres-0")

@@ -15,7 +15,7 @@ MANIFEST = EXAMPLES / "hello" / "hello.yaml"
 IMAGE = f"{REGISTRY_HOST}/hello:1"
 NODE_PORT = 30080
 ANSWER_TIMEOUT = 120.0
-IN_A_ROW = 20
+ANSWERS_NEEDED = 20
 """Answers in a row, each from any of the four pods: after a power failure some are listed that have not started yet."""
 BUSYBOX = Path("/bin/busybox")
 """Debian's busybox-static: the example's web server."""
@@ -49,7 +49,7 @@ def await_answer(page: str, report: Report) -> str:
     deadline = time.monotonic() + ANSWER_TIMEOUT
     while time.monotonic() < deadline:
         try:
-            return [ask(page, 1.0) for _ in range(IN_A_ROW)][-1]
+            return [ask(page, 1.0) for _ in range(ANSWERS_NEEDED)][-1]
         except OSError:
             time.sleep(0.2)
     raise TimedOut(f"{page} did not answer within {ANSWER_TIMEOUT:.0f} s", "kubectl get pods -o wide")

@@ -37,6 +37,6 @@ def kubectl(cache: Path, access: KubeAccess) -> Iterator[Kubectl]:
     from moorage.image.release import find_release
 
     with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
-        file.write(kubeconfig.text(kubeconfig.alone(CLUSTER, access)))
+        file.write(kubeconfig.text(kubeconfig.with_only(CLUSTER, access)))
         file.flush()
         yield Kubectl(find_release(cache).program("kubectl"), Path(file.name))

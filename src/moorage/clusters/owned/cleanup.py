@@ -41,7 +41,7 @@ MARK = {RECLAIM_MARK: RETAIN}
 class Cleanup:
     """The cleanup of one cluster; `keep` keeps all volumes and snapshots.
 
-    `seen` is the last preview. `kept` are all resources that are kept, by id, each as it was first seen: a resource
+    `.seen` is the last preview. `kept` are all resources that are kept, by id, each as it was first seen: a resource
     that is marked as kept no longer has its original reason.
     """
 
@@ -88,9 +88,9 @@ class Cleanup:
                 self.cloud.network.associate_floating_ip(deletion.id, "")
                 self.cloud.network.set_floating_ip_description(deletion.id, "")
             case DeleteLoadBalancer() | DeletePool() | DeleteListener() | SetTags():
-                _balance(_present(self.cloud.load_balancers), deletion)
+                _execute_octavia(_present(self.cloud.load_balancers), deletion)
             case _:
-                _store(_present(self.cloud.volumes), deletion)
+                _execute_cinder(_present(self.cloud.volumes), deletion)
 
 
 def _present(port: T | None) -> T:
@@ -98,7 +98,7 @@ def _present(port: T | None) -> T:
     return port
 
 
-def _balance(do: LoadBalancers, deletion: Deletion) -> None:
+def _execute_octavia(do: LoadBalancers, deletion: Deletion) -> None:
     match deletion:
         case DeleteLoadBalancer():
             do.delete(deletion.id)
@@ -110,7 +110,7 @@ def _balance(do: LoadBalancers, deletion: Deletion) -> None:
             do.set_tags(deletion.id, deletion.tags)
 
 
-def _store(do: Volumes, deletion: Deletion) -> None:
+def _execute_cinder(do: Volumes, deletion: Deletion) -> None:
     match deletion:
         case DeleteSnapshot():
             do.delete_snapshot(deletion.id)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from moorage.cloud.load_balancers import ACTIVE, ERROR, Listener, LoadBalancer
 from moorage.cloud.network import FloatingIP
 from moorage.clusters.owned.resources import (
-    TRIES,
+    MAX_REQUESTS,
     CleanupPlan,
     DeleteFloatingIP,
     DeleteListener,
@@ -38,13 +38,13 @@ def plan_network(observed: ObservedResources, asked: Mapping[str, int]) -> Clean
     """`asked` counts this run's deletion requests by id."""
     floating = [_floating(held, observed) for held in observed.floating]
     own = [_own(load_balancer, observed.cluster, asked) for load_balancer in observed.load_balancers]
-    served = [_served(load_balancer, observed.cluster) for load_balancer in observed.served]
+    shared = [_shared(load_balancer, observed.cluster) for load_balancer in observed.shared]
     # A floating IP that only its port identifies is deleted before the port's load balancer.
-    network = combine([*floating, *own, *served])
-    return combine([_makers(observed, asked, begin=not network.done), network])
+    network = combine([*floating, *own, *shared])
+    return combine([_creators(observed, asked, begin=not network.done), network])
 
 
-def _makers(observed: ObservedResources, asked: Mapping[str, int], *, begin: bool) -> CleanupPlan:
+def _creators(observed: ObservedResources, asked: Mapping[str, int], *, begin: bool) -> CleanupPlan:
     """Stop the control plane first where there are load balancers, because it would recreate them."""
     running = [server for server in observed.servers if server.metadata.get("moorage_role") == "control-plane"]
     stopped = [server for server in running if asked.get(server.id)]
@@ -82,7 +82,7 @@ def _own(load_balancer: LoadBalancer, cluster: str, asked: Mapping[str, int]) ->
     if load_balancer.pending:
         message = f"waiting for Octavia: load balancer {load_balancer.name} is {load_balancer.provisioning_status}"
         return CleanupPlan(waiting=(message,), deleted=(resource,))
-    if load_balancer.provisioning_status == ERROR and asked.get(load_balancer.id, 0) >= TRIES:
+    if load_balancer.provisioning_status == ERROR and asked.get(load_balancer.id, 0) >= MAX_REQUESTS:
         message = f"Octavia could not delete load balancer {load_balancer.name} ({load_balancer.id}), which is in ERROR"
         return CleanupPlan(blocked=(message,), deleted=(resource,))
     return CleanupPlan(
@@ -90,7 +90,7 @@ def _own(load_balancer: LoadBalancer, cluster: str, asked: Mapping[str, int]) ->
     )
 
 
-def _served(load_balancer: LoadBalancer, cluster: str) -> CleanupPlan:
+def _shared(load_balancer: LoadBalancer, cluster: str) -> CleanupPlan:
     """One step at a time, as Octavia accepts them; the tag by which the load balancer is found is removed last."""
     if load_balancer.pending:
         return CleanupPlan(

@@ -24,7 +24,7 @@ def observe(cloud: Cloud, cluster: str, *, stackless: bool) -> ObservedResources
         servers = at_once.submit(cloud.servers, cluster)
         floating = at_once.submit(cloud.network.floating_ips)
         own = at_once.submit(_own, load_balancers, cluster) if load_balancers else None
-        served = at_once.submit(_served, load_balancers, cluster) if load_balancers else None
+        shared = at_once.submit(_shared, load_balancers, cluster) if load_balancers else None
         stored = at_once.submit(_stored, volumes, cluster) if volumes else None
         snapshots = at_once.submit(volumes.snapshots) if volumes else None
         observed = ObservedResources(
@@ -32,12 +32,12 @@ def observe(cloud: Cloud, cluster: str, *, stackless: bool) -> ObservedResources
             stackless,
             servers=_answer(servers),
             load_balancers=_answer(own),
-            served=_answer(served),
+            shared=_answer(shared),
             floating=_answer(floating),
             volumes=_answer(stored),
             snapshots=_answer(snapshots),
         )
-    return _in_detail(observed, volumes) if volumes else observed
+    return _add_details(observed, volumes) if volumes else observed
 
 
 def _answer(asked: Future[list[T]] | None) -> tuple[T, ...]:
@@ -51,13 +51,13 @@ def _own(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
     return []
 
 
-def _served(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
+def _shared(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
     """Load balancers that were not created for the cluster and have its ports, with their listeners."""
     with suppress(BadInput):
         found = [
             held.id for held in load_balancers.tagged(serving_tag(cluster)) if cluster_tag(cluster) not in held.tags
         ]
-        return [tree for id in found if (tree := load_balancers.tree(id)) is not None]
+        return [tree for id in found if (tree := load_balancers.get(id)) is not None]
     return []
 
 
@@ -65,7 +65,7 @@ def _stored(volumes: Volumes, cluster: str) -> list[CinderVolume]:
     return [volume for volume in volumes.list() if volume.metadata.get(CLUSTER_MARK) == cluster]
 
 
-def _in_detail(observed: ObservedResources, volumes: Volumes) -> ObservedResources:
+def _add_details(observed: ObservedResources, volumes: Volumes) -> ObservedResources:
     """Add what takes a request each: which servers with volumes are deleted, and why a volume or snapshot failed."""
     here = {server.id for server in observed.servers}
     unreachable = {held.server for volume in observed.volumes for held in volume.attachments} - here
@@ -74,11 +74,11 @@ def _in_detail(observed: ObservedResources, volumes: Volumes) -> ObservedResourc
     return replace(
         observed,
         missing_servers=frozenset(server for server in sorted(unreachable) if volumes.attached(server) is None),
-        messages={id: _words(volumes, id) for id in failed},
+        messages={id: _message_of(volumes, id) for id in failed},
     )
 
 
-def _words(volumes: Volumes, id: str) -> str:
+def _message_of(volumes: Volumes, id: str) -> str:
     """A cloud without user messages must not hide the failure itself."""
     with suppress(NotFound, BadInput, Failed):
         return volumes.last_message(id)

@@ -12,14 +12,14 @@ from moorage.cloud.volumes import CinderSnapshot, CinderVolume
 from moorage.model.cluster import OwnedResource
 from moorage.model.ownership import CLUSTER_MARK
 
-TRIES = 5  # requests to delete one resource before it is reported as blocked
+MAX_REQUESTS = 5  # requests to delete one resource before it is reported as blocked
 
 
 @dataclass(frozen=True)
 class ObservedResources:
     """What a cluster owns beside its stack, as observed. `stackless` is whether Heat no longer has its stack.
 
-    `load_balancers` were created for the cluster; `served` are other load balancers with ports of its Services, their
+    `load_balancers` were created for the cluster; `shared` are other load balancers with ports of its Services, their
     listeners included. `floating` and `snapshots` are all of the project, `volumes` those of the cluster.
     `missing_servers` are the ids of deleted servers to which a volume is still attached; `messages` are Cinder's, by
     the id of the volume or snapshot that failed.
@@ -29,7 +29,7 @@ class ObservedResources:
     stackless: bool = False
     servers: tuple[Server, ...] = ()
     load_balancers: tuple[LoadBalancer, ...] = ()
-    served: tuple[LoadBalancer, ...] = ()
+    shared: tuple[LoadBalancer, ...] = ()
     floating: tuple[FloatingIP, ...] = ()
     volumes: tuple[CinderVolume, ...] = ()
     snapshots: tuple[CinderSnapshot, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from moorage.cloud.volumes import BUSY, CinderSnapshot, CinderVolume, VolumeAttachment
 from moorage.clusters.owned.resources import (
-    TRIES,
+    MAX_REQUESTS,
     CleanupPlan,
     DeleteAttachment,
     DeleteServer,
@@ -25,9 +25,9 @@ from moorage.model.ownership import RECLAIM_MARK, RETAIN
 
 SIDECARS = "csi.storage.k8s.io/"
 # Statuses in which Cinder accepts a deletion (cinder/volume/api.py).
-VOLUME_ENDS = ("available", "error", "error_restoring", "error_extending", "error_managing")
-SNAPSHOT_ENDS = ("available", "error")
-PASSING = BUSY | {"in-use"}  # statuses that end without us, once the cluster's servers are deleted
+DELETABLE_VOLUME = ("available", "error", "error_restoring", "error_extending", "error_managing")
+DELETABLE_SNAPSHOT = ("available", "error")
+TRANSITIONAL = BUSY | {"in-use"}  # statuses that end without us, once the cluster's servers are deleted
 Resource = CinderVolume | CinderSnapshot
 
 
@@ -89,7 +89,7 @@ def _retain(resource: Resource, why: str, asked: Mapping[str, int]) -> CleanupPl
     shown, bare = replace(_shown(resource), why=why), _shown(resource)
     if _retained(resource):
         return CleanupPlan(kept=(shown,))
-    if asked.get(resource.id, 0) >= TRIES:
+    if asked.get(resource.id, 0) >= MAX_REQUESTS:
         return CleanupPlan(blocked=(f"{bare} is {resource.status}: it cannot be marked as kept",), kept=(shown,))
     mark = KeepVolume if isinstance(resource, CinderVolume) else KeepSnapshot
     return CleanupPlan((mark(resource.id, f"marking {bare} as kept"),), kept=(shown,))
@@ -100,7 +100,7 @@ def _delete(
 ) -> CleanupPlan:
     shown = _shown(resource)
     missing_servers = [held for held in _attachments(resource) if held.server in observed.missing_servers]
-    if missing_servers and all(asked.get(held.id, 0) < TRIES for held in missing_servers):
+    if missing_servers and all(asked.get(held.id, 0) < MAX_REQUESTS for held in missing_servers):
         drops = (DeleteAttachment(held.id, f"releasing {shown} from a deleted server") for held in missing_servers)
         return CleanupPlan(tuple(drops), deleted=(shown,))
     before = [other for other in deleted if _derived_from(other, resource) and not _is_blocked(other, asked)]
@@ -121,8 +121,10 @@ def _deletion_of(resource: Resource, text: str) -> Deletion:
 
 
 def _is_blocked(resource: Resource, asked: Mapping[str, int]) -> bool:
-    ends = VOLUME_ENDS if isinstance(resource, CinderVolume) else SNAPSHOT_ENDS
-    return resource.status not in PASSING and (resource.status not in ends or asked.get(resource.id, 0) >= TRIES)
+    ends = DELETABLE_VOLUME if isinstance(resource, CinderVolume) else DELETABLE_SNAPSHOT
+    return resource.status not in TRANSITIONAL and (
+        resource.status not in ends or asked.get(resource.id, 0) >= MAX_REQUESTS
+    )
 
 
 def _blockers(resource: Resource, before: list[Resource], observed: ObservedResources) -> Iterator[str]:
@@ -131,7 +133,7 @@ def _blockers(resource: Resource, before: list[Resource], observed: ObservedReso
     for attachment in _attachments(resource):
         if attachment.server in here:
             yield f"waiting for server {here[attachment.server]} to release {_shown(resource)}"
-    if resource.status in PASSING:
+    if resource.status in TRANSITIONAL:
         yield f"waiting for Cinder: {_shown(resource)} is {resource.status}"
     for other in before:
         yield f"{_shown(resource)} is deleted after {_shown(other)}"
