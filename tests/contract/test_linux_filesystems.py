@@ -83,7 +83,7 @@ def test_signature_of_overwritten_superblock_is_not_blank(disks: LoopDisks) -> N
     FILES.format(device, "ext4")
     disks.write(device, 1024 + 0x38, b"\x00\x00")  # its magic number: nothing recognises it any more
     assert FILES.signature(device) == "data"
-    with pytest.raises(Conflict, match="holds data"):
+    with pytest.raises(Conflict, match="has data"):
         FILES.format(device, "ext4")
 
 

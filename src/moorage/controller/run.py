@@ -16,8 +16,8 @@ from moorage.kube.lease import Elector
 from moorage.kube.objects import Object, Resource, key_of
 from moorage.model.errors import MoorageError
 
-LISTED = 60.0  # seconds within which all informers must have listed
-LAST_WORK = 5.0  # seconds for workers to finish at the end
+LIST_TIMEOUT = 60.0  # seconds within which all informers must have listed
+STOP_TIMEOUT = 5.0  # seconds for workers to finish at the end
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +73,15 @@ class Runner:
         for reconciler in self._reconcilers:
             for number in range(getattr(reconciler, "workers", self.workers)):
                 name = f"{reconciler.name}-{number}"
-                self._threads.append(Thread(target=self._work, args=(reconciler,), name=name, daemon=True))
-                self._threads[-1].start()
+                thread = Thread(target=self._work, args=(reconciler,), name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)  # after its start: until then it would count as dead
 
     def stop(self) -> None:
         """Stop the queues, and wait a moment for running work."""
         for queue in self.queues.values():
             queue.stop()
-        ends = time.monotonic() + LAST_WORK
+        ends = time.monotonic() + STOP_TIMEOUT
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
 
@@ -113,7 +114,7 @@ def lead(runner: Runner, elector: Elector, stop: Event, every: float) -> bool:
     False when the lease was lost or one of our threads died: then the program exits, to be restarted.
     """
     runner.cache.start(stop)
-    wait_ready(runner.cache, stop, LISTED)
+    wait_ready(runner.cache, stop, LIST_TIMEOUT)
     if not _until(lambda: elector.step(), stop, every):
         return True
     log.info("holding the lease %s as %s", elector.key, elector.me)

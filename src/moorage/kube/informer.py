@@ -118,8 +118,9 @@ class Informer:
         """Run until `stop`. The threads are daemons, because a watch that blocks cannot be interrupted."""
         for reflector in self._reflectors.values():
             name = f"watch-{reflector.resource.plural}"
-            self._threads.append(Thread(target=_run_reflector, args=(reflector, stop), name=name, daemon=True))
-            self._threads[-1].start()
+            thread = Thread(target=_run_reflector, args=(reflector, stop), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)  # after its start: until then it would count as dead
 
     def alive(self) -> bool:
         """Whether no thread has died."""

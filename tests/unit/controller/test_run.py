@@ -24,7 +24,8 @@ from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.network import ClusterNetwork, Subnet
 from moorage.cloud.servers import Address, Instance
 from moorage.cloud.volumes import NewVolume
-from moorage.controller.main import LEASE, Project, Settings, balanced, compose
+from moorage.controller import run as run_module
+from moorage.controller.main import LEASE, Project, Settings, compose, load_balancer_settings
 from moorage.controller.metrics import Metrics
 from moorage.controller.run import Runner
 from moorage.kube import informer as cache_module
@@ -52,7 +53,7 @@ class Running:
 
     def __init__(self, api, project, me="one", timings=STEADY):
         settings = Settings("demo", Place("R"), me, 0, timings)
-        self.controller = compose(api, project, settings, balanced(project, "demo"))
+        self.controller = compose(api, project, settings, load_balancer_settings(project, "demo"))
         self.stop, self.result = Event(), []
         self.thread = Thread(target=lambda: self.result.append(self.controller.run(self.stop)))
         self.thread.start()
@@ -155,7 +156,7 @@ def test_nodes_are_initialized_without_load_balancers(api, project, start, caplo
     assert "no load balancers: " in caplog.text
     assert "this cloud has no Octavia" in caplog.text
     project.network.cluster_networks.clear()
-    assert balanced(project, "demo") is None
+    assert load_balancer_settings(project, "demo") is None
     assert "no network of cluster 'demo'" in caplog.text
 
 
@@ -272,6 +273,26 @@ def test_error_in_one_object_is_counted_and_others_continue(api):
     runner.stop()
     errors = {"controller": "stumbling", "error": "ValueError"}
     assert metrics.registry.get_sample_value("moorage_reconcile_errors_total", errors) >= 2
+
+
+def test_threads_that_have_not_started_yet_do_not_count_as_dead(api, monkeypatch):
+    """A probe of /healthz may come at any moment of the start."""
+    stop, alive = Event(), []
+    runner = Runner(Informer(api), Metrics())
+    runner.add(Stumbling())
+
+    class Watched(Thread):
+        def start(self):
+            alive.append(runner.cache.alive() and runner.alive())
+            super().start()
+
+    monkeypatch.setattr(cache_module, "Thread", Watched)
+    monkeypatch.setattr(run_module, "Thread", Watched)
+    runner.cache.start(stop)
+    runner.start()
+    stop.set()
+    runner.stop()
+    assert alive == [True] * 3
 
 
 class Gathering(Stumbling):
