@@ -44,8 +44,8 @@ TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoS
 
 
 def server(number):
-    words = {"addresses": (Address("fixed", "10.0.0.5"),), "metadata": {"moorage_cluster": "demo"}}
-    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
+    fields = {"addresses": (Address("fixed", "10.0.0.5"),), "metadata": {"moorage_cluster": "demo"}}
+    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **fields)
 
 
 class Running:
@@ -84,19 +84,19 @@ def project(cloud):
         {"outside": [Subnet("pool", "pool", "172.24.4.0/24")], "inner": [INNER]},
         cluster_networks={"demo": ClusterNetwork(INNER, "g", "outside")},
     )
-    return Project("R", cloud, MemoryLoadBalancers(gone=network.unmap), network, MemoryVolumes())
+    return Project("R", cloud, MemoryLoadBalancers(on_delete=network.disassociate_port), network, MemoryVolumes())
 
 
 @pytest.fixture
 def start(api, project):
-    begun = []
+    controllers = []
 
     def start(me="one", timings=STEADY, **changes):
-        begun.append(Running(api, replace(project, **changes), me, timings))
-        return begun[-1]
+        controllers.append(Running(api, replace(project, **changes), me, timings))
+        return controllers[-1]
 
     yield start
-    for running in begun:
+    for running in controllers:
         running.end()
 
 
@@ -132,24 +132,28 @@ def test_service_gets_and_loses_load_balancer(api, project, start):
     api.create(SERVICES, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
 
     def entry():
-        found = api.get(SERVICES, "default/web")
-        return (found.get("status", {}).get("loadBalancer") or {}).get("ingress")
+        obj = api.get(SERVICES, "default/web")
+        return (obj.get("status", {}).get("loadBalancer") or {}).get("ingress")
 
     until(entry)
-    (made,) = project.load_balancers.held.values()
-    assert (made.name, made.provider, made.subnet) == ("kube_service_demo_default_web", "ovn", "subnet")
-    assert [member.address for member in made.listeners[0].pool.members] == ["10.0.0.5"]
+    (load_balancer,) = project.load_balancers.by_id.values()
+    assert (load_balancer.name, load_balancer.provider, load_balancer.subnet) == (
+        "kube_service_demo_default_web",
+        "ovn",
+        "subnet",
+    )
+    assert [member.address for member in load_balancer.listeners[0].pool.members] == ["10.0.0.5"]
     assert [floating.address for floating in project.network.floating.values()] == [entry()[0]["ip"]]
-    assert {rule.port for rule in project.network.let_in.values()} == {30080}
+    assert {rule.port for rule in project.network.security_group_rules.values()} == {30080}
     api.delete(SERVICES, "default/web")
     until(lambda: api.get(SERVICES, "default/web") is None)
-    assert not project.load_balancers.held
+    assert not project.load_balancers.by_id
     assert not project.network.floating
-    assert not project.network.let_in
+    assert not project.network.security_group_rules
 
 
 def test_nodes_are_initialized_without_load_balancers(api, project, start, caplog):
-    project.load_balancers.offered = ()
+    project.load_balancers.provider_names = ()
     start()
     join(api, 1)
     until(lambda: initialised(api, 1))
@@ -169,12 +173,12 @@ def test_volumes_get_classes_and_policies(api, project, start, monkeypatch):
     spec["persistentVolumeReclaimPolicy"] = "Retain"
     api.create(PERSISTENT_VOLUMES, {"metadata": {"name": "pvc-1"}, "spec": spec})
     until(lambda: project.volumes.get(kept.id).metadata.get(RECLAIM_MARK) == "Retain")
-    taken = project.volumes.create_snapshot("s", kept.id, False, {CLUSTER_MARK: "demo"})
+    snapshot = project.volumes.create_snapshot("s", kept.id, False, {CLUSTER_MARK: "demo"})
     api.defined.add(SNAPSHOT_CONTENTS)
     source = {"driver": "cinder.csi.openstack.org", "deletionPolicy": "Retain", "source": {"volumeHandle": kept.id}}
-    body = {"metadata": {"name": "c"}, "spec": source, "status": {"snapshotHandle": taken.id}}
+    body = {"metadata": {"name": "c"}, "spec": source, "status": {"snapshotHandle": snapshot.id}}
     api.create(SNAPSHOT_CONTENTS, body)
-    until(lambda: project.volumes.get_snapshot(taken.id).metadata.get(RECLAIM_MARK) == "Retain")
+    until(lambda: project.volumes.get_snapshot(snapshot.id).metadata.get(RECLAIM_MARK) == "Retain")
 
 
 def test_cloud_without_cinder_has_no_volume_reconcilers(api, project, start, caplog):
@@ -190,10 +194,10 @@ def test_only_leader_works_and_hands_over(api, start):
     two = start("two")
     until(two.controller.runner.cache.ready)
     assert not two.controller.elector.held
-    begun = time.monotonic()
+    started = time.monotonic()
     assert one.end() == [True]
     until(lambda: holder(api) == "two")
-    assert time.monotonic() - begun < 1, "no waiting for the lease to run out"
+    assert time.monotonic() - started < 1, "no waiting for the lease to run out"
     join(api, 1)
     until(lambda: initialised(api, 1))
 
@@ -250,8 +254,8 @@ class Stumbling:
     def __init__(self):
         self.seen = []
 
-    def keys_for(self, resource, found):
-        return [found["metadata"]["name"].upper()]
+    def keys_for(self, resource, obj):
+        return [obj["metadata"]["name"].upper()]
 
     def reconcile(self, key):
         self.seen.append(key)
@@ -298,7 +302,7 @@ def test_threads_that_have_not_started_yet_do_not_count_as_dead(api, monkeypatch
 class Gathering(Stumbling):
     name, workers, gather = "gathering", 5, 0.3
 
-    def keys_for(self, resource, found):
+    def keys_for(self, resource, obj):
         return ["all"]
 
     def reconcile(self, key):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.kube.lease import Elector, Seen, decide
+from moorage.kube.lease import Elector, ObservedLease, decide
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import LEASES
 
@@ -35,17 +35,17 @@ def electors(api, clock):
 
 
 @pytest.mark.parametrize(
-    ("seen", "now", "what"),
+    ("observed", "now", "action"),
     [
-        (None, 0, "make"),
-        (Seen({"holderIdentity": "me", "leaseDurationSeconds": 15}, 0), 99, "renew"),
-        (Seen({"holderIdentity": "", "leaseDurationSeconds": 15}, 0), 1, "take"),
-        (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 14.9, "wait"),
-        (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 15, "take"),
+        (None, 0, "create"),
+        (ObservedLease({"holderIdentity": "me", "leaseDurationSeconds": 15}, 0), 99, "renew"),
+        (ObservedLease({"holderIdentity": "", "leaseDurationSeconds": 15}, 0), 1, "acquire"),
+        (ObservedLease({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 14.9, "wait"),
+        (ObservedLease({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 15, "acquire"),
     ],
 )
-def test_decide_action(seen, now, what):
-    assert decide(seen, "me", now) == what
+def test_decide_action(observed, now, action):
+    assert decide(observed, "me", now) == action
 
 
 def test_second_candidate_waits_for_expiry(api, clock, electors):
