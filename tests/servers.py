@@ -1,4 +1,4 @@
-"""Servers without a network on a real cloud, for tests to which only their volumes matter."""
+"""Servers without a network on a real cloud, for tests of their volumes only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from waiting import until
 
 
 def create_server(rest: Rest) -> str:
-    """Id of a new server of the image that nodes have, once it is ACTIVE."""
+    """Create a server from the active image, and wait until it is ACTIVE; returns its id."""
     flavors = rest.get("compute", "/flavors")["flavors"]
     image = next(found for found in rest.get("image", "/images")["images"] if found["status"] == "active")
     body = {
         "name": f"v{uuid.uuid4().hex[:8]}",
         "flavorRef": next(flavor["id"] for flavor in flavors if flavor["name"] == "m1.node"),
         "imageRef": image["id"],
-        "networks": "none",  # known from 2.37 on
+        "networks": "none",  # since microversion 2.37
     }
     id: str = rest.post("compute", "/servers", {"server": body}, microversion="2.37")["server"]["id"]
     server = until(lambda: rest.get("compute", f"/servers/{id}")["server"], lambda found: found["status"] != "BUILD")

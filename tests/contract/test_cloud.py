@@ -103,7 +103,7 @@ def test_create_stack_with_existing_name_conflicts(cloud_port, stack):
 def test_leftovers_lists_resources_until_stack_is_deleted(cloud_port, stack):
     ids = [resource.physical_id for resource in cloud_port.resources(stack) if resource.path == ("network",)]
     assert len(cloud_port.leftovers("missing", ids)) == 1
-    assert cloud_port.leftovers(stack.name, []), "known by what they say of themselves"
+    assert cloud_port.leftovers(stack.name, []), "they are identified by their description"
     cloud_port.delete_stack(stack)
     cloud_port.delete_stack(stack)
     until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
@@ -213,7 +213,7 @@ def test_credential_is_created_and_revoked(cloud_port):
 
 
 def entry_of(credential):
-    """What a control plane does with its file."""
+    """Connect with the credential's clouds.yaml, as a control plane does."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(clouds_yaml(credential))
         file.flush()

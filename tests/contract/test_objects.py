@@ -105,14 +105,14 @@ def test_list_pods_of_node_and_delete_at_once(api):
     [found] = api.list(PODS, "spec.nodeName=a").items
     assert found["metadata"]["name"] == "one"
     api.delete(PODS, "default/one")
-    assert api.get(PODS, "default/one")["metadata"]["deletionTimestamp"], "its kubelet has not said that it ended"
+    assert api.get(PODS, "default/one")["metadata"]["deletionTimestamp"], "its kubelet has not reported that it ended"
     for name in ("one", "two"):
         api.delete(PODS, f"default/{name}", at_once=True)
     assert api.list(PODS).items == ()
 
 
 def ensure_default_service_account(api):
-    """What the controller manager makes, which does not run here."""
+    """Create the account that the controller manager creates, which does not run here."""
     with suppress(Conflict):
         api.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": "default", "name": "default"}})
 
@@ -254,4 +254,4 @@ def test_controller_initializes_nodes(api, monkeypatch):
     finally:
         stop.set()
         thread.join(20)
-    assert not controller.elector.held
+    assert not controller.elector.is_leader

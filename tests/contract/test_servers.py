@@ -34,7 +34,7 @@ class InMemory:
 
 
 class InNova:
-    """Servers without a network: what is asked is what Nova knows of them."""
+    """Servers without a network: the tests read only what Nova stores about them."""
 
     def __init__(self, entry):
         self.rest = Rest.connect(entry)
@@ -50,7 +50,7 @@ class InNova:
             "networks": "none",
             "metadata": {"moorage_cluster": cluster},
         }
-        headers = {"OpenStack-API-Version": "compute 2.37"}  # the first that knows "networks": "none"
+        headers = {"OpenStack-API-Version": "compute 2.37"}  # the first with "networks": "none"
         answer = self.rest.session.post(
             f"{self.rest.endpoint('compute')}/servers", json={"server": body}, headers=headers
         )

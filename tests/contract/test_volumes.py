@@ -58,7 +58,7 @@ def port(storage):
 
 
 def wait_until_idle(port, id):
-    """The volume once nothing is under way."""
+    """Wait until no change of the volume is in progress; returns it."""
     return until(lambda: port.get(id), lambda volume: volume is None or volume.status not in BUSY)
 
 

@@ -119,14 +119,14 @@ def lead(runner: Runner, elector: Elector, stop: Event, every: float) -> bool:
         return True
     log.info("holding the lease %s as %s", elector.key, elector.me)
     runner.metrics.leading.set(1)
-    runner.allowed = lambda: elector.held  # also while a renewal waits for its response
+    runner.allowed = lambda: elector.is_leader  # also while a renewal waits for its response
     runner.start()
     failed = _wait_until(lambda: not (elector.step() and runner.cache.alive() and runner.alive()), stop, every)
     runner.metrics.leading.set(0)
     runner.stop()
     if failed:
-        log.error("a thread died" if elector.held else f"the lease {elector.key} was lost")
-    if elector.held:
+        log.error("a thread died" if elector.is_leader else f"the lease {elector.key} was lost")
+    if elector.is_leader:
         _release(elector)
     return not failed
 

@@ -64,11 +64,11 @@ class Elector:
         except (Conflict, NotFound):
             self._renewed = None  # another candidate was faster
         except MoorageError:
-            return self.held  # the API is unreachable: the lease is ours until we give it up
-        return self.held
+            return self.is_leader  # the API is unreachable: the lease is ours until we give it up
+        return self.is_leader
 
     @property
-    def held(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether the lease is ours and was renewed recently enough to rely on."""
         return self._renewed is not None and self.clock() < self._renewed + self.timings.give_up
 

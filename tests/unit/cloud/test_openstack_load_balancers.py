@@ -1,4 +1,4 @@
-"""What is asked of Octavia and Neutron, and what becomes of their answers."""
+"""Requests to Octavia and Neutron, and the conversion of their responses."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ ROWS = {
 
 
 class Session:
-    """Answers by path; remembers what was asked."""
+    """Returns responses by path, and records requests."""
 
     def __init__(self, answers):
         self.answers, self.requests = answers, []

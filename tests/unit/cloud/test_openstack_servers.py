@@ -1,4 +1,4 @@
-"""Nova's answers as instances; the shapes are those of Nova's API reference, microversion 2.47."""
+"""The conversion of Nova's responses, which have the shapes of its API reference, microversion 2.47."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 
 class Nova:
-    """A session that gives answers in turn; remembers what was asked."""
+    """A session that returns responses in turn, and records requests."""
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers), []

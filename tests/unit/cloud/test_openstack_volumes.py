@@ -1,4 +1,4 @@
-"""Cinder's and Nova's answers as volumes; the shapes and words are those of their API references and sources."""
+"""The conversion of Cinder's and Nova's responses, with the shapes and messages of their API references and sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 
 class Session:
-    """Gives answers in turn; remembers what was asked."""
+    """Returns responses in turn, and records requests."""
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers), []

@@ -1,4 +1,4 @@
-"""Errors on the way to a service."""
+"""Errors of requests to a service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answer:
 
 
 class Session:
-    """A session that gives one answer, or raises it; remembers what was asked."""
+    """A session that returns one response, or raises it, and records requests."""
 
     def __init__(self, answer, endpoint="http://heat:8004/v1/p"):
         self.answer, self.endpoint, self.requests = answer, endpoint, []
@@ -89,7 +89,7 @@ def test_failure_names_service_address_and_reason(answer, kind, reported):
 
 
 class Forgetful(socketserver.ThreadingTCPServer):
-    """Answers one request on its first connection, and ends that at the second; all on the others."""
+    """Answers one request on its first connection and closes it at the second; answers all on later connections."""
 
     daemon_threads = True
 
@@ -111,7 +111,7 @@ class _Forgetful(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def kept():
-    """A cloud to which a connection is kept that is good no more."""
+    """A cloud with a kept-alive connection that the server no longer serves."""
     with Forgetful() as server:
         threading.Thread(target=server.serve_forever).start()
         address, port = server.server_address

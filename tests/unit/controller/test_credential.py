@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 
 
 class Keystone:
-    """Accepts, or refuses in these words."""
+    """Accepts the credential, or refuses it with this message."""
 
     refuses = ""
 

@@ -49,7 +49,7 @@ def server(number):
 
 
 class Running:
-    """A controller in a thread of its own."""
+    """A controller in its own thread."""
 
     def __init__(self, api, project, me="one", timings=STEADY):
         settings = Settings("demo", Place("R"), me, 0, timings)
@@ -165,7 +165,7 @@ def test_nodes_are_initialized_without_load_balancers(api, project, start, caplo
 
 
 def test_volumes_get_classes_and_policies(api, project, start, monkeypatch):
-    monkeypatch.setattr(cache_module, "LONGEST_PAUSE", 0.05)  # between two looks for a resource that is not defined
+    monkeypatch.setattr(cache_module, "LONGEST_PAUSE", 0.05)  # between two lists of a resource that is not defined
     kept = project.volumes.create(NewVolume("pvc-1", 1, metadata={CLUSTER_MARK: "demo"}))
     start()
     until(lambda: len(api.list(STORAGE_CLASSES).items) == 2)
@@ -193,11 +193,11 @@ def test_only_leader_works_and_hands_over(api, start):
     until(lambda: holder(api) == "one")
     two = start("two")
     until(two.controller.runner.cache.ready)
-    assert not two.controller.elector.held
+    assert not two.controller.elector.is_leader
     started = time.monotonic()
     assert one.end() == [True]
     until(lambda: holder(api) == "two")
-    assert time.monotonic() - started < 1, "no waiting for the lease to run out"
+    assert time.monotonic() - started < 1, "no candidate waited for the lease to expire"
     join(api, 1)
     until(lambda: initialised(api, 1))
 
@@ -245,37 +245,37 @@ def test_lost_watches_are_resumed(api, start):
         until(lambda number=number: initialised(api, number))
 
 
-class Stumbling:
-    """A reconciler to which one key is a stumbling block."""
+class FailingReconciler:
+    """A reconciler that fails for one key."""
 
-    name = "stumbling"
+    name = "failing"
     watches = (NODES,)
 
     def __init__(self):
-        self.seen = []
+        self.reconciled = []
 
     def keys_for(self, resource, obj):
         return [obj["metadata"]["name"].upper()]
 
     def reconcile(self, key):
-        self.seen.append(key)
+        self.reconciled.append(key)
         if key == "DEMO-0":
             raise ValueError("a fault of ours")
 
 
 def test_error_in_one_object_is_counted_and_others_continue(api):
-    metrics, stop, stumbling = Metrics(), Event(), Stumbling()
+    metrics, stop, failing = Metrics(), Event(), FailingReconciler()
     runner = Runner(Informer(api), metrics)
-    runner.add(stumbling)
+    runner.add(failing)
     runner.cache.start(stop)
     runner.start()
     join(api, 0)
     join(api, 1)
-    until(lambda: stumbling.seen.count("DEMO-0") > 1 and "DEMO-1" in stumbling.seen)
+    until(lambda: failing.reconciled.count("DEMO-0") > 1 and "DEMO-1" in failing.reconciled)
     assert runner.alive()
     stop.set()
     runner.stop()
-    errors = {"controller": "stumbling", "error": "ValueError"}
+    errors = {"controller": "failing", "error": "ValueError"}
     assert metrics.registry.get_sample_value("moorage_reconcile_errors_total", errors) >= 2
 
 
@@ -283,7 +283,7 @@ def test_threads_that_have_not_started_yet_do_not_count_as_dead(api, monkeypatch
     """A probe of /healthz may come at any moment of the start."""
     stop, alive = Event(), []
     runner = Runner(Informer(api), Metrics())
-    runner.add(Stumbling())
+    runner.add(FailingReconciler())
 
     class Watched(Thread):
         def start(self):
@@ -299,34 +299,34 @@ def test_threads_that_have_not_started_yet_do_not_count_as_dead(api, monkeypatch
     assert alive == [True] * 3
 
 
-class Gathering(Stumbling):
+class GatheringReconciler(FailingReconciler):
     name, workers, gather = "gathering", 5, 0.3
 
     def keys_for(self, resource, obj):
         return ["all"]
 
     def reconcile(self, key):
-        self.seen.append(key)
+        self.reconciled.append(key)
 
 
 def test_gather_merges_changes(api):
-    stop, gathering = Event(), Gathering()
+    stop, gathering = Event(), GatheringReconciler()
     runner = Runner(Informer(api), Metrics())
     runner.add(gathering)
     runner.cache.start(stop)
     runner.start()
     for number in range(10):
         join(api, number)
-    until(lambda: gathering.seen)
+    until(lambda: gathering.reconciled)
     time.sleep(0.1)
-    assert gathering.seen == ["all"]
+    assert gathering.reconciled == ["all"]
     join(api, 10)
-    until(lambda: gathering.seen == ["all", "all"])
+    until(lambda: gathering.reconciled == ["all", "all"])
     stop.set()
     runner.stop()
 
 
-@pytest.mark.parametrize(("reconciler", "workers"), [(Gathering, 5), (Stumbling, 2)])
+@pytest.mark.parametrize(("reconciler", "workers"), [(GatheringReconciler, 5), (FailingReconciler, 2)])
 def test_reconciler_has_own_number_of_workers(api, reconciler, workers):
     runner = Runner(Informer(api), Metrics())
     runner.add(reconciler())
@@ -337,14 +337,14 @@ def test_reconciler_has_own_number_of_workers(api, reconciler, workers):
 
 
 def test_nothing_starts_when_not_allowed(api):
-    stumbling = Stumbling()
+    failing = FailingReconciler()
     runner = Runner(Informer(api), Metrics(), allowed=lambda: False)
-    runner.add(stumbling)
-    runner.wake("stumbling", "x")
+    runner.add(failing)
+    runner.wake("failing", "x")
     runner.start()
-    until(lambda: runner.queues["stumbling"].depth == 0)
+    until(lambda: runner.queues["failing"].depth == 0)
     runner.stop()
-    assert stumbling.seen == []
+    assert failing.reconciled == []
 
 
 PROGRAM = """

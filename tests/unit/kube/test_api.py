@@ -1,4 +1,4 @@
-"""The real adapter's questions and errors, with answers in the API's own shapes."""
+"""The real adapter's requests and errors, with responses in the API's shapes."""
 
 from __future__ import annotations
 

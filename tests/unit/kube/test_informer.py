@@ -1,4 +1,4 @@
-"""The watch cache keeps true whatever happens to its watches."""
+"""The informer stays up to date whatever happens to its watches."""
 
 from __future__ import annotations
 

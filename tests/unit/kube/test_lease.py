@@ -1,4 +1,4 @@
-"""At most one holds the lease, whatever happens to the API."""
+"""At most one candidate holds the lease, whatever happens to the API."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_second_candidate_waits_for_expiry(api, clock, electors):
     assert one.step()
     clock.now += 10
     assert not two.step(), "it was renewed meanwhile"
-    assert not one.held, "the first gave up before the second may take it"
+    assert not one.is_leader, "the first gave up before the second may acquire it"
     clock.now += 15
     assert two.step()
     assert not one.step()
@@ -67,7 +67,7 @@ def test_released_lease_is_taken_at_once(api, electors):
     one.step()
     two.step()
     one.release()
-    assert not one.held
+    assert not one.is_leader
     assert two.step()
     one.release()
     assert api.get(LEASES, KEY)["spec"]["holderIdentity"] == "two"
