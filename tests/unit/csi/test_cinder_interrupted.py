@@ -98,7 +98,7 @@ def begun(name, looks):
     cinder = MemoryVolumes(servers={"node-1", "node-2"}, polls=looks)
     prepare, work = WORK[name]
     handle = prepare(backend_on(cinder))
-    cinder.asked.clear()
+    cinder.calls.clear()
     return cinder, handle, work
 
 
@@ -108,7 +108,7 @@ def begun(name, looks):
 def test_interrupted_anywhere_and_repeated(name, done, looks):
     cinder, handle, work = begun(name, looks)
     work(backend_on(cinder), handle)
-    changes, expected = Counter(cinder.asked), world(cinder)
+    changes, expected = Counter(cinder.calls), world(cinder)
     for number in range(1, 30):
         cinder, handle, work = begun(name, looks)
         try:
@@ -119,7 +119,7 @@ def test_interrupted_anywhere_and_repeated(name, done, looks):
             break
         assert world(cinder) == expected, f"cut off at call {number}"
         for change in ("create", "attach", "detach", "extend", "retype", "create_snapshot", "delete"):
-            assert cinder.asked.count(change) <= changes[change], f"{change} twice, cut off at call {number}"
+            assert cinder.calls.count(change) <= changes[change], f"{change} twice, cut off at call {number}"
     else:
         pytest.fail("no end")
     assert number > 2

@@ -214,10 +214,10 @@ def test_volumes_have_content_source(calls):
 def test_list_one_snapshot_makes_one_call(calls, cinder):
     volume = made(calls).volume_id
     taken = calls.CreateSnapshot(csi.CreateSnapshotRequest(name="s", source_volume_id=volume), timeout=5).snapshot
-    cinder.asked.clear()
+    cinder.calls.clear()
     listed = calls.ListSnapshots(csi.ListSnapshotsRequest(snapshot_id=taken.snapshot_id), timeout=5)
     assert [entry.snapshot.snapshot_id for entry in listed.entries] == [taken.snapshot_id]
-    assert cinder.asked == ["get_snapshot"]
+    assert cinder.calls == ["get_snapshot"]
 
 
 def test_snapshot_of_volume_in_deletion_is_rejected(calls, cinder):
