@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import signal
-from queue import SimpleQueue
+from socket import socketpair
 from threading import Event, Thread
 
 
 def stop_on_sigterm() -> Event:
-    """An event that SIGTERM sets; call it from the main thread.
+    """An event that SIGTERM sets; call it once, from the main thread.
 
-    Python runs a signal handler in the main thread, between any two instructions. `Event.set` in the handler would wait
-    forever for the event's lock when the main thread is in `Event.wait` and holds it. `SimpleQueue.put` is reentrant
-    (Python's documentation of `queue`), so the handler only does that, and a thread sets the event.
+    A Python signal handler is not enough for that. It runs in the main thread, between two instructions, so one that
+    calls `Event.set` waits forever when the main thread holds the event's lock in `Event.wait`. And it does not run at
+    all while the main thread waits for a lock and another thread, or the main thread just before its wait, received the
+    signal. The wakeup descriptor has neither problem: the C handler writes to it at once, in whichever thread
+    (Python's documentation of `signal.set_wakeup_fd`).
     """
-    stop, received = Event(), SimpleQueue[int]()
+    stop = Event()
+    received, wakeup = socketpair()
+    wakeup.setblocking(False)
 
     def wait() -> None:
-        received.get()
+        while signal.SIGTERM not in received.recv(64):
+            pass
         stop.set()
 
     Thread(target=wait, name="stop-on-sigterm", daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda number, _: received.put(number))
+    signal.set_wakeup_fd(wakeup.detach())
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     return stop
