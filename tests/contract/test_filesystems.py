@@ -55,7 +55,7 @@ def in_memory(folder: Path) -> Box:
         return device
 
     def enlarge(device: Path, size: int) -> None:
-        twin.disks[device].real = size
+        twin.disks[device].size = size
 
     def damage(device: Path, kind: str) -> None:
         twin.disks[device].damaged = True
@@ -117,7 +117,7 @@ def test_mount_and_unmount_file_system(box: Box, kind: str) -> None:
     assert number is not None
     assert files.mounted(target) == Mounted(number, kind, read_only=False)
     assert files.targets(device) == [target]
-    assert files.complaint(target) == ""
+    assert files.problem(target) == ""
     for _ in range(2):
         files.unmount(target)
         assert files.mounted(target) is None

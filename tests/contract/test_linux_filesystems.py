@@ -141,11 +141,11 @@ def test_complaint_after_kernel_stopped_writing(disks: LoopDisks, tmp_path: Path
     descriptor = os.open(target, os.O_RDONLY)
     fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
     os.close(descriptor)
-    assert f"this {kind} cannot be read" in FILES.complaint(target) or "stopped writing" in FILES.complaint(target)
+    assert f"this {kind} cannot be read" in FILES.problem(target) or "stopped writing" in FILES.problem(target)
     FILES.unmount(target)
     FILES.repair(device, kind)
     FILES.mount(device, target, kind, ())
-    assert FILES.complaint(target) == ""
+    assert FILES.problem(target) == ""
 
 
 def test_complaint_for_recorded_ext4_error_until_repair(disks: LoopDisks, tmp_path: Path) -> None:
@@ -157,11 +157,11 @@ def test_complaint_for_recorded_ext4_error_until_repair(disks: LoopDisks, tmp_pa
     run("mount", "-o", "remount,abort", str(target))
     with pytest.raises(OSError, match="Read-only"):
         (target / "x").touch()
-    assert "stopped writing" in FILES.complaint(target)
+    assert "stopped writing" in FILES.problem(target)
     FILES.unmount(target)
     FILES.mount(device, target, "ext4", ())
-    assert "recorded 1 errors" in FILES.complaint(target)
+    assert "recorded 1 errors" in FILES.problem(target)
     FILES.unmount(target)
     FILES.repair(device, "ext4")
     FILES.mount(device, target, "ext4", ())
-    assert FILES.complaint(target) == ""
+    assert FILES.problem(target) == ""
