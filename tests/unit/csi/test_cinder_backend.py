@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from memory_backend import backend_on
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.cloud.volumes import NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
@@ -13,7 +14,6 @@ from moorage.csi.cinder.backend import CinderBackend
 from moorage.csi.cinder.waiter import Timeouts
 from moorage.csi.size import GIB, SizeOutOfRange
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
-from still import backend_on
 
 pytestmark = pytest.mark.unit
 

@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
+from memory_backend import backend_on
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.csi.backend import Source, VolumeRequest
 from moorage.csi.size import GIB
 from moorage.model.errors import MoorageError
-from still import backend_on
 
 pytestmark = pytest.mark.unit
 

@@ -7,6 +7,7 @@ from threading import Event, Thread
 import grpc
 import pytest
 
+from memory_backend import backend_on
 from moorage.cloud.memory_volumes import MemoryVolumes
 from moorage.csi.cinder.backend import TOPOLOGY
 from moorage.csi.controller import CAPABILITIES, RPC, UNLIMITED, Controller
@@ -14,7 +15,6 @@ from moorage.csi.serve import serve
 from moorage.csi.size import GIB
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
-from still import backend_on
 
 pytestmark = pytest.mark.unit
 
