@@ -42,7 +42,7 @@ class SharedCloud:
 
     def __init__(self, nodes: int, volumes: int, seconds: float = 0.0, pending: float = 0.0) -> None:
         network = MemoryNetwork({"public": [PUBLIC]}, floating_quota=PLENTY, rule_quota=PLENTY)
-        self.load_balancers = SlowLoadBalancers(pending, gone=network.unmap)
+        self.load_balancers = SlowLoadBalancers(pending, on_delete=network.disassociate_port)
         storage = MemoryVolumes(limits=dict.fromkeys(LIMITS, PLENTY))
         servers = MemoryInstances(server(number) for number in range(nodes))
         self.ports = {"servers": servers, "load_balancers": self.load_balancers, "network": network, "volumes": storage}

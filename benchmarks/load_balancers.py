@@ -86,7 +86,7 @@ class Cluster:
 
     def _worked(self, seconds: float) -> Work:
         calls = {name: count for name, count in self.cloud.called().items() if not name.startswith("servers")}
-        looks = ("named", "tagged", "tree", "status", "floating_ips", "rules")
+        looks = ("named", "tagged", "get", "status", "floating_ips", "rules")
         changes = sum(count for name, count in calls.items() if name.partition(".")[2] not in looks)
         return Work(seconds, changes, sum(calls.values()))
 

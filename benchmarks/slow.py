@@ -16,22 +16,22 @@ class SlowLoadBalancers(MemoryLoadBalancers):
     pending: float = 0.0
     _due: dict[str, float] = field(default_factory=dict)
 
-    def __init__(self, pending: float, gone: object = None) -> None:
-        super().__init__(settle=1, quota=100_000, gone=gone or (lambda port: None))  # type: ignore[arg-type]
+    def __init__(self, pending: float, on_delete: object = None) -> None:
+        super().__init__(pending_polls=1, quota=100_000, on_delete=on_delete or (lambda port: None))  # type: ignore[arg-type]
         self.pending, self._due = pending, {}
 
     def right(self, members: int) -> int:
         """The number of load balancers that are ACTIVE and have that many members on every port."""
-        return sum(_right(found, members) for found in self._all())
+        return sum(_right(found, members) for found in self._read_all())
 
-    def _touch(self, id: str) -> None:
+    def _set_pending(self, id: str) -> None:
         self._due[id] = time.monotonic() + self.pending
-        super()._touch(id)
+        super()._set_pending(id)
 
-    def _age(self, id: str, read: bool = True) -> None:
+    def _advance(self, id: str, read: bool = True) -> None:
         if id in self._remaining_polls and time.monotonic() >= self._due.get(id, 0.0):
             self._remaining_polls[id] = 0
-            super()._age(id, read=False)
+            super()._advance(id, read=False)
 
 
 def _right(found: LoadBalancer, members: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a cloud's service answers, for sessions in memory."""
+"""Responses of a cloud's services, for sessions in memory."""
 
 from __future__ import annotations
 

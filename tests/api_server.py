@@ -88,7 +88,7 @@ class RealApi:
         return KubeAccess(self.url, self.server_ca(), certificate, key)
 
     def server_ca(self):
-        """The API server made its serving certificate itself: its file holds the authority too."""
+        """The CA of the serving certificate, which the API server signed itself: the file contains both."""
         return (self.folder / "apiserver.crt").read_text()
 
     def until_ready(self):
@@ -112,7 +112,7 @@ def free_port():
 
 
 class running:
-    """A program for as long as the block lasts."""
+    """A program that runs until the block ends."""
 
     def __init__(self, log, *words):
         self.log, self.words = log, words

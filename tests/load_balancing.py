@@ -16,7 +16,7 @@ from moorage.kube.objects import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_o
 from moorage.kube.store import Store
 
 PREFIX = "loadbalancer.openstack.org/"
-READ_CALLS = {"named", "tagged", "tree", "status", "subnet", "subnets", "floating_ips", "rules"}
+READ_CALLS = {"named", "tagged", "get", "status", "subnet", "subnets", "floating_ips", "rules"}
 
 
 class ProcessKilled(BaseException):
@@ -76,8 +76,8 @@ class World:
         self.provider = provider
         self.api = MemoryKubernetesClient()
         self.network = MemoryNetwork({"public": [Subnet("sub-a", "a", "172.24.4.0/24", ("gold",))]})
-        self.network.known["inner"] = [Subnet("subnet", "nodes", "10.0.0.0/16")]
-        self.load_balancers = MemoryLoadBalancers(pending_polls, gone=self.network.unmap)
+        self.network.subnets_by_network["inner"] = [Subnet("subnet", "nodes", "10.0.0.0/16")]
+        self.load_balancers = MemoryLoadBalancers(pending_polls, on_delete=self.network.disassociate_port)
         self.call_budget = CallBudget()
         for number in range(nodes):
             self.api.create(NODES, node(number))
@@ -160,16 +160,16 @@ class World:
         return [call for call in self.calls() if call not in READ_CALLS]
 
     def clear_calls(self):
-        self.load_balancers.asked.clear()
-        self.network.asked.clear()
+        self.load_balancers.calls.clear()
+        self.network.calls.clear()
 
     def calls(self):
-        return [*self.load_balancers.asked, *self.network.asked]
+        return [*self.load_balancers.calls, *self.network.calls]
 
     @property
     def load_balancer(self):
         """The only load balancer."""
-        (found,) = self.load_balancers.held.values()
+        (found,) = self.load_balancers.by_id.values()
         return found
 
     @property
@@ -179,7 +179,7 @@ class World:
         return found
 
     def open_ports(self):
-        return {(rule.protocol, rule.port, rule.cidr) for rule in self.network.let_in.values()}
+        return {(rule.protocol, rule.port, rule.cidr) for rule in self.network.security_group_rules.values()}
 
     def is_empty(self):
-        return not (self.load_balancers.held or self.network.floating or self.network.let_in)
+        return not (self.load_balancers.by_id or self.network.floating or self.network.security_group_rules)

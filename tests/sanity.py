@@ -1,4 +1,4 @@
-"""Build csi-sanity (github.com/kubernetes-csi/csi-test), the test suite of CSI drivers, once per machine, and run it."""
+"""Build csi-sanity (github.com/kubernetes-csi/csi-test), the test suite of CSI drivers, and run it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = f"github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v{VERSION}"
 
 
 def program() -> Path:
-    """The program's path in the cache; Go builds it when it does not exist."""
+    """The program's path in the cache, once per machine; Go builds it when it does not exist."""
     cache = Path(os.environ.get("MOORAGE_CACHE") or Path.home() / ".cache" / "moorage")
     binary = cache / "tools" / f"csi-sanity-{VERSION}"
     binary.parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +45,8 @@ def _build(into: Path) -> None:
 class Suite:
     """The suite, ready to run.
 
-    `socket` is the driver's, `controller` the controller's if that is another. Only the suite uses `folder`. `enter` is the
-    command that enters the machine, if the program, the sockets and the folder are in one.
+    `socket` is the driver's, `controller` the controller's if that is another. Only the suite uses `folder`. `enter` is
+    the command that enters the machine, if the program, the sockets and the folder are in one.
     """
 
     program: Path

@@ -1,4 +1,4 @@
-"""Servers without a network on a real cloud, for tests to which only their volumes matter."""
+"""Servers without a network on a real cloud, for tests of their volumes only."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from moorage.model.errors import NotFound
 from waiting import until
 
 
-def made(rest: Rest) -> str:
-    """Id of a new server of the image that nodes have, once it is ACTIVE."""
+def create_server(rest: Rest) -> str:
+    """Create a server from the active image, and wait until it is ACTIVE; returns its id."""
     flavors = rest.get("compute", "/flavors")["flavors"]
     image = next(found for found in rest.get("image", "/images")["images"] if found["status"] == "active")
-    wanted = {
+    body = {
         "name": f"v{uuid.uuid4().hex[:8]}",
         "flavorRef": next(flavor["id"] for flavor in flavors if flavor["name"] == "m1.node"),
         "imageRef": image["id"],
-        "networks": "none",  # known from 2.37 on
+        "networks": "none",  # since microversion 2.37
     }
-    id: str = rest.post("compute", "/servers", {"server": wanted}, microversion="2.37")["server"]["id"]
+    id: str = rest.post("compute", "/servers", {"server": body}, microversion="2.37")["server"]["id"]
     server = until(lambda: rest.get("compute", f"/servers/{id}")["server"], lambda found: found["status"] != "BUILD")
     assert server["status"] == "ACTIVE", server
     return id
 
 
-def deleted(rest: Rest, id: str) -> None:
+def delete_server(rest: Rest, id: str) -> None:
     """Delete a server and wait until it does not exist."""
     rest.delete("compute", f"/servers/{id}")
-    until(lambda: _is_gone(rest, f"/servers/{id}"))
+    until(lambda: _is_deleted(rest, f"/servers/{id}"))
 
 
-def _is_gone(rest: Rest, path: str) -> bool:
+def _is_deleted(rest: Rest, path: str) -> bool:
     try:
         rest.get("compute", path)
     except NotFound:

@@ -112,10 +112,10 @@ def _report(error: MoorageError) -> int:
     return error.exit_code
 
 
-def _run(command: click.Command, given: object, report: Callable[[MoorageError], int]) -> NoReturn:
+def _run(command: click.Command, context_object: object, report: Callable[[MoorageError], int]) -> NoReturn:
     """Run a command and exit. Users never see a traceback for an external error."""
     try:
-        result = command.main(standalone_mode=False, obj=given)
+        result = command.main(standalone_mode=False, obj=context_object)
         sys.exit(result if isinstance(result, int) else 0)
     except MoorageError as error:
         sys.exit(report(error))

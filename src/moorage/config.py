@@ -1,4 +1,4 @@
-"""Where things are: the cache, the local cloud's state, its sockets.
+"""The folders of the cache, of the local cloud's state, and of its sockets.
 
 Each may be set by an environment variable; nothing else in Moorage reads the environment for a path.
 """

@@ -62,9 +62,9 @@ def stack(cloud_port, tag):
     request = StackRequest(name, OUTER, {"inner.yaml": INNER}, {"word": "hello", "table": {"a": "b"}}, ("moorage", tag))
     cloud_port.create_stack(request)
     yield until(lambda: cloud_port.stack(name), lambda found: found.status == "CREATE_COMPLETE")
-    left = cloud_port.stack(name)
-    if left is not None:
-        cloud_port.delete_stack(left)
+    remaining = cloud_port.stack(name)
+    if remaining is not None:
+        cloud_port.delete_stack(remaining)
         until(lambda: cloud_port.stack(name), lambda found: found is None)
 
 
@@ -103,7 +103,7 @@ def test_create_stack_with_existing_name_conflicts(cloud_port, stack):
 def test_leftovers_lists_resources_until_stack_is_deleted(cloud_port, stack):
     ids = [resource.physical_id for resource in cloud_port.resources(stack) if resource.path == ("network",)]
     assert len(cloud_port.leftovers("missing", ids)) == 1
-    assert cloud_port.leftovers(stack.name, []), "known by what they say of themselves"
+    assert cloud_port.leftovers(stack.name, []), "they are identified by their description"
     cloud_port.delete_stack(stack)
     cloud_port.delete_stack(stack)
     until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
@@ -115,8 +115,8 @@ def test_leftovers_lists_resources_until_stack_is_deleted(cloud_port, stack):
 def test_resume_stack_keeps_resources(cloud_port, stack):
     before = {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)}
     cloud_port.resume_stack(stack)
-    seen = until(lambda: cloud_port.stack(stack.id), lambda found: found.status.endswith("_COMPLETE"))
-    assert seen.parameters == stack.parameters
+    updated = until(lambda: cloud_port.stack(stack.id), lambda found: found.status.endswith("_COMPLETE"))
+    assert updated.parameters == stack.parameters
     assert {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)} == before
     cloud_port.delete_stack(stack)
     until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
@@ -130,9 +130,9 @@ def test_replace_resources_recreates_nested_resources(cloud_port, stack):
 
     before = ids()
     cloud_port.replace_resources(stack, [("inner",)], {"word": "again"}, "it is lost")
-    seen = until(lambda: cloud_port.stack(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE")
-    assert seen.parameters == {**stack.parameters, "word": "again"}
-    assert seen.outputs == {"word": "again"}
+    updated = until(lambda: cloud_port.stack(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE")
+    assert updated.parameters == {**stack.parameters, "word": "again"}
+    assert updated.outputs == {"word": "again"}
     after = ids()
     assert set(after) == set(before)
     assert {path for path in after if after[path] != before[path]} == {"inner", "inner/value"}
@@ -213,7 +213,7 @@ def test_credential_is_created_and_revoked(cloud_port):
 
 
 def entry_of(credential):
-    """What a control plane does with its file."""
+    """Connect with the credential's clouds.yaml, as a control plane does."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(clouds_yaml(credential))
         file.flush()

@@ -35,7 +35,7 @@ from moorage.csi.serve import serve
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
 from sanity import Suite, program
-from servers import deleted, made
+from servers import create_server, delete_server
 from waiting import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
@@ -106,12 +106,12 @@ def storage(request) -> Iterator[Storage]:
     rest = Rest.connect(request.getfixturevalue("cloud_entry"))
     starts_cloud = "MOORAGE_TEST_CLOUD" not in os.environ
     state = request.getfixturevalue("home").state if starts_cloud else Paths.from_environment(os.environ).state
-    server = made(rest)
+    server = create_server(rest)
     try:
         default_type = rest.get("block-storage", "/types/default")["volume_type"]["name"]
         yield Storage(OpenStackVolumes(rest), server, default_type, inside=Inside.of(state, server))
     finally:
-        deleted(rest, server)
+        delete_server(rest, server)
 
 
 @contextmanager

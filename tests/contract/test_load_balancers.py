@@ -62,9 +62,11 @@ class Environment:
 
 def in_memory():
     network = MemoryNetwork({"external": [Subnet("e", "e", "172.24.4.0/24")]})
-    network.known["inner"] = [Subnet("subnet", "inner", "10.78.0.0/24")]
-    network.cluster_networks["contract"] = ClusterNetwork(network.known["inner"][0], "group", "external")
-    yield Environment("contract", MemoryLoadBalancers(3, gone=network.unmap), network, "subnet", "external", "group")
+    network.subnets_by_network["inner"] = [Subnet("subnet", "inner", "10.78.0.0/24")]
+    network.cluster_networks["contract"] = ClusterNetwork(network.subnets_by_network["inner"][0], "group", "external")
+    yield Environment(
+        "contract", MemoryLoadBalancers(3, on_delete=network.disassociate_port), network, "subnet", "external", "group"
+    )
 
 
 def in_openstack(entry):

@@ -82,33 +82,37 @@ def node(name="a", **spec):
 
 
 def test_created_object_is_found_by_key_and_list(api):
-    made = api.create(NODES, node())
-    assert made["metadata"]["uid"]
+    created = api.create(NODES, node())
+    assert created["metadata"]["uid"]
     found = api.get(NODES, "a")
     assert (found["kind"], found["apiVersion"]) == ("Node", "v1")
     [listed] = api.list(NODES).items
-    assert (listed["kind"], listed["metadata"]["uid"]) == ("Node", made["metadata"]["uid"])
+    assert (listed["kind"], listed["metadata"]["uid"]) == ("Node", created["metadata"]["uid"])
     assert api.get(NODES, "b") is None
     with pytest.raises(Conflict):
         api.create(NODES, node())
 
 
 def test_list_pods_of_node_and_delete_at_once(api):
-    for name, where in (("one", "a"), ("two", "b")):
-        spec = {"nodeName": where, "containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": False}
+    for name, node_name in (("one", "a"), ("two", "b")):
+        spec = {
+            "nodeName": node_name,
+            "containers": [{"name": "c", "image": "x"}],
+            "automountServiceAccountToken": False,
+        }
         ensure_default_service_account(api)
         api.create(PODS, {"metadata": {"namespace": "default", "name": name}, "spec": spec})
     [found] = api.list(PODS, "spec.nodeName=a").items
     assert found["metadata"]["name"] == "one"
     api.delete(PODS, "default/one")
-    assert api.get(PODS, "default/one")["metadata"]["deletionTimestamp"], "its kubelet has not said that it ended"
+    assert api.get(PODS, "default/one")["metadata"]["deletionTimestamp"], "its kubelet has not reported that it ended"
     for name in ("one", "two"):
         api.delete(PODS, f"default/{name}", at_once=True)
     assert api.list(PODS).items == ()
 
 
 def ensure_default_service_account(api):
-    """What the controller manager makes, which does not run here."""
+    """Create the account that the controller manager creates, which does not run here."""
     with suppress(Conflict):
         api.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": "default", "name": "default"}})
 
@@ -116,10 +120,12 @@ def ensure_default_service_account(api):
 def test_patch_merges_and_null_removes(api):
     api.create(NODES, node(taints=[{"key": "x", "effect": "NoSchedule"}]))
     api.patch(NODES, "a", {"metadata": {"labels": {"one": "1", "two": "2"}}})
-    done = api.patch(NODES, "a", {"metadata": {"labels": {"one": None}}, "spec": {"taints": None, "providerID": "p"}})
-    assert done["metadata"]["labels"] == {"two": "2"}
-    assert done["spec"]["providerID"] == "p"
-    assert not done["spec"].get("taints")
+    patched = api.patch(
+        NODES, "a", {"metadata": {"labels": {"one": None}}, "spec": {"taints": None, "providerID": "p"}}
+    )
+    assert patched["metadata"]["labels"] == {"two": "2"}
+    assert patched["spec"]["providerID"] == "p"
+    assert not patched["spec"].get("taints")
     with pytest.raises(NotFound):
         api.patch(NODES, "b", {"spec": {}})
 
@@ -138,22 +144,22 @@ def test_patch_separates_status_from_spec(api):
 
 
 def test_stale_version_conflicts_and_noop_keeps_version(api):
-    made = api.create(NODES, node())
-    old = made["metadata"]["resourceVersion"]
+    created = api.create(NODES, node())
+    old = created["metadata"]["resourceVersion"]
     new = api.patch(NODES, "a", {"metadata": {"resourceVersion": old, "labels": {"x": "1"}}})
     with pytest.raises(Conflict):
         api.patch(NODES, "a", {"metadata": {"resourceVersion": old, "labels": {"x": "2"}}})
     same = api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
     assert same["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]
     with pytest.raises(Conflict):
-        api.replace(NODES, made)
+        api.replace(NODES, created)
 
 
 def test_delete_waits_for_finalizers_and_checks_uid(api):
-    made = api.create(NODES, {"metadata": {"name": "a", "finalizers": ["moorage.test/one"]}})
+    created = api.create(NODES, {"metadata": {"name": "a", "finalizers": ["moorage.test/one"]}})
     with pytest.raises(Conflict):
         api.delete(NODES, "a", "another-uid")
-    api.delete(NODES, "a", made["metadata"]["uid"])
+    api.delete(NODES, "a", created["metadata"]["uid"])
     assert api.get(NODES, "a")["metadata"]["deletionTimestamp"]
     api.patch(NODES, "a", {"metadata": {"finalizers": None}})
     assert api.get(NODES, "a") is None
@@ -166,13 +172,13 @@ def test_watch_returns_changes_since_version(api):
     api.create(NODES, node("a"))
     api.patch(NODES, "a", {"metadata": {"labels": {"x": "1"}}})
     api.delete(NODES, "a")
-    seen = [change for change in api.watch(NODES, since, 1) if change.type != "BOOKMARK"]
-    assert [(change.type, change.object["metadata"]["name"]) for change in seen] == [
+    changes = [change for change in api.watch(NODES, since, 1) if change.type != "BOOKMARK"]
+    assert [(change.type, change.object["metadata"]["name"]) for change in changes] == [
         ("ADDED", "a"),
         ("MODIFIED", "a"),
         ("DELETED", "a"),
     ]
-    later = api.watch(NODES, seen[1].object["metadata"]["resourceVersion"], 1)
+    later = api.watch(NODES, changes[1].object["metadata"]["resourceVersion"], 1)
     assert [change.type for change in later if change.type != "BOOKMARK"] == ["DELETED"]
 
 
@@ -182,11 +188,11 @@ def test_watch_returns_changes_at_once(api):
     thread = Thread(target=lambda: received.append((next(iter(api.watch(NODES, since, 5))), time.monotonic())))
     thread.start()
     time.sleep(0.3)
-    begun = time.monotonic()
+    started = time.monotonic()
     api.create(NODES, node("a"))
     thread.join(10)
     assert received[0][0].object["metadata"]["name"] == "a"
-    assert received[0][1] - begun < 1
+    assert received[0][1] - started < 1
 
 
 def test_list_undefined_resource_is_not_found(api):
@@ -236,11 +242,11 @@ def test_controller_initializes_nodes(api, monkeypatch):
     try:
         taint = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
         api.create(NODES, node("demo-1", taints=[taint]))
-        done = until(lambda: api.get(NODES, "demo-1"), lambda found: found["spec"].get("providerID"), seconds=10)
-        assert done["spec"]["providerID"] == "openstack:///5f0c-1"
-        assert UNINITIALIZED not in [taint["key"] for taint in done["spec"].get("taints", [])]
-        assert done["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.0.0.5"}
-        assert done["metadata"]["labels"]["topology.kubernetes.io/zone"] == "nova"
+        patched = until(lambda: api.get(NODES, "demo-1"), lambda found: found["spec"].get("providerID"), seconds=10)
+        assert patched["spec"]["providerID"] == "openstack:///5f0c-1"
+        assert UNINITIALIZED not in [taint["key"] for taint in patched["spec"].get("taints", [])]
+        assert patched["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.0.0.5"}
+        assert patched["metadata"]["labels"]["topology.kubernetes.io/zone"] == "nova"
         del cloud.servers["5f0c-1"]
         until(lambda: api.get(NODES, "demo-1"), lambda found: found is None, seconds=15)
         reported = [event["reason"] for event in api.list(EVENTS).items if event["involvedObject"]["name"] == "demo-1"]
@@ -248,4 +254,4 @@ def test_controller_initializes_nodes(api, monkeypatch):
     finally:
         stop.set()
         thread.join(20)
-    assert not controller.elector.held
+    assert not controller.elector.is_leader

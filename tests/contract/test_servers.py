@@ -22,7 +22,7 @@ class InMemory:
     def __init__(self):
         self.port = MemoryInstances()
 
-    def make(self, cluster):
+    def create(self, cluster):
         server = Instance(
             str(uuid.uuid4()), f"{cluster}-x", "ACTIVE", "m1.node", "nova", (), {"moorage_cluster": cluster}
         )
@@ -34,25 +34,25 @@ class InMemory:
 
 
 class InNova:
-    """Servers without a network: what is asked is what Nova knows of them."""
+    """Servers without a network: the tests read only what Nova stores about them."""
 
     def __init__(self, entry):
         self.rest = Rest.connect(entry)
         self.port = OpenStackInstances(self.rest)
 
-    def make(self, cluster):
+    def create(self, cluster):
         flavors = self.rest.get("compute", "/flavors")["flavors"]
         image = next(i for i in self.rest.get("image", "/images")["images"] if i["status"] == "active")
-        wanted = {
+        body = {
             "name": f"{cluster}-x",
             "flavorRef": next(flavor["id"] for flavor in flavors if flavor["name"] == "m1.node"),
             "imageRef": image["id"],
             "networks": "none",
             "metadata": {"moorage_cluster": cluster},
         }
-        asked = {"OpenStack-API-Version": "compute 2.37"}  # the first that knows "networks": "none"
+        headers = {"OpenStack-API-Version": "compute 2.37"}  # the first with "networks": "none"
         answer = self.rest.session.post(
-            f"{self.rest.endpoint('compute')}/servers", json={"server": wanted}, headers=asked
+            f"{self.rest.endpoint('compute')}/servers", json={"server": body}, headers=headers
         )
         return answer.json()["server"]["id"]
 
@@ -74,18 +74,18 @@ def cluster():
 
 @pytest.fixture
 def server(nova, cluster):
-    made = nova.make(cluster)
-    yield made
-    if nova.port.get(made) is not None:
-        nova.delete(made)
+    server_id = nova.create(cluster)
+    yield server_id
+    if nova.port.get(server_id) is not None:
+        nova.delete(server_id)
 
 
 def test_server_is_found_by_cluster_and_id(nova, cluster, server):
     [listed] = nova.port.list(cluster)
-    got = nova.port.get(server)
-    assert listed.id == got.id == server
-    assert (got.name, got.flavor) == (f"{cluster}-x", "m1.node")
-    assert got.metadata["moorage_cluster"] == cluster
+    read = nova.port.get(server)
+    assert listed.id == read.id == server
+    assert (read.name, read.flavor) == (f"{cluster}-x", "m1.node")
+    assert read.metadata["moorage_cluster"] == cluster
     assert nova.port.list(f"{cluster}-other") == []
 
 

@@ -24,7 +24,7 @@ class InMemory:
     def __init__(self):
         self.port = MemoryVolumes()
 
-    def make_server(self):
+    def create_server(self):
         id = str(uuid.uuid4())
         self.port.servers.add(id)
         return id
@@ -38,11 +38,11 @@ class InTheCloud:
         self.rest = Rest.connect(entry)
         self.port = OpenStackVolumes(self.rest)
 
-    def make_server(self):
-        return servers.made(self.rest)
+    def create_server(self):
+        return servers.create_server(self.rest)
 
     def delete_server(self, id):
-        servers.deleted(self.rest, id)
+        servers.delete_server(self.rest, id)
 
 
 @pytest.fixture(params=["memory", "openstack"])
@@ -57,12 +57,12 @@ def port(storage):
     return storage.port
 
 
-def settled(port, id):
-    """The volume once nothing is under way."""
+def wait_until_idle(port, id):
+    """Wait until no change of the volume is in progress; returns it."""
     return until(lambda: port.get(id), lambda volume: volume is None or volume.status not in BUSY)
 
 
-def settled_snapshot(port, id):
+def wait_until_snapshot_idle(port, id):
     return until(lambda: port.get_snapshot(id), lambda found: found is None or found.status not in BUSY)
 
 
@@ -72,40 +72,40 @@ def name():
 
 
 @pytest.fixture
-def make(port):
+def create_volume(port):
     """Creates volumes that are deleted after the test, with their snapshots."""
-    made = []
+    created = []
 
-    def new(name, size=1, **words):
-        volume = port.create(NewVolume(name, size, **words))
-        made.append(volume.id)
-        return settled(port, volume.id)
+    def new(name, size=1, **options):
+        volume = port.create(NewVolume(name, size, **options))
+        created.append(volume.id)
+        return wait_until_idle(port, volume.id)
 
     yield new
-    for id in reversed(made):
+    for id in reversed(created):
         remove(port, id)
 
 
 def remove(port, id):
     for snapshot in [found for found in port.snapshots() if found.volume == id]:
-        port.delete_snapshot(settled_snapshot(port, snapshot.id).id)
-        settled_snapshot(port, snapshot.id)
-    if settled(port, id) is not None:
+        port.delete_snapshot(wait_until_snapshot_idle(port, snapshot.id).id)
+        wait_until_snapshot_idle(port, snapshot.id)
+    if wait_until_idle(port, id) is not None:
         port.delete(id)
-        assert settled(port, id) is None
+        assert wait_until_idle(port, id) is None
 
 
 @pytest.fixture
-def volume(make, name):
-    return make(name, metadata={"moorage": "contract"})
+def volume(create_volume, name):
+    return create_volume(name, metadata={"moorage": "contract"})
 
 
 @pytest.fixture
 def server(storage):
-    made = storage.make_server()
-    yield made
-    storage.delete_server(made)
-    assert storage.port.attached(made) is None
+    id = storage.create_server()
+    yield id
+    storage.delete_server(id)
+    assert storage.port.attached(id) is None
 
 
 def test_volume_is_found_by_id_and_exact_name(port, volume, name):
@@ -120,16 +120,16 @@ def test_volume_is_found_by_id_and_exact_name(port, volume, name):
     assert port.list(name[:-1]) == []
 
 
-def test_create_twice_gives_two_volumes(port, make, name):
-    first, second = make(name), make(name)
+def test_create_twice_gives_two_volumes(port, create_volume, name):
+    first, second = create_volume(name), create_volume(name)
     assert first.id != second.id
     assert {found.id for found in port.list(name)} == {first.id, second.id}
 
 
-def test_delete_volume_twice(port, make, name):
-    volume = make(name)
+def test_delete_volume_twice(port, create_volume, name):
+    volume = create_volume(name)
     port.delete(volume.id)
-    assert settled(port, volume.id) is None
+    assert wait_until_idle(port, volume.id) is None
     assert port.list(name) == []
     with pytest.raises(NotFound):
         port.delete(volume.id)
@@ -163,38 +163,38 @@ def test_create_without_type_uses_default_type(port, volume):
 
 
 def test_create_with_unknown_type_source_or_zone_is_rejected(port, name):
-    for wanted in (
+    for request in (
         NewVolume(name, 1, type="no-such-type"),
         NewVolume(name, 1, snapshot=str(uuid.uuid4())),
         NewVolume(name, 1, source=str(uuid.uuid4())),
     ):
         with pytest.raises(NotFound):
-            port.create(wanted)
+            port.create(request)
     with pytest.raises(BadInput, match="no-such-zone"):
         port.create(NewVolume(name, 1, zone="no-such-zone"))
     assert port.list(name) == []
 
 
 def test_create_beyond_quota_is_rejected(port, name):
-    room = port.remaining_quota()
-    if room is None:
+    remaining = port.remaining_quota()
+    if remaining is None:
         pytest.skip("this project has no quota for volumes")
     with pytest.raises(QuotaExceeded):
-        port.create(NewVolume(name, room + 1))
+        port.create(NewVolume(name, remaining + 1))
     assert port.list(name) == []
 
 
-def test_create_reduces_remaining_quota(port, name, make):
+def test_create_reduces_remaining_quota(port, name, create_volume):
     before = port.remaining_quota()
     if before is None:
         pytest.skip("this project has no quota for volumes")
-    make(name, 2)
+    create_volume(name, 2)
     assert port.remaining_quota() == before - 2
 
 
 def test_extend_grows_and_never_shrinks(port, volume):
     port.extend(volume.id, 3)
-    assert settled(port, volume.id).size == 3
+    assert wait_until_idle(port, volume.id).size == 3
     with pytest.raises(Conflict):
         port.extend(volume.id, 2)
 
@@ -202,12 +202,12 @@ def test_extend_grows_and_never_shrinks(port, volume):
 def test_retype_to_unknown_type_changes_nothing(port, volume):
     with pytest.raises(NotFound, match="no-such-type"):
         port.retype(volume.id, "no-such-type")
-    assert settled(port, volume.id) == volume
+    assert wait_until_idle(port, volume.id) == volume
 
 
-def test_snapshot_blocks_deletion_and_is_a_source(port, volume, make, name):
-    begun = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
-    snapshot = settled_snapshot(port, begun.id)
+def test_snapshot_blocks_deletion_and_is_a_source(port, volume, create_volume, name):
+    pending = port.create_snapshot(f"{name}-s", volume.id, False, {"moorage": "contract"})
+    snapshot = wait_until_snapshot_idle(port, pending.id)
     assert (snapshot.name, snapshot.volume, snapshot.size) == (f"{name}-s", volume.id, 1)
     assert snapshot.status == "available"
     assert snapshot.metadata["moorage"] == "contract"
@@ -215,10 +215,10 @@ def test_snapshot_blocks_deletion_and_is_a_source(port, volume, make, name):
     assert [found.id for found in port.snapshots(f"{name}-s")] == [snapshot.id]
     with pytest.raises(Conflict):
         port.delete(volume.id)
-    restored = make(f"{name}-r", snapshot=snapshot.id)
+    restored = create_volume(f"{name}-r", snapshot=snapshot.id)
     assert (restored.status, restored.snapshot) == ("available", snapshot.id)
     port.delete_snapshot(snapshot.id)
-    assert settled_snapshot(port, snapshot.id) is None
+    assert wait_until_snapshot_idle(port, snapshot.id) is None
 
 
 def test_set_metadata_adds_and_replaces_keys(port, volume, name):
@@ -227,13 +227,13 @@ def test_set_metadata_adds_and_replaces_keys(port, volume, name):
         port.set_metadata(volume.id, {"moorage_mark": value})
         assert port.get(volume.id).metadata == {**volume.metadata, "moorage_mark": value}
         port.set_snapshot_metadata(snapshot.id, {"moorage_mark": value})
-        assert settled_snapshot(port, snapshot.id).metadata == {"moorage": "contract", "moorage_mark": value}
+        assert wait_until_snapshot_idle(port, snapshot.id).metadata == {"moorage": "contract", "moorage_mark": value}
     assert [found.metadata["moorage_mark"] for found in port.list(name)] == ["two"]
     assert [found.metadata["moorage_mark"] for found in port.snapshots(f"{name}-s")] == ["two"]
 
 
-def test_clone_has_its_source(volume, make, name):
-    clone = make(f"{name}-c", 2, source=volume.id)
+def test_clone_has_its_source(volume, create_volume, name):
+    clone = create_volume(f"{name}-c", 2, source=volume.id)
     assert (clone.status, clone.source, clone.size) == ("available", volume.id, 2)
 
 
@@ -241,8 +241,8 @@ def test_attached_volume_is_listed_by_both_and_not_deleted(port, volume, server,
     assert port.attached(server) == frozenset()
     port.attach(server, volume.id)
     assert volume.id in port.attached(server)
-    held = until(lambda: port.get(volume.id), lambda seen: seen.status == "in-use")
-    assert [attachment.server for attachment in held.attachments] == [server]
+    attached = until(lambda: port.get(volume.id), lambda current: current.status == "in-use")
+    assert [attachment.server for attachment in attached.attachments] == [server]
     with pytest.raises(Conflict):
         port.attach(server, volume.id)
     with pytest.raises(Conflict):
@@ -250,14 +250,14 @@ def test_attached_volume_is_listed_by_both_and_not_deleted(port, volume, server,
     with pytest.raises(Conflict):
         port.create_snapshot(f"{name}-s", volume.id, False, {})
     with pytest.raises(Conflict):
-        port.delete_attachment(held.attachments[0].id)
+        port.delete_attachment(attached.attachments[0].id)
     port.extend(volume.id, 2)
-    assert settled(port, volume.id).size == 2
-    taken = port.create_snapshot(f"{name}-s", volume.id, True, {})
-    assert settled_snapshot(port, taken.id).status == "available"
+    assert wait_until_idle(port, volume.id).size == 2
+    snapshot = port.create_snapshot(f"{name}-s", volume.id, True, {})
+    assert wait_until_snapshot_idle(port, snapshot.id).status == "available"
     port.detach(server, volume.id)
-    free = until(lambda: port.get(volume.id), lambda seen: seen.status == "available")
-    assert free.attachments == ()
+    detached = until(lambda: port.get(volume.id), lambda current: current.status == "available")
+    assert detached.attachments == ()
     assert until(lambda: port.attached(server), lambda ids: volume.id not in ids) == frozenset()
     with pytest.raises(NotFound):
         port.detach(server, volume.id)

@@ -132,7 +132,7 @@ class LoadBalancers(Protocol):
         """The provisioning status, empty when it does not exist: one call. PENDING also while only a part of it is."""
         ...
 
-    def create(self, wanted: LoadBalancer) -> LoadBalancer:
+    def create(self, desired: LoadBalancer) -> LoadBalancer:
         """Create one with all its parts, in one call; Conflict when its address or port is in use."""
         ...
 
@@ -142,21 +142,21 @@ class LoadBalancers(Protocol):
         """Delete one with its listeners, pools and members."""
         ...
 
-    def create_listener(self, load_balancer: str, wanted: Listener) -> str:
+    def create_listener(self, load_balancer: str, desired: Listener) -> str:
         """Create a listener without its pool; returns the id."""
         ...
 
-    def update_listener(self, id: str, wanted: Listener) -> None:
+    def update_listener(self, id: str, desired: Listener) -> None:
         """Update all but protocol and port, which cannot be changed."""
         ...
 
     def delete_listener(self, id: str) -> None: ...
 
-    def create_pool(self, listener: str, wanted: Pool) -> str:
+    def create_pool(self, listener: str, desired: Pool) -> str:
         """Create a listener's pool, without members and monitor; returns the id."""
         ...
 
-    def update_pool(self, id: str, wanted: Pool) -> None:
+    def update_pool(self, id: str, desired: Pool) -> None:
         """Update algorithm and session persistence."""
         ...
 
@@ -166,9 +166,9 @@ class LoadBalancers(Protocol):
         """Replace all members, in one call."""
         ...
 
-    def create_health_monitor(self, pool: str, wanted: HealthMonitor) -> None: ...
+    def create_health_monitor(self, pool: str, desired: HealthMonitor) -> None: ...
 
-    def update_health_monitor(self, id: str, wanted: HealthMonitor) -> None:
+    def update_health_monitor(self, id: str, desired: HealthMonitor) -> None:
         """Update all but the type, which cannot be changed."""
         ...
 

@@ -42,7 +42,7 @@ class _StackRecord:
 
 
 SERVER, ROUTER_INTERFACE = "OS::Nova::Server", "OS::Neutron::RouterInterface"
-ALREADY = {
+DUPLICATE_ERRORS = {
     SERVER: "Conflict: resources.server: Port p-1 is still in use.",
     ROUTER_INTERFACE: "BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet s-1.",
 }
@@ -82,45 +82,47 @@ class MemoryCloud:
     credentials: list[tuple[str, Credential]] = field(default_factory=list)
     allow_credentials: bool = True
     updated_parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _ended: set[str] = field(default_factory=set)
+    _deleted_servers: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def create_credential(self, cluster: str) -> Credential:
         self._check_reachable()
         if not self.allow_credentials:
             raise BadInput("Keystone refused: application credentials cannot create others")
-        records = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
-        self.credentials.append((cluster, records))
-        return records
+        credential = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
+        self.credentials.append((cluster, credential))
+        return credential
 
     def delete_credentials(self, cluster: str, keep: str = "") -> None:
         self._check_reachable()
-        self.credentials = [(owner, one) for owner, one in self.credentials if owner != cluster or one.id == keep]
+        self.credentials = [
+            (owner, credential) for owner, credential in self.credentials if owner != cluster or credential.id == keep
+        ]
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         self._check_reachable()
-        found = self._find(name)
-        if found is None:
+        record = self._find(name)
+        if record is None:
             return None
-        self._age(found)
-        if found.stack.name not in self.records:
+        self._advance(record)
+        if record.stack.name not in self.records:
             return None
-        return replace(found.stack, outputs=_outputs(found) if outputs else {})
+        return replace(record.stack, outputs=_outputs(record) if outputs else {})
 
     def stacks(self, tag: str) -> list[Stack]:
         self._check_reachable()
-        return [replace(m.stack, parameters={}) for m in self.records.values() if tag in m.stack.tags]
+        return [replace(record.stack, parameters={}) for record in self.records.values() if tag in record.stack.tags]
 
     def resources(self, stack: Stack) -> list[StackResource]:
         self._check_reachable()
-        found = self._find(stack.id)
-        return list(found.resources) if found else []
+        record = self._find(stack.id)
+        return list(record.resources) if record else []
 
     def create_stack(self, request: StackRequest) -> None:
         self._check_reachable()
         if request.name in self.records:
             raise Conflict(f"The Stack ({request.name}) already exists.")
-        parameters = _checked_parameters(request)
+        parameters = _check_parameters(request)
         number = next(self._ids)
         stack = Stack(
             id=f"stack-{number}",
@@ -133,7 +135,7 @@ class MemoryCloud:
         )
         resources = [
             StackResource(path, kind, "INIT_COMPLETE", physical_id=f"{request.name}-{number}-{index}")
-            for index, (path, kind) in enumerate(_tree(request.template, request.files, parameters))
+            for index, (path, kind) in enumerate(_expand(request.template, request.files, parameters))
         ]
         self.records[request.name] = _StackRecord(stack, request.template, resources)
         if self.lost_answers:
@@ -142,30 +144,32 @@ class MemoryCloud:
 
     def delete_stack(self, stack: Stack) -> None:
         self._check_reachable()
-        found = self._find(stack.id)
+        record = self._find(stack.id)
         self.engine_dead = False
-        if found is not None and found.stack.status != "DELETE_IN_PROGRESS":
-            self._becomes(found, "DELETE_IN_PROGRESS", "Stack DELETE started")
-            found.polls = 0
+        if record is not None and record.stack.status != "DELETE_IN_PROGRESS":
+            self._set_status(record, "DELETE_IN_PROGRESS", "Stack DELETE started")
+            record.polls = 0
 
     def resume_stack(self, stack: Stack) -> None:
         self.replace_resources(stack, (), {}, "")
 
     def replace_resources(
-        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
     ) -> None:
         self._check_reachable()
         self.engine_dead = False
-        found, wanted = self._find(stack.id), list(paths)
-        if found is None or found.stack.status.startswith("DELETE") or found.stack.status.endswith("_IN_PROGRESS"):
+        record, requested = self._find(stack.id), list(paths)
+        if record is None or record.stack.status.startswith("DELETE") or record.stack.status.endswith("_IN_PROGRESS"):
             return
-        found.resources = [self._restarted(resource, wanted) for resource in found.resources]
-        found.stack = replace(found.stack, parameters={**found.stack.parameters, **_shown(found.template, parameters)})
-        found.polls = 0
-        self.updated_parameters[found.stack.name] = dict(parameters)
-        self._becomes(found, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
+        record.resources = [self._reset_resource(resource, requested) for resource in record.resources]
+        record.stack = replace(
+            record.stack, parameters={**record.stack.parameters, **_as_returned(record.template, parameters)}
+        )
+        record.polls = 0
+        self.updated_parameters[record.stack.name] = dict(parameters)
+        self._set_status(record, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
 
-    def _restarted(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
+    def _reset_resource(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
         if any(resource.path[: len(path)] == path for path in paths):
             return replace(resource, status="INIT_COMPLETE", physical_id=f"{resource.physical_id}-{next(self._ids)}")
         if resource.status != "CREATE_FAILED":
@@ -178,23 +182,26 @@ class MemoryCloud:
 
     def servers(self, cluster: str) -> list[Server]:
         self._check_reachable()
-        found = self.records.get(cluster)
-        servers = [] if found is None else [r for r in found.resources if r.type == SERVER]
-        begun = [r for r in servers if _is_there(r) and r.physical_id]
-        begun += [replace(r, physical_id=id) for r in servers if (id := self.duplicated.get("/".join(r.path)))]
-        records = (_server(cluster, resource) for resource in begun if resource.physical_id not in self._ended)
-        return sorted(records, key=lambda server: server.name)
+        record = self.records.get(cluster)
+        servers = [] if record is None else [r for r in record.resources if r.type == SERVER]
+        existing = [r for r in servers if _exists(r) and r.physical_id]
+        existing += [replace(r, physical_id=id) for r in servers if (id := self.duplicated.get("/".join(r.path)))]
+        remaining = (
+            _server(cluster, resource) for resource in existing if resource.physical_id not in self._deleted_servers
+        )
+        return sorted(remaining, key=lambda server: server.name)
 
     def detach_subnet(self, router: str, subnet: str) -> None:
         self._check_reachable()
-        stack = next((m.resources for m in self.records.values() if router in {r.physical_id for r in m.resources}), [])
+        stacks = (record.resources for record in self.records.values())
+        stack = next((resources for resources in stacks if router in {r.physical_id for r in resources}), [])
         if subnet in {resource.physical_id for resource in stack}:
             for interface in (resource for resource in stack if resource.type == ROUTER_INTERFACE):
                 self.duplicated.pop("/".join(interface.path), None)
 
     def delete_server(self, id: str) -> None:
         self._check_reachable()
-        self._ended.add(id)
+        self._deleted_servers.add(id)
         self.duplicated = {path: other for path, other in self.duplicated.items() if other != id}
         if self.volumes is not None:
             self.volumes.delete_server(id)
@@ -202,9 +209,9 @@ class MemoryCloud:
     def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
         self._check_reachable()
         known = set(ids)
-        there = [(name, resource) for name, records in self.records.items() for resource in records.resources]
-        left = [resource for name, resource in there if resource.physical_id in known or name == cluster]
-        return [*(f"{resource.type} {resource.physical_id}" for resource in left), *self.leftover.get(cluster, ())]
+        existing = [(name, resource) for name, record in self.records.items() for resource in record.resources]
+        remaining = [resource for name, resource in existing if resource.physical_id in known or name == cluster]
+        return [*(f"{resource.type} {resource.physical_id}" for resource in remaining), *self.leftover.get(cluster, ())]
 
     def flavors(self) -> list[Flavor]:
         self._check_reachable()
@@ -243,52 +250,58 @@ class MemoryCloud:
             raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
     def _find(self, name_or_id: str) -> _StackRecord | None:
-        return next((m for m in self.records.values() if name_or_id in (m.stack.name, m.stack.id)), None)
+        matching = (record for record in self.records.values() if name_or_id in (record.stack.name, record.stack.id))
+        return next(matching, None)
 
-    def _age(self, records: _StackRecord) -> None:
+    def _advance(self, record: _StackRecord) -> None:
         """Every read advances time: first the resources progress, then the stack."""
-        if self.engine_dead or not records.stack.status.endswith("_IN_PROGRESS"):
+        if self.engine_dead or not record.stack.status.endswith("_IN_PROGRESS"):
             return
-        records.polls += 1
-        if records.stack.status.startswith("DELETE"):
-            self._end(records)
-        elif records.polls > self.polls or any(r.status == "CREATE_FAILED" for r in records.resources):
-            self._finish(records)
+        record.polls += 1
+        if record.stack.status.startswith("DELETE"):
+            self._delete(record)
+        elif record.polls > self.polls or any(r.status == "CREATE_FAILED" for r in record.resources):
+            self._finish(record)
         else:
-            status = "CREATE_COMPLETE" if records.polls == self.polls else "CREATE_IN_PROGRESS"
-            records.resources = [self._moved(resource, status) for resource in records.resources]
+            status = "CREATE_COMPLETE" if record.polls == self.polls else "CREATE_IN_PROGRESS"
+            record.resources = [self._advance_resource(resource, status) for resource in record.resources]
 
-    def _finish(self, records: _StackRecord) -> None:
-        failed = [resource for resource in records.resources if resource.status == "CREATE_FAILED"]
+    def _finish(self, record: _StackRecord) -> None:
+        failed = [resource for resource in record.resources if resource.status == "CREATE_FAILED"]
         if not failed:
-            records.resources = [self._moved(resource, "CREATE_COMPLETE", last=True) for resource in records.resources]
-            failed = [resource for resource in records.resources if resource.status == "CREATE_FAILED"]
-        action = records.stack.status.partition("_")[0]
+            record.resources = [
+                self._advance_resource(resource, "CREATE_COMPLETE", last=True) for resource in record.resources
+            ]
+            failed = [resource for resource in record.resources if resource.status == "CREATE_FAILED"]
+        action = record.stack.status.partition("_")[0]
         if failed:
-            self._becomes(records, f"{action}_FAILED", f"Resource CREATE failed: {failed[0].reason}")
+            self._set_status(record, f"{action}_FAILED", f"Resource CREATE failed: {failed[0].reason}")
         else:
-            self._becomes(records, f"{action}_COMPLETE", f"Stack {action} completed successfully")
+            self._set_status(record, f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
-    def _end(self, records: _StackRecord) -> None:
+    def _delete(self, record: _StackRecord) -> None:
         """Servers are deleted first, because their networks cannot be deleted before."""
-        for server in self.servers(records.stack.name):
+        for server in self.servers(record.stack.name):
             self.delete_server(server.id)
-        records.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in records.resources]
-        if records.polls <= (RETRY_POLLS if records.stack.name in self.orphans else self.polls):
+        record.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in record.resources]
+        if record.polls <= (RETRY_POLLS if record.stack.name in self.orphans else self.polls):
             return
-        if self.failing_deletions or records.stack.name in self.orphans or self._in_use(records):
+        if self.failing_deletions or record.stack.name in self.orphans or self._in_use(record):
             self.failing_deletions = max(self.failing_deletions - 1, 0)
-            self._becomes(records, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use")
+            self._set_status(
+                record, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use"
+            )
         else:
-            del self.records[records.stack.name]
+            del self.records[record.stack.name]
 
-    def _in_use(self, records: _StackRecord) -> bool:
-        held = self.load_balancers.held.values() if self.load_balancers else ()
+    def _in_use(self, record: _StackRecord) -> bool:
+        load_balancers = self.load_balancers.by_id.values() if self.load_balancers else ()
         return bool(
-            {load_balancer.subnet for load_balancer in held} & {resource.physical_id for resource in records.resources}
+            {load_balancer.subnet for load_balancer in load_balancers}
+            & {resource.physical_id for resource in record.resources}
         )
 
-    def _moved(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
+    def _advance_resource(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
         """The resource in its new state; nodes signal at the end that they are ready, or why not."""
         if resource.status == "CREATE_COMPLETE":
             return resource
@@ -297,17 +310,17 @@ class MemoryCloud:
         if resource.type == "OS::Heat::WaitCondition" and not last:
             return replace(resource, status="CREATE_IN_PROGRESS")
         if path in self.duplicated:
-            return replace(resource, status="CREATE_FAILED", reason=ALREADY[resource.type], physical_id="")
+            return replace(resource, status="CREATE_FAILED", reason=DUPLICATE_ERRORS[resource.type], physical_id="")
         if reason is not None:
             return replace(resource, status="CREATE_FAILED", reason=reason)
         return replace(resource, status=status)
 
-    def _becomes(self, records: _StackRecord, status: str, reason: str) -> None:
-        records.stack = replace(records.stack, status=status, reason=reason)
+    def _set_status(self, record: _StackRecord, status: str, reason: str) -> None:
+        record.stack = replace(record.stack, status=status, reason=reason)
 
 
-def _checked_parameters(request: StackRequest) -> dict[str, Any]:
-    declared = _hot(request.template).get("parameters", {})
+def _check_parameters(request: StackRequest) -> dict[str, Any]:
+    declared = _parse_hot(request.template).get("parameters", {})
     for name in request.parameters:
         if name not in declared:
             raise BadInput(f"Heat refused: The Parameter ({name}) was not defined in template.")
@@ -315,12 +328,12 @@ def _checked_parameters(request: StackRequest) -> dict[str, Any]:
         if name not in request.parameters and "default" not in schema:
             raise BadInput(f"Heat refused: The Parameter ({name}) was not provided.")
     values = {name: request.parameters.get(name, schema.get("default")) for name, schema in declared.items()}
-    return _shown(request.template, values)
+    return _as_returned(request.template, values)
 
 
-def _shown(template: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _as_returned(template: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as Heat returns them."""
-    declared = _hot(template).get("parameters", {})
+    declared = _parse_hot(template).get("parameters", {})
     return {name: "******" if declared[name].get("hidden") else _as_text(value) for name, value in values.items()}
 
 
@@ -331,29 +344,29 @@ def _as_text(value: Any) -> str:
 
 
 @cache
-def _hot(text: str) -> dict[str, Any]:
+def _parse_hot(text: str) -> dict[str, Any]:
     import yaml
 
     loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
 
-def _tree(
-    template: str, files: Mapping[str, str], parameters: Mapping[str, Any], above: tuple[str, ...] = ()
+def _expand(
+    template: str, files: Mapping[str, str], parameters: Mapping[str, Any], parent: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """The path and type of every resource, with nested stacks and groups expanded."""
-    for name, body in _hot(template).get("resources", {}).items():
-        kind, path = body["type"], (*above, name)
+    for name, body in _parse_hot(template).get("resources", {}).items():
+        kind, path = body["type"], (*parent, name)
         yield path, kind
         properties = {key: _value(value, parameters) for key, value in body.get("properties", {}).items()}
         if kind in files:
-            yield from _tree(files[kind], files, properties, path)
+            yield from _expand(files[kind], files, properties, path)
         elif kind == "OS::Heat::ResourceGroup":
             member = properties["resource_def"]["type"]
             for index in range(int(properties["count"])):
                 yield (*path, str(index)), member
                 if member in files:
-                    yield from _tree(files[member], files, {}, (*path, str(index)))
+                    yield from _expand(files[member], files, {}, (*path, str(index)))
 
 
 def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -362,9 +375,9 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
-def _outputs(records: _StackRecord) -> dict[str, Any]:
+def _outputs(record: _StackRecord) -> dict[str, Any]:
     """Outputs that are parameters, and those of the cluster's template; others are None, as in Heat."""
-    signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in records.resources)
+    signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in record.resources)
     known = {
         "api_address": "10.0.0.10",
         "api_public_address": "172.24.4.20",
@@ -372,18 +385,18 @@ def _outputs(records: _StackRecord) -> dict[str, Any]:
         "ca_certificate": "the CA's certificate" if signalled else None,
         "client_certificate": "the client's certificate" if signalled else None,
     }
-    declared = _hot(records.template).get("outputs", {})
+    declared = _parse_hot(record.template).get("outputs", {})
     return {
-        name: known.get(name, _parameter(body["value"], records.stack.parameters)) for name, body in declared.items()
+        name: known.get(name, _parameter(body["value"], record.stack.parameters)) for name, body in declared.items()
     }
 
 
 def _parameter(value: Any, parameters: Mapping[str, Any]) -> Any:
-    found = _value(value, parameters)
-    return None if found is value and isinstance(value, dict) else found
+    resolved = _value(value, parameters)
+    return None if resolved is value and isinstance(value, dict) else resolved
 
 
-def _is_there(resource: StackResource) -> bool:
+def _exists(resource: StackResource) -> bool:
     return resource.status in ("CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED")
 
 

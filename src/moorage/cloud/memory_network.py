@@ -15,103 +15,106 @@ class MemoryNetwork:
     """The port `Network`.
 
     Faults: `unreachable` is why Neutron does not answer; `floating_quota` and `rule_quota` are maximum numbers;
-    `choosing` is whether a project may choose a floating IP's address, which most clouds allow to administrators only.
-    `asked` are the calls so far.
+    `can_choose_address` is whether a project may choose a floating IP's address, which most clouds allow to
+    administrators only.
+    `calls` are the calls so far.
     """
 
-    known: dict[str, list[Subnet]] = field(default_factory=dict)
+    subnets_by_network: dict[str, list[Subnet]] = field(default_factory=dict)
     """Subnets by the id of their network."""
     cluster_networks: dict[str, ClusterNetwork] = field(default_factory=dict)
     """By the name of the cluster."""
     floating_quota: int = 50
     rule_quota: int = 1000
-    choosing: bool = False
+    can_choose_address: bool = False
     unreachable: str = ""
     floating: dict[str, FloatingIP] = field(default_factory=dict)
-    let_in: dict[str, SecurityGroupRule] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    security_group_rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def cluster_network(self, cluster: str) -> ClusterNetwork | None:
-        self._answer("cluster_network")
+        self._record_call("cluster_network")
         return self.cluster_networks.get(cluster)
 
     def subnet(self, id: str) -> Subnet | None:
-        self._answer("subnet")
-        return next((subnet for subnets in self.known.values() for subnet in subnets if subnet.id == id), None)
+        self._record_call("subnet")
+        return next(
+            (subnet for subnets in self.subnets_by_network.values() for subnet in subnets if subnet.id == id), None
+        )
 
     def subnets(self, network: str) -> list[Subnet]:
-        self._answer("subnets")
-        return sorted(self.known.get(network, []), key=lambda subnet: subnet.name)
+        self._record_call("subnets")
+        return sorted(self.subnets_by_network.get(network, []), key=lambda subnet: subnet.name)
 
     def floating_ips(self) -> list[FloatingIP]:
-        self._answer("floating_ips")
+        self._record_call("floating_ips")
         return list(self.floating.values())
 
     def create_floating_ip(
         self, network: str, subnet: str, port: str, description: str, address: str = ""
     ) -> FloatingIP:
-        self._answer("create_floating_ip")
-        if network not in self.known:
+        self._record_call("create_floating_ip")
+        if network not in self.subnets_by_network:
             raise BadInput(f"Neutron refused: External network {network} could not be found.")
         if len(self.floating) >= self.floating_quota:
             raise QuotaExceeded("Neutron refused: Quota exceeded for resources: ['floatingip'].")
-        if address and not self.choosing:
+        if address and not self.can_choose_address:
             raise BadInput("Neutron refused: (rule:create_floatingip:floating_ip_address) is disallowed by policy")
-        if any(port and found.port == port for found in self.floating.values()):
+        if any(port and floating_ip.port == port for floating_ip in self.floating.values()):
             raise Conflict(f"Port {port} already has a floating IP.")
         number = next(self._ids)
-        made = FloatingIP(f"floating-{number}", address or f"172.24.4.{100 + number}", port, description)
-        self.floating[made.id] = made
-        return made
+        created = FloatingIP(f"floating-{number}", address or f"172.24.4.{100 + number}", port, description)
+        self.floating[created.id] = created
+        return created
 
     def associate_floating_ip(self, id: str, port: str) -> None:
-        self._answer("associate_floating_ip")
-        if any(port and found.port == port and found.id != id for found in self.floating.values()):
+        self._record_call("associate_floating_ip")
+        if any(port and floating_ip.port == port and floating_ip.id != id for floating_ip in self.floating.values()):
             raise Conflict(f"Port {port} already has a floating IP.")
-        self._change(id, port=port)
+        self._update(id, port=port)
 
     def set_floating_ip_description(self, id: str, description: str) -> None:
-        self._answer("set_floating_ip_description")
-        self._change(id, description=description)
+        self._record_call("set_floating_ip_description")
+        self._update(id, description=description)
 
     def delete_floating_ip(self, id: str) -> None:
-        self._answer("delete_floating_ip")
+        self._record_call("delete_floating_ip")
         self.floating.pop(id, None)
 
     def rules(self, group: str) -> list[SecurityGroupRule]:
-        self._answer("rules")
-        return [rule for rule in self.let_in.values() if rule.group == group]
+        self._record_call("rules")
+        return [rule for rule in self.security_group_rules.values() if rule.group == group]
 
     def create_rule(self, rule: SecurityGroupRule) -> None:
-        self._answer("create_rule")
-        if len(self.let_in) >= self.rule_quota:
+        self._record_call("create_rule")
+        if len(self.security_group_rules) >= self.rule_quota:
             raise QuotaExceeded("Neutron refused: Quota exceeded for resources: ['security_group_rule'].")
-        if any(_same(rule, held) for held in self.let_in.values()):
+        if any(_is_same_rule(rule, existing) for existing in self.security_group_rules.values()):
             raise Conflict("Security group rule already exists.")
         id = f"rule-{next(self._ids)}"
-        self.let_in[id] = replace(rule, id=id)
+        self.security_group_rules[id] = replace(rule, id=id)
 
     def delete_rule(self, id: str) -> None:
-        self._answer("delete_rule")
-        self.let_in.pop(id, None)
+        self._record_call("delete_rule")
+        self.security_group_rules.pop(id, None)
 
-    def unmap(self, port: str) -> None:
+    def disassociate_port(self, port: str) -> None:
         """What Neutron does when a port is deleted."""
-        for found in list(self.floating.values()):
-            if found.port == port:
-                self._change(found.id, port="")
+        for floating_ip in list(self.floating.values()):
+            if floating_ip.port == port:
+                self._update(floating_ip.id, port="")
 
-    def _change(self, id: str, **words: str) -> None:
+    def _update(self, id: str, **fields: str) -> None:
         if id not in self.floating:
-            raise NotFound(f"Neutron knows no floating IP {id}")
-        self.floating[id] = replace(self.floating[id], **words)
+            raise NotFound(f"Neutron has no floating IP {id}")
+        self.floating[id] = replace(self.floating[id], **fields)
 
-    def _answer(self, call: str) -> None:
-        self.asked.append(call)
+    def _record_call(self, call: str) -> None:
+        self.calls.append(call)
         if self.unreachable:
             raise CloudUnreachable(self.unreachable)
 
 
-def _same(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:
+def _is_same_rule(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:
     return replace(one, id="", description="") == replace(other, id="", description="")

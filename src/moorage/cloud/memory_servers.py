@@ -14,29 +14,29 @@ class MemoryInstances:
     """The port `Instances`.
 
     Faults: `unreachable` is why the cloud does not answer; `unlisted` are ids that lists omit, as an incomplete
-    answer does. `asked` are the calls so far.
+    answer does. `calls` are the calls so far.
     """
 
     def __init__(self, servers: Iterable[Instance] = ()) -> None:
         self.servers = {server.id: server for server in servers}
         self.unreachable = ""
         self.unlisted: set[str] = set()
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def list(self, cluster: str) -> builtins.list[Instance]:
-        self._answer("list")
+        self._record_call("list")
         listed = (server for server in self.servers.values() if server.id not in self.unlisted)
         return [server for server in listed if server.metadata.get("moorage_cluster") == cluster]
 
     def get(self, id: str) -> Instance | None:
-        self._answer("get")
+        self._record_call("get")
         return self.servers.get(id)
 
     def set_status(self, id: str, status: str) -> None:
         """Set a server's status."""
         self.servers[id] = replace(self.servers[id], status=status)
 
-    def _answer(self, call: str) -> None:
-        self.asked.append(call)
+    def _record_call(self, call: str) -> None:
+        self.calls.append(call)
         if self.unreachable:
             raise CloudUnreachable(self.unreachable)

@@ -19,7 +19,7 @@ T = TypeVar("T", bound=Resource)
 class _Transition(Generic[T]):
     """What a resource becomes after some more reads; None for deleted."""
 
-    then: T | None
+    later: T | None
     polls: int
 
 
@@ -28,24 +28,24 @@ class ResourceStore(Generic[T]):
 
     def __init__(self) -> None:
         self._resources: dict[str, T] = {}
-        self._changes: dict[str, _Transition[T]] = {}
+        self._transitions: dict[str, _Transition[T]] = {}
 
-    def begin(self, now: T, then: T | None, polls: int) -> None:
-        """Put a resource that is `now`, and becomes `then`."""
+    def begin(self, now: T, later: T | None, polls: int) -> None:
+        """Put a resource that is `now`, and becomes `later`."""
         self._resources[now.id] = now
-        self._changes[now.id] = _Transition(then, polls)
+        self._transitions[now.id] = _Transition(later, polls)
 
     def put(self, now: T) -> None:
         """Put a resource that does not change."""
         self._resources[now.id] = now
-        self._changes.pop(now.id, None)
+        self._transitions.pop(now.id, None)
 
-    def alter(self, id: str, change: Callable[[T], T]) -> None:
+    def update(self, id: str, change: Callable[[T], T]) -> None:
         """Change a resource's present and future state."""
         self._resources[id] = change(self._resources[id])
-        coming = self._changes.get(id)
-        if coming is not None and coming.then is not None:
-            coming.then = change(coming.then)
+        transition = self._transitions.get(id)
+        if transition is not None and transition.later is not None:
+            transition.later = change(transition.later)
 
     def peek(self, id: str) -> T | None:
         """A resource's state, without advancing its change."""
@@ -56,23 +56,23 @@ class ResourceStore(Generic[T]):
 
     def get(self, id: str) -> T | None:
         """A resource's state; the read advances its change."""
-        seen = self._resources.get(id)
-        change = self._changes.get(id)
-        if seen is not None and change is not None:
-            self._age(seen, change)
+        resource = self._resources.get(id)
+        transition = self._transitions.get(id)
+        if resource is not None and transition is not None:
+            self._advance(resource, transition)
             return self._resources.get(id)
-        return seen
+        return resource
 
     def list(self) -> list[T]:
         resources = [self.get(id) for id in list(self._resources)]
         return [resource for resource in resources if resource is not None]
 
-    def _age(self, seen: T, change: _Transition[T]) -> None:
-        change.polls -= 1
-        if change.polls >= 0:
+    def _advance(self, resource: T, transition: _Transition[T]) -> None:
+        transition.polls -= 1
+        if transition.polls >= 0:
             return
-        del self._changes[seen.id]
-        if change.then is None:
-            del self._resources[seen.id]
+        del self._transitions[resource.id]
+        if transition.later is None:
+            del self._resources[resource.id]
         else:
-            self._resources[seen.id] = change.then
+            self._resources[resource.id] = transition.later

@@ -39,8 +39,8 @@ NETWORK_QUOTAS = {
 }
 # Owners of ports that Octavia deletes with the load balancer, and that must exist until then: its own, its OVN
 # provider's.
-LOAD_BALANCERS = ("Octavia", "ovn-lb")
-DEPTH = 4  # cluster > group > members > node
+LOAD_BALANCER_OWNERS = ("Octavia", "ovn-lb")
+NESTED_DEPTH = 4  # cluster > group > members > node
 
 
 class OpenStackCloud:
@@ -78,10 +78,10 @@ class OpenStackCloud:
 
     def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
         try:
-            found = self.rest.get("orchestration", f"/stacks/{quote(name)}", resolve_outputs=str(outputs))
+            answer = self.rest.get("orchestration", f"/stacks/{quote(name)}", resolve_outputs=str(outputs))
         except NotFound:
             return None
-        stack = _stack(found["stack"])
+        stack = _stack(answer["stack"])
         return None if stack.status == "DELETE_COMPLETE" else stack
 
     def stacks(self, tag: str) -> list[Stack]:
@@ -89,13 +89,13 @@ class OpenStackCloud:
 
     def resources(self, stack: Stack) -> list[StackResource]:
         try:
-            return [found for _, found in self._resources(stack)]
+            return [resource for _, resource in self._resources(stack)]
         except NotFound:
             return []
 
     def _resources(self, stack: Stack) -> list[tuple[Mapping[str, Any], StackResource]]:
         """Heat's resources, as returned and as ours."""
-        rows = self.rest.get("orchestration", f"{_path(stack)}/resources", nested_depth=DEPTH)["resources"]
+        rows = self.rest.get("orchestration", f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)["resources"]
         return list(zip(rows, _resources(rows, stack.id), strict=True))
 
     def create_stack(self, request: StackRequest) -> None:
@@ -121,20 +121,21 @@ class OpenStackCloud:
         self.replace_resources(stack, (), {}, "")
 
     def replace_resources(
-        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
     ) -> None:
-        wanted = set(paths)
+        requested = set(paths)
         try:
-            for row, found in self._resources(stack) if wanted else ():
-                if found.path in wanted:
-                    body = {"mark_unhealthy": True, "resource_status_reason": why}
-                    self.rest.patch("orchestration", _own_path(row), body)
+            for row, resource in self._resources(stack) if requested else ():
+                if resource.path in requested:
+                    body = {"mark_unhealthy": True, "resource_status_reason": reason}
+                    self.rest.patch("orchestration", _api_path(row), body)
             self.rest.patch("orchestration", _path(stack), {"parameters": dict(parameters)})
         except (NotFound, Conflict):
             return
         except BadInput:
-            left = self.stack(stack.id)
-            if left and not left.status.startswith("DELETE"):  # Heat rejects the request while it deletes the stack
+            current = self.stack(stack.id)
+            # Heat rejects the request while it deletes the stack.
+            if current and not current.status.startswith("DELETE"):
                 raise
 
     def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
@@ -146,7 +147,7 @@ class OpenStackCloud:
         known |= {id for _, id in untracked}
         for port in self.rest.get("network", "/ports", fields=fields)["ports"]:
             if port["network_id"] in known:
-                self._free(port)
+                self._release_port(port)
         for collection, id in untracked:
             try:
                 self.rest.delete("network", f"/{collection}/{id}")
@@ -154,13 +155,13 @@ class OpenStackCloud:
                 continue  # deleted meanwhile, or still in use
         return [f"server {server.name}" for server in servers]
 
-    def _free(self, port: Mapping[str, Any]) -> None:
+    def _release_port(self, port: Mapping[str, Any]) -> None:
         owner, path = port["device_owner"], f"/ports/{port['id']}"
         try:
             if owner.startswith("network:router_interface"):
                 router = f"/routers/{port['device_id']}/remove_router_interface"
                 self.rest.put("network", router, {"port_id": port["id"]})
-            elif not owner.startswith(("compute:", *LOAD_BALANCERS)):
+            elif not owner.startswith(("compute:", *LOAD_BALANCER_OWNERS)):
                 self.rest.delete("network", path)
             elif owner.startswith("compute:") and not self._is_server(port["device_id"]):
                 # Neutron 29 lets no project delete a port that belongs to a server, but lets it change the port's
@@ -225,7 +226,7 @@ class OpenStackCloud:
     def upload_image(
         self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
     ) -> None:
-        made = self.rest.post(
+        created = self.rest.post(
             "image",
             "/images",
             {
@@ -238,15 +239,15 @@ class OpenStackCloud:
             },
         )
         try:
-            self.rest.put_file("image", f"/images/{made['id']}/file", file)
+            self.rest.put_file("image", f"/images/{created['id']}/file", file)
         except BaseException:
-            self.rest.delete("image", f"/images/{made['id']}")
+            self.rest.delete("image", f"/images/{created['id']}")
             raise
 
     def external_networks(self) -> list[str]:
         query: dict[str, Any] = {"router:external": "True", "fields": ["id", "name"]}
         rows = self.rest.get("network", "/networks", **query)["networks"]
-        return [word for row in rows for word in (row["name"], row["id"]) if word]
+        return [value for row in rows for value in (row["name"], row["id"]) if value]
 
     def quotas(self) -> dict[str, Quota]:
         return {**self._compute_quotas(), **self._network_quotas()}
@@ -263,9 +264,9 @@ class OpenStackCloud:
     def _network_quotas(self) -> dict[str, Quota]:
         rows = self.rest.get("network", f"/quotas/{self.project}/details.json")["quota"]
         return {
-            ours: _quota(rows[theirs]["used"], rows[theirs]["limit"])
-            for ours, theirs in NETWORK_QUOTAS.items()
-            if theirs in rows
+            name: _quota(rows[neutron_name]["used"], rows[neutron_name]["limit"])
+            for name, neutron_name in NETWORK_QUOTAS.items()
+            if neutron_name in rows
         }
 
 
@@ -289,10 +290,10 @@ def _stack(row: Mapping[str, Any]) -> Stack:
 
 def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResource]:
     """Resources with their paths: the id of a nested stack is the physical id of its resource in the outer stack."""
-    above = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
+    parents = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
     return [
         StackResource(
-            path=_resource_path(row, above, root),
+            path=_resource_path(row, parents, root),
             type=row["resource_type"],
             status=row["resource_status"],
             reason=row.get("resource_status_reason") or "",
@@ -302,20 +303,20 @@ def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResour
     ]
 
 
-def _resource_path(row: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]], root: str) -> tuple[str, ...]:
+def _resource_path(row: Mapping[str, Any], parents: Mapping[str, Mapping[str, Any]], root: str) -> tuple[str, ...]:
     names = [row["resource_name"]]
-    stack = _stack_of(row)
-    while stack and stack != root and stack in above:
-        names.append(above[stack]["resource_name"])
-        stack = _stack_of(above[stack])
+    stack = _stack_id(row)
+    while stack and stack != root and stack in parents:
+        names.append(parents[stack]["resource_name"])
+        stack = _stack_id(parents[stack])
     return tuple(reversed(names))
 
 
-def _stack_of(row: Mapping[str, Any]) -> str:
+def _stack_id(row: Mapping[str, Any]) -> str:
     return _link(row, "stack").rstrip("/").rsplit("/", 1)[-1]
 
 
-def _own_path(row: Mapping[str, Any]) -> str:
+def _api_path(row: Mapping[str, Any]) -> str:
     """The path of a resource in the API, in whichever stack it is."""
     return "/stacks/" + _link(row, "self").partition("/stacks/")[2]
 

@@ -16,17 +16,17 @@ ADMINISTRATIVE = frozenset({"admin", "manager", "service"})
 
 def create(rest: Rest, cluster: str) -> Credential:
     """See `Cloud.create_credential`. The name is the cluster's and a random part; the description names the owner."""
-    wanted = {"name": f"moorage-{cluster}-{token_hex(4)}", "description": owned_by(cluster), "unrestricted": False}
-    wanted |= {"roles": [{"name": role} for role in least(rest.roles())]}
+    request = {"name": f"moorage-{cluster}-{token_hex(4)}", "description": owned_by(cluster), "unrestricted": False}
+    request |= {"roles": [{"name": role} for role in without_administrative(rest.roles())]}
     try:
-        made = rest.post("identity", _path(rest), {"application_credential": wanted})["application_credential"]
+        created = rest.post("identity", _path(rest), {"application_credential": request})["application_credential"]
     except BadInput as error:
         raise BadInput(
             f"the cluster needs an application credential, and {error.message}",
             "use credentials that may create one: a user's own (not a restricted application credential), "
             "or --no-cloud-provider for a cluster without load balancers and volumes",
         ) from error
-    return Credential(made["id"], made["secret"], rest.endpoint("identity"), rest.region or "")
+    return Credential(created["id"], created["secret"], rest.endpoint("identity"), rest.region or "")
 
 
 def delete(rest: Rest, cluster: str, keep: str) -> None:
@@ -43,10 +43,10 @@ def _delete(rest: Rest, id: str) -> None:
         return
 
 
-def least(roles: Iterable[str]) -> list[str]:
+def without_administrative(roles: Iterable[str]) -> list[str]:
     """The roles without administrative ones; all of them when there are no others."""
-    given = sorted(roles)
-    return [role for role in given if role not in ADMINISTRATIVE] or given
+    names = sorted(roles)
+    return [role for role in names if role not in ADMINISTRATIVE] or names
 
 
 def _path(rest: Rest) -> str:

@@ -44,8 +44,8 @@ class OpenStackLoadBalancers:
             status = self.status(id)
         except NotFound:
             return None
-        found = _load_balancer(row, tuple(_listener(listener, pools) for listener in listeners))
-        return replace(found, provisioning_status=status) if status else None
+        load_balancer = _load_balancer(row, tuple(_listener(listener, pools) for listener in listeners))
+        return replace(load_balancer, provisioning_status=status) if status else None
 
     def _pools(self, load_balancer: str) -> list[Pool]:
         return [self._pool(row) for row in self.rest.get(OCTAVIA, "/pools", loadbalancer_id=load_balancer)["pools"]]
@@ -53,19 +53,19 @@ class OpenStackLoadBalancers:
     def _pool(self, row: Mapping[str, Any]) -> Pool:
         members = self.rest.get(OCTAVIA, f"/pools/{row['id']}/members")["members"] if row["members"] else ()
         monitor = row.get("healthmonitor_id")
-        found = self.rest.get(OCTAVIA, f"/healthmonitors/{monitor}")["healthmonitor"] if monitor else None
-        return _pool(row, members, found)
+        monitor_row = self.rest.get(OCTAVIA, f"/healthmonitors/{monitor}")["healthmonitor"] if monitor else None
+        return _pool(row, members, monitor_row)
 
     def status(self, id: str) -> str:
         try:
-            found = self.rest.get(OCTAVIA, f"/loadbalancers/{id}/status")["statuses"]["loadbalancer"]
+            tree = self.rest.get(OCTAVIA, f"/loadbalancers/{id}/status")["statuses"]["loadbalancer"]
         except NotFound:
             return ""
-        return found["provisioning_status"] if found["provisioning_status"] != ACTIVE else _slowest(found)
+        return tree["provisioning_status"] if tree["provisioning_status"] != ACTIVE else _status_of_slowest(tree)
 
-    def create(self, wanted: LoadBalancer) -> LoadBalancer:
-        made = self.rest.post(OCTAVIA, "/loadbalancers", {"loadbalancer": _load_balancer_body(wanted)})
-        return _load_balancer(made["loadbalancer"])
+    def create(self, desired: LoadBalancer) -> LoadBalancer:
+        created = self.rest.post(OCTAVIA, "/loadbalancers", {"loadbalancer": _load_balancer_body(desired)})
+        return _load_balancer(created["loadbalancer"])
 
     def set_tags(self, id: str, tags: Iterable[str]) -> None:
         self.rest.put(OCTAVIA, f"/loadbalancers/{id}", {"loadbalancer": {"tags": list(tags)}})
@@ -73,23 +73,25 @@ class OpenStackLoadBalancers:
     def delete(self, id: str) -> None:
         self._delete(f"/loadbalancers/{id}?cascade=true")
 
-    def create_listener(self, load_balancer: str, wanted: Listener) -> str:
-        body = {"loadbalancer_id": load_balancer, **_listener_body(wanted)}
+    def create_listener(self, load_balancer: str, desired: Listener) -> str:
+        body = {"loadbalancer_id": load_balancer, **_listener_body(desired)}
         return str(self.rest.post(OCTAVIA, "/listeners", {"listener": body})["listener"]["id"])
 
-    def update_listener(self, id: str, wanted: Listener) -> None:
-        body = {key: value for key, value in _listener_body(wanted).items() if key not in ("protocol", "protocol_port")}
-        self.rest.put(OCTAVIA, f"/listeners/{id}", {"listener": body | {"allowed_cidrs": list(wanted.allowed_cidrs)}})
+    def update_listener(self, id: str, desired: Listener) -> None:
+        body = {
+            key: value for key, value in _listener_body(desired).items() if key not in ("protocol", "protocol_port")
+        }
+        self.rest.put(OCTAVIA, f"/listeners/{id}", {"listener": body | {"allowed_cidrs": list(desired.allowed_cidrs)}})
 
     def delete_listener(self, id: str) -> None:
         self._delete(f"/listeners/{id}")
 
-    def create_pool(self, listener: str, wanted: Pool) -> str:
-        body = {"listener_id": listener, **_pool_body(wanted)}
+    def create_pool(self, listener: str, desired: Pool) -> str:
+        body = {"listener_id": listener, **_pool_body(desired)}
         return str(self.rest.post(OCTAVIA, "/pools", {"pool": body})["pool"]["id"])
 
-    def update_pool(self, id: str, wanted: Pool) -> None:
-        body = {"lb_algorithm": wanted.algorithm, "session_persistence": _persistence(wanted)}
+    def update_pool(self, id: str, desired: Pool) -> None:
+        body = {"lb_algorithm": desired.algorithm, "session_persistence": _persistence(desired)}
         self.rest.put(OCTAVIA, f"/pools/{id}", {"pool": body})
 
     def delete_pool(self, id: str) -> None:
@@ -98,12 +100,12 @@ class OpenStackLoadBalancers:
     def set_members(self, pool: str, members: Iterable[Member]) -> None:
         self.rest.put(OCTAVIA, f"/pools/{pool}/members", {"members": [_member_body(member) for member in members]})
 
-    def create_health_monitor(self, pool: str, wanted: HealthMonitor) -> None:
-        body = {"pool_id": pool, "type": wanted.type, **_monitor_body(wanted)}
+    def create_health_monitor(self, pool: str, desired: HealthMonitor) -> None:
+        body = {"pool_id": pool, "type": desired.type, **_monitor_body(desired)}
         self.rest.post(OCTAVIA, "/healthmonitors", {"healthmonitor": body})
 
-    def update_health_monitor(self, id: str, wanted: HealthMonitor) -> None:
-        self.rest.put(OCTAVIA, f"/healthmonitors/{id}", {"healthmonitor": _monitor_body(wanted)})
+    def update_health_monitor(self, id: str, desired: HealthMonitor) -> None:
+        self.rest.put(OCTAVIA, f"/healthmonitors/{id}", {"healthmonitor": _monitor_body(desired)})
 
     def delete_health_monitor(self, id: str) -> None:
         self._delete(f"/healthmonitors/{id}")
@@ -115,88 +117,88 @@ class OpenStackLoadBalancers:
             return
 
 
-def _slowest(found: Mapping[str, Any]) -> str:
+def _status_of_slowest(tree: Mapping[str, Any]) -> str:
     """ACTIVE, or the status of a part in change: a provider with a queue sets the whole to ACTIVE after each part."""
-    below = (part for kind in ("listeners", "pools", "members") for part in found.get(kind, ()))
-    parts = [*below, *([found["health_monitor"]] if found.get("health_monitor") else [])]
-    if found["provisioning_status"].startswith("PENDING"):
-        return str(found["provisioning_status"])
-    return next((status for part in parts if (status := _slowest(part)) != ACTIVE), ACTIVE)
+    below = (part for kind in ("listeners", "pools", "members") for part in tree.get(kind, ()))
+    parts = [*below, *([tree["health_monitor"]] if tree.get("health_monitor") else [])]
+    if tree["provisioning_status"].startswith("PENDING"):
+        return str(tree["provisioning_status"])
+    return next((status for part in parts if (status := _status_of_slowest(part)) != ACTIVE), ACTIVE)
 
 
-def _load_balancer_body(wanted: LoadBalancer) -> dict[str, Any]:
+def _load_balancer_body(desired: LoadBalancer) -> dict[str, Any]:
     body = {
-        "name": wanted.name,
-        "description": wanted.description,
-        "tags": list(wanted.tags),
-        "provider": wanted.provider,
-        "vip_network_id": wanted.network,
-        "vip_subnet_id": wanted.subnet,
-        "vip_port_id": wanted.port,
-        "vip_address": wanted.address,
-        "flavor_id": wanted.flavor,
-        "availability_zone": wanted.zone,
-        "listeners": [_whole_listener(listener) for listener in wanted.listeners],
+        "name": desired.name,
+        "description": desired.description,
+        "tags": list(desired.tags),
+        "provider": desired.provider,
+        "vip_network_id": desired.network,
+        "vip_subnet_id": desired.subnet,
+        "vip_port_id": desired.port,
+        "vip_address": desired.address,
+        "flavor_id": desired.flavor,
+        "availability_zone": desired.zone,
+        "listeners": [_full_listener_body(listener) for listener in desired.listeners],
     }
     return {key: value for key, value in body.items() if value}
 
 
-def _whole_listener(wanted: Listener) -> dict[str, Any]:
-    return _listener_body(wanted) | ({"default_pool": _whole_pool(wanted.pool)} if wanted.pool else {})
+def _full_listener_body(desired: Listener) -> dict[str, Any]:
+    return _listener_body(desired) | ({"default_pool": _full_pool_body(desired.pool)} if desired.pool else {})
 
 
-def _whole_pool(wanted: Pool) -> dict[str, Any]:
-    body = _pool_body(wanted) | {"members": [_member_body(member) for member in wanted.members]}
-    if wanted.monitor:
-        body["healthmonitor"] = {"type": wanted.monitor.type, **_monitor_body(wanted.monitor)}
+def _full_pool_body(desired: Pool) -> dict[str, Any]:
+    body = _pool_body(desired) | {"members": [_member_body(member) for member in desired.members]}
+    if desired.monitor:
+        body["healthmonitor"] = {"type": desired.monitor.type, **_monitor_body(desired.monitor)}
     return body
 
 
-def _listener_body(wanted: Listener) -> dict[str, Any]:
+def _listener_body(desired: Listener) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "name": wanted.name,
-        "protocol": wanted.protocol,
-        "protocol_port": wanted.port,
-        "tags": list(wanted.tags),
-        "connection_limit": wanted.connections,
+        "name": desired.name,
+        "protocol": desired.protocol,
+        "protocol_port": desired.port,
+        "tags": list(desired.tags),
+        "connection_limit": desired.connections,
     }
-    if wanted.allowed_cidrs:
-        body["allowed_cidrs"] = list(wanted.allowed_cidrs)
-    if wanted.forwarded_for:
+    if desired.allowed_cidrs:
+        body["allowed_cidrs"] = list(desired.allowed_cidrs)
+    if desired.forwarded_for:
         body["insert_headers"] = {FORWARDED_FOR: "true"}
-    times = {f"timeout_{name}": value for name, value in vars(wanted.timeouts).items()}
+    times = {f"timeout_{name}": value for name, value in vars(desired.timeouts).items()}
     return body | {name: value for name, value in times.items() if value is not None}
 
 
-def _pool_body(wanted: Pool) -> dict[str, Any]:
-    body = {"name": wanted.name, "protocol": wanted.protocol, "lb_algorithm": wanted.algorithm}
-    return body | ({"session_persistence": _persistence(wanted)} if wanted.session_persistence else {})
+def _pool_body(desired: Pool) -> dict[str, Any]:
+    body = {"name": desired.name, "protocol": desired.protocol, "lb_algorithm": desired.algorithm}
+    return body | ({"session_persistence": _persistence(desired)} if desired.session_persistence else {})
 
 
-def _persistence(wanted: Pool) -> dict[str, str] | None:
-    return {"type": wanted.session_persistence} if wanted.session_persistence else None
+def _persistence(desired: Pool) -> dict[str, str] | None:
+    return {"type": desired.session_persistence} if desired.session_persistence else None
 
 
-def _member_body(wanted: Member) -> dict[str, Any]:
+def _member_body(desired: Member) -> dict[str, Any]:
     body = {
-        "name": wanted.name,
-        "address": wanted.address,
-        "protocol_port": wanted.port,
-        "subnet_id": wanted.subnet,
-        "monitor_port": wanted.monitor_port,
+        "name": desired.name,
+        "address": desired.address,
+        "protocol_port": desired.port,
+        "subnet_id": desired.subnet,
+        "monitor_port": desired.monitor_port,
     }
     return {key: value for key, value in body.items() if value}
 
 
-def _monitor_body(wanted: HealthMonitor) -> dict[str, Any]:
+def _monitor_body(desired: HealthMonitor) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "delay": wanted.delay,
-        "timeout": wanted.timeout,
-        "max_retries": wanted.max_retries,
-        "max_retries_down": wanted.max_retries_down,
+        "delay": desired.delay,
+        "timeout": desired.timeout,
+        "max_retries": desired.max_retries,
+        "max_retries_down": desired.max_retries_down,
     }
-    http = {"http_method": "GET", "url_path": wanted.path, "expected_codes": HEALTHY}
-    return body | (http if wanted.path else {})
+    http = {"http_method": "GET", "url_path": desired.path, "expected_codes": HEALTHY}
+    return body | (http if desired.path else {})
 
 
 def _load_balancer(row: Mapping[str, Any], listeners: tuple[Listener, ...] = ()) -> LoadBalancer:

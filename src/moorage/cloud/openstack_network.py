@@ -20,15 +20,15 @@ class OpenStackNetwork:
         self.rest = rest
 
     def cluster_network(self, cluster: str) -> ClusterNetwork | None:
-        subnet = self._of(cluster, "subnets", cluster)
-        group = self._of(cluster, "security-groups", f"{cluster}-nodes")
+        subnet = self._find_owned(cluster, "subnets", cluster)
+        group = self._find_owned(cluster, "security-groups", f"{cluster}-nodes")
         if subnet is None or group is None:
             return None
-        router = self._of(cluster, "routers", cluster) or {}
+        router = self._find_owned(cluster, "routers", cluster) or {}
         external_network = (router.get("external_gateway_info") or {}).get("network_id") or ""
         return ClusterNetwork(_subnet(subnet), group["id"], external_network)
 
-    def _of(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
+    def _find_owned(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
         rows = self.rest.get("network", f"/{collection}", name=name)[collection.replace("-", "_")]
         return next((row for row in rows if row["description"] == owned_by(cluster)), None)
 
@@ -39,12 +39,12 @@ class OpenStackNetwork:
             return None
 
     def subnets(self, network: str) -> list[Subnet]:
-        found = [_subnet(row) for row in self.rest.get("network", "/subnets", network_id=network)["subnets"]]
-        return sorted(found, key=lambda subnet: subnet.name)
+        subnets = [_subnet(row) for row in self.rest.get("network", "/subnets", network_id=network)["subnets"]]
+        return sorted(subnets, key=lambda subnet: subnet.name)
 
     def floating_ips(self) -> list[FloatingIP]:
         rows = self.rest.get("network", "/floatingips", fields=FIELDS, project_id=self.rest.project())
-        return [_floating(row) for row in rows["floatingips"]]
+        return [_floating_ip(row) for row in rows["floatingips"]]
 
     def create_floating_ip(
         self, network: str, subnet: str, port: str, description: str, address: str = ""
@@ -56,8 +56,8 @@ class OpenStackNetwork:
             "floating_ip_address": address,
             "description": description,
         }
-        wanted = {key: value for key, value in body.items() if value}
-        return _floating(self.rest.post("network", "/floatingips", {"floatingip": wanted})["floatingip"])
+        chosen = {key: value for key, value in body.items() if value}
+        return _floating_ip(self.rest.post("network", "/floatingips", {"floatingip": chosen})["floatingip"])
 
     def associate_floating_ip(self, id: str, port: str) -> None:
         self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"port_id": port or None}})
@@ -70,7 +70,7 @@ class OpenStackNetwork:
 
     def rules(self, group: str) -> list[SecurityGroupRule]:
         rows = self.rest.get("network", "/security-group-rules", security_group_id=group, direction="ingress")
-        return [_rule(row) for row in rows["security_group_rules"] if _lets_one_port_in(row)]
+        return [_rule(row) for row in rows["security_group_rules"] if _allows_one_port(row)]
 
     def create_rule(self, rule: SecurityGroupRule) -> None:
         body = {
@@ -99,11 +99,11 @@ def _subnet(row: Mapping[str, Any]) -> Subnet:
     return Subnet(row["id"], row["name"] or "", row["cidr"], tuple(row.get("tags") or ()))
 
 
-def _floating(row: Mapping[str, Any]) -> FloatingIP:
+def _floating_ip(row: Mapping[str, Any]) -> FloatingIP:
     return FloatingIP(row["id"], row["floating_ip_address"], row["port_id"] or "", row["description"] or "")
 
 
-def _lets_one_port_in(row: Mapping[str, Any]) -> bool:
+def _allows_one_port(row: Mapping[str, Any]) -> bool:
     return bool(row["remote_ip_prefix"] and row["port_range_min"] and row["port_range_min"] == row["port_range_max"])
 
 

@@ -27,19 +27,19 @@ class OpenStackVolumes:
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
 
-    def create(self, wanted: NewVolume) -> CinderVolume:
-        with _quota():
-            return volume_row(self.rest.post(CINDER, "/volumes", {"volume": _body(wanted)})["volume"])
+    def create(self, request: NewVolume) -> CinderVolume:
+        with _recognize_quota():
+            return volume_row(self.rest.post(CINDER, "/volumes", {"volume": _body(request)})["volume"])
 
     def get(self, id: str) -> CinderVolume | None:
-        return _or_none(lambda: volume_row(self.rest.get(CINDER, f"/volumes/{id}")["volume"]))
+        return _none_if_missing(lambda: volume_row(self.rest.get(CINDER, f"/volumes/{id}")["volume"]))
 
     def list(self, name: str = "") -> builtins.list[CinderVolume]:
-        found = [volume_row(row) for row in self._rows("volumes", name)]
-        return [volume for volume in found if name in ("", volume.name)]
+        volumes = [volume_row(row) for row in self._rows("volumes", name)]
+        return [volume for volume in volumes if name in ("", volume.name)]
 
     def delete(self, id: str) -> None:
-        with _status():
+        with _recognize_status():
             self.rest.delete(CINDER, f"/volumes/{id}")
 
     def extend(self, id: str, size: int) -> None:
@@ -47,11 +47,11 @@ class OpenStackVolumes:
 
     def retype(self, id: str, type: str) -> None:
         if type not in self.types().values():
-            raise NotFound(f"Cinder knows no volume type {type!r}")
+            raise NotFound(f"Cinder has no volume type {type!r}")
         self._action(id, {"os-retype": {"new_type": type, "migration_policy": "on-demand"}})
 
     def set_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
-        self._mark(f"/volumes/{id}", metadata)
+        self._set_metadata(f"/volumes/{id}", metadata)
 
     def last_message(self, id: str) -> str:
         answer = self.rest.get(
@@ -61,53 +61,53 @@ class OpenStackVolumes:
 
     def create_snapshot(self, name: str, volume: str, force: bool, metadata: Mapping[str, str]) -> CinderSnapshot:
         body = {"name": name, "volume_id": volume, "force": force, "metadata": dict(metadata)}
-        with _status():
+        with _recognize_status():
             return snapshot_row(self.rest.post(CINDER, "/snapshots", {"snapshot": body})["snapshot"])
 
     def get_snapshot(self, id: str) -> CinderSnapshot | None:
-        return _or_none(lambda: snapshot_row(self.rest.get(CINDER, f"/snapshots/{id}")["snapshot"]))
+        return _none_if_missing(lambda: snapshot_row(self.rest.get(CINDER, f"/snapshots/{id}")["snapshot"]))
 
     def snapshots(self, name: str = "") -> builtins.list[CinderSnapshot]:
-        found = [snapshot_row(row) for row in self._rows("snapshots", name)]
-        return [snapshot for snapshot in found if name in ("", snapshot.name)]
+        snapshots = [snapshot_row(row) for row in self._rows("snapshots", name)]
+        return [snapshot for snapshot in snapshots if name in ("", snapshot.name)]
 
     def delete_snapshot(self, id: str) -> None:
-        with _status():
+        with _recognize_status():
             self.rest.delete(CINDER, f"/snapshots/{id}")
 
     def set_snapshot_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
-        self._mark(f"/snapshots/{id}", metadata)
+        self._set_metadata(f"/snapshots/{id}", metadata)
 
-    def _mark(self, path: str, metadata: Mapping[str, str]) -> None:
+    def _set_metadata(self, path: str, metadata: Mapping[str, str]) -> None:
         """POST leaves other keys unchanged."""
-        with _status():
+        with _recognize_status():
             self.rest.post(CINDER, f"{path}/metadata", {"metadata": dict(metadata)})
 
     def attached(self, server: str) -> frozenset[str] | None:
         path = f"/servers/{server}/os-volume_attachments"
-        return _or_none(
+        return _none_if_missing(
             lambda: frozenset(row["volumeId"] for row in self.rest.get("compute", path)["volumeAttachments"])
         )
 
     def attach(self, server: str, volume: str) -> None:
-        with _status():
+        with _recognize_status():
             body = {"volumeAttachment": {"volumeId": volume}}
             self.rest.post("compute", f"/servers/{server}/os-volume_attachments", body)
 
     def detach(self, server: str, volume: str) -> None:
-        with _status():
+        with _recognize_status():
             self.rest.delete("compute", f"/servers/{server}/os-volume_attachments/{volume}")
 
     def delete_attachment(self, attachment: str) -> None:
-        with _status():
+        with _recognize_status():
             self.rest.delete(CINDER, f"/attachments/{attachment}", microversion=ATTACHMENTS)
 
     def types(self) -> Mapping[str, str]:
         return {row["id"]: row["name"] for row in self.rest.get(CINDER, "/types")["volume_types"]}
 
     def default_type(self) -> str:
-        found = _or_none(lambda: self.rest.get(CINDER, "/types/default")["volume_type"])
-        return found["name"] if found else ""
+        default = _none_if_missing(lambda: self.rest.get(CINDER, "/types/default")["volume_type"])
+        return default["name"] if default else ""
 
     def zones(self) -> builtins.list[str]:
         rows = self.rest.get(CINDER, "/os-availability-zone")["availabilityZoneInfo"]
@@ -121,7 +121,7 @@ class OpenStackVolumes:
         return min(available, default=None)
 
     def _action(self, id: str, body: Mapping[str, Any], microversion: str = "") -> None:
-        with _status():
+        with _recognize_status():
             self.rest.post(CINDER, f"/volumes/{id}/action", body, microversion=microversion)
 
     def _rows(self, kind: str, name: str) -> Iterator[Mapping[str, Any]]:
@@ -135,20 +135,20 @@ class OpenStackVolumes:
             query["marker"] = page[kind][-1]["id"]
 
 
-def _body(wanted: NewVolume) -> dict[str, Any]:
-    given = {
-        "volume_type": wanted.type,
-        "availability_zone": wanted.zone,
-        "snapshot_id": wanted.snapshot,
-        "source_volid": wanted.source,
+def _body(request: NewVolume) -> dict[str, Any]:
+    optional = {
+        "volume_type": request.type,
+        "availability_zone": request.zone,
+        "snapshot_id": request.snapshot,
+        "source_volid": request.source,
     }
-    chosen = {key: value for key, value in given.items() if value}
-    return {"name": wanted.name, "size": wanted.size, "metadata": dict(wanted.metadata)} | chosen
+    chosen = {key: value for key, value in optional.items() if value}
+    return {"name": request.name, "size": request.size, "metadata": dict(request.metadata)} | chosen
 
 
-def _or_none(ask: Callable[[], T]) -> T | None:
+def _none_if_missing(call: Callable[[], T]) -> T | None:
     try:
-        return ask()
+        return call()
     except NotFound:
         return None
 
@@ -158,7 +158,7 @@ def _available(quota: Mapping[str, int]) -> int:
 
 
 @contextmanager
-def _quota() -> Iterator[None]:
+def _recognize_quota() -> Iterator[None]:
     """Recognize rejections because of a limit, which neither Cinder nor Nova always calls a quota."""
     try:
         yield
@@ -169,10 +169,10 @@ def _quota() -> Iterator[None]:
 
 
 @contextmanager
-def _status() -> Iterator[None]:
+def _recognize_status() -> Iterator[None]:
     """Cinder, and so Nova, answer 400 when the status does not allow a change; here it is a Conflict."""
     try:
-        with _quota():
+        with _recognize_quota():
             yield
     except BadInput as error:
         raise Conflict(error.message) from error

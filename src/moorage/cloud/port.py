@@ -166,7 +166,7 @@ class Cloud(Protocol):
         ...
 
     def replace_resources(
-        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], why: str
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
     ) -> None:
         """Make Heat recreate the resources with these paths and all that is nested in them, in whatever state they are.
 

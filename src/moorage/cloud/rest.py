@@ -93,24 +93,24 @@ class Rest:
     def endpoint(self, service: str) -> str:
         """The service's address in the catalog, with the API's version appended."""
         if service not in self._endpoints:
-            found = self._listed(service)
-            if not found:
+            url = self._catalog_url(service)
+            if not url:
                 raise CloudUnreachable(
                     f"the cloud {self.cloud!r} has no {NAMES[service]} (service type {service!r}) in its catalog"
                     + (f" for region {self.region!r}" if self.region else ""),
                     "ask its operator, or choose another cloud with --cloud",
                 )
-            base, version = found.rstrip("/"), VERSIONS.get(service, "")
+            base, version = url.rstrip("/"), VERSIONS.get(service, "")
             self._endpoints[service] = base if base.endswith(version) else base + version
         return self._endpoints[service]
 
     def has_service(self, service: str) -> bool:
         """Whether the catalog has that service."""
-        return bool(self._listed(service))
+        return bool(self._catalog_url(service))
 
-    def _listed(self, service: str) -> str:
-        words: dict[str, Any] = {"service_type": service, "interface": self.interface, "region_name": self.region}
-        return self._translate_errors(service, lambda: self.session.get_endpoint(**words)) or ""
+    def _catalog_url(self, service: str) -> str:
+        options: dict[str, Any] = {"service_type": service, "interface": self.interface, "region_name": self.region}
+        return self._translate_errors(service, lambda: self.session.get_endpoint(**options)) or ""
 
     def project(self) -> str:
         """The id of the credentials' project."""
@@ -139,11 +139,11 @@ class Rest:
 
     def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
         """GET, as a mapping; NotFound. `microversion` is the service's, as in "2.47"."""
-        return _body(self._send("GET", service, path, params=query, **_versioned(service, microversion)))
+        return _body(self._send("GET", service, path, params=query, **_version_headers(service, microversion)))
 
     def post(self, service: str, path: str, body: Mapping[str, Any], *, microversion: str = "") -> dict[str, Any]:
         """POST; Conflict when it exists, BadInput or QuotaExceeded when the service rejects it."""
-        return _body(self._send("POST", service, path, json=body, **_versioned(service, microversion)))
+        return _body(self._send("POST", service, path, json=body, **_version_headers(service, microversion)))
 
     def put(self, service: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """PUT; the errors of `post` and NotFound."""
@@ -160,18 +160,18 @@ class Rest:
 
     def delete(self, service: str, path: str, *, microversion: str = "") -> None:
         """DELETE; NotFound."""
-        self._send("DELETE", service, path, **_versioned(service, microversion))
+        self._send("DELETE", service, path, **_version_headers(service, microversion))
 
-    def _send(self, method: str, service: str, path: str, **words: Any) -> Any:
+    def _send(self, method: str, service: str, path: str, **options: Any) -> Any:
         url = self.endpoint(service) + path
 
-        def ask() -> Any:
-            return self.session.request(url, method, raise_exc=False, authenticated=True, **words)
+        def send() -> Any:
+            return self.session.request(url, method, raise_exc=False, authenticated=True, **options)
 
-        answer = self._translate_errors(service, partial(_retry_once, ask) if method == "GET" else ask)
-        if answer.status_code >= 400:
-            raise _error(service, url, answer.status_code, answer.text)
-        return answer
+        response = self._translate_errors(service, partial(_retry_once, send) if method == "GET" else send)
+        if response.status_code >= 400:
+            raise _error(service, url, response.status_code, response.text)
+        return response
 
     def _translate_errors(self, service: str, call: Callable[[], Any]) -> Any:
         from keystoneauth1 import exceptions as identity
@@ -191,7 +191,7 @@ class Rest:
             ) from error
 
 
-def _retry_once(ask: Callable[[], Any]) -> Any:
+def _retry_once(send: Callable[[], Any]) -> Any:
     """Retry once, at once, when there was no connection: a kept-alive connection may have been closed long before.
 
     Only for requests that change nothing. A response that is late is not requested twice.
@@ -199,9 +199,9 @@ def _retry_once(ask: Callable[[], Any]) -> Any:
     from keystoneauth1.exceptions import ConnectFailure
 
     try:
-        return ask()
+        return send()
     except ConnectFailure:
-        return ask()
+        return send()
 
 
 def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
@@ -209,23 +209,23 @@ def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(clouds.read_text())["clouds"][name]
+        entry = yaml.safe_load(clouds.read_text())["clouds"][name]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BadInput(f"{clouds} has no cloud {name!r}: {_one_line(error)}") from error
-    return found if isinstance(found, Mapping) else {}
+    return entry if isinstance(entry, Mapping) else {}
 
 
 # Cinder's microversions use its former service type.
-VERSIONED = {"block-storage": "volume"}
+MICROVERSION_TYPES = {"block-storage": "volume"}
 
 
-def _versioned(service: str, microversion: str) -> dict[str, Any]:
-    named = f"{VERSIONED.get(service, service)} {microversion}"
-    return {"headers": {"OpenStack-API-Version": named}} if microversion else {}
+def _version_headers(service: str, microversion: str) -> dict[str, Any]:
+    version = f"{MICROVERSION_TYPES.get(service, service)} {microversion}"
+    return {"headers": {"OpenStack-API-Version": version}} if microversion else {}
 
 
-def _body(answer: Any) -> dict[str, Any]:
-    return answer.json() if answer.content else {}
+def _body(response: Any) -> dict[str, Any]:
+    return response.json() if response.content else {}
 
 
 def _no_credentials(name: str | None, error: Exception) -> MoorageError:
@@ -243,12 +243,17 @@ def _no_credentials(name: str | None, error: Exception) -> MoorageError:
 def _unreachable(service: str, cloud: str, error: Exception) -> CloudUnreachable:
     address = re.search(r"https?://[^\s/:]+(:\d+)?", str(error))
     where = address.group(0) if address else "its address"
-    asked = next((NAMES[kind] for kind, port in _PORTS.items() if where.endswith(f":{port}")), NAMES[service])
-    why = "connection refused" if "refused" in str(error) else "no answer in time" if "imed out" in str(error) else ""
+    unreachable_service = next(
+        (NAMES[kind] for kind, port in _PORTS.items() if where.endswith(f":{port}")), NAMES[service]
+    )
+    reason = (
+        "connection refused" if "refused" in str(error) else "no answer in time" if "imed out" in str(error) else ""
+    )
     return CloudUnreachable(
-        f"{asked} of the cloud {cloud!r} does not answer at {where}" + (f": {why}" if why else f": {_one_line(error)}"),
+        f"{unreachable_service} of the cloud {cloud!r} does not answer at {where}"
+        + (f": {reason}" if reason else f": {_one_line(error)}"),
         "is the cloud up? a local one: moorage cloud status",
-        asked,
+        unreachable_service,
     )
 
 

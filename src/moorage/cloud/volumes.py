@@ -74,7 +74,7 @@ class Volumes(Protocol):
     Conflict: its status does not allow the change now. BadInput: Cinder or Nova can never do it.
     """
 
-    def create(self, wanted: NewVolume) -> CinderVolume:
+    def create(self, request: NewVolume) -> CinderVolume:
         """A new volume at every call. NotFound: the type, snapshot or source; BadInput: the zone; QuotaExceeded."""
         ...
 

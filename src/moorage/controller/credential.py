@@ -59,8 +59,8 @@ class CredentialWatch:
 
     def _store(self) -> None:
         """Write the file again when the Secret differs from it."""
-        found = self.api.get(SECRETS, SECRET)
-        text = base64.b64decode((found or {}).get("data", {}).get("clouds.yaml", "")).decode()
+        secret = self.api.get(SECRETS, SECRET)
+        text = base64.b64decode((secret or {}).get("data", {}).get("clouds.yaml", "")).decode()
         if text:
             write(self.file, File(text, 0o600))
 

@@ -33,16 +33,16 @@ class Endpoints:
         return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
 
 
-def serve(answers: Endpoints, port: int) -> ThreadingHTTPServer:
+def serve(endpoints: Endpoints, port: int) -> ThreadingHTTPServer:
     """Serve on 127.0.0.1 (port 0: any port) until `shutdown`; BadInput when the port is in use."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
-            status, kind, body = answers.answer(self.path)
+            status, content_type, body = endpoints.answer(self.path)
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -31,7 +31,7 @@ from moorage.cloud.volumes import Volumes
 from moorage.controller.credential import CredentialWatch, until_accepted
 from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import log_json
-from moorage.controller.metrics import Metrics, counted
+from moorage.controller.metrics import Metrics, count_calls
 from moorage.controller.run import Runner, lead
 from moorage.host.signals import stop_on_sigterm
 from moorage.kube.events import Recorder
@@ -103,8 +103,8 @@ class Controller:
 
     def run(self, stop: Event) -> bool:
         """Run until `stop`; False when the lease was lost."""
-        answers = Endpoints(self._alive, self.runner.cache.ready, self.metrics)
-        server = serve(answers, self.settings.port)
+        endpoints = Endpoints(self._alive, self.runner.cache.ready, self.metrics)
+        server = serve(endpoints, self.settings.port)
         try:
             return lead(self.runner, self.elector, stop, self.settings.timings.every)
         finally:
@@ -137,7 +137,7 @@ def compose(
 
 
 def _add_nodes(runner: Runner, api: KubernetesClient, project: Project, settings: Settings, events: Recorder) -> None:
-    servers = counted(project.instances, "servers", runner.metrics.called)
+    servers = count_calls(project.instances, "servers", runner.metrics.record_call)
     view = ServerView(servers, settings.cluster, settings.place, time.monotonic)
     nodes = runner.cache.store(NODES)
     runner.add(NodeReconciler(api, nodes, view, events))
@@ -147,8 +147,8 @@ def _add_nodes(runner: Runner, api: KubernetesClient, project: Project, settings
 def _add_load_balancers(
     runner: Runner, api: KubernetesClient, project: Project, settings: load_balancing.Settings, events: Recorder
 ) -> None:
-    load_balancers = counted(project.load_balancers, "load_balancers", runner.metrics.called)
-    network = counted(project.network, "network", runner.metrics.called)
+    load_balancers = count_calls(project.load_balancers, "load_balancers", runner.metrics.record_call)
+    network = count_calls(project.network, "network", runner.metrics.record_call)
     services, slices = runner.cache.store(SERVICES), runner.cache.store(ENDPOINT_SLICES)
     slices.add_index(BY_SERVICE, index_slice)
     executor, targets = Executor(load_balancers, network), TargetNodes(runner.cache.store(NODES))
@@ -167,7 +167,7 @@ def _add_volumes(
     if volumes is None:
         log.warning("no storage classes and no reclaim policies of volumes: this cloud has no Cinder")
         return
-    cinder, stores = counted(volumes, "volumes", runner.metrics.called), runner.cache.store
+    cinder, stores = count_calls(volumes, "volumes", runner.metrics.record_call), runner.cache.store
     runner.add(ClassReconciler(api, cinder, events))
     runner.add(volume_policies(stores(PERSISTENT_VOLUMES), cinder, settings.cluster, events))
     runner.add(snapshot_policies(stores(SNAPSHOT_CONTENTS), cinder, settings.cluster, events))
@@ -175,12 +175,12 @@ def _add_volumes(
 
 def load_balancer_settings(project: Project, cluster: str, provider: str = "") -> load_balancing.Settings | None:
     """Settings of the cluster's load balancers; None, with a log message, when it cannot have any."""
-    home = project.network.cluster_network(cluster)
-    if home is None:
+    cluster_network = project.network.cluster_network(cluster)
+    if cluster_network is None:
         log.warning("no load balancers: the project has no network of cluster %r", cluster)
         return None
     try:
-        return load_balancing.settings_for(cluster, home, project.load_balancers.providers(), provider)
+        return load_balancing.settings_for(cluster, cluster_network, project.load_balancers.providers(), provider)
     except BadInput as error:
         log.warning("no load balancers: %s", error)
         return None

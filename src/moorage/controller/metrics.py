@@ -19,46 +19,46 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        words: dict[str, Any] = {"namespace": "moorage", "registry": self.registry}
+        options: dict[str, Any] = {"namespace": "moorage", "registry": self.registry}
         self.seconds = Histogram(
-            "reconcile_seconds", "Duration of one reconcile", ["controller"], buckets=BUCKETS, **words
+            "reconcile_seconds", "Duration of one reconcile", ["controller"], buckets=BUCKETS, **options
         )
-        self.errors = Counter("reconcile_errors", "Failed reconciles", ["controller", "error"], **words)
-        self.calls = Counter("cloud_calls", "Calls to the cloud", ["operation", "result"], **words)
+        self.errors = Counter("reconcile_errors", "Failed reconciles", ["controller", "error"], **options)
+        self.calls = Counter("cloud_calls", "Calls to the cloud", ["operation", "result"], **options)
         self.call_seconds = Histogram(
-            "cloud_call_seconds", "Duration of one call to the cloud", ["operation"], buckets=BUCKETS, **words
+            "cloud_call_seconds", "Duration of one call to the cloud", ["operation"], buckets=BUCKETS, **options
         )
-        self.depth = Gauge("queue_depth", "Objects that wait for a worker", ["controller"], **words)
-        self.leading = Gauge("leading", "Whether this controller holds the lease", **words)
+        self.depth = Gauge("queue_depth", "Objects that wait for a worker", ["controller"], **options)
+        self.leading = Gauge("leading", "Whether this controller holds the lease", **options)
 
-    def called(self, operation: str, result: str, seconds: float) -> None:
+    def record_call(self, operation: str, result: str, seconds: float) -> None:
         """Count one call to the cloud; `result` is "ok" or the error's class."""
         self.calls.labels(operation, result).inc()
         self.call_seconds.labels(operation).observe(seconds)
 
 
-def counted(port: T, name: str, called: Callable[[str, str, float], None]) -> T:
+def count_calls(port: T, name: str, record_call: Callable[[str, str, float], None]) -> T:
     """A wrapper of the port that counts each call as `name.method`, with its result and its duration in seconds."""
-    return cast(T, _Counted(port, name, called))
+    return cast(T, _CountingPort(port, name, record_call))
 
 
-class _Counted:
-    def __init__(self, port: Any, name: str, called: Callable[[str, str, float], None]) -> None:
-        self._port, self._name, self._called = port, name, called
+class _CountingPort:
+    def __init__(self, port: Any, name: str, record_call: Callable[[str, str, float], None]) -> None:
+        self._port, self._name, self._record_call = port, name, record_call
 
     def __getattr__(self, method: str) -> Any:
-        found = getattr(self._port, method)
-        return self._around(f"{self._name}.{method}", found) if callable(found) else found
+        attribute = getattr(self._port, method)
+        return self._wrap(f"{self._name}.{method}", attribute) if callable(attribute) else attribute
 
-    def _around(self, operation: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **words: Any) -> Any:
-            begun, result = time.monotonic(), "ok"
+    def _wrap(self, operation: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            started, result = time.monotonic(), "ok"
             try:
-                return call(*args, **words)
+                return call(*args, **options)
             except MoorageError as error:
                 result = type(error).__name__
                 raise
             finally:
-                self._called(operation, result, time.monotonic() - begun)
+                self._record_call(operation, result, time.monotonic() - started)
 
         return timed

@@ -19,8 +19,8 @@ class Backoff:
 
     def pause(self, failures: int, jitter: float) -> float:
         """`jitter` is from 0 to 1."""
-        whole: float = min(self.longest, self.first * 2 ** min(failures - 1, 30))
-        return whole * (0.5 + 0.5 * jitter)
+        delay: float = min(self.longest, self.first * 2 ** min(failures - 1, 30))
+        return delay * (0.5 + 0.5 * jitter)
 
 
 class WorkQueue:
@@ -46,20 +46,20 @@ class WorkQueue:
             due = self._clock() + after
             if due < self._due.get(key, float("inf")):
                 self._due[key] = due
-                self._offer(key)
+                self._push(key)
 
     def take(self, seconds: float | None = None) -> str | None:
         """The next key that is due, None after `seconds` or when stopped. Call `done` or `failed` with it."""
         with self._changed:
-            ends = None if seconds is None else self._clock() + seconds
+            deadline = None if seconds is None else self._clock() + seconds
             while not self._stopped:
                 wait = self._until_due()
                 if wait is not None and wait <= 0:
-                    return self._begin()
-                left = None if ends is None else ends - self._clock()
-                if left is not None and left <= 0:
+                    return self._pop()
+                remaining = None if deadline is None else deadline - self._clock()
+                if remaining is not None and remaining <= 0:
                     return None
-                self._changed.wait(min((w for w in (wait, left) if w is not None), default=None))
+                self._changed.wait(min((w for w in (wait, remaining) if w is not None), default=None))
             return None
 
     def done(self, key: str, again: float | None = None) -> None:
@@ -97,9 +97,9 @@ class WorkQueue:
             if again is not None:
                 self._due[key] = min(self._due.get(key, float("inf")), self._clock() + again)
             if key in self._due:
-                self._offer(key)
+                self._push(key)
 
-    def _offer(self, key: str) -> None:
+    def _push(self, key: str) -> None:
         if key not in self._busy:
             heapq.heappush(self._order, (self._due[key], key))
             self._changed.notify()
@@ -113,7 +113,7 @@ class WorkQueue:
             heapq.heappop(self._order)
         return None
 
-    def _begin(self) -> str:
+    def _pop(self) -> str:
         _, key = heapq.heappop(self._order)
         del self._due[key]
         self._busy.add(key)

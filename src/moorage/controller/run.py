@@ -60,7 +60,7 @@ class Runner:
         self.metrics.depth.labels(reconciler.name).set_function(lambda: queue.depth)
         self._reconcilers.append(reconciler)
         for resource in reconciler.watches:
-            self.cache.add_handler(resource, _listener(reconciler, resource, queue))
+            self.cache.add_handler(resource, _handler_for(reconciler, resource, queue))
         for key in getattr(reconciler, "always", ()):
             queue.add(key)
 
@@ -81,9 +81,9 @@ class Runner:
         """Stop the queues, and wait a moment for running work."""
         for queue in self.queues.values():
             queue.stop()
-        ends = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + STOP_TIMEOUT
         for thread in self._threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def alive(self) -> bool:
         """Whether no worker has died."""
@@ -95,15 +95,15 @@ class Runner:
             self._reconcile(reconciler, queue, key)
 
     def _reconcile(self, reconciler: Reconciler, queue: WorkQueue, key: str) -> None:
-        words = {"controller": reconciler.name, "key": key}
+        fields = {"controller": reconciler.name, "key": key}
         try:
             with self.metrics.seconds.labels(reconciler.name).time():
                 again = reconciler.reconcile(key)
         except Exception as error:  # an error in one object must not stop the work on others
             self.metrics.errors.labels(reconciler.name, type(error).__name__).inc()
-            known = isinstance(error, MoorageError)
+            expected = isinstance(error, MoorageError)
             pause = round(queue.failed(key), 2)
-            log.warning("%s", error, extra={**words, "again": pause}, exc_info=None if known else error)
+            log.warning("%s", error, extra={**fields, "again": pause}, exc_info=None if expected else error)
         else:
             queue.done(key, again)
 
@@ -115,18 +115,18 @@ def lead(runner: Runner, elector: Elector, stop: Event, every: float) -> bool:
     """
     runner.cache.start(stop)
     wait_ready(runner.cache, stop, LIST_TIMEOUT)
-    if not _until(lambda: elector.step(), stop, every):
+    if not _wait_until(lambda: elector.step(), stop, every):
         return True
     log.info("holding the lease %s as %s", elector.key, elector.me)
     runner.metrics.leading.set(1)
-    runner.allowed = lambda: elector.held  # also while a renewal waits for its response
+    runner.allowed = lambda: elector.is_leader  # also while a renewal waits for its response
     runner.start()
-    failed = _until(lambda: not (elector.step() and runner.cache.alive() and runner.alive()), stop, every)
+    failed = _wait_until(lambda: not (elector.step() and runner.cache.alive() and runner.alive()), stop, every)
     runner.metrics.leading.set(0)
     runner.stop()
     if failed:
-        log.error("a thread died" if elector.held else f"the lease {elector.key} was lost")
-    if elector.held:
+        log.error("a thread died" if elector.is_leader else f"the lease {elector.key} was lost")
+    if elector.is_leader:
         _release(elector)
     return not failed
 
@@ -138,21 +138,21 @@ def _release(elector: Elector) -> None:
         log.warning("the lease could not be released, it will expire: %s", error)
 
 
-def _until(what: Callable[[], bool], stop: Event, every: float) -> bool:
+def _wait_until(condition: Callable[[], bool], stop: Event, every: float) -> bool:
     """Whether it became true before `stop`."""
     while not stop.is_set():
-        if what():
+        if condition():
             return True
         stop.wait(every)
     return False
 
 
-def _listener(reconciler: Reconciler, resource: Resource, queue: WorkQueue) -> Callable[[Object], None]:
+def _handler_for(reconciler: Reconciler, resource: Resource, queue: WorkQueue) -> Callable[[Object], None]:
     keys_for: Callable[[Resource, Object], Iterable[str]] | None = getattr(reconciler, "keys_for", None)
     after: float = getattr(reconciler, "gather", 0.0)
 
-    def handler(found: Object) -> None:
-        for key in keys_for(resource, found) if keys_for else (key_of(found),):
+    def handler(obj: Object) -> None:
+        for key in keys_for(resource, obj) if keys_for else (key_of(obj),):
             queue.add(key, after)
 
     return handler

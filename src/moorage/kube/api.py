@@ -41,57 +41,57 @@ class HttpKubernetesClient:
         return cls(Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT), trust_env=False)))
 
     def list(self, resource: Resource, field: str = "") -> ResourceList:
-        found: list[Object] = []
+        items: list[Object] = []
         query: dict[str, Any] = {"limit": PAGE} | ({"fieldSelector": field} if field else {})
         while True:
-            page = self._ask("GET", path_of(resource), params=query)
-            found += [{"apiVersion": resource.version, "kind": resource.kind, **item} for item in page["items"]]
+            page = self._request("GET", path_of(resource), params=query)
+            items += [{"apiVersion": resource.version, "kind": resource.kind, **item} for item in page["items"]]
             query["continue"] = page["metadata"].get("continue")
             if not query["continue"]:
-                return ResourceList(tuple(found), page["metadata"]["resourceVersion"])
+                return ResourceList(tuple(items), page["metadata"]["resourceVersion"])
 
     def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
         query: dict[str, Any] = {"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds}
         query["allowWatchBookmarks"] = "true"
-        with _translated(), self._stream(path_of(resource), query, seconds + TIMEOUT) as answer:
-            for line in answer.iter_lines():
+        with _translate_errors(), self._stream(path_of(resource), query, seconds + TIMEOUT) as response:
+            for line in response.iter_lines():
                 yield _change(line)
 
     def get(self, resource: Resource, key: str) -> Object | None:
         try:
-            return self._ask("GET", path_of(resource, key))
+            return self._request("GET", path_of(resource, key))
         except NotFound:
             return None
 
-    def create(self, resource: Resource, wanted: Object) -> Object:
-        full = {"apiVersion": resource.version, "kind": resource.kind, **wanted}
-        return self._ask("POST", path_of(resource, key_of(wanted)).rpartition("/")[0], json=full)
+    def create(self, resource: Resource, desired: Object) -> Object:
+        full = {"apiVersion": resource.version, "kind": resource.kind, **desired}
+        return self._request("POST", path_of(resource, key_of(desired)).rpartition("/")[0], json=full)
 
-    def replace(self, resource: Resource, wanted: Object) -> Object:
-        full = {"apiVersion": resource.version, "kind": resource.kind, **wanted}
-        return self._ask("PUT", path_of(resource, key_of(wanted)), json=full)
+    def replace(self, resource: Resource, desired: Object) -> Object:
+        full = {"apiVersion": resource.version, "kind": resource.kind, **desired}
+        return self._request("PUT", path_of(resource, key_of(desired)), json=full)
 
     def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:
         path = path_of(resource, key) + ("/status" if status else "")
-        return self._ask("PATCH", path, content=json.dumps(change), headers=MERGE)
+        return self._request("PATCH", path, content=json.dumps(change), headers=MERGE)
 
     def delete(self, resource: Resource, key: str, uid: str = "", *, at_once: bool = False) -> None:
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         options |= {"gracePeriodSeconds": 0} if at_once else {}
         options |= {"preconditions": {"uid": uid}} if uid else {}
         try:
-            self._ask("DELETE", path_of(resource, key), json=options)
+            self._request("DELETE", path_of(resource, key), json=options)
         except NotFound:
             return
 
     def close(self) -> None:
         self.client.close()
 
-    def _ask(self, method: str, path: str, **words: Any) -> Object:
-        with _translated():
-            answer = self.client.request(method, path, **words)
-            _check(answer)
-            return cast(Object, answer.json())
+    def _request(self, method: str, path: str, **options: Any) -> Object:
+        with _translate_errors():
+            response = self.client.request(method, path, **options)
+            _check(response)
+            return cast(Object, response.json())
 
     def _stream(self, path: str, query: Mapping[str, Any], timeout: float) -> _Stream:
         return _Stream(lambda: self.client.stream("GET", path, params=query, timeout=timeout))
@@ -100,22 +100,22 @@ class HttpKubernetesClient:
 class _Stream:
     """A response that is read as it arrives, after its status was checked."""
 
-    def __init__(self, begin: Callable[[], Any]) -> None:
-        self.begun = begin()
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self.context = start()
 
     def __enter__(self) -> Response:
-        answer: Response = self.begun.__enter__()
-        if answer.status_code >= 400:
-            answer.read()
-            self.begun.__exit__(None, None, None)
-            _check(answer)
-        return answer
+        response: Response = self.context.__enter__()
+        if response.status_code >= 400:
+            response.read()
+            self.context.__exit__(None, None, None)
+            _check(response)
+        return response
 
-    def __exit__(self, *what: object) -> None:
-        self.begun.__exit__(*what)
+    def __exit__(self, *exception: object) -> None:
+        self.context.__exit__(*exception)
 
 
-class _translated:
+class _translate_errors:
     """Translates httpx errors."""
 
     def __enter__(self) -> None:
@@ -135,13 +135,13 @@ def _change(line: str) -> Change:
     return Change(event["type"], event["object"])
 
 
-def _check(answer: Response) -> None:
-    if answer.status_code >= 400:
+def _check(response: Response) -> None:
+    if response.status_code >= 400:
         try:
-            message = answer.json().get("message", "")
+            message = response.json().get("message", "")
         except ValueError:
-            message = answer.text[:300]
-        raise error_for(answer.status_code, message)
+            message = response.text[:300]
+        raise error_for(response.status_code, message)
 
 
 def error_for(status: int, message: str) -> MoorageError:

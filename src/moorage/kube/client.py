@@ -31,21 +31,21 @@ class KubeClient:
     def nodes(self) -> list[KubeNode]:
         from lightkube.resources.core_v1 import Node
 
-        found = self._call(lambda client: list(client.list(Node)))
-        return sorted((_node(node) for node in found or ()), key=lambda node: node.name)
+        nodes = self._call(lambda client: list(client.list(Node)))
+        return sorted((_node(node) for node in nodes or ()), key=lambda node: node.name)
 
     def available(self, namespace: str, deployment: str) -> bool:
         from lightkube.resources.apps_v1 import Deployment
 
-        found = self._call(lambda client: client.get(Deployment, deployment, namespace=namespace))
-        return bool(found and found.status and found.status.availableReplicas)
+        read = self._call(lambda client: client.get(Deployment, deployment, namespace=namespace))
+        return bool(read and read.status and read.status.availableReplicas)
 
     def problem(self) -> str:
         from lightkube.resources.core_v1 import ConfigMap
 
         namespace, _, name = STATE.partition("/")
-        found = self._call(lambda client: client.get(ConfigMap, name, namespace=namespace))
-        return (found.data or {}).get("problem", "") if found else ""
+        state = self._call(lambda client: client.get(ConfigMap, name, namespace=namespace))
+        return (state.data or {}).get("problem", "") if state else ""
 
     def update_credential(self, clouds: str) -> None:
         namespace, _, name = SECRET.partition("/")
@@ -76,8 +76,8 @@ class KubeClient:
         from lightkube.resources.core_v1 import Secret
 
         metadata, kind = ObjectMeta(**secret["metadata"]), secret.get("type")
-        wanted = Secret(metadata=metadata, type=kind, stringData=secret["stringData"])
-        self._call(lambda client: client.apply(wanted, field_manager="moorage", force=True))
+        secret_object = Secret(metadata=metadata, type=kind, stringData=secret["stringData"])
+        self._call(lambda client: client.apply(secret_object, field_manager="moorage", force=True))
 
     def _call(self, call: Callable[[Client], T]) -> T | None:
         """The response, None when the object does not exist."""
@@ -106,14 +106,14 @@ def _connect(access: KubeAccess) -> Client:
             "current-context": "cluster",
             "contexts": [{"name": "cluster", "context": {"cluster": "cluster", "user": "client"}}],
             "clusters": [
-                {"name": "cluster", "cluster": {"server": access.url, "certificate-authority-data": _data(access.ca)}}
+                {"name": "cluster", "cluster": {"server": access.url, "certificate-authority-data": _base64(access.ca)}}
             ],
             "users": [
                 {
                     "name": "client",
                     "user": {
-                        "client-certificate-data": _data(access.certificate),
-                        "client-key-data": _data(access.key),
+                        "client-certificate-data": _base64(access.certificate),
+                        "client-key-data": _base64(access.key),
                     },
                 }
             ],
@@ -122,7 +122,7 @@ def _connect(access: KubeAccess) -> Client:
     return Client(config=config, timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), trust_env=False)
 
 
-def _data(pem: str) -> str:
+def _base64(pem: str) -> str:
     return b64encode(pem.encode()).decode()
 
 

@@ -46,21 +46,21 @@ class Recorder:
     ) -> None:
         """Record an event. `reason` is one word in CamelCase, `message` a sentence that says what to do."""
         message = message[:LONGEST]
-        what = (regarding["metadata"].get("uid", ""), reason, message)
+        event_id = (regarding["metadata"].get("uid", ""), reason, message)
         with self._lock:
             try:
-                self._write(what, regarding, reason, message, type)
+                self._write(event_id, regarding, reason, message, type)
             except MoorageError as error:
                 log.warning("event not written: %s: %s (%s)", reason, message, error)
 
-    def _write(self, what: tuple[str, str, str], regarding: Object, reason: str, message: str, type: str) -> None:
-        recorded = self._recorded.get(what)
+    def _write(self, event_id: tuple[str, str, str], regarding: Object, reason: str, message: str, type: str) -> None:
+        recorded = self._recorded.get(event_id)
         if recorded is not None:
             recorded.count += 1
             if self.clock() < recorded.written + PAUSE or self._update_count(recorded):
                 return
-        made = self.api.create(EVENTS, self._build(regarding, reason, message, type))
-        self._recorded[what] = _Recorded(_key(made), 1, self.clock())
+        created = self.api.create(EVENTS, self._build(regarding, reason, message, type))
+        self._recorded[event_id] = _Recorded(_key(created), 1, self.clock())
         if len(self._recorded) > REMEMBERED:
             del self._recorded[next(iter(self._recorded))]
 
@@ -95,5 +95,5 @@ class Recorder:
         return self.wall().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _key(made: Object) -> str:
-    return f"{made['metadata']['namespace']}/{made['metadata']['name']}"
+def _key(created: Object) -> str:
+    return f"{created['metadata']['namespace']}/{created['metadata']['name']}"

@@ -57,12 +57,12 @@ class Reflector:
 
     def _relist(self) -> None:
         listed = self.api.list(self.resource)
-        here = {key_of(found): found for found in listed.items}
-        for key in self.store.keys() - here.keys():
+        current = {key_of(obj): obj for obj in listed.items}
+        for key in self.store.keys() - current.keys():
             self._delete(key)
-        for key, found in here.items():
-            if _version(self.store.get(key)) != _version(found):
-                self._upsert(found)
+        for key, obj in current.items():
+            if _version(self.store.get(key)) != _version(obj):
+                self._upsert(obj)
         self.version = listed.version
 
     def _apply(self, change: Change) -> None:
@@ -72,9 +72,9 @@ class Reflector:
             self._upsert(change.object)
         self.version = str(_version(change.object))
 
-    def _upsert(self, found: Object) -> None:
-        self.store.put(found)
-        self.handler(found)
+    def _upsert(self, obj: Object) -> None:
+        self.store.put(obj)
+        self.handler(obj)
 
     def _delete(self, key: str, last: Object | None = None) -> None:
         old = self.store.drop(key) or last
@@ -98,7 +98,7 @@ class Informer:
         """The store of a resource; it is filled from `start` on."""
         if resource not in self._reflectors:
             handlers = self._handlers.setdefault(resource, [])
-            self._reflectors[resource] = Reflector(self.api, resource, Store(), lambda found: _notify(handlers, found))
+            self._reflectors[resource] = Reflector(self.api, resource, Store(), lambda obj: _notify(handlers, obj))
         return self._reflectors[resource].store
 
     def add_handler(self, resource: Resource, handler: Handler) -> None:
@@ -142,10 +142,10 @@ def _run_reflector(reflector: Reflector, stop: Event) -> None:
         pause = reflector.step()
 
 
-def _notify(handlers: Iterable[Handler], found: Object) -> None:
+def _notify(handlers: Iterable[Handler], obj: Object) -> None:
     for handler in handlers:
-        handler(found)
+        handler(obj)
 
 
-def _version(found: Object | None) -> str | None:
-    return found["metadata"].get("resourceVersion") if found else None
+def _version(obj: Object | None) -> str | None:
+    return obj["metadata"].get("resourceVersion") if obj else None

@@ -25,23 +25,23 @@ class LeaseTimings:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedLease:
     """A lease's spec, and when (monotonic seconds) we first saw it like this."""
 
     spec: dict[str, Any]
     at: float
 
 
-def decide(seen: Seen | None, me: str, now: float) -> Literal["make", "renew", "take", "wait"]:
+def decide(observed: ObservedLease | None, me: str, now: float) -> Literal["create", "renew", "acquire", "wait"]:
     """What to do with the lease as we saw it; None means that it does not exist."""
-    if seen is None:
-        return "make"
-    holder = seen.spec.get("holderIdentity")
+    if observed is None:
+        return "create"
+    holder = observed.spec.get("holderIdentity")
     if holder == me:
         return "renew"
     if not holder:
-        return "take"
-    return "take" if now >= seen.at + seen.spec.get("leaseDurationSeconds", 0) else "wait"
+        return "acquire"
+    return "acquire" if now >= observed.at + observed.spec.get("leaseDurationSeconds", 0) else "wait"
 
 
 @dataclass
@@ -54,21 +54,21 @@ class Elector:
     clock: Callable[[], float]
     timings: LeaseTimings = LeaseTimings()
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _seen: Seen | None = None
+    _observed: ObservedLease | None = None
     _renewed: float | None = None
 
     def step(self) -> bool:
-        """Read the lease, and take or renew it if allowed; returns whether we hold it. Never raises MoorageError."""
+        """Read the lease, and acquire or renew it if allowed; returns whether we hold it. Never raises MoorageError."""
         try:
             self._try()
         except (Conflict, NotFound):
             self._renewed = None  # another candidate was faster
         except MoorageError:
-            return self.held  # the API is unreachable: the lease is ours until we give it up
-        return self.held
+            return self.is_leader  # the API is unreachable: the lease is ours until we give it up
+        return self.is_leader
 
     @property
-    def held(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether the lease is ours and was renewed recently enough to rely on."""
         return self._renewed is not None and self.clock() < self._renewed + self.timings.give_up
 
@@ -80,40 +80,40 @@ class Elector:
         if self._renewed is None:
             return
         self._renewed = None
-        found = self.api.get(LEASES, self.key)
-        if found is not None and found["spec"].get("holderIdentity") == self.me:
-            self.api.replace(LEASES, self._with(found, {"holderIdentity": "", "leaseDurationSeconds": 1}))
+        lease = self.api.get(LEASES, self.key)
+        if lease is not None and lease["spec"].get("holderIdentity") == self.me:
+            self.api.replace(LEASES, self._with(lease, {"holderIdentity": "", "leaseDurationSeconds": 1}))
 
     def _try(self) -> None:
-        asked = self.clock()
-        found = self.api.get(LEASES, self.key)
-        self._observe(found)
-        what = decide(self._seen, self.me, asked)
-        if what == "wait":
+        requested_at = self.clock()
+        lease = self.api.get(LEASES, self.key)
+        self._observe(lease)
+        action = decide(self._observed, self.me, requested_at)
+        if action == "wait":
             self._renewed = None
             return
-        self._observe(self._write(what, found))
-        self._renewed = asked  # not the time of the response: others count from when they could see it
+        self._observe(self._write(action, lease))
+        self._renewed = requested_at  # not the time of the response: others count from when they could see it
 
-    def _observe(self, found: Object | None) -> None:
-        if found is None:
-            self._seen = None
-        elif self._seen is None or self._seen.spec != found["spec"]:
-            self._seen = Seen(found["spec"], self.clock())
+    def _observe(self, lease: Object | None) -> None:
+        if lease is None:
+            self._observed = None
+        elif self._observed is None or self._observed.spec != lease["spec"]:
+            self._observed = ObservedLease(lease["spec"], self.clock())
 
-    def _write(self, what: str, found: Object | None) -> Object:
+    def _write(self, action: str, lease: Object | None) -> Object:
         now = self.wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        words: dict[str, Any] = {"holderIdentity": self.me, "leaseDurationSeconds": self.timings.duration}
-        words["renewTime"] = now
-        if found is None:
+        fields: dict[str, Any] = {"holderIdentity": self.me, "leaseDurationSeconds": self.timings.duration}
+        fields["renewTime"] = now
+        if lease is None:
             namespace, _, name = self.key.partition("/")
             metadata = {"namespace": namespace, "name": name}
-            spec = {**words, "acquireTime": now, "leaseTransitions": 0}
+            spec = {**fields, "acquireTime": now, "leaseTransitions": 0}
             return self.api.create(LEASES, {"metadata": metadata, "spec": spec})
-        if what == "take":
-            words |= {"acquireTime": now, "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1}
-        return self.api.replace(LEASES, self._with(found, words))
+        if action == "acquire":
+            fields |= {"acquireTime": now, "leaseTransitions": lease["spec"].get("leaseTransitions", 0) + 1}
+        return self.api.replace(LEASES, self._with(lease, fields))
 
     @staticmethod
-    def _with(found: Object, words: dict[str, Any]) -> Object:
-        return {**found, "spec": {**found["spec"], **words}}
+    def _with(lease: Object, fields: dict[str, Any]) -> Object:
+        return {**lease, "spec": {**lease["spec"], **fields}}

@@ -30,32 +30,32 @@ class MemoryKube:
         return self
 
     def nodes(self) -> list[KubeNode]:
-        self._answer()
+        self._check_reachable()
         return sorted(self.node_list, key=lambda node: node.name)
 
     def available(self, namespace: str, deployment: str) -> bool:
-        self._answer()
+        self._check_reachable()
         return (namespace, deployment) in self.deployments
 
     def problem(self) -> str:
-        self._answer()
+        self._check_reachable()
         return self.cloud_problem
 
     def update_credential(self, clouds: str) -> None:
-        self._answer()
+        self._check_reachable()
         self.credential = clouds
 
     def create_join_token(self, token: str) -> None:
-        self._answer()
+        self._check_reachable()
         self.tokens.append(token)
 
     def remove_node(self, name: str) -> None:
-        self._answer()
+        self._check_reachable()
         self.node_list = [node for node in self.node_list if node.name != name]
 
     def close(self) -> None:
         """Nothing to close."""
 
-    def _answer(self) -> None:
+    def _check_reachable(self) -> None:
         if self.unreachable:
             raise CloudUnreachable(self.unreachable)

@@ -8,22 +8,22 @@ from typing import Any
 from moorage.kube.objects import Object
 
 
-def merged(old: Any, change: Any) -> Any:
+def merge(old: Any, change: Any) -> Any:
     """The old value with the change merged; neither is modified. Null removes a field."""
     if not isinstance(change, Mapping):
         return change
-    made = dict(old) if isinstance(old, Mapping) else {}
+    result = dict(old) if isinstance(old, Mapping) else {}
     for name, value in change.items():
         if value is None:
-            made.pop(name, None)
+            result.pop(name, None)
         else:
-            made[name] = merged(made.get(name), value)
-    return made
+            result[name] = merge(result.get(name), value)
+    return result
 
 
-def patched(old: Object, change: Mapping[str, Any], status: bool) -> Object:
+def apply_patch(old: Object, change: Mapping[str, Any], status: bool) -> Object:
     """The object after a patch: a patch of the status changes nothing else, any other patch leaves the status alone."""
     if status:
-        return {**old, "status": merged(old.get("status", {}), change.get("status", {}))}
+        return {**old, "status": merge(old.get("status", {}), change.get("status", {}))}
     rest = {name: value for name, value in change.items() if name != "status"}
-    return {**old, **merged({name: value for name, value in old.items() if name != "status"}, rest)}
+    return {**old, **merge({name: value for name, value in old.items() if name != "status"}, rest)}

@@ -57,9 +57,9 @@ class Change:
     object: Object
 
 
-def key_of(found: Mapping[str, Any]) -> str:
+def key_of(obj: Mapping[str, Any]) -> str:
     """`namespace/name`, or `name` for cluster-scoped objects."""
-    metadata = found["metadata"]
+    metadata = obj["metadata"]
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
 
@@ -97,11 +97,11 @@ class KubernetesClient(Protocol):
         """The object, None when it does not exist."""
         ...
 
-    def create(self, resource: Resource, wanted: Object) -> Object:
+    def create(self, resource: Resource, desired: Object) -> Object:
         """Create the object; Conflict when it exists."""
         ...
 
-    def replace(self, resource: Resource, wanted: Object) -> Object:
+    def replace(self, resource: Resource, desired: Object) -> Object:
         """Replace the object. NotFound when it does not exist; Conflict when its resourceVersion is stale."""
         ...
 

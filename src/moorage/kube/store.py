@@ -17,7 +17,7 @@ class Store:
         self._lock = Lock()
         self._objects: dict[str, Object] = {}
         self._indexes: dict[str, Index] = {}
-        self._found: dict[tuple[str, str], set[str]] = {}
+        self._keys_by_value: dict[tuple[str, str], set[str]] = {}
 
     def get(self, key: str) -> Object | None:
         with self._lock:
@@ -31,48 +31,48 @@ class Store:
         """Make `by(name, value)` return the objects for which `index` returns that value."""
         with self._lock:
             self._indexes[name] = index
-            for key, found in self._objects.items():
-                self._enter(key, found, {name: index})
+            for key, obj in self._objects.items():
+                self._index(key, obj, {name: index})
 
     def by(self, name: str, value: str) -> list[Object]:
         with self._lock:
-            return [self._objects[key] for key in sorted(self._found.get((name, value), ()))]
+            return [self._objects[key] for key in sorted(self._keys_by_value.get((name, value), ()))]
 
-    def put(self, found: Object) -> None:
-        key, slim = key_of(found), _slim(found)
+    def put(self, obj: Object) -> None:
+        key, slim = key_of(obj), _slim(obj)
         with self._lock:
-            self._leave(key)
+            self._unindex(key)
             self._objects[key] = slim
-            self._enter(key, slim, self._indexes)
+            self._index(key, slim, self._indexes)
 
     def drop(self, key: str) -> Object | None:
         with self._lock:
-            self._leave(key)
+            self._unindex(key)
             return self._objects.pop(key, None)
 
     def keys(self) -> set[str]:
         with self._lock:
             return set(self._objects)
 
-    def _enter(self, key: str, found: Object, indexes: dict[str, Index]) -> None:
+    def _index(self, key: str, obj: Object, indexes: dict[str, Index]) -> None:
         for name, index in indexes.items():
-            for value in index(found):
-                self._found.setdefault((name, value), set()).add(key)
+            for value in index(obj):
+                self._keys_by_value.setdefault((name, value), set()).add(key)
 
-    def _leave(self, key: str) -> None:
+    def _unindex(self, key: str) -> None:
         old = self._objects.get(key)
         for name, index in self._indexes.items():
             for value in index(old) if old else ():
-                keys = self._found[name, value]
+                keys = self._keys_by_value[name, value]
                 keys.discard(key)
                 if not keys:
-                    del self._found[name, value]
+                    del self._keys_by_value[name, value]
 
 
-def _slim(found: Object) -> Object:
+def _slim(obj: Object) -> Object:
     """Without fields that nothing reads and that take most of the memory: managedFields, a node's list of images."""
-    metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
-    slim = {**found, "metadata": metadata}
-    if "images" in (found.get("status") or {}):
-        slim["status"] = {name: value for name, value in found["status"].items() if name != "images"}
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    slim = {**obj, "metadata": metadata}
+    if "images" in (obj.get("status") or {}):
+        slim["status"] = {name: value for name, value in obj["status"].items() if name != "images"}
     return slim

@@ -54,7 +54,7 @@ def disable_monitor(world):
 
 def recreate_in_error(world):
     create(world)
-    world.load_balancers.set_status(next(iter(world.load_balancers.held)), "ERROR")
+    world.load_balancers.set_status(next(iter(world.load_balancers.by_id)), "ERROR")
     world.reconciler.forget("default/web")
     world.converge()
 
@@ -69,7 +69,7 @@ def make_internal(world):
 def share(world):
     """Deletes the Service that created the load balancer, which another Service uses too."""
     create(world)
-    id = next(iter(world.load_balancers.held))
+    id = next(iter(world.load_balancers.by_id))
     second = service("other", {f"{PREFIX}load-balancer-id": id}, ports=((443, "TCP", 30443),))
     world.api.create(SERVICES, second)
     world.converge("other")
@@ -106,7 +106,7 @@ SCENARIOS = [
 
 def state(world):
     """The state without what differs between runs: ids, and addresses, which depend on the number of requests."""
-    existing = world.load_balancers.held.values()
+    existing = world.load_balancers.by_id.values()
     ports = {load_balancer.port: load_balancer.name for load_balancer in existing}
     load_balancers = [
         (
@@ -169,9 +169,9 @@ def delete_all(world):
     for name in ("web", "other"):
         if exists(world, name):
             world.delete(name)
-    assert world.load_balancers.held == {}
+    assert world.load_balancers.by_id == {}
     assert list(world.network.floating.values()) == kept
-    assert world.network.let_in == {}
+    assert world.network.security_group_rules == {}
 
 
 @pytest.mark.parametrize("scenario", [create, update, recreate_in_error, share, delete], ids=lambda f: f.__name__)
@@ -179,7 +179,7 @@ def test_slow_octavia_reaches_same_state(scenario):
     undisturbed, slow = World(), World(pending_polls=7)
     scenario(undisturbed)
     scenario(slow)
-    for id in slow.load_balancers.held:
+    for id in slow.load_balancers.by_id:
         slow.load_balancers.set_status(id, "ACTIVE")
     assert state(slow) == state(undisturbed)
     delete_all(slow)
@@ -312,7 +312,7 @@ def test_quota_exceeded_records_event_and_others_continue(resource):
 
 def test_internal_address_in_use_records_event():
     world = World()
-    world.load_balancers.taken.add("10.0.0.77")
+    world.load_balancers.used_addresses.add("10.0.0.77")
     annotations = {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
     world.api.create(SERVICES, service(annotations=annotations, loadBalancerIP="10.0.0.77"))
     assert world.reconcile() == FIRST_RETRY
@@ -336,7 +336,7 @@ def test_floating_address_without_permission_records_event():
     world.api.create(SERVICES, service(loadBalancerIP="172.24.4.10"))
     assert world.reconcile() == FIRST_RETRY
     assert "disallowed by policy" in dict(world.events())["Refused"]
-    world.network.choosing = True
+    world.network.can_choose_address = True
     world.converge()
     assert world.ingress()[0]["ip"] == "172.24.4.10"
 
@@ -369,7 +369,9 @@ def test_lost_answer_creates_no_duplicates(number):
     setattr(port, names[number], create_without_answer)
     assert world.reconcile() == FIRST_RETRY
     world.converge()
-    assert len(world.load_balancers.held) == len(world.network.floating) == len(world.network.let_in) == 1
+    assert (
+        len(world.load_balancers.by_id) == len(world.network.floating) == len(world.network.security_group_rules) == 1
+    )
 
 
 def test_deletion_waits_for_unreachable_cloud():
@@ -491,7 +493,7 @@ def test_collector_with_unreachable_network_deletes_nothing():
     world.network.unreachable = "Neutron does not answer"
     with pytest.raises(CloudUnreachable):
         world.collector.reconcile("all")
-    assert len(world.load_balancers.held) == 1
+    assert len(world.load_balancers.by_id) == 1
 
 
 def test_plan_garbage_collection_without_api_deletes_all_of_cluster():
@@ -500,7 +502,7 @@ def test_plan_garbage_collection_without_api_deletes_all_of_cluster():
     create_orphans(world, "another", "web")
     owned = list_owned("demo", world.load_balancers, world.network, "group")
     world.executor.execute(plan_garbage_collection(owned, lambda key: False))
-    assert [load_balancer.name for load_balancer in world.load_balancers.held.values()] == [
+    assert [load_balancer.name for load_balancer in world.load_balancers.by_id.values()] == [
         "kube_service_another_default_web"
     ]
     assert {found.description for found in world.network.floating.values()} == {

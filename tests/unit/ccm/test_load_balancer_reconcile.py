@@ -88,9 +88,9 @@ def test_service_deleted_during_creation_leaves_nothing():
 
 def test_after_floating_ip_creation_only_neutron_is_observed(world):
     world.create_service()
-    created = world.network.asked.index("create_floating_ip")
-    assert world.network.asked[created + 1 :] == ["floating_ips", "rules"]
-    assert world.load_balancers.asked == ["tagged", "named", "create", "tagged", "tree"]
+    created = world.network.calls.index("create_floating_ip")
+    assert world.network.calls[created + 1 :] == ["floating_ips", "rules"]
+    assert world.load_balancers.calls == ["tagged", "named", "create", "tagged", "get"]
 
 
 def test_unchanged_service_makes_no_calls(world):
@@ -212,7 +212,7 @@ def test_changed_node_port_is_opened_before_old_one_is_closed(world):
     world.converge()
     assert world.open_ports() == {("tcp", 31000, "0.0.0.0/0")}
     assert members(world)[0] == ("10.0.0.10", 31000)
-    assert world.network.asked.index("create_rule") < world.network.asked.index("delete_rule")
+    assert world.network.calls.index("create_rule") < world.network.calls.index("delete_rule")
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_service_deleted_after_its_load_balancer_leaves_nothing(world):
 
 
 def add_foreign_load_balancer(world, **fields):
-    world.load_balancers.held["foreign"] = LoadBalancer(
+    world.load_balancers.by_id["foreign"] = LoadBalancer(
         "foreign", "ovn", id="foreign", port="port-f", address="10.0.0.60", provisioning_status="ACTIVE", **fields
     )
 
@@ -477,7 +477,7 @@ def test_existing_load_balancer_is_used_and_kept(world):
     world.delete()
     assert [listener.port for listener in world.load_balancer.listeners] == [22]
     assert world.load_balancer.tags == ()
-    assert (world.network.floating, world.network.let_in) == ({}, {})
+    assert (world.network.floating, world.network.security_group_rules) == ({}, {})
 
 
 def test_existing_load_balancer_has_serving_tag_until_last_service_is_deleted(world):
@@ -544,7 +544,7 @@ def test_service_naming_another_load_balancer_deletes_its_own(world):
     assert world.load_balancer.id == "foreign"
     assert world.floating_ip.port == "port-f"
     world.delete()
-    assert (world.network.floating, world.network.let_in) == ({}, {})
+    assert (world.network.floating, world.network.security_group_rules) == ({}, {})
 
 
 def test_load_balancer_of_openstack_provider_is_taken_over_without_interruption(world):
@@ -552,7 +552,7 @@ def test_load_balancer_of_openstack_provider_is_taken_over_without_interruption(
     created = world.load_balancer
     (before,) = created.listeners
     old = [Listener("listener_0", "TCP", 80, before.pool, (NAME,), id=before.id)]
-    world.load_balancers.held[created.id] = LoadBalancer(
+    world.load_balancers.by_id[created.id] = LoadBalancer(
         NAME, "ovn", tags=(NAME,), listeners=tuple(old), port=created.port, address=created.address, id=created.id,
         provisioning_status="ACTIVE",
     )  # fmt: skip

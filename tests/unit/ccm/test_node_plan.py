@@ -9,7 +9,7 @@ import pytest
 from moorage.ccm.nodes.identity import Place, label_value, provider_id, server_id
 from moorage.ccm.nodes.plan import SHUTDOWN, UNINITIALIZED, NodePlan, UnknownServer, plan_node
 from moorage.cloud.servers import Address, Instance
-from moorage.kube.merge import merged
+from moorage.kube.merge import merge
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +27,7 @@ def node(*taints, provider="", **metadata):
 
 def applied(before, plan):
     """The node after the execution of the plan."""
-    return merged(merged(before, plan.status), plan.change)
+    return merge(merge(before, plan.status), plan.change)
 
 
 def initialized_node(*taints):
@@ -56,7 +56,7 @@ def test_plan_up_to_date_node_is_empty():
 
 
 def test_plan_changed_label_restores_it():
-    changed = merged(initialized_node(), {"metadata": {"labels": {"topology.kubernetes.io/zone": "mars"}}})
+    changed = merge(initialized_node(), {"metadata": {"labels": {"topology.kubernetes.io/zone": "mars"}}})
     plan = plan_node(changed, SERVER, PLACE)
     assert plan.change == {"metadata": {"labels": {"topology.kubernetes.io/zone": "nova"}}}
 

@@ -80,16 +80,16 @@ def world():
 def test_new_nodes_are_initialized_with_one_list(world):
     assert [world.node(f"demo-{n}")["spec"]["providerID"] for n in (1, 2)] == ["openstack:///id-1", "openstack:///id-2"]
     assert world.taints("demo-1") == []
-    assert world.cloud.asked == ["list"]
+    assert world.cloud.calls == ["list"]
 
 
 def test_unchanged_servers_write_nothing_and_list_once_per_poll(world):
-    world.cloud.asked.clear()
-    world.api.asked.clear()
+    world.cloud.calls.clear()
+    world.api.calls.clear()
     for _ in range(3):
         assert world.poll_once() == {}
-    assert world.cloud.asked == ["list"] * 3
-    assert {call.split()[0] for call in world.api.asked} == {"list"}
+    assert world.cloud.calls == ["list"] * 3
+    assert {call.split()[0] for call in world.api.calls} == {"list"}
 
 
 def test_node_joining_between_polls_is_initialized_at_once(world):
@@ -117,10 +117,10 @@ def test_many_nodes_joining_list_once(world):
         world.cloud.servers[f"id-{number}"] = server(number)
         world.join(f"demo-{number}")
     world.sync_cache()
-    world.cloud.asked.clear()
+    world.cloud.calls.clear()
     for number in range(3, 30):
         world.nodes.reconcile(f"demo-{number}")
-    assert world.cloud.asked == ["list"]
+    assert world.cloud.calls == ["list"]
     assert world.taints("demo-29") == []
 
 
@@ -135,11 +135,11 @@ def test_server_stopped_and_started_changes_taint(world):
 
 def test_deleted_server_deletes_only_its_node(world):
     del world.cloud.servers["id-1"]
-    world.cloud.asked.clear()
+    world.cloud.calls.clear()
     world.poll_once()
     assert world.node("demo-1") is None
     assert world.node("demo-2") is not None
-    assert world.cloud.asked == ["list", "get"], "the server is requested alone before its node is deleted"
+    assert world.cloud.calls == ["list", "get"], "the server is requested alone before its node is deleted"
     assert ("demo-1", "ServerGone") in world.events()
 
 
@@ -153,11 +153,11 @@ def test_incomplete_list_deletes_no_node(world):
 def test_empty_list_deletes_no_node(world):
     """The list is empty with the credentials of another project."""
     world.cloud.servers.clear()
-    world.cloud.asked.clear()
+    world.cloud.calls.clear()
     world.poll_once()
     world.nodes.reconcile("demo-1")
     assert world.node("demo-1") is not None
-    assert world.cloud.asked == ["list"]
+    assert world.cloud.calls == ["list"]
     assert ("kube-system", "CloudUnreachable") in world.events()
 
 
@@ -276,9 +276,9 @@ def test_deleted_server_deletes_pods_of_its_node(world):
 def test_deleted_server_clears_volumes_in_use_before_node_deletion(world):
     world.api.patch(NODES, "demo-1", {"status": {"volumesInUse": ["kubernetes.io/csi/x"]}}, status=True)
     del world.cloud.servers["id-1"]
-    world.api.asked.clear()
+    world.api.calls.clear()
     world.poll_once()
-    assert [call for call in world.api.asked if call.split()[0] in ("patch", "delete")] == [
+    assert [call for call in world.api.calls if call.split()[0] in ("patch", "delete")] == [
         "patch nodes",
         "delete nodes",
     ]
@@ -296,9 +296,9 @@ def test_stopped_server_gets_out_of_service_taint_once_kubelet_is_unresponsive(w
     set_ready("Unknown")
     world.poll_once()
     assert world.taints("demo-1") == [SHUTDOWN, OUT_OF_SERVICE["key"]]
-    world.api.asked.clear()
+    world.api.calls.clear()
     world.poll_once()
-    assert {call.split()[0] for call in world.api.asked} == {"list"}, "nothing is written again"
+    assert {call.split()[0] for call in world.api.calls} == {"list"}, "nothing is written again"
     world.cloud.set_status("id-1", "ACTIVE")
     world.poll_once()
     assert world.taints("demo-1") == []

@@ -69,13 +69,13 @@ def test_new_types_get_classes_and_default_type_the_default_class(world):
 
 def test_unchanged_types_write_nothing(world):
     world.poll()
-    world.api.asked.clear()
-    world.cinder.asked.clear()
+    world.api.calls.clear()
+    world.cinder.calls.clear()
     world.poll()
     world.restart()
     world.poll()
-    assert world.api.asked == ["list storageclasses"] * 2
-    assert world.cinder.asked == ["types", "default_type"] * 2
+    assert world.api.calls == ["list storageclasses"] * 2
+    assert world.cinder.calls == ["types", "default_type"] * 2
 
 
 def test_new_type_and_deleted_class_get_created(world):

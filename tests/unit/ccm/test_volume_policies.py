@@ -43,7 +43,7 @@ class World:
         self.cinder.list()
         self.snapshot = self.cinder.create_snapshot("s", self.volume, False, OWNED).id
         self.restart()
-        self.cinder.asked.clear()
+        self.cinder.calls.clear()
 
     def restart(self):
         self.stores = {PERSISTENT_VOLUMES: Store(), SNAPSHOT_CONTENTS: Store()}
@@ -77,7 +77,7 @@ class World:
         return dict((self.cinder.get(id) or self.cinder.get_snapshot(id)).metadata)
 
     def write_calls(self):
-        return [call for call in self.cinder.asked if call.startswith("set_")]
+        return [call for call in self.cinder.calls if call.startswith("set_")]
 
 
 @pytest.fixture
@@ -111,23 +111,23 @@ def test_retained_volume_object_deleted_keeps_metadata(world):
 
 def test_unchanged_policy_calls_no_cinder(world):
     world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain"))
-    world.cinder.asked.clear()
+    world.cinder.calls.clear()
     world.api.patch(PERSISTENT_VOLUMES, "pv", {"metadata": {"labels": {"x": "y"}}})
     for _ in range(3):
         assert world.reconcile(PERSISTENT_VOLUMES, "pv") is None
-    assert world.cinder.asked == []
+    assert world.cinder.calls == []
 
 
 def test_start_with_many_volumes_lists_once(world):
     ids = [world.cinder.create(NewVolume(f"pvc-{n}", 1, metadata=OWNED)).id for n in range(20)]
-    world.cinder.asked.clear()
+    world.cinder.calls.clear()
     for number, id in enumerate(ids):
         world.apply(PERSISTENT_VOLUMES, persistent_volume(f"pv-{number}", id))
-    assert world.cinder.asked == ["list"]
+    assert world.cinder.calls == ["list"]
     world.apply(
         PERSISTENT_VOLUMES, persistent_volume("new", world.cinder.create(NewVolume("new", 1, metadata=OWNED)).id)
     )
-    assert world.cinder.asked == ["list", "create", "get"]
+    assert world.cinder.calls == ["list", "create", "get"]
 
 
 def test_metadata_cache_expired_list_gets_volume():
@@ -160,7 +160,7 @@ def test_other_driver_or_missing_volume_is_ignored(world):
     )
     assert world.apply(SNAPSHOT_CONTENTS, snapshot_content("c", "", "Retain")) is None
     assert world.apply(PERSISTENT_VOLUMES, {"metadata": {"name": "old"}, "spec": {"hostPath": {"path": "/x"}}}) is None
-    assert world.cinder.asked == []
+    assert world.cinder.calls == []
     assert world.apply(PERSISTENT_VOLUMES, persistent_volume("missing", "no-such-volume", "Retain")) is None
     world.api.patch(SNAPSHOT_CONTENTS, "c", {"status": {"snapshotHandle": world.snapshot}}, status=True)
     world.reconcile(SNAPSHOT_CONTENTS, "c")
@@ -168,11 +168,11 @@ def test_other_driver_or_missing_volume_is_ignored(world):
 
 
 def test_refused_metadata_records_event_and_retries(world):
-    world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "maintenance"}))
+    world.cinder.store.update(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "maintenance"}))
     assert world.apply(PERSISTENT_VOLUMES, persistent_volume("pv", world.volume, "Retain")) == 10.0
     (event,) = world.api.list(EVENTS).items
     assert (event["reason"], event["involvedObject"]["name"]) == ("ReclaimPolicyNotRecorded", "pv")
-    world.cinder.store.alter(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "available"}))
+    world.cinder.store.update(world.volume, lambda volume: type(volume)(**{**vars(volume), "status": "available"}))
     assert world.reconcile(PERSISTENT_VOLUMES, "pv") is None
     assert world.metadata(world.volume)[RECLAIM_MARK] == "Retain"
 

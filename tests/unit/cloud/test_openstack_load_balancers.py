@@ -1,4 +1,4 @@
-"""What is asked of Octavia and Neutron, and what becomes of their answers."""
+"""Requests to Octavia and Neutron, and the conversion of their responses."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ ROWS = {
 
 
 class Session:
-    """Answers by path; remembers what was asked."""
+    """Returns responses by path, and records requests."""
 
     def __init__(self, answers):
-        self.answers, self.asked = answers, []
+        self.answers, self.requests = answers, []
 
     def get_endpoint(self, service_type, **_):
         return f"http://{service_type}"
@@ -99,7 +99,7 @@ class Session:
 
     def request(self, url, method, json=None, params=None, **_):
         path = url.partition("//")[2].partition("/")[2].removeprefix("v2/lbaas").removeprefix("v2.0")
-        self.asked.append((method, path, json if json is not None else params))
+        self.requests.append((method, path, json if json is not None else params))
         answer = self.answers.get(path, Answer(404, {}))
         return answer if isinstance(answer, Answer) else Answer(200, answer)
 
@@ -116,15 +116,20 @@ def neutron(answers):
 
 def test_tree_reads_all_parts():
     port, session = octavia()
-    found = port.get("lb")
+    load_balancer = port.get("lb")
     pool = Pool("pool", "TCP", "SOURCE_IP_PORT", (Member("10.0.0.1", 30080, "s", None, "a"),), None, "SOURCE_IP", "p")
     monitor = HealthMonitor("TCP", 5, 3, 1, 3, "", "h")
-    (held,) = found.listeners
-    assert (held.id, held.port, held.allowed_cidrs, held.timeouts.client_data) == ("l", 80, (), 50000)
-    assert held.pool == Pool(**{**vars(pool), "monitor": monitor})
-    assert (found.port, found.address, found.flavor, found.pending) == ("port", "10.0.0.9", "", True)
-    asked = [(path, query) for _, path, query in session.asked if query]
-    assert asked == [("/pools", {"loadbalancer_id": "lb"}), ("/listeners", {"loadbalancer_id": "lb"})]
+    (listener,) = load_balancer.listeners
+    assert (listener.id, listener.port, listener.allowed_cidrs, listener.timeouts.client_data) == ("l", 80, (), 50000)
+    assert listener.pool == Pool(**{**vars(pool), "monitor": monitor})
+    assert (load_balancer.port, load_balancer.address, load_balancer.flavor, load_balancer.pending) == (
+        "port",
+        "10.0.0.9",
+        "",
+        True,
+    )
+    requests = [(path, query) for _, path, query in session.requests if query]
+    assert requests == [("/pools", {"loadbalancer_id": "lb"}), ("/listeners", {"loadbalancer_id": "lb"})]
 
 
 def test_missing_load_balancer_is_none():
@@ -157,9 +162,11 @@ def test_status_is_that_of_slowest_part(whole, part, status):
 
 def test_create_sends_all_parts():
     port, session = octavia({"/loadbalancers": ROWS["/loadbalancers/lb"]})
-    made = port.create(LoadBalancer("n", "amphora", "d", ("t",), (LISTENER,), subnet="s", address="10.0.0.9", zone="z"))
-    assert made.id == "lb"
-    ((method, path, body),) = session.asked
+    created = port.create(
+        LoadBalancer("n", "amphora", "d", ("t",), (LISTENER,), subnet="s", address="10.0.0.9", zone="z")
+    )
+    assert created.id == "lb"
+    ((method, path, body),) = session.requests
     member = {"name": "a", "address": "10.0.0.1", "protocol_port": 30080, "subnet_id": "s", "monitor_port": 32000}
     monitor = {"type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 1, "max_retries_down": 3, "http_method": "GET"}
     monitor |= {"url_path": "/healthz", "expected_codes": "200"}
@@ -167,9 +174,9 @@ def test_create_sends_all_parts():
     pool |= {"session_persistence": {"type": "SOURCE_IP"}, "members": [member], "healthmonitor": monitor}
     listener = {"name": "front", "protocol": "TCP", "protocol_port": 80, "tags": ["t"], "connection_limit": 9}
     listener |= {"allowed_cidrs": ["192.0.2.0/24"], "timeout_client_data": 7, "default_pool": pool}
-    wanted = {"name": "n", "provider": "amphora", "description": "d", "tags": ["t"], "vip_subnet_id": "s"}
-    wanted |= {"vip_address": "10.0.0.9", "availability_zone": "z", "listeners": [listener]}
-    assert (method, path, body) == ("POST", "/loadbalancers", {"loadbalancer": wanted})
+    expected = {"name": "n", "provider": "amphora", "description": "d", "tags": ["t"], "vip_subnet_id": "s"}
+    expected |= {"vip_address": "10.0.0.9", "availability_zone": "z", "listeners": [listener]}
+    assert (method, path, body) == ("POST", "/loadbalancers", {"loadbalancer": expected})
 
 
 def test_create_without_ranges_sends_no_allowed_cidrs():
@@ -177,9 +184,9 @@ def test_create_without_ranges_sends_no_allowed_cidrs():
     plain = Listener("front", "TCP", 80)
     assert port.create_listener("lb", plain) == "l"
     port.update_listener("l", plain)
-    made, changed = (body["listener"] for _, _, body in session.asked)
-    assert "allowed_cidrs" not in made
-    assert made["loadbalancer_id"] == "lb"
+    created, changed = (body["listener"] for _, _, body in session.requests)
+    assert "allowed_cidrs" not in created
+    assert created["loadbalancer_id"] == "lb"
     assert changed["allowed_cidrs"] == []
     assert {"protocol", "protocol_port", "default_pool"} & set(changed) == set()
 
@@ -187,7 +194,7 @@ def test_create_without_ranges_sends_no_allowed_cidrs():
 def test_set_members_is_one_call():
     port, session = octavia({"/pools/p/members": {}})
     port.set_members("p", [Member(f"10.0.0.{n}", 30080) for n in range(160)])
-    ((method, _, body),) = session.asked
+    ((method, _, body),) = session.requests
     assert method == "PUT"
     assert len(body["members"]) == 160
     assert body["members"][0] == {"address": "10.0.0.0", "protocol_port": 30080}
@@ -200,13 +207,13 @@ def test_pools_and_monitors_are_created_and_updated():
     port.update_pool("p", Pool("pool", "TCP", "SOURCE_IP"))
     port.create_health_monitor("p", HealthMonitor("TCP", 5, 3, 1, 3))
     port.update_health_monitor("h", HealthMonitor("TCP", 6, 3, 1, 3))
-    made, changed, watched, rewatched = (body for _, _, body in session.asked)
-    assert made["pool"]["listener_id"] == "l"
-    assert "members" not in made["pool"]
-    assert changed == {"pool": {"lb_algorithm": "SOURCE_IP", "session_persistence": None}}
-    assert (watched["healthmonitor"]["pool_id"], watched["healthmonitor"]["type"]) == ("p", "TCP")
-    assert "type" not in rewatched["healthmonitor"]
-    assert rewatched["healthmonitor"]["delay"] == 6
+    created, updated, monitor, updated_monitor = (body for _, _, body in session.requests)
+    assert created["pool"]["listener_id"] == "l"
+    assert "members" not in created["pool"]
+    assert updated == {"pool": {"lb_algorithm": "SOURCE_IP", "session_persistence": None}}
+    assert (monitor["healthmonitor"]["pool_id"], monitor["healthmonitor"]["type"]) == ("p", "TCP")
+    assert "type" not in updated_monitor["healthmonitor"]
+    assert updated_monitor["healthmonitor"]["delay"] == 6
 
 
 def test_delete_cascades_and_ignores_missing():
@@ -215,7 +222,7 @@ def test_delete_cascades_and_ignores_missing():
     port.delete_listener("l")
     port.delete_pool("p")
     port.delete_health_monitor("h")
-    assert [path for _, path, _ in session.asked] == [
+    assert [path for _, path, _ in session.requests] == [
         "/loadbalancers/lb?cascade=true",
         "/listeners/l",
         "/pools/p",
@@ -227,7 +234,7 @@ def test_lists_are_of_own_project():
     row = ROWS["/loadbalancers/lb"]["loadbalancer"]
     port, session = octavia({"/loadbalancers": {"loadbalancers": [row]}})
     assert port.named("n")[0].id == port.tagged("t")[0].id == "lb"
-    queries = [query for _, _, query in session.asked]
+    queries = [query for _, _, query in session.requests]
     assert queries == [{"project_id": "project", "name": "n"}, {"project_id": "project", "tags": "t"}]
 
 
@@ -270,10 +277,10 @@ def test_floating_ips_are_listed_created_associated_and_described():
     port.associate_floating_ip("f", "")
     port.associate_floating_ip("f", "p")
     port.set_floating_ip_description("f", "")
-    bodies = [body["floatingip"] for _, _, body in session.asked if "floatingip" in (body or {})]
-    made = {"floating_network_id": "net", "port_id": "p", "description": "d"}
-    assert bodies == [made, {"port_id": None}, {"port_id": "p"}, {"description": ""}]
-    assert all(query["project_id"] == "project" for method, _, query in session.asked if method == "GET")
+    bodies = [body["floatingip"] for _, _, body in session.requests if "floatingip" in (body or {})]
+    created = {"floating_network_id": "net", "port_id": "p", "description": "d"}
+    assert bodies == [created, {"port_id": None}, {"port_id": "p"}, {"description": ""}]
+    assert all(query["project_id"] == "project" for method, _, query in session.requests if method == "GET")
 
 
 def test_rules_are_listed_and_created():
@@ -284,7 +291,7 @@ def test_rules_are_listed_and_created():
     rule = SecurityGroupRule("g", "tcp", 30080, "0.0.0.0/0", "d", "r")
     assert port.rules("g") == [rule]
     port.create_rule(rule)
-    _, _, body = session.asked[-1]
+    _, _, body = session.requests[-1]
     assert body["security_group_rule"]["ethertype"] == "IPv4"
     assert body["security_group_rule"]["port_range_max"] == 30080
 

@@ -1,4 +1,4 @@
-"""Nova's answers as instances; the shapes are those of Nova's API reference, microversion 2.47."""
+"""The conversion of Nova's responses, which have the shapes of its API reference, microversion 2.47."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ pytestmark = pytest.mark.unit
 
 
 class Nova:
-    """A session that gives answers in turn; remembers what was asked."""
+    """A session that returns responses in turn, and records requests."""
 
     def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+        self.answers, self.requests = list(answers), []
 
     def get_endpoint(self, **_):
         return "http://nova:8774/v2.1"
 
-    def request(self, url, method, **words):
-        self.asked.append((url, words))
+    def request(self, url, method, **options):
+        self.requests.append((url, options))
         return self.answers.pop(0)
 
 
-def row(id="s1", cluster="demo", **words):
+def row(id="s1", cluster="demo", **options):
     port = {"OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01", "version": 4}
     return {
         "id": id,
@@ -42,7 +42,7 @@ def row(id="s1", cluster="demo", **words):
                 {**port, "addr": "172.24.4.9", "OS-EXT-IPS:type": "floating"},
             ]
         },
-        **words,
+        **options,
     }
 
 
@@ -53,40 +53,40 @@ def instances(*answers):
 
 def test_server_has_flavor_zone_and_addresses():
     port, nova = instances(Answer(200, {"servers": [row()]}))
-    [found] = port.list("demo")
-    assert (found.id, found.name, found.status) == ("s1", "demo-worker-0", "ACTIVE")
-    assert (found.flavor, found.zone) == ("m1.node", "nova")
-    assert found.addresses == (Address("fixed", "10.0.0.5"), Address("floating", "172.24.4.9"))
-    assert len(nova.asked) == 1
-    url, words = nova.asked[0]
+    [server] = port.list("demo")
+    assert (server.id, server.name, server.status) == ("s1", "demo-worker-0", "ACTIVE")
+    assert (server.flavor, server.zone) == ("m1.node", "nova")
+    assert server.addresses == (Address("fixed", "10.0.0.5"), Address("floating", "172.24.4.9"))
+    assert len(nova.requests) == 1
+    url, options = nova.requests[0]
     assert url.endswith("/servers/detail")
-    assert words["params"] == {"name": "^demo-"}
-    assert words["headers"] == {"OpenStack-API-Version": "compute 2.47"}
+    assert options["params"] == {"name": "^demo-"}
+    assert options["headers"] == {"OpenStack-API-Version": "compute 2.47"}
 
 
 def test_cluster_with_same_prefix_is_excluded():
     port, _ = instances(Answer(200, {"servers": [row(), row("s2", "demo-two")]}))
-    assert [found.id for found in port.list("demo")] == ["s1"]
+    assert [server.id for server in port.list("demo")] == ["s1"]
 
 
 def test_list_follows_pages():
     link = [{"rel": "next", "href": "http://nova/servers?marker=s1"}]
     first = Answer(200, {"servers": [row()], "servers_links": link})
     port, nova = instances(first, Answer(200, {"servers": [row("s2")]}))
-    assert [found.id for found in port.list("demo")] == ["s1", "s2"]
-    assert nova.asked[1][1]["params"]["marker"] == "s1"
+    assert [server.id for server in port.list("demo")] == ["s1", "s2"]
+    assert nova.requests[1][1]["params"]["marker"] == "s1"
 
 
 def test_server_without_network_has_no_address():
     port, _ = instances(Answer(200, {"server": row(status="BUILD", addresses={})}))
-    found = port.get("s1")
-    assert (found.status, found.addresses) == ("BUILD", ())
+    server = port.get("s1")
+    assert (server.status, server.addresses) == ("BUILD", ())
 
 
 def test_missing_server_is_none_and_error_raises():
-    gone = Answer(404, {"itemNotFound": {"message": "Instance s1 could not be found.", "code": 404}})
+    missing = Answer(404, {"itemNotFound": {"message": "Instance s1 could not be found.", "code": 404}})
     port, _ = instances(
-        gone, Answer(503, {"error": {"message": "busy"}}), Answer(200, {"server": row(status="DELETED")})
+        missing, Answer(503, {"error": {"message": "busy"}}), Answer(200, {"server": row(status="DELETED")})
     )
     assert port.get("s1") is None
     with pytest.raises(CloudUnreachable, match="Nova answered 503"):

@@ -20,25 +20,27 @@ GONE = {"error": {"message": "The Stack (7) could not be found.", "type": "Entit
 class Heat:
     """A session that rejects every change, and returns the given answers to reads."""
 
-    def __init__(self, seen):
-        self.seen = seen
+    def __init__(self, stack_answer):
+        self.stack_answer = stack_answer
 
     def get_endpoint(self, **_):
         return "http://heat:8004/v1/project"
 
-    def request(self, url, method, **words):
-        return self.seen if method == "GET" else Answer(400, REFUSED)
+    def request(self, url, method, **options):
+        return self.stack_answer if method == "GET" else Answer(400, REFUSED)
 
 
-def seen(status):
+def stack_answer(status):
     return Answer(200, {"stack": {"id": "7", "stack_name": "demo", "stack_status": status}})
 
 
-@pytest.mark.parametrize("look", [seen("DELETE_IN_PROGRESS"), seen("DELETE_COMPLETE"), Answer(404, GONE)])
-def test_resume_stack_in_deletion_does_nothing(look):
-    OpenStackCloud(Rest(Heat(look), "mycloud", None, "public")).resume_stack(STACK)
+@pytest.mark.parametrize(
+    "answer", [stack_answer("DELETE_IN_PROGRESS"), stack_answer("DELETE_COMPLETE"), Answer(404, GONE)]
+)
+def test_resume_stack_in_deletion_does_nothing(answer):
+    OpenStackCloud(Rest(Heat(answer), "mycloud", None, "public")).resume_stack(STACK)
 
 
 def test_resume_stack_reports_other_rejections():
     with pytest.raises(BadInput, match="not supported"):
-        OpenStackCloud(Rest(Heat(seen("CREATE_COMPLETE")), "mycloud", None, "public")).resume_stack(STACK)
+        OpenStackCloud(Rest(Heat(stack_answer("CREATE_COMPLETE")), "mycloud", None, "public")).resume_stack(STACK)

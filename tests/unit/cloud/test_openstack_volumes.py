@@ -1,4 +1,4 @@
-"""Cinder's and Nova's answers as volumes; the shapes and words are those of their API references and sources."""
+"""The conversion of Cinder's and Nova's responses, with the shapes and messages of their API references and sources."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.unit
 
 
 class Session:
-    """Gives answers in turn; remembers what was asked."""
+    """Returns responses in turn, and records requests."""
 
     def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+        self.answers, self.requests = list(answers), []
 
     def get_endpoint(self, service_type, **_):
         return f"http://{service_type}/v3"
@@ -25,8 +25,8 @@ class Session:
     def get_project_id(self):
         return "project-1"
 
-    def request(self, url, method, **words):
-        self.asked.append((method, url, words))
+    def request(self, url, method, **options):
+        self.requests.append((method, url, options))
         return self.answers.pop(0)
 
 
@@ -39,7 +39,7 @@ def fault(status, kind, message):
     return Answer(status, {kind: {"code": status, "message": message}})
 
 
-def row(id="v1", name="pvc-1", **words):
+def row(id="v1", name="pvc-1", **options):
     return {
         "id": id,
         "name": name,
@@ -52,25 +52,25 @@ def row(id="v1", name="pvc-1", **words):
         "attachments": [{"id": id, "attachment_id": "a1", "volume_id": id, "server_id": "s1", "device": "/dev/vdb"}],
         "metadata": {"a": "b"},
         "created_at": "2026-01-02T03:04:05.500000",
-        **words,
+        **options,
     }
 
 
 def test_volume_row_is_converted():
     volumes, session = port(Answer(200, {"volume": row()}))
-    found = volumes.get("v1")
-    assert (found.id, found.name, found.size, found.status, found.type) == ("v1", "pvc-1", 2, "in-use", "files")
-    assert (found.zone, found.snapshot, found.source, found.metadata) == ("nova", "", "v0", {"a": "b"})
-    assert found.attachments == (VolumeAttachment("a1", "s1"),)
-    assert found.created_at == 1767323045.5
-    assert session.asked[0][:2] == ("GET", "http://block-storage/v3/volumes/v1")
+    volume = volumes.get("v1")
+    assert (volume.id, volume.name, volume.size, volume.status, volume.type) == ("v1", "pvc-1", 2, "in-use", "files")
+    assert (volume.zone, volume.snapshot, volume.source, volume.metadata) == ("nova", "", "v0", {"a": "b"})
+    assert volume.attachments == (VolumeAttachment("a1", "s1"),)
+    assert volume.created_at == 1767323045.5
+    assert session.requests[0][:2] == ("GET", "http://block-storage/v3/volumes/v1")
 
 
 def test_create_sends_only_chosen_fields():
     volumes, session = port(Answer(202, {"volume": row()}), Answer(202, {"volume": row()}))
     volumes.create(NewVolume("pvc-1", 2))
     volumes.create(NewVolume("pvc-1", 2, "fast", "nova", "snap", "", {"a": "b"}))
-    plain, full = (words["json"]["volume"] for _, _, words in session.asked)
+    plain, full = (options["json"]["volume"] for _, _, options in session.requests)
     assert plain == {"name": "pvc-1", "size": 2, "metadata": {}}
     assert full == {
         "name": "pvc-1",
@@ -86,35 +86,35 @@ def test_list_follows_pages_and_filters_by_name():
     link = [{"rel": "next", "href": "http://cinder/volumes?marker=v1"}]
     first = Answer(200, {"volumes": [row()], "volumes_links": link})
     volumes, session = port(first, Answer(200, {"volumes": [row("v2", "pvc-12"), row("v3")]}))
-    assert [found.id for found in volumes.list("pvc-1")] == ["v1", "v3"]
-    assert session.asked[0][2]["params"] == {"name": "pvc-1"}
-    assert session.asked[1][2]["params"]["marker"] == "v1"
+    assert [volume.id for volume in volumes.list("pvc-1")] == ["v1", "v3"]
+    assert session.requests[0][2]["params"] == {"name": "pvc-1"}
+    assert session.requests[1][2]["params"]["marker"] == "v1"
 
 
 def test_extend_uses_microversion_for_attached_volumes():
     volumes, session = port(Answer(202))
     volumes.extend("v1", 3)
-    method, url, words = session.asked[0]
+    method, url, options = session.requests[0]
     assert (method, url) == ("POST", "http://block-storage/v3/volumes/v1/action")
-    assert words["json"] == {"os-extend": {"new_size": 3}}
-    assert words["headers"] == {"OpenStack-API-Version": "volume 3.42"}
+    assert options["json"] == {"os-extend": {"new_size": 3}}
+    assert options["headers"] == {"OpenStack-API-Version": "volume 3.42"}
 
 
 def test_retype_may_migrate():
     volumes, session = port(Answer(200, {"volume_types": [{"id": "t1", "name": "fast"}]}), Answer(202))
     volumes.retype("v1", "fast")
-    assert session.asked[1][2]["json"] == {"os-retype": {"new_type": "fast", "migration_policy": "on-demand"}}
+    assert session.requests[1][2]["json"] == {"os-retype": {"new_type": "fast", "migration_policy": "on-demand"}}
 
 
 def test_set_metadata_keeps_other_keys():
     volumes, session = port(Answer(200, {"metadata": {}}), Answer(200, {"metadata": {}}))
     volumes.set_metadata("v1", {"moorage.io/a": "b"})
     volumes.set_snapshot_metadata("s1", {"moorage.io/a": "b"})
-    assert [asked[:2] for asked in session.asked] == [
+    assert [request[:2] for request in session.requests] == [
         ("POST", "http://block-storage/v3/volumes/v1/metadata"),
         ("POST", "http://block-storage/v3/snapshots/s1/metadata"),
     ]
-    assert session.asked[0][2]["json"] == {"metadata": {"moorage.io/a": "b"}}
+    assert session.requests[0][2]["json"] == {"metadata": {"moorage.io/a": "b"}}
 
 
 def test_last_message_of_volume():
@@ -124,19 +124,19 @@ def test_last_message_of_volume():
     volumes, session = port(Answer(200, message), Answer(200, {"messages": []}))
     assert volumes.last_message("v1").endswith("weighted backend.")
     assert volumes.last_message("v1") == ""
-    assert session.asked[0][2]["params"]["resource_uuid"] == "v1"
-    assert session.asked[0][2]["headers"] == {"OpenStack-API-Version": "volume 3.5"}
+    assert session.requests[0][2]["params"]["resource_uuid"] == "v1"
+    assert session.requests[0][2]["headers"] == {"OpenStack-API-Version": "volume 3.5"}
 
 
 def test_attached_lists_novas_attachments():
     rows = {"volumeAttachments": [{"id": "v1", "volumeId": "v1", "serverId": "s1", "device": "/dev/vdb"}]}
-    gone = fault(404, "itemNotFound", "Instance s1 could not be found.")
-    volumes, session = port(Answer(200, rows), gone, fault(503, "error", "busy"))
+    missing = fault(404, "itemNotFound", "Instance s1 could not be found.")
+    volumes, session = port(Answer(200, rows), missing, fault(503, "error", "busy"))
     assert volumes.attached("s1") == {"v1"}
     assert volumes.attached("s1") is None
     with pytest.raises(CloudUnreachable):
         volumes.attached("s1")
-    assert session.asked[0][1] == "http://compute/v3/servers/s1/os-volume_attachments"
+    assert session.requests[0][1] == "http://compute/v3/servers/s1/os-volume_attachments"
 
 
 QUOTAS = {
@@ -164,7 +164,7 @@ def test_default_type_may_be_missing():
     volumes, session = port(Answer(200, {"volume_type": {"id": "t1", "name": "__DEFAULT__"}}), none)
     assert volumes.default_type() == "__DEFAULT__"
     assert volumes.default_type() == ""
-    assert session.asked[0][1] == "http://block-storage/v3/types/default"
+    assert session.requests[0][1] == "http://block-storage/v3/types/default"
 
 
 def test_zones_are_available_ones():

@@ -1,4 +1,4 @@
-"""Errors on the way to a service."""
+"""Errors of requests to a service."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class Answer:
 
 
 class Session:
-    """A session that gives one answer, or raises it; remembers what was asked."""
+    """A session that returns one response, or raises it, and records requests."""
 
     def __init__(self, answer, endpoint="http://heat:8004/v1/p"):
-        self.answer, self.endpoint, self.asked = answer, endpoint, []
+        self.answer, self.endpoint, self.requests = answer, endpoint, []
 
     def get_endpoint(self, **_):
         return self.endpoint
 
-    def request(self, url, method, **words):
-        self.asked.append((method, url, words))
+    def request(self, url, method, **options):
+        self.requests.append((method, url, options))
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-def rest(answer, **words):
-    return Rest(Session(answer, **words), "mine", "RegionOne", "public")
+def rest(answer, **options):
+    return Rest(Session(answer, **options), "mine", "RegionOne", "public")
 
 
 REFUSED = identity.ConnectFailure(
@@ -89,7 +89,7 @@ def test_failure_names_service_address_and_reason(answer, kind, reported):
 
 
 class Forgetful(socketserver.ThreadingTCPServer):
-    """Answers one request on its first connection, and ends that at the second; all on the others."""
+    """Answers one request on its first connection and closes it at the second; answers all on later connections."""
 
     daemon_threads = True
 
@@ -111,7 +111,7 @@ class _Forgetful(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def kept():
-    """A cloud to which a connection is kept that is good no more."""
+    """A cloud with a kept-alive connection that the server no longer serves."""
     with Forgetful() as server:
         threading.Thread(target=server.serve_forever).start()
         address, port = server.server_address
@@ -126,17 +126,17 @@ def test_get_retries_on_new_connection(kept):
     assert kept.get("orchestration", "/stacks") == {"stacks": []}
 
 
-@pytest.mark.parametrize("ask", ["post", "delete"])
-def test_post_is_not_retried(kept, ask):
+@pytest.mark.parametrize("method", ["post", "delete"])
+def test_post_is_not_retried(kept, method):
     with pytest.raises(CloudUnreachable, match="Connection aborted"):
-        getattr(kept, ask)("orchestration", "/stacks", *([{}] if ask == "post" else []))
+        getattr(kept, method)("orchestration", "/stacks", *([{}] if method == "post" else []))
 
 
 def test_timeout_is_not_retried():
     cloud = rest(identity.ConnectTimeout("Request to http://heat:8004 timed out"))
     with pytest.raises(CloudUnreachable, match="no answer in time"):
         cloud.get("orchestration", "/stacks")
-    assert len(cloud.session.asked) == 1
+    assert len(cloud.session.requests) == 1
 
 
 def test_missing_service_is_reported():
@@ -175,9 +175,9 @@ def test_resources_have_paths_from_root():
             "physical_resource_id": identifier,
             "resource_type": "T",
             "resource_status": "CREATE_COMPLETE",
-            "links": [{"rel": "stack", "href": f"http://heat/v1/p/stacks/name/{above}"}],
+            "links": [{"rel": "stack", "href": f"http://heat/v1/p/stacks/name/{parent}"}],
         }
-        for name, identifier, above in ROWS
+        for name, identifier, parent in ROWS
     ]
     cloud = OpenStackCloud(rest(Answer(200, json.dumps({"resources": rows}))))
     from moorage.cloud.port import Stack
@@ -194,8 +194,8 @@ def test_resources_have_paths_from_root():
 
 def test_interrupted_upload_leaves_no_image(tmp_path):
     class Broken(Session):
-        def request(self, url, method, **words):
-            self.asked.append((method, url, words))
+        def request(self, url, method, **options):
+            self.requests.append((method, url, options))
             return {"POST": Answer(201, '{"id": "i-1"}'), "PUT": Answer(507, "disk full"), "DELETE": Answer(204)}[
                 method
             ]
@@ -206,7 +206,7 @@ def test_interrupted_upload_leaves_no_image(tmp_path):
     cloud = OpenStackCloud(Rest(session, "mine", None, "public"))
     with pytest.raises(CloudUnreachable, match="disk full"):
         cloud.upload_image("i", file, min_disk=4, min_memory=1024, properties={"os_distro": "moorage"})
-    assert [method for method, _, _ in session.asked] == ["POST", "PUT", "DELETE"]
+    assert [method for method, _, _ in session.requests] == ["POST", "PUT", "DELETE"]
 
 
 @pytest.mark.filterwarnings("ignore:Support for InfluxDB")  # the SDK prints this wherever the library is installed
@@ -259,9 +259,11 @@ def test_delete_orphans_deletes_what_heat_does_not_know():
     }
 
     class Cloud(Session):
-        def request(self, url, method, **words):
+        def request(self, url, method, **options):
             path = url.removeprefix("http://cloud").removeprefix("/v2.0")
-            self.asked.append((method, path, json.loads(words["data"]) if words.get("data") else words.get("json")))
+            self.requests.append(
+                (method, path, json.loads(options["data"]) if options.get("data") else options.get("json"))
+            )
             if method != "GET":
                 return Answer(204)
             return Answer(200, json.dumps(answers[path])) if path in answers else Answer(404)
@@ -269,7 +271,7 @@ def test_delete_orphans_deletes_what_heat_does_not_know():
     session = Cloud(None, "http://cloud")
     waiting = OpenStackCloud(Rest(session, "mine", None, "public")).delete_orphans("a", ["own", "another", "r-1"])
     assert waiting == ["server a-0"]
-    assert [asked for asked in session.asked if asked[0] != "GET"] == [
+    assert [request for request in session.requests if request[0] != "GET"] == [
         ("DELETE", "/servers/s-1", None),
         ("PUT", "/routers/r-1/remove_router_interface", {"port_id": "p-2"}),
         ("PUT", "/ports/p-4", {"port": {"device_id": "", "device_owner": ""}}),
@@ -294,15 +296,15 @@ def test_optional_services_are_none():
 
 
 def test_check_revoked_token_raises():
-    gone = rest(Answer(404, '{"error": {"message": "Could not find Application Credential: 5f."}}'))
+    revoked = rest(Answer(404, '{"error": {"message": "Could not find Application Credential: 5f."}}'))
     with pytest.raises(
         CloudUnreachable, match="Keystone refused the credentials of the cloud 'mine': they were revoked"
     ):
-        gone.check()
+        revoked.check()
     rest(Answer(200, '{"projects": []}')).check()
 
 
 def test_check_deleted_application_credential_raises():
-    gone = rest(identity.NotFound("Could not find Application Credential: 5f."))
+    revoked = rest(identity.NotFound("Could not find Application Credential: 5f."))
     with pytest.raises(CloudUnreachable, match="Keystone refused the credentials"):
-        gone.get("compute", "/servers")
+        revoked.get("compute", "/servers")

@@ -35,7 +35,9 @@ NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1
 def new_cloud(settle=2):
     network = MemoryNetwork({"public": [Subnet("p", "p", "172.24.4.0/24")]})
     return MemoryCloud(
-        load_balancers=MemoryLoadBalancers(settle, gone=network.unmap), network=network, volumes=MemoryVolumes()
+        load_balancers=MemoryLoadBalancers(settle, on_delete=network.disassociate_port),
+        network=network,
+        volumes=MemoryVolumes(),
     )
 
 
@@ -122,7 +124,7 @@ def names(cloud):
 def only_what_stays(cloud, theirs):
     """What is of others, and the volume that is retained; free to be used again."""
     assert not cloud.records
-    assert list(cloud.load_balancers.held) == [theirs]
+    assert list(cloud.load_balancers.by_id) == [theirs]
     assert {held.description for held in cloud.network.floating.values()} == {
         "of a person",
         service_description("another", "default/web"),
@@ -196,13 +198,13 @@ def test_delete_stops_control_plane_that_recreates_load_balancers(world, cloud):
     def delete_and_lose(id):
         delete(id)
         if makers:
-            balance(cloud, name=f"again-{len(cloud.load_balancers.held)}")
+            balance(cloud, name=f"again-{len(cloud.load_balancers.by_id)}")
             makers.clear()
 
     balance(cloud)
     cloud.load_balancers.delete = delete_and_lose
     world.delete()
-    assert not cloud.load_balancers.held
+    assert not cloud.load_balancers.by_id
     assert not cloud.network.floating
 
 
@@ -211,7 +213,7 @@ def test_resources_created_during_deletion_are_deleted(world, cloud):
 
     def delete_and_find(stack):
         delete(stack)
-        if not cloud.load_balancers.held:
+        if not cloud.load_balancers.by_id:
             balance(cloud)
 
     cloud.delete_stack = delete_and_find
@@ -220,7 +222,7 @@ def test_resources_created_during_deletion_are_deleted(world, cloud):
     cloud.delete_stack = delete
     world.delete()
     assert not cloud.records
-    assert not cloud.load_balancers.held
+    assert not cloud.load_balancers.by_id
 
 
 @pytest.mark.parametrize("key", [True, False], ids=["here", "elsewhere"])
@@ -230,7 +232,7 @@ def test_delete_without_stack_deletes_owned_resources(world, cloud, tmp_path, ke
     del cloud.records["demo"]
     there = world if key else new_world(cloud, tmp_path / "elsewhere")
     there.delete()
-    assert not cloud.load_balancers.held
+    assert not cloud.load_balancers.by_id
     assert names(cloud) == []
     if not key:
         with pytest.raises(NotFound, match="no cluster 'demo'"):
@@ -272,11 +274,11 @@ def test_delete_without_permission_for_load_balancers(world, cloud):
 
 def test_delete_without_owned_resources_observes_twice(world, cloud):
     for port in (cloud.load_balancers, cloud.network, cloud.volumes):
-        port.asked.clear()
+        port.calls.clear()
     world.delete()
-    assert sorted(cloud.load_balancers.asked) == ["tagged"] * 4
-    assert cloud.network.asked == ["floating_ips"] * 2
-    assert sorted(cloud.volumes.asked) == ["list"] * 2 + ["snapshots"] * 2
+    assert sorted(cloud.load_balancers.calls) == ["tagged"] * 4
+    assert cloud.network.calls == ["floating_ips"] * 2
+    assert sorted(cloud.volumes.calls) == ["list"] * 2 + ["snapshots"] * 2
     assert not any("control plane" in line for line in world.reported[-4:])
 
 
@@ -290,7 +292,7 @@ def test_delete_waits_for_unreachable_octavia(world, cloud):
 
     poll = PollInterval(1.0, lambda: clock.time, sleep)
     reconcile.delete(cloud, world.kube.connect, world.folder, "demo", world.reported.append, poll=poll)
-    assert not cloud.load_balancers.held
+    assert not cloud.load_balancers.by_id
     assert "waiting for the cloud: Octavia does not answer" in world.reported
 
 
@@ -307,7 +309,7 @@ def test_shared_load_balancer_blocks_deletion(world, cloud):
     with pytest.raises(Failed, match="kube_service_another_default_web"):
         world.delete()
     assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
-    assert id in cloud.load_balancers.held
+    assert id in cloud.load_balancers.by_id
 
 
 def test_foreign_load_balancer_loses_clusters_ports(world, cloud):
@@ -360,11 +362,11 @@ def test_kept_volumes_stay_kept_in_later_run(tmp_path, after):
         world = new_world(cloud, tmp_path / str(number))
         world.create()
         store(cloud, "data", at=cloud.servers("demo")[-1].id)
-        begun = len(cloud.volumes.asked)
+        begun = len(cloud.volumes.calls)
         try:
             world.delete(cloud=Dying(cloud, number, after), keep_volumes=True)
         except Killed:
-            marked = "set_metadata" in cloud.volumes.asked[begun:]
+            marked = "set_metadata" in cloud.volumes.calls[begun:]
             assert marked or cloud.records["demo"].stack.status == "CREATE_COMPLETE"
             if not marked:
                 continue
@@ -413,7 +415,7 @@ def test_delete_without_wait_ends_after_request(world, cloud):
     theirs = fill(cloud)
     world.delete(wait=False, keep_volumes=False)
     assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
-    assert list(cloud.load_balancers.held) == [theirs], "Heat can be asked once its network is free"
+    assert list(cloud.load_balancers.by_id) == [theirs], "Heat can be asked once its network is free"
     world.delete()
     only_what_stays(cloud, theirs)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 
 
 class Keystone:
-    """Accepts, or refuses in these words."""
+    """Accepts the credential, or refuses it with this message."""
 
     refuses = ""
 
@@ -51,8 +51,8 @@ def give(api, text):
 
 
 def problem(api):
-    found = api.get(CONFIG_MAPS, STATE)
-    return found["data"]["problem"] if found else None
+    state = api.get(CONFIG_MAPS, STATE)
+    return state["data"]["problem"] if state else None
 
 
 def test_accepted_credential_reports_nothing(api, watch):
@@ -85,30 +85,30 @@ def test_rejected_credential_is_reported_until_accepted(api, watch, keystone):
 
 def test_start_waits_for_accepted_credential(api, watch, keystone, monkeypatch):
     monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
-    keystone.refuses, asked = "revoked", []
+    keystone.refuses, problems = "revoked", []
 
-    def ask():
-        asked.append(problem(api))
-        if len(asked) == 3:
+    def connect():
+        problems.append(problem(api))
+        if len(problems) == 3:
             keystone.refuses = ""
         keystone.check()
         return "settings"
 
-    assert until_accepted(watch, ask, Event()) == "settings"
-    assert asked == [None, "revoked", "revoked"]
+    assert until_accepted(watch, connect, Event()) == "settings"
+    assert problems == [None, "revoked", "revoked"]
 
 
 def test_unreachable_api_does_not_end_the_wait(api, watch, keystone, monkeypatch):
     monkeypatch.setattr("moorage.controller.credential.SOON", 0.01)
     api.unreachable, calls = "gone", []
 
-    def ask():
+    def connect():
         calls.append(None)
         if len(calls) < 3:
             raise CloudUnreachable("not yet")
         return True
 
-    assert until_accepted(watch, ask, Event())
+    assert until_accepted(watch, connect, Event())
 
 
 def test_stop_ends_the_wait(watch):

@@ -13,7 +13,7 @@ import pytest
 from moorage.cloud.memory_servers import MemoryInstances
 from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import JsonLines
-from moorage.controller.metrics import Metrics, counted
+from moorage.controller.metrics import Metrics, count_calls
 from moorage.model.errors import BadInput, CloudUnreachable
 
 pytestmark = pytest.mark.unit
@@ -30,7 +30,7 @@ def calls(metrics, operation, result):
 
 def test_calls_are_counted_by_operation_and_result(metrics):
     cloud = MemoryInstances()
-    port = counted(cloud, "servers", metrics.called)
+    port = count_calls(cloud, "servers", metrics.record_call)
     assert port.list("demo") == []
     port.get("x")
     cloud.unreachable = "down"
@@ -55,7 +55,7 @@ def url(metrics, state):
     server.server_close()
 
 
-def ask(url):
+def get(url):
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.status, answer.read().decode()
@@ -65,14 +65,14 @@ def ask(url):
 
 
 def test_health_readiness_and_metrics_are_served(url, metrics, state):
-    assert ask(f"{url}/healthz") == (200, "ok\n")
-    assert ask(f"{url}/readyz")[0] == 503
+    assert get(f"{url}/healthz") == (200, "ok\n")
+    assert get(f"{url}/readyz")[0] == 503
     state.update(healthy=False, ready=True)
-    assert ask(f"{url}/healthz")[0] == 503
-    assert ask(f"{url}/readyz")[0] == 200
-    metrics.called("servers.list", "ok", 0.1)
-    assert 'moorage_cloud_calls_total{operation="servers.list",result="ok"} 1.0' in ask(f"{url}/metrics")[1]
-    assert ask(f"{url}/other")[0] == 404
+    assert get(f"{url}/healthz")[0] == 503
+    assert get(f"{url}/readyz")[0] == 200
+    metrics.record_call("servers.list", "ok", 0.1)
+    assert 'moorage_cloud_calls_total{operation="servers.list",result="ok"} 1.0' in get(f"{url}/metrics")[1]
+    assert get(f"{url}/other")[0] == 404
 
 
 def test_used_port_is_reported(url, metrics):

@@ -1,4 +1,4 @@
-"""The work queue: once each, one worker each, growing pauses."""
+"""The work queue: each key once, one worker per key, growing delays."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_delayed_key_comes_earlier_when_added(queue, now):
     assert queue.take(0) == "a"
     queue.done("a")
     now[0] = 100
-    assert queue.take(0) is None, "the wish for later was met by the earlier one"
+    assert queue.take(0) is None, "the earlier addition replaced the later one"
 
 
 def test_backoff_doubles_up_to_longest_and_resets(queue, now):

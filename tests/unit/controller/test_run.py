@@ -44,12 +44,12 @@ TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoS
 
 
 def server(number):
-    words = {"addresses": (Address("fixed", "10.0.0.5"),), "metadata": {"moorage_cluster": "demo"}}
-    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
+    fields = {"addresses": (Address("fixed", "10.0.0.5"),), "metadata": {"moorage_cluster": "demo"}}
+    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **fields)
 
 
 class Running:
-    """A controller in a thread of its own."""
+    """A controller in its own thread."""
 
     def __init__(self, api, project, me="one", timings=STEADY):
         settings = Settings("demo", Place("R"), me, 0, timings)
@@ -84,19 +84,19 @@ def project(cloud):
         {"outside": [Subnet("pool", "pool", "172.24.4.0/24")], "inner": [INNER]},
         cluster_networks={"demo": ClusterNetwork(INNER, "g", "outside")},
     )
-    return Project("R", cloud, MemoryLoadBalancers(gone=network.unmap), network, MemoryVolumes())
+    return Project("R", cloud, MemoryLoadBalancers(on_delete=network.disassociate_port), network, MemoryVolumes())
 
 
 @pytest.fixture
 def start(api, project):
-    begun = []
+    controllers = []
 
     def start(me="one", timings=STEADY, **changes):
-        begun.append(Running(api, replace(project, **changes), me, timings))
-        return begun[-1]
+        controllers.append(Running(api, replace(project, **changes), me, timings))
+        return controllers[-1]
 
     yield start
-    for running in begun:
+    for running in controllers:
         running.end()
 
 
@@ -132,24 +132,28 @@ def test_service_gets_and_loses_load_balancer(api, project, start):
     api.create(SERVICES, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
 
     def entry():
-        found = api.get(SERVICES, "default/web")
-        return (found.get("status", {}).get("loadBalancer") or {}).get("ingress")
+        obj = api.get(SERVICES, "default/web")
+        return (obj.get("status", {}).get("loadBalancer") or {}).get("ingress")
 
     until(entry)
-    (made,) = project.load_balancers.held.values()
-    assert (made.name, made.provider, made.subnet) == ("kube_service_demo_default_web", "ovn", "subnet")
-    assert [member.address for member in made.listeners[0].pool.members] == ["10.0.0.5"]
+    (load_balancer,) = project.load_balancers.by_id.values()
+    assert (load_balancer.name, load_balancer.provider, load_balancer.subnet) == (
+        "kube_service_demo_default_web",
+        "ovn",
+        "subnet",
+    )
+    assert [member.address for member in load_balancer.listeners[0].pool.members] == ["10.0.0.5"]
     assert [floating.address for floating in project.network.floating.values()] == [entry()[0]["ip"]]
-    assert {rule.port for rule in project.network.let_in.values()} == {30080}
+    assert {rule.port for rule in project.network.security_group_rules.values()} == {30080}
     api.delete(SERVICES, "default/web")
     until(lambda: api.get(SERVICES, "default/web") is None)
-    assert not project.load_balancers.held
+    assert not project.load_balancers.by_id
     assert not project.network.floating
-    assert not project.network.let_in
+    assert not project.network.security_group_rules
 
 
 def test_nodes_are_initialized_without_load_balancers(api, project, start, caplog):
-    project.load_balancers.offered = ()
+    project.load_balancers.provider_names = ()
     start()
     join(api, 1)
     until(lambda: initialised(api, 1))
@@ -161,7 +165,7 @@ def test_nodes_are_initialized_without_load_balancers(api, project, start, caplo
 
 
 def test_volumes_get_classes_and_policies(api, project, start, monkeypatch):
-    monkeypatch.setattr(cache_module, "LONGEST_PAUSE", 0.05)  # between two looks for a resource that is not defined
+    monkeypatch.setattr(cache_module, "LONGEST_PAUSE", 0.05)  # between two lists of a resource that is not defined
     kept = project.volumes.create(NewVolume("pvc-1", 1, metadata={CLUSTER_MARK: "demo"}))
     start()
     until(lambda: len(api.list(STORAGE_CLASSES).items) == 2)
@@ -169,12 +173,12 @@ def test_volumes_get_classes_and_policies(api, project, start, monkeypatch):
     spec["persistentVolumeReclaimPolicy"] = "Retain"
     api.create(PERSISTENT_VOLUMES, {"metadata": {"name": "pvc-1"}, "spec": spec})
     until(lambda: project.volumes.get(kept.id).metadata.get(RECLAIM_MARK) == "Retain")
-    taken = project.volumes.create_snapshot("s", kept.id, False, {CLUSTER_MARK: "demo"})
+    snapshot = project.volumes.create_snapshot("s", kept.id, False, {CLUSTER_MARK: "demo"})
     api.defined.add(SNAPSHOT_CONTENTS)
     source = {"driver": "cinder.csi.openstack.org", "deletionPolicy": "Retain", "source": {"volumeHandle": kept.id}}
-    body = {"metadata": {"name": "c"}, "spec": source, "status": {"snapshotHandle": taken.id}}
+    body = {"metadata": {"name": "c"}, "spec": source, "status": {"snapshotHandle": snapshot.id}}
     api.create(SNAPSHOT_CONTENTS, body)
-    until(lambda: project.volumes.get_snapshot(taken.id).metadata.get(RECLAIM_MARK) == "Retain")
+    until(lambda: project.volumes.get_snapshot(snapshot.id).metadata.get(RECLAIM_MARK) == "Retain")
 
 
 def test_cloud_without_cinder_has_no_volume_reconcilers(api, project, start, caplog):
@@ -189,11 +193,11 @@ def test_only_leader_works_and_hands_over(api, start):
     until(lambda: holder(api) == "one")
     two = start("two")
     until(two.controller.runner.cache.ready)
-    assert not two.controller.elector.held
-    begun = time.monotonic()
+    assert not two.controller.elector.is_leader
+    started = time.monotonic()
     assert one.end() == [True]
     until(lambda: holder(api) == "two")
-    assert time.monotonic() - begun < 1, "no waiting for the lease to run out"
+    assert time.monotonic() - started < 1, "no candidate waited for the lease to expire"
     join(api, 1)
     until(lambda: initialised(api, 1))
 
@@ -241,37 +245,37 @@ def test_lost_watches_are_resumed(api, start):
         until(lambda number=number: initialised(api, number))
 
 
-class Stumbling:
-    """A reconciler to which one key is a stumbling block."""
+class FailingReconciler:
+    """A reconciler that fails for one key."""
 
-    name = "stumbling"
+    name = "failing"
     watches = (NODES,)
 
     def __init__(self):
-        self.seen = []
+        self.reconciled = []
 
-    def keys_for(self, resource, found):
-        return [found["metadata"]["name"].upper()]
+    def keys_for(self, resource, obj):
+        return [obj["metadata"]["name"].upper()]
 
     def reconcile(self, key):
-        self.seen.append(key)
+        self.reconciled.append(key)
         if key == "DEMO-0":
             raise ValueError("a fault of ours")
 
 
 def test_error_in_one_object_is_counted_and_others_continue(api):
-    metrics, stop, stumbling = Metrics(), Event(), Stumbling()
+    metrics, stop, failing = Metrics(), Event(), FailingReconciler()
     runner = Runner(Informer(api), metrics)
-    runner.add(stumbling)
+    runner.add(failing)
     runner.cache.start(stop)
     runner.start()
     join(api, 0)
     join(api, 1)
-    until(lambda: stumbling.seen.count("DEMO-0") > 1 and "DEMO-1" in stumbling.seen)
+    until(lambda: failing.reconciled.count("DEMO-0") > 1 and "DEMO-1" in failing.reconciled)
     assert runner.alive()
     stop.set()
     runner.stop()
-    errors = {"controller": "stumbling", "error": "ValueError"}
+    errors = {"controller": "failing", "error": "ValueError"}
     assert metrics.registry.get_sample_value("moorage_reconcile_errors_total", errors) >= 2
 
 
@@ -279,7 +283,7 @@ def test_threads_that_have_not_started_yet_do_not_count_as_dead(api, monkeypatch
     """A probe of /healthz may come at any moment of the start."""
     stop, alive = Event(), []
     runner = Runner(Informer(api), Metrics())
-    runner.add(Stumbling())
+    runner.add(FailingReconciler())
 
     class Watched(Thread):
         def start(self):
@@ -295,34 +299,34 @@ def test_threads_that_have_not_started_yet_do_not_count_as_dead(api, monkeypatch
     assert alive == [True] * 3
 
 
-class Gathering(Stumbling):
+class GatheringReconciler(FailingReconciler):
     name, workers, gather = "gathering", 5, 0.3
 
-    def keys_for(self, resource, found):
+    def keys_for(self, resource, obj):
         return ["all"]
 
     def reconcile(self, key):
-        self.seen.append(key)
+        self.reconciled.append(key)
 
 
 def test_gather_merges_changes(api):
-    stop, gathering = Event(), Gathering()
+    stop, gathering = Event(), GatheringReconciler()
     runner = Runner(Informer(api), Metrics())
     runner.add(gathering)
     runner.cache.start(stop)
     runner.start()
     for number in range(10):
         join(api, number)
-    until(lambda: gathering.seen)
+    until(lambda: gathering.reconciled)
     time.sleep(0.1)
-    assert gathering.seen == ["all"]
+    assert gathering.reconciled == ["all"]
     join(api, 10)
-    until(lambda: gathering.seen == ["all", "all"])
+    until(lambda: gathering.reconciled == ["all", "all"])
     stop.set()
     runner.stop()
 
 
-@pytest.mark.parametrize(("reconciler", "workers"), [(Gathering, 5), (Stumbling, 2)])
+@pytest.mark.parametrize(("reconciler", "workers"), [(GatheringReconciler, 5), (FailingReconciler, 2)])
 def test_reconciler_has_own_number_of_workers(api, reconciler, workers):
     runner = Runner(Informer(api), Metrics())
     runner.add(reconciler())
@@ -333,14 +337,14 @@ def test_reconciler_has_own_number_of_workers(api, reconciler, workers):
 
 
 def test_nothing_starts_when_not_allowed(api):
-    stumbling = Stumbling()
+    failing = FailingReconciler()
     runner = Runner(Informer(api), Metrics(), allowed=lambda: False)
-    runner.add(stumbling)
-    runner.wake("stumbling", "x")
+    runner.add(failing)
+    runner.wake("failing", "x")
     runner.start()
-    until(lambda: runner.queues["stumbling"].depth == 0)
+    until(lambda: runner.queues["failing"].depth == 0)
     runner.stop()
-    assert stumbling.seen == []
+    assert failing.reconciled == []
 
 
 PROGRAM = """

@@ -101,7 +101,7 @@ def prepare_call(name, polls):
     cinder = MemoryVolumes(servers={"node-1", "node-2"}, polls=polls)
     prepare, call_backend = CALLS[name]
     handle = prepare(backend_on(cinder))
-    cinder.asked.clear()
+    cinder.calls.clear()
     return cinder, handle, call_backend
 
 
@@ -111,7 +111,7 @@ def prepare_call(name, polls):
 def test_call_interrupted_anywhere_and_repeated_reaches_same_state(name, after, polls):
     cinder, handle, call_backend = prepare_call(name, polls)
     call_backend(backend_on(cinder), handle)
-    changes, expected = Counter(cinder.asked), observe(cinder)
+    changes, expected = Counter(cinder.calls), observe(cinder)
     for number in range(1, 30):
         cinder, handle, call_backend = prepare_call(name, polls)
         try:
@@ -122,7 +122,7 @@ def test_call_interrupted_anywhere_and_repeated_reaches_same_state(name, after, 
             break
         assert observe(cinder) == expected, f"interrupted at call {number}"
         for change in ("create", "attach", "detach", "extend", "retype", "create_snapshot", "delete"):
-            assert cinder.asked.count(change) <= changes[change], f"{change} twice, interrupted at call {number}"
+            assert cinder.calls.count(change) <= changes[change], f"{change} twice, interrupted at call {number}"
     else:
         pytest.fail("the call never completed")
     assert number > 2

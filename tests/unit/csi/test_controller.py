@@ -222,10 +222,10 @@ def test_volumes_have_content_source(stub):
 def test_list_one_snapshot_sends_one_request(stub, cinder):
     volume = create_volume(stub).volume_id
     snapshot = stub.CreateSnapshot(csi.CreateSnapshotRequest(name="s", source_volume_id=volume), timeout=5).snapshot
-    cinder.asked.clear()
+    cinder.calls.clear()
     response = stub.ListSnapshots(csi.ListSnapshotsRequest(snapshot_id=snapshot.snapshot_id), timeout=5)
     assert [entry.snapshot.snapshot_id for entry in response.entries] == [snapshot.snapshot_id]
-    assert cinder.asked == ["get_snapshot"]
+    assert cinder.calls == ["get_snapshot"]
 
 
 def test_snapshot_of_volume_in_deletion_is_rejected(stub, cinder):

@@ -1,4 +1,4 @@
-"""The real adapter's questions and errors, with answers in the API's own shapes."""
+"""The real adapter's requests and errors, with responses in the API's shapes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 pytestmark = pytest.mark.unit
 
 
-def api(answer):
-    """The adapter with a transport that answers as `answer(request)` says."""
-    return HttpKubernetesClient(httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(answer)))
+def api(respond):
+    """The adapter with a transport that answers with `respond(request)`."""
+    return HttpKubernetesClient(httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(respond)))
 
 
 def status(code, message="no"):
@@ -85,10 +85,10 @@ def lines(*events):
 
 
 def test_expired_version_is_not_found_in_both_forms():
-    gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
-    for answer in (lines(gone), status(410, "too old resource version")):
+    expired = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+    for respond in (lines(expired), status(410, "too old resource version")):
         with pytest.raises(NotFound, match="too old"):
-            list(api(lambda _, answer=answer: answer).watch(NODES, "1", 1))
+            list(api(lambda _, respond=respond: respond).watch(NODES, "1", 1))
 
 
 def test_changes_before_watch_error_are_returned():
@@ -107,9 +107,9 @@ def test_changes_before_watch_error_are_returned():
 
 
 def test_delete_sends_uid_and_ignores_missing():
-    asked = []
-    api(lambda request: asked.append(request) or status(404)).delete(NODES, "a", "u-1")
-    assert json.loads(asked[0].content)["preconditions"] == {"uid": "u-1"}
+    requests = []
+    api(lambda request: requests.append(request) or status(404)).delete(NODES, "a", "u-1")
+    assert json.loads(requests[0].content)["preconditions"] == {"uid": "u-1"}
 
 
 def test_connect_with_invalid_kubeconfig_is_rejected(tmp_path):

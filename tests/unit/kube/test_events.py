@@ -1,4 +1,4 @@
-"""One Event for the same words, with a count."""
+"""One Event with a count for the same message."""
 
 from __future__ import annotations
 

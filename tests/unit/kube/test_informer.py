@@ -1,4 +1,4 @@
-"""The watch cache keeps true whatever happens to its watches."""
+"""The informer stays up to date whatever happens to its watches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def handler():
 def cache(api, handler):
     stop = Event()
     cache = Informer(api)
-    cache.add_handler(NODES, lambda found: handler.append(found["metadata"]["name"]))
+    cache.add_handler(NODES, lambda obj: handler.append(obj["metadata"]["name"]))
     cache.start(stop)
     wait_ready(cache, stop, 5)
     yield cache
@@ -52,7 +52,7 @@ def cache(api, handler):
 
 
 def names(cache):
-    return sorted(found["metadata"]["name"] for found in cache.store(NODES).all())
+    return sorted(obj["metadata"]["name"] for obj in cache.store(NODES).all())
 
 
 def test_informer_handles_added_changed_and_deleted(api, cache, handler):
@@ -70,7 +70,7 @@ def test_interrupted_watch_resumes_without_list(api, cache):
     api.cut_watches()
     api.create(NODES, node("a"))
     until(lambda: names(cache) == ["a"])
-    assert api.asked.count("list nodes") == 1
+    assert api.calls.count("list nodes") == 1
 
 
 def test_expired_version_lists_again_and_reports_deleted(api, cache, handler):
@@ -90,7 +90,7 @@ def test_expired_version_lists_again_and_reports_deleted(api, cache, handler):
 
 def test_list_again_after_api_lost_history(api, handler):
     store = Store()
-    reflector = Reflector(api, NODES, store, lambda found: handler.append(found["metadata"]["name"]), version="0")
+    reflector = Reflector(api, NODES, store, lambda obj: handler.append(obj["metadata"]["name"]), version="0")
     store.put({"metadata": {"name": "gone", "resourceVersion": "1"}})
     api.create(NODES, node("a"))
     api.forget()
@@ -119,13 +119,13 @@ def test_wait_ready_with_unreachable_api_raises(api):
 def test_index_follows_objects():
     store = Store()
     store.put({"metadata": {"name": "a", "labels": {"zone": "x"}}})
-    store.add_index("zone", lambda found: [found["metadata"]["labels"]["zone"]])
+    store.add_index("zone", lambda obj: [obj["metadata"]["labels"]["zone"]])
     store.put({"metadata": {"name": "b", "labels": {"zone": "x"}}})
-    assert [found["metadata"]["name"] for found in store.by("zone", "x")] == ["a", "b"]
+    assert [obj["metadata"]["name"] for obj in store.by("zone", "x")] == ["a", "b"]
     store.put({"metadata": {"name": "a", "labels": {"zone": "y"}}})
     store.drop("b")
     assert store.by("zone", "x") == []
-    assert [found["metadata"]["name"] for found in store.by("zone", "y")] == ["a"]
+    assert [obj["metadata"]["name"] for obj in store.by("zone", "y")] == ["a"]
 
 
 def test_store_drops_unused_fields():

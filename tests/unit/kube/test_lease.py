@@ -1,10 +1,10 @@
-"""At most one holds the lease, whatever happens to the API."""
+"""At most one candidate holds the lease, whatever happens to the API."""
 
 from __future__ import annotations
 
 import pytest
 
-from moorage.kube.lease import Elector, Seen, decide
+from moorage.kube.lease import Elector, ObservedLease, decide
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import LEASES
 
@@ -35,17 +35,17 @@ def electors(api, clock):
 
 
 @pytest.mark.parametrize(
-    ("seen", "now", "what"),
+    ("observed", "now", "action"),
     [
-        (None, 0, "make"),
-        (Seen({"holderIdentity": "me", "leaseDurationSeconds": 15}, 0), 99, "renew"),
-        (Seen({"holderIdentity": "", "leaseDurationSeconds": 15}, 0), 1, "take"),
-        (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 14.9, "wait"),
-        (Seen({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 15, "take"),
+        (None, 0, "create"),
+        (ObservedLease({"holderIdentity": "me", "leaseDurationSeconds": 15}, 0), 99, "renew"),
+        (ObservedLease({"holderIdentity": "", "leaseDurationSeconds": 15}, 0), 1, "acquire"),
+        (ObservedLease({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 14.9, "wait"),
+        (ObservedLease({"holderIdentity": "other", "leaseDurationSeconds": 15}, 0), 15, "acquire"),
     ],
 )
-def test_decide_action(seen, now, what):
-    assert decide(seen, "me", now) == what
+def test_decide_action(observed, now, action):
+    assert decide(observed, "me", now) == action
 
 
 def test_second_candidate_waits_for_expiry(api, clock, electors):
@@ -55,7 +55,7 @@ def test_second_candidate_waits_for_expiry(api, clock, electors):
     assert one.step()
     clock.now += 10
     assert not two.step(), "it was renewed meanwhile"
-    assert not one.held, "the first gave up before the second may take it"
+    assert not one.is_leader, "the first gave up before the second may acquire it"
     clock.now += 15
     assert two.step()
     assert not one.step()
@@ -67,7 +67,7 @@ def test_released_lease_is_taken_at_once(api, electors):
     one.step()
     two.step()
     one.release()
-    assert not one.held
+    assert not one.is_leader
     assert two.step()
     one.release()
     assert api.get(LEASES, KEY)["spec"]["holderIdentity"] == "two"
