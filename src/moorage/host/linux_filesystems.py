@@ -111,7 +111,7 @@ class LinuxFilesystems:
         if kind != "ext4":
             return
         code, output = attempt("resize2fs", str(device))
-        if code and "e2fsck -f" in output:  # resize2fs requires a full check first, so only when there is space to gain
+        if code and "e2fsck -f" in output:  # resize2fs requires a full check, but only when it can grow
             fsck(device, "-f")
             code, output = attempt("resize2fs", str(device))
         check_result(f"growing the ext4 on {device}", code, output)

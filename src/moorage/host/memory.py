@@ -1,4 +1,4 @@
-"""The port `Host` in memory, for tests that need neither root nor Linux."""
+"""The port `Host` in memory, for tests without root and without Linux."""
 
 from __future__ import annotations
 

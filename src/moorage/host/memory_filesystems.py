@@ -1,4 +1,4 @@
-"""The port `Filesystems` in memory, for tests that need neither root nor Linux."""
+"""The port `Filesystems` in memory, for tests without root and without Linux."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from moorage.model.errors import Failed
 
 HEAD = 2048  # bytes: a boot sector and ext4's superblock, which mke2fs writes last
 XFS_MAGIC = b"XFSB"
-XFS_UNFINISHED = 126  # where an XFS superblock says that mkfs has not finished: sb_inprogress in xfs_format.h
+XFS_UNFINISHED = 126  # offset of the byte that is not 0 until mkfs has finished: sb_inprogress in xfs_format.h
 BLKID_FOUND_NOTHING = 2
 UNKNOWN = "data"
 

@@ -47,7 +47,7 @@ def test_missing_field_is_reported(tmp_path, name, field):
     ("requested", "message"),
     [
         (capability(mode=MODE.UNKNOWN), "no access mode"),
-        (csi.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "neither block nor mount"),
+        (csi.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "no access type: block or mount"),
         (capability("btrfs"), "file system 'btrfs' is not supported; supported: ext4, xfs"),
         (capability(mode=MODE.MULTI_NODE_MULTI_WRITER), "several nodes"),
         (capability(mode=MODE.MULTI_NODE_SINGLE_WRITER), "several nodes"),

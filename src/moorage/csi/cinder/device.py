@@ -27,5 +27,5 @@ def find_device(volume: str, folder: Path = BY_ID) -> Path:
             return (folder / name).resolve()
     raise TimedOut(
         f"volume {volume} is attached, but {folder / device_names(volume)[0]} has not appeared on this node",
-        "look for the disk with `lsblk -o NAME,SERIAL` there",
+        "find the disk with `lsblk -o NAME,SERIAL` on the node",
     )

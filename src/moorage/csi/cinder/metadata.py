@@ -1,7 +1,7 @@
 """The metadata of volumes and snapshots: their owner, by the key of the Cinder CSI plugin and by ours.
 
-The plugin's key does not tell which kind of cluster has that name. Volumes that are deleted with their cluster have our
-key, too.
+The plugin's key does not identify the kind of cluster that has the name. Volumes that are deleted with their
+cluster have our key, too.
 """
 
 from __future__ import annotations

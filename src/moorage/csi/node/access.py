@@ -41,7 +41,7 @@ def parse_access(capability: Any) -> Access:
     if capability.HasField("block"):
         return Access(block=True, **settings)
     if not capability.HasField("mount"):
-        raise BadInput("the volume capability has neither block nor mount")
+        raise BadInput("the volume capability has no access type: block or mount")
     if mode in MULTI_NODE_WRITERS:
         raise BadInput(
             "a file system on several nodes cannot be writable",
