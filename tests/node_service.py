@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moorage.csi.cinder.device import names
+from moorage.csi.cinder.device import device_names
 from moorage.csi.spec import csi_pb2 as csi
 
 MODE = csi.VolumeCapability.AccessMode
@@ -16,7 +16,7 @@ MODE = csi.VolumeCapability.AccessMode
 def plug(folder: Path, volume: str, device: Path) -> None:
     """Name a device as udev does."""
     folder.mkdir(exist_ok=True)
-    (folder / names(volume)[0]).symlink_to(device)
+    (folder / device_names(volume)[0]).symlink_to(device)
 
 
 def capability(

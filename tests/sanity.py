@@ -1,4 +1,4 @@
-"""csi-sanity, the storage drivers' own suite (github.com/kubernetes-csi/csi-test): built once a machine, and run."""
+"""Build csi-sanity (github.com/kubernetes-csi/csi-test), the test suite of CSI drivers, and run it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PACKAGE = f"github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v{VERSION}"
 
 
 def program() -> Path:
-    """The program in the cache, built by Go when it is not there."""
+    """The program's path in the cache, once per machine; Go builds it when it does not exist."""
     cache = Path(os.environ.get("MOORAGE_CACHE") or Path.home() / ".cache" / "moorage")
-    built = cache / "tools" / f"csi-sanity-{VERSION}"
-    built.parent.mkdir(parents=True, exist_ok=True)
-    with built.with_name(f"{built.name}.lock").open("w") as lock:
+    binary = cache / "tools" / f"csi-sanity-{VERSION}"
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with binary.with_name(f"{binary.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not built.exists():
-            _build(built)
-    return built
+        if not binary.exists():
+            _build(binary)
+    return binary
 
 
 def _build(into: Path) -> None:
-    """Go's caches go with the folder."""
+    """Build in a temporary folder, so that Go's caches are deleted with it."""
     with tempfile.TemporaryDirectory(dir=into.parent) as folder:
         settings = {
             "CGO_ENABLED": "0",
@@ -45,8 +45,8 @@ def _build(into: Path) -> None:
 class Suite:
     """The suite, ready to run.
 
-    `socket` is the driver's, `controller` that of its controller where it is another. `folder` is for the suite alone.
-    `enter` stands before the command where all these are in a machine, the program too.
+    `socket` is the driver's, `controller` the controller's if that is another. Only the suite uses `folder`. `enter` is
+    the command that enters the machine, if the program, the sockets and the folder are in one.
     """
 
     program: Path
@@ -57,8 +57,8 @@ class Suite:
     enter: tuple[str, ...] = ()
 
     def run(self, timeout: float = 600) -> tuple[bool, str]:
-        """Whether all passed, and all that it said."""
-        words = [
+        """Whether all tests passed, and the output."""
+        command = [
             *self.enter,
             str(self.program),
             f"-csi.endpoint=unix://{self.socket}",
@@ -71,8 +71,8 @@ class Suite:
             "-ginkgo.v",
             *self.flags,
         ]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
-        return done.returncode == 0, done.stdout + done.stderr
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        return result.returncode == 0, result.stdout + result.stderr
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`moorage-csi-node` itself, asked over its socket as by kubelet, with loop devices for disks.
+"""`moorage-csi-node`, called over its socket as the kubelet calls it, with loop devices for disks.
 
-It lives in a mount namespace that a sleeping process keeps, so that mounts outlive the program as they do on a node.
+It runs in a mount namespace that a sleeping process keeps open, so that mounts outlive the program as on a node.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
@@ -38,36 +39,36 @@ BLOCK = capability(block=True)
 
 
 class Driver:
-    """The program, which may be killed and started again, and the mounts that it makes."""
+    """The program, which may be killed and started again, and its mounts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.by_id = folder, folder / "by-id"
         self.sockets = Sockets.below(folder / "kubelet", NAME)
-        self.keeper = subprocess.Popen(["unshare", "--mount", "--propagation=private", "sleep", "600"])
-        while Path(f"/proc/{self.keeper.pid}/comm").read_text() != "sleep\n":
+        self.namespace_process = subprocess.Popen(["unshare", "--mount", "--propagation=private", "sleep", "600"])
+        while Path(f"/proc/{self.namespace_process.pid}/comm").read_text() != "sleep\n":
             time.sleep(0.01)  # before that it is not in the namespace yet
         self.disks = LoopDisks(folder)
-        self.running: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        self.running = subprocess.Popen(
+        self.process = subprocess.Popen(
             [
-                *("nsenter", f"--mount=/proc/{self.keeper.pid}/ns/mnt", "--"),
+                *("nsenter", f"--mount=/proc/{self.namespace_process.pid}/ns/mnt", "--"),
                 *(sys.executable, "-m", "moorage.csi.node.main", "--node-id=server-1", "--zone=nova"),
                 *(f"--kubelet={self.folder / 'kubelet'}", f"--by-id={self.by_id}"),
             ]
         )
 
     def kill(self) -> None:
-        assert self.running is not None
-        self.running.kill()
-        self.running.wait(20)
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
 
     def close(self) -> None:
         self.kill()
-        self.keeper.kill()
-        self.keeper.wait(20)
+        self.namespace_process.kill()
+        self.namespace_process.wait(20)
         self.disks.close()
 
     def plug(self, volume: str = VOLUME) -> Path:
@@ -79,12 +80,12 @@ class Driver:
         with grpc.insecure_channel(f"unix:{self.sockets.driver}") as channel:
             return getattr(csi_pb2_grpc.NodeStub(channel), name)(request, timeout=30, wait_for_ready=True)
 
-    def seen(self, path: Path) -> Path:
-        """A path as the driver sees it, mounts and all."""
-        return Path(f"/proc/{self.keeper.pid}/root{path}")
+    def path_in_namespace(self, path: Path) -> Path:
+        """A path in the driver's mount namespace, seen from outside."""
+        return Path(f"/proc/{self.namespace_process.pid}/root{path}")
 
     def mounts(self) -> list[mountinfo.Line]:
-        lines = mountinfo.parse(Path(f"/proc/{self.keeper.pid}/mountinfo").read_text().splitlines())
+        lines = mountinfo.parse(Path(f"/proc/{self.namespace_process.pid}/mountinfo").read_text().splitlines())
         return [line for line in lines if line.target.startswith(str(self.folder))]
 
 
@@ -105,7 +106,7 @@ def kubelet(driver: Driver) -> Kubelet:
     return Kubelet(driver.call, VOLUME, driver.folder / "staging" / "globalmount", driver.folder / "pods")
 
 
-def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
+def call_rejected(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
         call()
     return caught.value.code(), caught.value.details()
@@ -114,13 +115,13 @@ def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_published_volume_keeps_data_for_next_pod(driver: Driver, kubelet: Kubelet, kind: str) -> None:
     driver.plug()
-    wanted = capability(kind, flags=["noatime"])
+    requested = capability(kind, flags=["noatime"])
     for pod in ("pod-1", "pod-2"):
         for _ in range(2):
-            kubelet.stage(wanted)
+            kubelet.stage(requested)
         for _ in range(2):
-            kubelet.publish(wanted, pod=pod)
-        file = driver.seen(kubelet.target(pod)) / "row"
+            kubelet.publish(requested, pod=pod)
+        file = driver.path_in_namespace(kubelet.target(pod)) / "row"
         if pod == "pod-1":
             file.write_text("acknowledged")
         assert file.read_text() == "acknowledged"
@@ -138,17 +139,17 @@ def test_read_only_publication_rejects_writes(driver: Driver, kubelet: Kubelet) 
     kubelet.stage()
     kubelet.publish()
     kubelet.publish(read_only=True, pod="reader")
-    (driver.seen(kubelet.target()) / "row").write_text("x")
+    (driver.path_in_namespace(kubelet.target()) / "row").write_text("x")
     with pytest.raises(OSError, match="Read-only"):
-        (driver.seen(kubelet.target("reader")) / "row").write_text("y")
+        (driver.path_in_namespace(kubelet.target("reader")) / "row").write_text("y")
 
 
-def test_block_volume_is_the_device(driver: Driver, kubelet: Kubelet) -> None:
+def test_publish_block_volume_binds_device(driver: Driver, kubelet: Kubelet) -> None:
     device = driver.plug()
     for _ in range(2):
         kubelet.stage(BLOCK)
         kubelet.publish(BLOCK)
-    with driver.seen(kubelet.target()).open("r+b", buffering=0) as disk:
+    with driver.path_in_namespace(kubelet.target()).open("r+b", buffering=0) as disk:
         disk.write(b"raw".ljust(512))
         os.fsync(disk.fileno())
     assert driver.disks.read(device, 0, 3) == b"raw"
@@ -159,19 +160,19 @@ def test_block_volume_is_the_device(driver: Driver, kubelet: Kubelet) -> None:
         kubelet.unpublish()
         kubelet.unstage()
     assert not kubelet.target().exists()
-    code, message = refused(kubelet.stage)
+    code, message = call_rejected(kubelet.stage)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "has data, not ext4, and is not formatted" in message
     assert driver.disks.read(device, 0, 3) == b"raw"
 
 
 def test_expand_volume_during_writes(driver: Driver, kubelet: Kubelet) -> None:
-    device, wanted = driver.plug(), capability("xfs")
-    kubelet.stage(wanted)
-    kubelet.publish(wanted)
+    device, requested = driver.plug(), capability("xfs")
+    kubelet.stage(requested)
+    kubelet.publish(requested)
     before = kubelet.stats().usage[0].total
-    assert refused(lambda: kubelet.expand(2 * SIZE))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
-    with (driver.seen(kubelet.target()) / "row").open("w") as writing:
+    assert call_rejected(lambda: kubelet.expand(2 * SIZE))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+    with (driver.path_in_namespace(kubelet.target()) / "row").open("w") as writing:
         driver.disks.enlarge(device, 2 * SIZE)
         assert kubelet.expand(2 * SIZE) == 2 * SIZE
         writing.write("x")
@@ -193,13 +194,13 @@ def test_stage_grown_ext4_fills_disk(driver: Driver, kubelet: Kubelet) -> None:
 
 def test_stage_xfs_clone_beside_its_source(driver: Driver, kubelet: Kubelet) -> None:
     source, copy = driver.plug(), driver.plug("ffffffff-1111-2222-3333-444455556666")
-    wanted = capability("xfs")
-    kubelet.stage(wanted)
+    requested = capability("xfs")
+    kubelet.stage(requested)
     kubelet.unstage()
     subprocess.run(["dd", f"if={source}", f"of={copy}", "bs=1M", "conv=sparse,fsync", "status=none"], check=True)
     other = replace(kubelet, volume="ffffffff-1111-2222-3333-444455556666", staging=driver.folder / "other")
-    kubelet.stage(wanted)
-    other.stage(wanted)
+    kubelet.stage(requested)
+    other.stage(requested)
     assert len(driver.mounts()) == 2
 
 
@@ -208,87 +209,87 @@ def test_stage_damaged_file_system_reports_error(driver: Driver, kubelet: Kubele
     kubelet.stage()
     kubelet.unstage()
     driver.disks.write(device, 4096, os.urandom(4096))
-    driver.disks.write(device, 1024 + 0x3A, b"\x02\x00")  # its state: errors were seen
+    driver.disks.write(device, 1024 + 0x3A, b"\x02\x00")  # its state: errors were detected
     before = driver.disks.read(device, 0, 2**16)
-    code, message = refused(kubelet.stage)
+    code, message = call_rejected(kubelet.stage)
     assert code is grpc.StatusCode.INTERNAL
     assert f"the ext4 on {device} is damaged" in message
     assert f"repair it with `fsck.ext4 {device}`" in message
     assert driver.mounts() == []
-    assert driver.disks.read(device, 4096, 4096) == before[4096:8192], "nothing was formatted"
+    assert driver.disks.read(device, 4096, 4096) == before[4096:8192], "the device was formatted"
 
 
 def test_stage_unknown_mount_option_reports_error(driver: Driver, kubelet: Kubelet) -> None:
     driver.plug()
-    code, message = refused(lambda: kubelet.stage(capability(flags=["no-such-option"])))
+    code, message = call_rejected(lambda: kubelet.stage(capability(flags=["no-such-option"])))
     assert code is grpc.StatusCode.INTERNAL
     assert "bad option" in message
     kubelet.stage()
 
 
 def test_stage_missing_device_reports_error(driver: Driver, kubelet: Kubelet) -> None:
-    begun = time.monotonic()
-    code, message = refused(kubelet.stage)
+    started = time.monotonic()
+    code, message = call_rejected(kubelet.stage)
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "virtio-0f0e0d0c-1111-2222-3 has not appeared on this node" in message
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - started < 15
 
 
 def test_unpublish_volume_in_use_fails(driver: Driver, kubelet: Kubelet) -> None:
     driver.plug()
     kubelet.stage()
     kubelet.publish()
-    with (driver.seen(kubelet.target()) / "row").open("w"):
-        code, message = refused(kubelet.unpublish)
+    with (driver.path_in_namespace(kubelet.target()) / "row").open("w"):
+        code, message = call_rejected(kubelet.unpublish)
         assert code is grpc.StatusCode.FAILED_PRECONDITION
         assert "busy" in message
     kubelet.unpublish()
     kubelet.unstage()
 
 
-@pytest.mark.parametrize("wanted", [capability(), capability("xfs"), BLOCK], ids=["ext4", "xfs", "block"])
-def test_driver_killed_anywhere_recovers(driver: Driver, kubelet: Kubelet, wanted: Any) -> None:
+@pytest.mark.parametrize("requested", [capability(), capability("xfs"), BLOCK], ids=["ext4", "xfs", "block"])
+def test_call_with_killed_driver_succeeds_when_repeated(driver: Driver, kubelet: Kubelet, requested: Any) -> None:
     for hundredth in (2, 5):
         volume = f"{hundredth:08d}-1111-2222-3333-444455556666"
         driver.plug(volume)
-        own = replace(kubelet, volume=volume, staging=driver.folder / f"staging-{hundredth}")
-        for begin in (own.stage, own.publish):
-            cut_off(driver, lambda begin=begin: begin(wanted), hundredth / 100)
-            begin(wanted)
-        cut_off(driver, own.unpublish, hundredth / 100)
-        own.unpublish()
-        cut_off(driver, own.unstage, hundredth / 100)
-        own.unstage()
+        kubelet_of_volume = replace(kubelet, volume=volume, staging=driver.folder / f"staging-{hundredth}")
+        for call in (kubelet_of_volume.stage, kubelet_of_volume.publish):
+            kill_during(driver, partial(call, requested), hundredth / 100)
+            call(requested)
+        kill_during(driver, kubelet_of_volume.unpublish, hundredth / 100)
+        kubelet_of_volume.unpublish()
+        kill_during(driver, kubelet_of_volume.unstage, hundredth / 100)
+        kubelet_of_volume.unstage()
         assert driver.mounts() == []
-        own.stage(wanted)
-        own.publish(wanted)
-        assert not own.stats().volume_condition.abnormal
-        own.unpublish()
-        own.unstage()
+        kubelet_of_volume.stage(requested)
+        kubelet_of_volume.publish(requested)
+        assert not kubelet_of_volume.stats().volume_condition.abnormal
+        kubelet_of_volume.unpublish()
+        kubelet_of_volume.unstage()
 
 
-def cut_off(driver: Driver, call: Callable[[], object], seconds: float) -> None:
-    """Kill the driver so many seconds after a call was begun, and start it again."""
+def kill_during(driver: Driver, call: Callable[[], object], seconds: float) -> None:
+    """Kill the driver `seconds` after the start of a call, and start it again."""
 
-    def again() -> None:
+    def restart() -> None:
         driver.kill()
         driver.start()
 
-    killer = Timer(seconds, again)
+    killer = Timer(seconds, restart)
     killer.start()
-    with suppress(grpc.RpcError):  # it may have ended before
+    with suppress(grpc.RpcError):  # the call may have completed before
         call()
     killer.join(20)
 
 
 def test_concurrent_calls_for_one_volume_abort_one(driver: Driver, kubelet: Kubelet) -> None:
     with grpc.insecure_channel(f"unix:{driver.sockets.driver}") as channel:
-        asked = csi.NodeStageVolumeRequest(
+        request = csi.NodeStageVolumeRequest(
             volume_id=VOLUME, staging_target_path=str(kubelet.staging), volume_capability=capability()
         )
         stage = csi_pb2_grpc.NodeStub(channel).NodeStageVolume
-        first = stage.future(asked, timeout=30, wait_for_ready=True)
-        second = stage.future(asked, timeout=30, wait_for_ready=True)
+        first = stage.future(request, timeout=30, wait_for_ready=True)
+        second = stage.future(request, timeout=30, wait_for_ready=True)
         while not (first.done() or second.done()):
             time.sleep(0.01)
         early, late = (first, second) if first.done() else (second, first)
@@ -308,19 +309,19 @@ def test_driver_registers_and_stops_on_sigterm(driver: Driver) -> None:
         stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
         message = stub.GetInfo(registration.InfoRequest(), timeout=30, wait_for_ready=True)
     assert (message.name, message.endpoint) == ("cinder.csi.openstack.org", str(driver.sockets.driver))
-    assert driver.running is not None
-    driver.running.terminate()
-    assert driver.running.wait(20) == 0
+    assert driver.process is not None
+    driver.process.terminate()
+    assert driver.process.wait(20) == 0
 
 
 def test_read_write_once_pod_rejects_second_pod(driver: Driver, kubelet: Kubelet) -> None:
     for volume, block in ((VOLUME, False), ("bbbbbbbb-1111-2222-3333-444455556666", True)):
         driver.plug(volume)
-        own = replace(kubelet, volume=volume)
-        wanted = capability(mode=MODE.SINGLE_NODE_SINGLE_WRITER, block=block)
-        own.stage(wanted)
+        kubelet_of_volume = replace(kubelet, volume=volume)
+        requested = capability(mode=MODE.SINGLE_NODE_SINGLE_WRITER, block=block)
+        kubelet_of_volume.stage(requested)
         for _ in range(2):
-            own.publish(wanted, pod=f"{volume}-1")
-        code, message = refused(lambda own=own, wanted=wanted: own.publish(wanted, pod="second"))
+            kubelet_of_volume.publish(requested, pod=f"{volume}-1")
+        code, message = call_rejected(partial(kubelet_of_volume.publish, requested, pod="second"))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
         assert "for one pod" in message

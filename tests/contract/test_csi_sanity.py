@@ -1,8 +1,8 @@
-"""The driver under csi-sanity: its controller over volumes in memory, and all of it over a real cloud's.
+"""The driver under csi-sanity: its controller with volumes in memory, and the whole driver with those of a real cloud.
 
-MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud of the tests' own. The node service
-runs in the server to which volumes are brought. Where that is not on this box, or is nothing at all, a `Bystander`
-takes its place, and the suite's groups of the identity and the controller are run.
+MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of the tests' own local cloud. The node service runs in
+the server to which volumes are attached. If that server is not on this host, or does not exist, `NodeWithoutVolumes`
+replaces the node service, and only the suite's tests of the identity and the controller run.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarning
 
 CLUSTER = "csi-sanity"
 FOLDER = Path("/var/lib/csi-sanity")  # in a server
-# What the suite may leave out: calls that the driver does not promise.
-NOT_PROMISED = {
+# Tests that the suite may skip: calls that the driver does not support.
+UNSUPPORTED = {
     "ControllerGetVolumeHealth not supported",
     "ControllerListVolumeHealth not supported",
     "ControllerPublishVolume.readonly field not supported",
     "GroupControllerService not supported",
     "SNAPSHOT_ACCESSIBILITY_CONSTRAINTS not supported",
 }
-NOT_PROMISED_BY_NODES = {"NodeGetStorageHealth not supported", "NodeGetVolumeHealth not supported"}
+UNSUPPORTED_BY_NODES = {"NodeGetStorageHealth not supported", "NodeGetVolumeHealth not supported"}
 # Tests to skip when the number of volumes that the server can have is unknown.
-NOT_ASKED = {"testnodevolumeattachlimit not enabled"}
+SKIPPED_WITHOUT_LIMIT = {"testnodevolumeattachlimit not enabled"}
 
 
-class Bystander(csi_pb2_grpc.NodeServicer):
+class NodeWithoutVolumes(csi_pb2_grpc.NodeServicer):
     """A node without published volumes: it returns its id, and has nothing to unpublish."""
 
     def __init__(self, id, zone, disks):
         self.id, self.zone, self.disks = id, zone, disks
 
     def NodeGetInfo(self, request, context):
-        where = csi.Topology(segments={TOPOLOGY: self.zone})
-        return csi.NodeGetInfoResponse(node_id=self.id, accessible_topology=where, max_volumes_per_node=self.disks)
+        topology = csi.Topology(segments={TOPOLOGY: self.zone})
+        return csi.NodeGetInfoResponse(node_id=self.id, accessible_topology=topology, max_volumes_per_node=self.disks)
 
     def NodeGetCapabilities(self, request, context):
         return csi.NodeGetCapabilitiesResponse()
@@ -74,14 +74,14 @@ class Bystander(csi_pb2_grpc.NodeServicer):
 
 @dataclass
 class Storage:
-    """Volumes, a server to which they can be brought, and a type that they may be changed to."""
+    """Volumes, a server to which they can be attached, and a type to which they can be changed."""
 
     volumes: Volumes
     server: str
     type: str
     timeouts: Timeouts = field(default_factory=Timeouts)
     inside: Inside | None = None
-    """The server, where one can look into it."""
+    """Access to the server, if it runs on this host."""
     disks: int = 0
     """The number of volumes that the server can have; 0 when unknown."""
 
@@ -93,7 +93,7 @@ class Storage:
     def zone(self) -> str:
         return self.volumes.zones()[0]
 
-    def changes(self, folder: Path) -> str:
+    def write_mutable_parameters(self, folder: Path) -> str:
         (folder / "changes.yaml").write_text(f"type: {self.type}\n")
         return "changes.yaml"
 
@@ -104,20 +104,20 @@ def storage(request) -> Iterator[Storage]:
         yield Storage(MemoryVolumes(servers={"node-1"}), "node-1", "fast", Timeouts(first=0.001), disks=26)
         return
     rest = Rest.connect(request.getfixturevalue("cloud_entry"))
-    own = "MOORAGE_TEST_CLOUD" not in os.environ
-    state = request.getfixturevalue("home").state if own else Paths.from_environment(os.environ).state
+    starts_cloud = "MOORAGE_TEST_CLOUD" not in os.environ
+    state = request.getfixturevalue("home").state if starts_cloud else Paths.from_environment(os.environ).state
     server = create_server(rest)
     try:
-        chosen = rest.get("block-storage", "/types/default")["volume_type"]["name"]
-        yield Storage(OpenStackVolumes(rest), server, chosen, inside=Inside.of(state, server))
+        default_type = rest.get("block-storage", "/types/default")["volume_type"]["name"]
+        yield Storage(OpenStackVolumes(rest), server, default_type, inside=Inside.of(state, server))
     finally:
         delete_server(rest, server)
 
 
 @contextmanager
-def beside(storage: Storage, folder: Path) -> Iterator[Suite]:
-    """The suite here, and the driver with a bystander for a node."""
-    node = Bystander(storage.server, storage.zone, storage.disks)
+def suite_on_this_host(storage: Storage, folder: Path) -> Iterator[Suite]:
+    """Run the suite and the driver on this host, with a node without volumes."""
+    node = NodeWithoutVolumes(storage.server, storage.zone, storage.disks)
 
     def add(server):
         csi_pb2_grpc.add_IdentityServicer_to_server(Identity(NAME, "1", lambda: True), server)
@@ -130,7 +130,7 @@ def beside(storage: Storage, folder: Path) -> Iterator[Suite]:
     flags = (
         "-ginkgo.skip=Node Service",
         *(["-csi.testnodevolumeattachlimit"] if storage.disks else []),
-        f"-csi.testvolumemutableparameters={folder / storage.changes(folder)}",
+        f"-csi.testvolumemutableparameters={folder / storage.write_mutable_parameters(folder)}",
     )
     try:
         yield Suite(program(), folder / "csi.sock", folder, flags=flags)
@@ -139,52 +139,57 @@ def beside(storage: Storage, folder: Path) -> Iterator[Suite]:
 
 
 @contextmanager
-def within(storage: Storage, inside: Inside) -> Iterator[Suite]:
-    """The suite in the server, and there the driver's node as its own unit starts it. The controller is here."""
+def suite_in_server(storage: Storage, inside: Inside) -> Iterator[Suite]:
+    """Run the suite and the driver's node unit in the server, and the controller on this host."""
     inside.boot()
-    own = inside.path(FOLDER)
-    own.mkdir()
-    shutil.copy(program(), own)
-    controller = start(storage.volumes, storage.settings, own / "controller.sock")
+    folder = inside.path(FOLDER)
+    folder.mkdir()
+    shutil.copy(program(), folder)
+    controller = start(storage.volumes, storage.settings, folder / "controller.sock")
     try:
-        flags = ("-csi.testnodevolumeattachlimit", f"-csi.testvolumemutableparameters={FOLDER / storage.changes(own)}")
-        socket = node_service(storage, inside)
+        flags = (
+            "-csi.testnodevolumeattachlimit",
+            f"-csi.testvolumemutableparameters={FOLDER / storage.write_mutable_parameters(folder)}",
+        )
+        socket = start_node_service(storage, inside)
         yield Suite(FOLDER / program().name, socket, FOLDER, FOLDER / "controller.sock", flags, inside.enter)
     finally:
         controller.stop(0).wait(5)
 
 
-def node_service(storage: Storage, inside: Inside) -> Path:
-    """Start it as `moorage-node` does; its socket."""
+def start_node_service(storage: Storage, inside: Inside) -> Path:
+    """Start the node service as `moorage-node` does; returns its socket."""
     settings = inside.path(Path("/etc/moorage/node.env"))
     settings.parent.mkdir(exist_ok=True)
     settings.write_text(f"SERVER_ID={storage.server}\nSERVER_ZONE={storage.zone}\n")
     inside.run("systemctl", "start", "moorage-csi-node")
     socket = Sockets.below(ROOT, NAME).driver
-    until(inside.path(socket).exists, seconds=30, why=lambda: said_by_the_node(inside))
+    until(inside.path(socket).exists, seconds=30, why=lambda: node_log(inside))
     return socket
 
 
-def said_by_the_node(inside: Inside) -> str:
+def node_log(inside: Inside) -> str:
     return inside.run("journalctl", "--unit=moorage-csi-node", "--output=cat", "--no-pager")
 
 
-def test_csi_sanity_passes_and_leaves_nothing(storage, tmp_path, caplog):
+def test_csi_sanity_passes_and_leaves_no_volumes(storage, tmp_path, caplog):
     inside = storage.inside
-    with within(storage, inside) if inside else beside(storage, tmp_path) as suite:
-        passed, reported = suite.run()
-        assert passed, reported + (said_by_the_node(inside) if inside else "")
-        assert not inside or left_inside(inside) == []
-    left_out = set(re.findall(r"^ *\[SKIPPED\] (?!in \[)(.*\S)", reported, re.MULTILINE))
-    assert left_out == NOT_PROMISED | (NOT_PROMISED_BY_NODES if inside else set() if storage.disks else NOT_ASKED)
-    assert int(re.search(r"Ran (\d+) of", reported).group(1)) >= (88 if inside else 60), reported
-    assert "ControllerPublishVolume: RESOURCE_EXHAUSTED" in caplog.text or left_out >= NOT_ASKED
+    with suite_in_server(storage, inside) if inside else suite_on_this_host(storage, tmp_path) as suite:
+        passed, output = suite.run()
+        assert passed, output + (node_log(inside) if inside else "")
+        assert not inside or remaining_in_server(inside) == []
+    skipped = set(re.findall(r"^ *\[SKIPPED\] (?!in \[)(.*\S)", output, re.MULTILINE))
+    assert skipped == UNSUPPORTED | (
+        UNSUPPORTED_BY_NODES if inside else set() if storage.disks else SKIPPED_WITHOUT_LIMIT
+    )
+    assert int(re.search(r"Ran (\d+) of", output).group(1)) >= (88 if inside else 60), output
+    assert "ControllerPublishVolume: RESOURCE_EXHAUSTED" in caplog.text or skipped >= SKIPPED_WITHOUT_LIMIT
     assert [volume.name for volume in storage.volumes.list() if CLUSTER in volume.metadata.values()] == []
     assert [snapshot.name for snapshot in storage.volumes.snapshots() if CLUSTER in snapshot.metadata.values()] == []
 
 
-def left_inside(inside: Inside) -> list[str]:
-    """What of the suite's volumes is still to be seen in the server."""
+def remaining_in_server(inside: Inside) -> list[str]:
+    """The mounts and disks of the suite's volumes that remain in the server."""
     mounts = Path(f"/proc/{inside.pid}/mountinfo").read_text().splitlines()
     disks = inside.path(Path("/dev/disk/by-id")).glob("virtio-*")
     return [*(line for line in mounts if str(FOLDER) in line), *map(str, disks)]

@@ -1,4 +1,4 @@
-"""The port `filesystems`: the real Linux on loop devices, and its twin in memory, under the same tests."""
+"""The port `Filesystems`: the Linux adapter with loop devices and the in-memory adapter pass the same tests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from moorage.model.errors import Conflict, Failed, NotFound
 
 pytestmark = pytest.mark.contract
 
-SIZE = 320 * 2**20  # bytes: xfsprogs makes none below 300 MiB
+SIZE = 320 * 2**20  # bytes: xfsprogs creates no file system below 300 MiB
 EXT4_SUPERBLOCK = 1024
 CAP_SYS_RESOURCE = 24
 
 
 @dataclass(frozen=True)
-class Box:
-    """A box with disks, and what a test may do to them behind the port's back."""
+class HostWithDisks:
+    """A host with disks, and functions that change the disks without the port."""
 
     filesystems: Filesystems
     folder: Path
@@ -39,51 +39,51 @@ class Box:
         return self.folder / name
 
     def mounted(self, kind: str = "ext4", *options: str) -> tuple[Path, Path]:
-        """A disk that is formatted and mounted, and where."""
+        """Format and mount a new disk; returns its device and mount point."""
         device, target = self.disk(), self.target()
         self.filesystems.format(device, kind)
         self.filesystems.mount(device, target, kind, options)
         return device, target
 
 
-def in_memory(folder: Path) -> Box:
-    twin = MemoryFilesystems()
+def in_memory(folder: Path) -> HostWithDisks:
+    filesystems = MemoryFilesystems()
 
     def disk() -> Path:
-        device = Path(f"/dev/vd{chr(ord('b') + len(twin.disks))}")
-        twin.add(device, SIZE)
+        device = Path(f"/dev/vd{chr(ord('b') + len(filesystems.disks))}")
+        filesystems.add(device, SIZE)
         return device
 
     def enlarge(device: Path, size: int) -> None:
-        twin.disks[device].real = size
+        filesystems.disks[device].size = size
 
     def damage(device: Path, kind: str) -> None:
-        twin.disks[device].damaged = True
+        filesystems.disks[device].damaged = True
 
     def use(target: Path) -> Callable[[], None]:
-        twin.open.add(target)
-        return lambda: twin.open.discard(target)
+        filesystems.open.add(target)
+        return lambda: filesystems.open.discard(target)
 
-    return Box(twin, folder, disk, enlarge, damage, use)
+    return HostWithDisks(filesystems, folder, disk, enlarge, damage, use)
 
 
-def on_linux(folder: Path, disks: LoopDisks) -> Box:
+def on_linux(folder: Path, disks: LoopDisks) -> HostWithDisks:
     def damage(device: Path, kind: str) -> None:
         # ext4: its group descriptors, which its journal cannot repair; XFS: the head of its first allocation group
-        at = 4096 if kind == "ext4" else 512
-        disks.write(device, at, os.urandom(4096))
+        offset = 4096 if kind == "ext4" else 512
+        disks.write(device, offset, os.urandom(4096))
         if kind == "ext4":
-            disks.write(device, EXT4_SUPERBLOCK + 0x3A, b"\x02\x00")  # its state: errors were seen
+            disks.write(device, EXT4_SUPERBLOCK + 0x3A, b"\x02\x00")  # its state: errors were detected
 
     def use(target: Path) -> Callable[[], None]:
         descriptor = os.open(target, os.O_RDONLY)
         return lambda: os.close(descriptor)
 
-    return Box(LinuxFilesystems(), folder, lambda: disks.add(SIZE), disks.enlarge, damage, use)
+    return HostWithDisks(LinuxFilesystems(), folder, lambda: disks.add(SIZE), disks.enlarge, damage, use)
 
 
 @pytest.fixture(params=["linux", "memory"])
-def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HostWithDisks]:
     if request.param == "memory":
         yield in_memory(tmp_path)
         return
@@ -98,73 +98,73 @@ def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_format_blank_disk_once(box: Box, kind: str) -> None:
-    device = box.disk()
-    assert box.filesystems.signature(device) == ""
-    box.filesystems.format(device, kind)
-    assert box.filesystems.signature(device) == kind
+def test_format_blank_disk_once(host: HostWithDisks, kind: str) -> None:
+    device = host.disk()
+    assert host.filesystems.signature(device) == ""
+    host.filesystems.format(device, kind)
+    assert host.filesystems.signature(device) == kind
     for other in KINDS:
         with pytest.raises(Conflict, match=f"has {kind} and is not formatted"):
-            box.filesystems.format(device, other)
-    assert box.filesystems.signature(device) == kind
+            host.filesystems.format(device, other)
+    assert host.filesystems.signature(device) == kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mount_and_unmount_file_system(box: Box, kind: str) -> None:
-    files = box.filesystems
-    device, target = box.mounted(kind)
+def test_mount_and_unmount_file_system(host: HostWithDisks, kind: str) -> None:
+    files = host.filesystems
+    device, target = host.mounted(kind)
     number = files.number(device)
     assert number is not None
     assert files.mounted(target) == Mounted(number, kind, read_only=False)
     assert files.targets(device) == [target]
-    assert files.complaint(target) == ""
+    assert files.problem(target) == ""
     for _ in range(2):
         files.unmount(target)
         assert files.mounted(target) is None
     assert files.targets(device) == []
     files.repair(device, kind)
     files.mount(device, target, kind, ("ro",))
-    found = files.mounted(target)
-    assert found is not None
-    assert found.read_only
+    mounted = files.mounted(target)
+    assert mounted is not None
+    assert mounted.read_only
     files.unmount(target)
 
 
-def test_mount_without_folder_or_with_wrong_type_fails(box: Box) -> None:
-    device = box.disk()
-    box.filesystems.format(device, "ext4")
+def test_mount_without_folder_or_with_wrong_type_fails(host: HostWithDisks) -> None:
+    device = host.disk()
+    host.filesystems.format(device, "ext4")
     with pytest.raises(Failed, match="does not exist"):
-        box.filesystems.mount(device, box.folder / "missing", "ext4", ())
+        host.filesystems.mount(device, host.folder / "missing", "ext4", ())
     with pytest.raises(Failed, match="wrong fs type"):
-        box.filesystems.mount(device, box.target(), "xfs", ())
-    assert box.filesystems.mounted(box.target()) is None
+        host.filesystems.mount(device, host.target(), "xfs", ())
+    assert host.filesystems.mounted(host.target()) is None
 
 
-def test_read_only_bind_of_writable_source(box: Box) -> None:
-    files = box.filesystems
-    _, source = box.mounted()
-    target = box.target("bound")
+def test_read_only_bind_of_writable_source(host: HostWithDisks) -> None:
+    files = host.filesystems
+    _, source = host.mounted()
+    target = host.target("bound")
     files.bind(source, target)
     assert files.mounted(target) == files.mounted(source)
     files.make_read_only(target)
-    bound, still = files.mounted(target), files.mounted(source)
+    bound, writable = files.mounted(target), files.mounted(source)
     assert bound is not None
-    assert still is not None
-    assert (bound.read_only, still.read_only) == (True, False)
+    assert writable is not None
+    assert (bound.read_only, writable.read_only) == (True, False)
     files.unmount(target)
-    assert files.mounted(source) == still
+    assert files.mounted(source) == writable
 
 
-def test_bind_without_source_or_target_fails(box: Box) -> None:
-    _, source = box.mounted()
+def test_bind_without_source_or_target_fails(host: HostWithDisks) -> None:
+    _, source = host.mounted()
     with pytest.raises(NotFound):
-        box.filesystems.bind(source, box.folder / "missing")
+        host.filesystems.bind(source, host.folder / "missing")
     with pytest.raises(NotFound):
-        box.filesystems.bind(box.folder / "missing", box.target("bound"))
+        host.filesystems.bind(host.folder / "missing", host.target("bound"))
 
 
-def test_bind_device_to_file(box: Box) -> None:
-    files, device, file = box.filesystems, box.disk(), box.folder / "new" / "device"
+def test_bind_device_to_file(host: HostWithDisks) -> None:
+    files, device, file = host.filesystems, host.disk(), host.folder / "new" / "device"
     for _ in range(2):
         files.make_file(file)
     assert files.number(file) is None
@@ -181,68 +181,68 @@ def test_bind_device_to_file(box: Box) -> None:
         files.remove(file)
 
 
-def test_mounted_returns_topmost_mount(box: Box) -> None:
-    files = box.filesystems
-    _, first = box.mounted("ext4")
-    second = box.disk()
+def test_mounted_returns_topmost_mount(host: HostWithDisks) -> None:
+    files = host.filesystems
+    _, first = host.mounted("ext4")
+    second = host.disk()
     files.format(second, "xfs")
     files.mount(second, first, "xfs", ("nouuid",))
     for kind in ("xfs", "ext4"):
-        found = files.mounted(first)
-        assert found is not None
-        assert found.kind == kind
+        mounted = files.mounted(first)
+        assert mounted is not None
+        assert mounted.kind == kind
         files.unmount(first)
     assert files.mounted(first) is None
 
 
-def test_unmount_in_use_fails(box: Box) -> None:
-    _, target = box.mounted()
-    release = box.use(target)
+def test_unmount_in_use_fails(host: HostWithDisks) -> None:
+    _, target = host.mounted()
+    release = host.use(target)
     try:
         with pytest.raises(InUse):
-            box.filesystems.unmount(target)
-        assert box.filesystems.mounted(target)
+            host.filesystems.unmount(target)
+        assert host.filesystems.mounted(target)
     finally:
         release()
-    box.filesystems.unmount(target)
+    host.filesystems.unmount(target)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_repair_damaged_file_system_fails_and_keeps_signature(box: Box, kind: str) -> None:
-    device, target = box.disk(), box.target()
-    box.filesystems.format(device, kind)
-    box.damage(device, kind)
-    with pytest.raises(Damaged):  # noqa: PT012 one of both tells: e2fsck, or the kernel
-        box.filesystems.repair(device, kind)
-        box.filesystems.mount(device, target, kind, ())
-    assert box.filesystems.signature(device) == kind
-    assert box.filesystems.mounted(target) is None
+def test_repair_damaged_file_system_fails_and_keeps_signature(host: HostWithDisks, kind: str) -> None:
+    device, target = host.disk(), host.target()
+    host.filesystems.format(device, kind)
+    host.damage(device, kind)
+    with pytest.raises(Damaged):  # noqa: PT012 either e2fsck or the kernel reports it
+        host.filesystems.repair(device, kind)
+        host.filesystems.mount(device, target, kind, ())
+    assert host.filesystems.signature(device) == kind
+    assert host.filesystems.mounted(target) is None
 
 
-def test_repair_mounted_file_system_fails(box: Box) -> None:
-    device, _ = box.mounted("ext4")
+def test_repair_mounted_file_system_fails(host: HostWithDisks) -> None:
+    device, _ = host.mounted("ext4")
     with pytest.raises(InUse):
-        box.filesystems.repair(device, "ext4")
+        host.filesystems.repair(device, "ext4")
 
 
-def may_grow_ext4(box: Box) -> bool:
-    """Linux wants CAP_SYS_RESOURCE for it, which a container may lack."""
+def can_grow_mounted_ext4(host: HostWithDisks) -> bool:
+    """Linux requires CAP_SYS_RESOURCE, which a container may lack."""
     effective = re.search(r"^CapEff:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert effective
-    return isinstance(box.filesystems, MemoryFilesystems) or bool(int(effective[1], 16) >> CAP_SYS_RESOURCE & 1)
+    return isinstance(host.filesystems, MemoryFilesystems) or bool(int(effective[1], 16) >> CAP_SYS_RESOURCE & 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_grow_mounted_file_system(box: Box, kind: str) -> None:
-    files = box.filesystems
-    device, target = box.mounted(kind)
+def test_grow_mounted_file_system(host: HostWithDisks, kind: str) -> None:
+    files = host.filesystems
+    device, target = host.mounted(kind)
     before = files.usage(target)
     files.grow(device, target, kind)
-    box.enlarge(device, 2 * SIZE)
+    host.enlarge(device, 2 * SIZE)
     files.rescan(device)
     assert files.size(device) == 2 * SIZE
     assert files.usage(target) == before
-    if kind == "ext4" and not may_grow_ext4(box):
+    if kind == "ext4" and not can_grow_mounted_ext4(host):
         with pytest.raises(InUse, match="CAP_SYS_RESOURCE"):
             files.grow(device, target, kind)
         return
@@ -253,12 +253,12 @@ def test_grow_mounted_file_system(box: Box, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_grow_unmounted_file_system(box: Box, kind: str) -> None:
-    files = box.filesystems
-    device, target = box.mounted(kind)
+def test_grow_unmounted_file_system(host: HostWithDisks, kind: str) -> None:
+    files = host.filesystems
+    device, target = host.mounted(kind)
     before = files.usage(target)
     files.unmount(target)
-    box.enlarge(device, 2 * SIZE)
+    host.enlarge(device, 2 * SIZE)
     files.rescan(device)
     for _ in range(2):
         files.grow_unmounted(device, kind)
@@ -267,27 +267,27 @@ def test_grow_unmounted_file_system(box: Box, kind: str) -> None:
     assert grown is (kind == "ext4")
 
 
-def test_usage_adds_up(box: Box) -> None:
-    _, target = box.mounted()
-    usage = box.filesystems.usage(target)
+def test_usage_adds_up(host: HostWithDisks) -> None:
+    _, target = host.mounted()
+    usage = host.filesystems.usage(target)
     assert 0.8 * SIZE < usage.size <= SIZE
     assert 0 < usage.free + usage.used <= usage.size
     assert 0 < usage.inodes_free <= usage.inodes
 
 
-def test_missing_disk_is_reported(box: Box) -> None:
-    missing = box.folder / "no-disk"
-    assert box.filesystems.number(missing) is None
-    for ask in (box.filesystems.size, box.filesystems.signature, box.filesystems.usage):
+def test_missing_disk_is_reported(host: HostWithDisks) -> None:
+    missing = host.folder / "no-disk"
+    assert host.filesystems.number(missing) is None
+    for read in (host.filesystems.size, host.filesystems.signature, host.filesystems.usage):
         with pytest.raises(NotFound, match="no-disk"):
-            ask(missing)
+            read(missing)
 
 
-def test_remove_folder_only_when_empty(box: Box) -> None:
-    files, above, below = box.filesystems, box.folder / "above", box.folder / "above" / "below"
+def test_remove_folder_only_when_empty(host: HostWithDisks) -> None:
+    files, outer, inner = host.filesystems, host.folder / "above", host.folder / "above" / "below"
     for _ in range(2):
-        files.make_folder(below)
+        files.make_folder(inner)
     with pytest.raises(Failed, match="not empty"):
-        files.remove(above)
-    for path in (below, below, above, above):
+        files.remove(outer)
+    for path in (inner, inner, outer, outer):
         files.remove(path)

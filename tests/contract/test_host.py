@@ -1,4 +1,4 @@
-"""The port `host`: the real Linux and its twin in memory, under the same tests."""
+"""The port `Host`: the Linux adapter and the in-memory adapter pass the same tests."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 
 @pytest.fixture
 def file(tmp_path: Path, host: Host) -> Iterator[Path]:
-    made = tmp_path / str(uuid.uuid4())
-    made.write_bytes(bytes(2**20))
-    yield made
-    host.detach_loop(made)
+    file = tmp_path / str(uuid.uuid4())
+    file.write_bytes(bytes(2**20))
+    yield file
+    host.detach_loop(file)
 
 
 def test_attach_loop_twice_gives_one_device(host: Host, file: Path) -> None:
@@ -126,7 +126,7 @@ def test_remove_namespace_deletes_veth_pairs(host: Host) -> None:
     host.plug(Port(PAIR.name, {"iface-id": "one"}))
     host.remove_namespace(NAME)
     until(lambda: PAIR.name not in host.links(), seconds=10)
-    assert PAIR.name in host.ports(), "a plug stays until it is pulled"
+    assert PAIR.name in host.ports(), "a port is kept until it is unplugged"
     host.unplug(PAIR.name)
 
 

@@ -1,4 +1,4 @@
-"""What only the real Linux can show: foreign signatures, broken superblocks, and a kernel that stops writing."""
+"""Tests that need a real Linux: foreign signatures, broken superblocks, and a kernel that stops writing."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def disks(tmp_path: Path) -> Iterator[LoopDisks]:
     if os.geteuid() != 0:
         pytest.fail("the real Linux needs root")
     with own_mounts():
-        made = LoopDisks(tmp_path)
+        disks = LoopDisks(tmp_path)
         try:
-            yield made
+            yield disks
         finally:
-            made.close()
+            disks.close()
 
 
-def run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True)
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
 
 
 LUKS = b"LUKS\xba\xbe\x00\x01"
@@ -48,32 +48,32 @@ PARTITION = bytes([0x80, 0, 2, 0, 0x83, 0, 3, 0]) + struct.pack("<II", 2048, 409
 
 
 @pytest.mark.parametrize(
-    ("message", "at", "content"),
+    ("signature", "offset", "content"),
     [
         ("crypto_LUKS", 0, LUKS),
         ("dos", 446, PARTITION + bytes(48) + b"\x55\xaa"),
         ("data", 0, b"a database that uses the disk as it is"),
     ],
 )
-def test_format_with_foreign_data_is_rejected(disks: LoopDisks, message: str, at: int, content: bytes) -> None:
+def test_format_with_foreign_data_is_rejected(disks: LoopDisks, signature: str, offset: int, content: bytes) -> None:
     device = disks.add(SIZE)
-    disks.write(device, 0, (bytes(at) + content).ljust(4096, b"\x00"))
-    refuses(disks, device, message)
+    disks.write(device, 0, (bytes(offset) + content).ljust(4096, b"\x00"))
+    assert_format_rejected(disks, device, signature)
 
 
-@pytest.mark.parametrize(("message", "words"), [("swap", ["mkswap"]), ("ext3", ["mkfs.ext3", "-q"])])
-def test_format_with_foreign_signature_is_rejected(disks: LoopDisks, message: str, words: list[str]) -> None:
+@pytest.mark.parametrize(("signature", "command"), [("swap", ["mkswap"]), ("ext3", ["mkfs.ext3", "-q"])])
+def test_format_with_foreign_signature_is_rejected(disks: LoopDisks, signature: str, command: list[str]) -> None:
     device = disks.add(SIZE)
-    run(*words, str(device))
-    refuses(disks, device, message)
+    run(*command, str(device))
+    assert_format_rejected(disks, device, signature)
 
 
-def refuses(disks: LoopDisks, device: Path, message: str) -> None:
-    """No kind of file system is made there, and not a byte is changed."""
+def assert_format_rejected(disks: LoopDisks, device: Path, signature: str) -> None:
+    """Assert that no type of file system can be created on the device, and that no byte changes."""
     before = disks.read(device, 0, 2**20)
-    assert FILES.signature(device) == message
+    assert FILES.signature(device) == signature
     for kind in KINDS:
-        with pytest.raises(Conflict, match=f"has {message} and is not formatted"):
+        with pytest.raises(Conflict, match=f"has {signature} and is not formatted"):
             FILES.format(device, kind)
     assert disks.read(device, 0, 2**20) == before
 
@@ -81,7 +81,7 @@ def refuses(disks: LoopDisks, device: Path, message: str) -> None:
 def test_signature_of_overwritten_superblock_is_not_blank(disks: LoopDisks) -> None:
     device = disks.add(SIZE)
     FILES.format(device, "ext4")
-    disks.write(device, 1024 + 0x38, b"\x00\x00")  # its magic number: nothing recognises it any more
+    disks.write(device, 1024 + 0x38, b"\x00\x00")  # its magic number: no program recognises the file system
     assert FILES.signature(device) == "data"
     with pytest.raises(Conflict, match="has data"):
         FILES.format(device, "ext4")
@@ -103,9 +103,9 @@ def test_format_killed_anywhere_can_be_repeated(disks: LoopDisks, tmp_path: Path
     target.mkdir()
     device = disks.add(SIZE)
     for thousandth in range(20):
-        with subprocess.Popen([f"mkfs.{kind}", "-q", str(device)]) as making:
+        with subprocess.Popen([f"mkfs.{kind}", "-q", str(device)]) as mkfs:
             time.sleep(thousandth / 2000)
-            making.kill()
+            mkfs.kill()
         if not FILES.signature(device):
             FILES.format(device, kind)
         FILES.repair(device, kind)
@@ -141,11 +141,11 @@ def test_complaint_after_kernel_stopped_writing(disks: LoopDisks, tmp_path: Path
     descriptor = os.open(target, os.O_RDONLY)
     fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
     os.close(descriptor)
-    assert f"this {kind} cannot be read" in FILES.complaint(target) or "stopped writing" in FILES.complaint(target)
+    assert f"this {kind} cannot be read" in FILES.problem(target) or "stopped writing" in FILES.problem(target)
     FILES.unmount(target)
     FILES.repair(device, kind)
     FILES.mount(device, target, kind, ())
-    assert FILES.complaint(target) == ""
+    assert FILES.problem(target) == ""
 
 
 def test_complaint_for_recorded_ext4_error_until_repair(disks: LoopDisks, tmp_path: Path) -> None:
@@ -157,11 +157,11 @@ def test_complaint_for_recorded_ext4_error_until_repair(disks: LoopDisks, tmp_pa
     run("mount", "-o", "remount,abort", str(target))
     with pytest.raises(OSError, match="Read-only"):
         (target / "x").touch()
-    assert "stopped writing" in FILES.complaint(target)
+    assert "stopped writing" in FILES.problem(target)
     FILES.unmount(target)
     FILES.mount(device, target, "ext4", ())
-    assert "recorded 1 errors" in FILES.complaint(target)
+    assert "recorded 1 errors" in FILES.problem(target)
     FILES.unmount(target)
     FILES.repair(device, "ext4")
     FILES.mount(device, target, "ext4", ())
-    assert FILES.complaint(target) == ""
+    assert FILES.problem(target) == ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import grpc
 
 from moorage.csi.backend import NameTaken
-from moorage.csi.locks import UnderWay
+from moorage.csi.locks import CallInProgress
 from moorage.csi.node.access import Incompatible
 from moorage.csi.pages import BadToken
 from moorage.csi.size import SizeOutOfRange
@@ -17,7 +17,7 @@ from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageEr
 
 # The first match counts: subclasses come before their base classes.
 CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
-    (UnderWay, grpc.StatusCode.ABORTED),
+    (CallInProgress, grpc.StatusCode.ABORTED),
     (BadToken, grpc.StatusCode.ABORTED),
     (NameTaken, grpc.StatusCode.ALREADY_EXISTS),
     (Incompatible, grpc.StatusCode.ALREADY_EXISTS),
@@ -32,11 +32,11 @@ CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
 )
 
 
-def code(error: MoorageError) -> grpc.StatusCode:
+def status_code(error: MoorageError) -> grpc.StatusCode:
     """The gRPC code of an error."""
-    return next(found for kind, found in CODES if isinstance(error, kind))
+    return next(code for kind, code in CODES if isinstance(error, kind))
 
 
-def words(error: MoorageError) -> str:
-    """The message for the Event that the sidecar records: what went wrong and what would help."""
+def format_error(error: MoorageError) -> str:
+    """The text of the Event that the sidecar records: the error's message and its hint."""
     return f"{error.message}: {error.hint}" if error.hint else error.message

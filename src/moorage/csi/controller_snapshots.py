@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from moorage.csi.backend import Backend, Snapshot
-from moorage.csi.given import given
+from moorage.csi.fields import require_field
 from moorage.csi.locks import Locks
 from moorage.csi.messages import snapshot_message
-from moorage.csi.pages import page
+from moorage.csi.pages import paginate
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
 from moorage.model.errors import NotFound
@@ -22,36 +22,36 @@ class SnapshotCalls(csi_pb2_grpc.ControllerServicer):  # type: ignore[misc,unuse
         self.locks = locks
 
     def CreateSnapshot(self, request: Any, context: Any) -> Any:
-        """Possibly before it is ready: the caller asks again until it is."""
-        name, volume = given(request.name, "name"), given(request.source_volume_id, "source_volume_id")
+        """The snapshot, possibly before it is ready: the caller repeats the call until it is."""
+        name, volume = require_field(request.name, "name"), require_field(request.source_volume_id, "source_volume_id")
         with self.locks.hold(f"snapshot {name}"):
-            made = self.backend.snapshot(name, volume, request.parameters)
-        return csi.CreateSnapshotResponse(snapshot=snapshot_message(made))
+            snapshot = self.backend.snapshot(name, volume, request.parameters)
+        return csi.CreateSnapshotResponse(snapshot=snapshot_message(snapshot))
 
     def DeleteSnapshot(self, request: Any, context: Any) -> Any:
-        handle = given(request.snapshot_id, "snapshot_id")
+        handle = require_field(request.snapshot_id, "snapshot_id")
         with self.locks.hold(handle):
             self.backend.delete_snapshot(handle)
         return csi.DeleteSnapshotResponse()
 
     def GetSnapshot(self, request: Any, context: Any) -> Any:
-        handle = given(request.snapshot_id, "snapshot_id")
-        found = self.backend.find_snapshot(handle)
-        if found is None:
-            raise NotFound(f"there is no snapshot {handle}")
-        return csi.GetSnapshotResponse(snapshot=snapshot_message(found))
+        handle = require_field(request.snapshot_id, "snapshot_id")
+        snapshot = self.backend.find_snapshot(handle)
+        if snapshot is None:
+            raise NotFound(f"snapshot {handle} does not exist")
+        return csi.GetSnapshotResponse(snapshot=snapshot_message(snapshot))
 
     def ListSnapshots(self, request: Any, context: Any) -> Any:
-        rows = [(snapshot.handle, snapshot) for snapshot in self._wanted(request)]
-        shown, token = page(rows, request.starting_token, request.max_entries)
-        entries = [csi.ListSnapshotsResponse.Entry(snapshot=snapshot_message(snapshot)) for snapshot in shown]
+        rows = [(snapshot.handle, snapshot) for snapshot in self._find_snapshots(request)]
+        snapshots, token = paginate(rows, request.starting_token, request.max_entries)
+        entries = [csi.ListSnapshotsResponse.Entry(snapshot=snapshot_message(snapshot)) for snapshot in snapshots]
         return csi.ListSnapshotsResponse(entries=entries, next_token=token)
 
-    def _wanted(self, request: Any) -> list[Snapshot]:
-        """All of them, or a volume's, or the one that the request names, without listing the others."""
+    def _find_snapshots(self, request: Any) -> list[Snapshot]:
+        """All snapshots, or those of a volume, or only the one that the request names, without listing the others."""
         if request.snapshot_id:
-            named = self.backend.find_snapshot(request.snapshot_id)
-            found = [] if named is None else [named]
+            requested = self.backend.find_snapshot(request.snapshot_id)
+            snapshots = [] if requested is None else [requested]
         else:
-            found = self.backend.snapshots()
-        return [snapshot for snapshot in found if request.source_volume_id in ("", snapshot.volume)]
+            snapshots = self.backend.snapshots()
+        return [snapshot for snapshot in snapshots if request.source_volume_id in ("", snapshot.volume)]

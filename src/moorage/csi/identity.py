@@ -31,6 +31,6 @@ class Identity(csi_pb2_grpc.IdentityServicer):  # type: ignore[misc,unused-ignor
         return csi.GetPluginCapabilitiesResponse(capabilities=CAPABILITIES)
 
     def Probe(self, request: Any, context: Any) -> Any:
-        answer = csi.ProbeResponse()
-        answer.ready.value = self.ready()
-        return answer
+        response = csi.ProbeResponse()
+        response.ready.value = self.ready()
+        return response

@@ -9,12 +9,12 @@ from threading import Lock
 from moorage.model.errors import Conflict
 
 
-class UnderWay(Conflict):
+class CallInProgress(Conflict):
     """Another call for the same object is in progress; CSI's ABORTED."""
 
 
 class Locks:
-    """Names that calls hold. A name that is held raises UnderWay, without waiting."""
+    """Names that running calls hold. `hold` does not wait: it raises CallInProgress when a name is held."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
@@ -23,13 +23,13 @@ class Locks:
     @contextmanager
     def hold(self, *names: str) -> Iterator[None]:
         """Hold all of these names, or none of them."""
-        wanted = set(names)
+        requested = set(names)
         with self._guard:
-            if taken := wanted & self._held:
-                raise UnderWay(f"a call for {', '.join(sorted(taken))} is in progress", "repeat it in a moment")
-            self._held |= wanted
+            if busy := requested & self._held:
+                raise CallInProgress(f"a call for {', '.join(sorted(busy))} is in progress", "repeat it in a moment")
+            self._held |= requested
         try:
             yield
         finally:
             with self._guard:
-                self._held -= wanted
+                self._held -= requested

@@ -42,11 +42,11 @@ def start(volumes: Volumes, settings: Settings, socket: Path) -> Any:
     identity = Identity(NAME, __version__, Ready(volumes.zones))
     controller = Controller(CinderBackend(volumes, settings), TOPOLOGY)
 
-    def add(server: Any) -> None:
+    def add_services(server: Any) -> None:
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
         csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
 
-    return serve(socket, add)
+    return serve(socket, add_services)
 
 
 @click.command(name=PROGRAM)

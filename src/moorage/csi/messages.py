@@ -20,7 +20,7 @@ def volume_message(volume: Volume, topology: str) -> Any:
     return message
 
 
-def condition(volume: Volume) -> Any:
+def volume_condition(volume: Volume) -> Any:
     return csi.VolumeCondition(abnormal=bool(volume.fault), message=volume.fault or "healthy")
 
 
@@ -35,14 +35,14 @@ def snapshot_message(snapshot: Snapshot) -> Any:
     return message
 
 
-def source(message: Any) -> Source:
+def parse_source(message: Any) -> Source:
     """The source in a VolumeContentSource; empty when it is not set."""
     return Source(message.snapshot.snapshot_id, message.volume.volume_id)
 
 
-def zone(requirement: Any, topology: str) -> str:
+def preferred_zone(requirement: Any, topology: str) -> str:
     """The most preferred zone, "" when any is allowed."""
-    for wanted in (*requirement.preferred, *requirement.requisite):
-        if topology in wanted.segments:
-            return str(wanted.segments[topology])
+    for candidate in (*requirement.preferred, *requirement.requisite):
+        if topology in candidate.segments:
+            return str(candidate.segments[topology])
     return ""

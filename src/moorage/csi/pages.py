@@ -8,26 +8,24 @@ from typing import TypeVar
 from moorage.model.errors import BadInput
 
 T = TypeVar("T")
+PREFIX = "after:"
 
 
 class BadToken(BadInput):
     """The token is not one that a list returned; CSI's ABORTED."""
 
 
-def page(rows: Sequence[tuple[str, T]], token: str, most: int) -> tuple[list[T], str]:
-    """The rows after a token, at most `most` of them (0: all), and the next token ("" at the end).
+def paginate(rows: Sequence[tuple[str, T]], token: str, limit: int) -> tuple[list[T], str]:
+    """The rows after a token, at most `limit` of them (0: all), and the next token ("" at the end).
 
     `rows` are pairs of handle and object, in any order; pages are sorted by handle.
     """
-    if most < 0:
-        raise BadInput(f"a page cannot hold {most} entries")
+    if limit < 0:
+        raise BadInput(f"a page cannot hold {limit} entries")
     if token and not token.startswith(PREFIX):
         raise BadToken(f"{token!r} is not a token of a list")
     after = token.removeprefix(PREFIX)
-    left = sorted((row for row in rows if row[0] > after), key=lambda row: row[0])
-    shown = left[:most] if most else left
-    following = PREFIX + shown[-1][0] if len(shown) < len(left) else ""
-    return [item for _, item in shown], following
-
-
-PREFIX = "after:"
+    remaining = sorted((row for row in rows if row[0] > after), key=lambda row: row[0])
+    entries = remaining[:limit] if limit else remaining
+    next_token = PREFIX + entries[-1][0] if len(entries) < len(remaining) else ""
+    return [item for _, item in entries], next_token

@@ -1,4 +1,4 @@
-"""Whether the driver can serve: once the cloud has answered, its configuration is right."""
+"""Whether the driver can serve. Once the cloud has answered, its configuration is right."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ log = logging.getLogger(__name__)
 
 
 class Ready:
-    """False until the cloud has answered once, and True from then on, without more requests.
+    """False until a first `read` of the cloud succeeds; True from then on, without more requests.
 
     Each call that needs the cloud reports when it is unreachable; restarting the driver would not help.
     """
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
-        self._answered = False
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read = read
+        self._is_ready = False
 
     def __call__(self) -> bool:
-        if not self._answered:
-            self._answered = self._try()
-        return self._answered
+        if not self._is_ready:
+            self._is_ready = self._check()
+        return self._is_ready
 
-    def _try(self) -> bool:
+    def _check(self) -> bool:
         try:
-            self._ask()
+            self._read()
         except MoorageError as error:
             log.warning("not ready: %s", error.message)
             return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from moorage.csi.codes import code, words
+from moorage.csi.codes import format_error, status_code
 from moorage.model.errors import MoorageError
 
 THREADS = 32  # concurrent calls: each may wait for the cloud
@@ -18,7 +18,7 @@ THREADS = 32  # concurrent calls: each may wait for the cloud
 log = logging.getLogger(__name__)
 
 
-class Translate(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
+class ErrorTranslator(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
     """Ends a call that raised a MoorageError with the error's code and message."""
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
@@ -26,17 +26,19 @@ class Translate(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
         if handler is None or handler.unary_unary is None:
             return handler
         return grpc.unary_unary_rpc_method_handler(
-            _translated(details.method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            _translate_errors(details.method, handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
         )
 
 
-def _translated(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _translate_errors(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def call(request: Any, context: Any) -> Any:
         try:
             return method(request, context)
         except MoorageError as error:
-            log.warning("%s: %s: %s", name.rpartition("/")[2], code(error).name, words(error))
-            return context.abort(code(error), words(error))
+            log.warning("%s: %s: %s", name.rpartition("/")[2], status_code(error).name, format_error(error))
+            return context.abort(status_code(error), format_error(error))
 
     return call
 
@@ -49,7 +51,7 @@ def serve(socket: Path, add: Callable[[Any], None]) -> Any:
     """
     socket.parent.mkdir(parents=True, exist_ok=True)
     socket.unlink(missing_ok=True)
-    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="csi"), interceptors=[Translate()])
+    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="csi"), interceptors=[ErrorTranslator()])
     add(server)
     server.add_insecure_port(f"unix:{socket}")
     server.start()

@@ -11,7 +11,7 @@ class SizeOutOfRange(BadInput):
     """The backend cannot create a size in the requested range."""
 
 
-def chosen(required: int, limit: int, unit: int = GIB) -> int:
+def choose_size(required: int, limit: int, unit: int = GIB) -> int:
     """Bytes: the smallest whole number of units, at least one, that has `required` bytes; `limit` 0 means none.
 
     SizeOutOfRange (CSI's OUT_OF_RANGE) when that exceeds the limit or the range is invalid.
@@ -26,6 +26,6 @@ def chosen(required: int, limit: int, unit: int = GIB) -> int:
     return size
 
 
-def fits(size: int, required: int, limit: int) -> bool:
-    """Whether an existing volume has a requested size."""
+def is_in_range(size: int, required: int, limit: int) -> bool:
+    """Whether an existing volume's size is in the requested range; `limit` 0 means none."""
     return size >= required and (not limit or size <= limit)

@@ -20,16 +20,16 @@ ONE_NODE = frozenset(
 FILE_SYSTEMS = ("ext4", "xfs")
 
 
-def check(capabilities: Iterable[Any]) -> None:
-    """BadInput says which use is not supported, or that none was requested."""
-    found = list(capabilities)
-    if not found:
+def check_capabilities(capabilities: Iterable[Any]) -> None:
+    """Raise BadInput, which names the unsupported use, or says that none was requested."""
+    requested = list(capabilities)
+    if not requested:
         raise BadInput("no volume capability was given")
-    for capability in found:
-        _check_one(capability)
+    for capability in requested:
+        _check_capability(capability)
 
 
-def _check_one(capability: Any) -> None:
+def _check_capability(capability: Any) -> None:
     mode = capability.access_mode.mode
     if mode not in ONE_NODE:
         raise BadInput(
@@ -39,6 +39,6 @@ def _check_one(capability: Any) -> None:
     kind = capability.WhichOneof("access_type")
     if kind is None:
         raise BadInput("a volume is used as a file system or as a block device; neither was requested")
-    wanted = capability.mount.fs_type
-    if kind == "mount" and wanted and wanted not in FILE_SYSTEMS:
-        raise BadInput(f"file system {wanted!r} is not supported; supported: {' and '.join(FILE_SYSTEMS)}")
+    fs_type = capability.mount.fs_type
+    if kind == "mount" and fs_type and fs_type not in FILE_SYSTEMS:
+        raise BadInput(f"file system {fs_type!r} is not supported; supported: {' and '.join(FILE_SYSTEMS)}")

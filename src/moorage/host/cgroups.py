@@ -53,7 +53,7 @@ class ControlGroup:
                 _enable(parent)
             (parent / self.name).mkdir(exist_ok=True)
             if hierarchy.name == "cpuset":
-                _inherit(hierarchy, parent, parent / self.name)
+                _copy_cpuset(hierarchy, parent, parent / self.name)
         self._limit(cpus, memory)
 
     def _limit(self, cpus: int, memory: int) -> None:
@@ -78,13 +78,13 @@ class ControlGroup:
 
     def processes(self) -> set[int]:
         """All processes in it, at any depth."""
-        found: set[int] = set()
+        pids: set[int] = set()
         for folder in self.folders[:1]:
-            for listed in [folder, *folder.rglob("*")]:
-                procs = listed / "cgroup.procs"
-                if listed.is_dir() and procs.exists():
-                    found.update(int(line) for line in procs.read_text().split())
-        return found
+            for group in [folder, *folder.rglob("*")]:
+                procs = group / "cgroup.procs"
+                if group.is_dir() and procs.exists():
+                    pids.update(int(line) for line in procs.read_text().split())
+        return pids
 
     def remove(self, timeout: float = 5.0) -> None:
         """Delete the groups, deepest first; the kernel needs a moment after the last process has ended."""
@@ -100,15 +100,15 @@ class ControlGroup:
 
 
 def _enable(folder: Path) -> None:
-    wanted = {"cpu", "memory", "pids", "io", "cpuset"} & set((folder / "cgroup.controllers").read_text().split())
-    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(wanted)))
+    controllers = {"cpu", "memory", "pids", "io", "cpuset"} & set((folder / "cgroup.controllers").read_text().split())
+    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(controllers)))
 
 
-def _inherit(*chain: Path) -> None:
+def _copy_cpuset(*chain: Path) -> None:
     """A version 1 cpuset starts without CPUs and memory nodes: copy its parent's."""
-    for above, below in pairwise(chain):
+    for parent, child in pairwise(chain):
         for name in ("cpuset.cpus", "cpuset.mems"):
-            (below / name).write_text((above / name).read_text())
+            (child / name).write_text((parent / name).read_text())
 
 
 def _remove_tree(folder: Path) -> bool:

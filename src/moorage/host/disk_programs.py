@@ -11,41 +11,41 @@ from moorage.host.filesystems import Damaged, InUse
 from moorage.host.run import attempt
 from moorage.model.errors import Failed, NotFound
 
-FSCK_LEFT = 4  # bits of fsck's exit code: errors were left uncorrected
+FSCK_UNCORRECTED = 4  # bits of fsck's exit code: errors were left uncorrected
 FSCK_NOT_RUN = 8
 
 
-def fsck(device: Path, *how: str) -> None:
+def fsck(device: Path, *options: str) -> None:
     """Repair an ext4 as far as that loses nothing; Damaged, InUse."""
-    code, output = attempt("fsck.ext4", "-p", *how, str(device))
+    code, output = attempt("fsck.ext4", "-p", *options, str(device))
     if code & FSCK_NOT_RUN and ("in use" in output or "is mounted" in output):
         raise InUse(f"{device} is in use: {output}")
-    if code & (FSCK_LEFT | FSCK_NOT_RUN):
+    if code & (FSCK_UNCORRECTED | FSCK_NOT_RUN):
         raise Damaged(f"the ext4 on {device} is damaged: {output[-500:]}", f"repair it with `fsck.ext4 {device}`")
     if code > FSCK_NOT_RUN:
         raise Failed(f"fsck.ext4 {device}: {output[-500:]}")
 
 
-def must(what: str, *words: str) -> None:
+def run_checked(what: str, *command: str) -> None:
     """Run a program that must succeed; Damaged, InUse, Failed."""
-    checked(what, *attempt(*words))
+    check_result(what, *attempt(*command))
 
 
-def checked(what: str, code: int, output: str) -> None:
-    """The same for a program that has ended, from its exit code and output."""
+def check_result(what: str, code: int, output: str) -> None:
+    """Translate the exit code and output of a program; Damaged, InUse, Failed."""
     if code == 0:
         return
-    last = f"{what}: {output[-500:]}"
+    message = f"{what}: {output[-500:]}"
     if "Structure needs cleaning" in output:
-        raise Damaged(last, "repair it with `xfs_repair` on the node")
+        raise Damaged(message, "repair it with `xfs_repair` on the node")
     if "already mounted" in output or "busy" in output or "in use" in output:
-        raise InUse(last)
-    raise Failed(last)
+        raise InUse(message)
+    raise Failed(message)
 
 
 @contextmanager
 def translating_errors(what: str) -> Iterator[None]:
-    """Translate an error of the kernel."""
+    """Translate the kernel's errors to NotFound, InUse and Failed."""
     try:
         yield
     except FileNotFoundError as error:

@@ -113,12 +113,15 @@ class Filesystems(Protocol):
         ...
 
     def grow_unmounted(self, device: Path, kind: str) -> None:
-        """The same for an unmounted one; does nothing for XFS, which grows mounted only. Damaged, InUse."""
+        """Grow an unmounted file system to its device's size; does nothing for XFS, which grows only mounted.
+
+        Damaged, InUse.
+        """
         ...
 
     def usage(self, target: Path) -> Usage: ...
 
-    def complaint(self, target: Path) -> str:
+    def problem(self, target: Path) -> str:
         """The known problem of the file system mounted here; "" when there is none."""
         ...
 

@@ -30,7 +30,7 @@ DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, what: str) -> None:
+def _check_result(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -38,23 +38,23 @@ def _checked(result: int, what: str) -> None:
 
 def unshare(flags: int) -> None:
     """Move the calling process into new namespaces (a new PID namespace is for its next child)."""
-    _checked(_libc.unshare(flags), "unshare")
+    _check_result(_libc.unshare(flags), "unshare")
 
 
 def setns(path: Path | str, flag: int) -> None:
     """Join the namespace of a file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _checked(_libc.setns(descriptor, flag), f"joining {path}")
+        _check_result(_libc.setns(descriptor, flag), f"joining {path}")
     finally:
         os.close(descriptor)
 
 
 def mount(source: str, target: Path | str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """mount(2); the target must exist."""
-    words = [word.encode() if word else None for word in (source, str(target), kind)]
-    result = _libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None)
-    _checked(result, f"mounting {kind or source} on {target}")
+    arguments = [value.encode() if value else None for value in (source, str(target), kind)]
+    result = _libc.mount(*arguments, ctypes.c_ulong(flags), options.encode() or None)
+    _check_result(result, f"mounting {kind or source} on {target}")
 
 
 def bind(source: Path | str, target: Path | str, *, read_only: bool = False) -> None:
@@ -66,15 +66,15 @@ def bind(source: Path | str, target: Path | str, *, read_only: bool = False) -> 
 
 def detach(target: Path | str) -> None:
     """umount2(2) with MNT_DETACH: as soon as it is unused."""
-    _checked(_libc.umount2(str(target).encode(), DETACH), f"unmounting {target}")
+    _check_result(_libc.umount2(str(target).encode(), DETACH), f"unmounting {target}")
 
 
 def unmount(target: Path | str) -> None:
     """umount2(2), at once and with everything written; OSError EBUSY when it is in use, EINVAL without a mount."""
-    _checked(_libc.umount2(str(target).encode(), 0), f"unmounting {target}")
+    _check_result(_libc.umount2(str(target).encode(), 0), f"unmounting {target}")
 
 
 def pivot_root(new: Path, old: Path) -> None:
     """Make `new` the root and put the old root at `old`, a folder below it."""
     syscall = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
-    _checked(_libc.syscall(syscall, str(new).encode(), str(old).encode()), f"pivot_root to {new}")
+    _check_result(_libc.syscall(syscall, str(new).encode(), str(old).encode()), f"pivot_root to {new}")

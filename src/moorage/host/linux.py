@@ -75,8 +75,8 @@ class LinuxHost:
     def unplug(self, name: str) -> None:
         self._vsctl("--if-exists", "del-port", self.bridge, name)
 
-    def _vsctl(self, *words: str) -> str:
-        return run("ovs-vsctl", "--timeout=30", "--no-wait", f"--db={self.database}", *words)
+    def _vsctl(self, *arguments: str) -> str:
+        return run("ovs-vsctl", "--timeout=30", "--no-wait", f"--db={self.database}", *arguments)
 
     def add_cgroup(self, group: Cgroup, cpus: int, memory: int) -> None:
         ControlGroup(group.parent, group.name).create(cpus, memory)

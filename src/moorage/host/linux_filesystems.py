@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moorage.host import kernel, mountinfo, signatures
-from moorage.host.disk_programs import checked, fsck, must, translating_errors
+from moorage.host.disk_programs import check_result, fsck, run_checked, translating_errors
 from moorage.host.filesystems import InUse, Mounted, Usage
 from moorage.host.run import attempt
 from moorage.model.errors import Conflict
 
 BLOCKS = Path("/sys/dev/block")
 EXT4 = Path("/sys/fs/ext4")
-DEVICE_FOLDERS = ("devtmpfs", "tmpfs")  # folders with the device nodes that are bound to files
-KEPT = {
+DEVICE_NODE_KINDS = ("devtmpfs", "tmpfs")  # file systems that have device nodes, which are bound to files
+REPEATED_OPTIONS = {
     "nosuid": kernel.NOSUID,
     "nodev": kernel.NODEV,
     "noexec": kernel.NOEXEC,
@@ -25,7 +25,7 @@ KEPT = {
     "relatime": kernel.RELATIME,
 }
 """Options of a mount that a remount removes unless it repeats them (mount(2))."""
-MAKE = {"ext4": ("mkfs.ext4", "-q", "-m", "0"), "xfs": ("mkfs.xfs", "-q")}
+MKFS = {"ext4": ("mkfs.ext4", "-q", "-m", "0"), "xfs": ("mkfs.xfs", "-q")}
 """mkfs.xfs checks for signatures, too. No blocks are reserved for root, because pods are the users."""
 
 
@@ -34,10 +34,10 @@ class LinuxFilesystems:
 
     def number(self, device: Path) -> int | None:
         try:
-            found = device.stat()
+            status = device.stat()
         except OSError:
             return None
-        return found.st_rdev if stat.S_ISBLK(found.st_mode) else None
+        return status.st_rdev if stat.S_ISBLK(status.st_mode) else None
 
     def size(self, device: Path) -> int:
         with translating_errors(f"reading the size of {device}"), device.open("rb", buffering=0) as file:
@@ -54,19 +54,19 @@ class LinuxFilesystems:
             return signatures.signature(device)
 
     def format(self, device: Path, kind: str) -> None:
-        if found := self.signature(device):
-            raise Conflict(f"{device} has {found} and is not formatted")
+        if existing := self.signature(device):
+            raise Conflict(f"{device} has {existing} and is not formatted")
         with translating_errors(f"blanking {device}"):
-            signatures.forget_unfinished(device)
-        must(f"creating {kind} on {device}", *MAKE[kind], str(device))
+            signatures.blank_unfinished_xfs(device)
+        run_checked(f"creating {kind} on {device}", *MKFS[kind], str(device))
 
     def repair(self, device: Path, kind: str) -> None:
         if kind == "ext4":  # XFS is repaired when it is mounted
             fsck(device)
 
     def mount(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
-        chosen = ("-o", ",".join(options)) if options else ()
-        must(f"mounting {device}", "mount", "-t", kind, *chosen, str(device), str(target))
+        arguments = ("-o", ",".join(options)) if options else ()
+        run_checked(f"mounting {device}", "mount", "-t", kind, *arguments, str(device), str(target))
 
     def bind(self, source: Path, target: Path) -> None:
         with translating_errors(f"binding {source} to {target}"):
@@ -74,9 +74,9 @@ class LinuxFilesystems:
 
     def make_read_only(self, target: Path) -> None:
         line = mountinfo.topmost(mountinfo.read(), target)
-        kept = sum(flag for name, flag in KEPT.items() if line and name in line.options)
+        flags = sum(flag for name, flag in REPEATED_OPTIONS.items() if line and name in line.options)
         with translating_errors(f"making {target} read-only"):
-            kernel.mount("", target, flags=kernel.BIND | kernel.REMOUNT | kernel.RDONLY | kept)
+            kernel.mount("", target, flags=kernel.BIND | kernel.REMOUNT | kernel.RDONLY | flags)
 
     def unmount(self, target: Path) -> None:
         if mountinfo.topmost(mountinfo.read(), target):
@@ -87,53 +87,54 @@ class LinuxFilesystems:
         line = mountinfo.topmost(mountinfo.read(), target)
         if line is None:
             return None
-        bound = self._bound(line)
-        return Mounted(bound or line.device, "block" if bound else line.kind, "ro" in line.options)
+        device = self._bound_device(line)
+        return Mounted(device or line.device, "block" if device else line.kind, "ro" in line.options)
 
     def targets(self, device: Path) -> list[Path]:
         number = self.number(device)
-        return [Path(line.target) for line in mountinfo.read() if number in (line.device, self._bound(line))]
+        return [Path(line.target) for line in mountinfo.read() if number in (line.device, self._bound_device(line))]
 
-    def _bound(self, line: mountinfo.Line) -> int | None:
-        return self.number(Path(line.target)) if line.kind in DEVICE_FOLDERS else None
+    def _bound_device(self, line: mountinfo.Line) -> int | None:
+        return self.number(Path(line.target)) if line.kind in DEVICE_NODE_KINDS else None
 
     def grow(self, device: Path, target: Path, kind: str) -> None:
-        words = ("xfs_growfs", str(target)) if kind == "xfs" else ("resize2fs", str(device))
-        code, output = attempt(*words)
+        command = ("xfs_growfs", str(target)) if kind == "xfs" else ("resize2fs", str(device))
+        code, output = attempt(*command)
         if "Permission denied to resize" in output:
             raise InUse(
                 f"this node cannot grow the {kind} at {target} while it is in use: it lacks CAP_SYS_RESOURCE",
                 "it grows when it is mounted next: delete the pods that use it and start them again",
             )
-        checked(f"growing the {kind} at {target}", code, output)
+        check_result(f"growing the {kind} at {target}", code, output)
 
     def grow_unmounted(self, device: Path, kind: str) -> None:
         if kind != "ext4":
             return
         code, output = attempt("resize2fs", str(device))
-        if code and "e2fsck -f" in output:  # resize2fs requires a full check first, so only when there is space to gain
+        if code and "e2fsck -f" in output:  # resize2fs requires a full check, but only when it can grow
             fsck(device, "-f")
             code, output = attempt("resize2fs", str(device))
-        checked(f"growing the ext4 on {device}", code, output)
+        check_result(f"growing the ext4 on {device}", code, output)
 
     def usage(self, target: Path) -> Usage:
         with translating_errors(f"reading the usage of {target}"):
-            found = os.statvfs(target)
-        unit = found.f_frsize
-        used = (found.f_blocks - found.f_bfree) * unit
-        return Usage(found.f_blocks * unit, found.f_bavail * unit, used, found.f_files, found.f_favail)
+            status = os.statvfs(target)
+        unit = status.f_frsize
+        used = (status.f_blocks - status.f_bfree) * unit
+        return Usage(status.f_blocks * unit, status.f_bavail * unit, used, status.f_files, status.f_favail)
 
-    def complaint(self, target: Path) -> str:
+    def problem(self, target: Path) -> str:
         line = mountinfo.topmost(mountinfo.read(), target)
         if line is None:
             return ""
-        if line.whole & {"shutdown", "emergency_ro", "abort"} or ("ro" in line.whole and "rw" in line.options):
+        file_system = line.super_options
+        if file_system & {"shutdown", "emergency_ro", "abort"} or ("ro" in file_system and "rw" in line.options):
             return f"the kernel stopped writing to this {line.kind} after an error"
         try:
             os.listdir(target)
         except OSError as error:
             return f"this {line.kind} cannot be read: {error.strerror}"
-        return _recorded(line.device)
+        return _recorded_errors(line.device)
 
     def make_folder(self, path: Path) -> None:
         with translating_errors(f"creating the folder {path}"):
@@ -156,7 +157,7 @@ class LinuxFilesystems:
         return BLOCKS / f"{os.major(number)}:{os.minor(number)}"
 
 
-def _recorded(device: int) -> str:
+def _recorded_errors(device: int) -> str:
     """Errors recorded in an ext4's superblock since its last repair."""
     name = (BLOCKS / f"{os.major(device)}:{os.minor(device)}").resolve().name
     try:

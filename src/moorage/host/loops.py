@@ -33,7 +33,7 @@ def grow(file: Path | str) -> None:
 
 def number(file: Path | str) -> int:
     """The device number of a file's loop device; FileNotFoundError when it has none."""
-    found = devices(file)
-    if not found:
+    attached = devices(file)
+    if not attached:
         raise FileNotFoundError(f"no loop device is attached to {file}")
-    return os.stat(found[0]).st_rdev
+    return os.stat(attached[0]).st_rdev

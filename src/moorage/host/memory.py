@@ -1,4 +1,4 @@
-"""The port `Host` in memory, for tests that need neither root nor Linux."""
+"""The port `Host` in memory, for tests without root and without Linux."""
 
 from __future__ import annotations
 
@@ -12,67 +12,67 @@ from moorage.host.port import Cgroup, HostError, Port, VethPair
 class MemoryHost:
     """A host that keeps its state. `running` are the pids in each cgroup: a test may add some."""
 
-    held: dict[Path, str] = field(default_factory=dict)
-    inner: set[str] = field(default_factory=set)
-    cables: dict[str, tuple[VethPair, str]] = field(default_factory=dict)
-    plugged: dict[str, Port] = field(default_factory=dict)
+    loop_devices: dict[Path, str] = field(default_factory=dict)
+    named_namespaces: set[str] = field(default_factory=set)
+    veth_pairs: dict[str, tuple[VethPair, str]] = field(default_factory=dict)
+    switch_ports: dict[str, Port] = field(default_factory=dict)
     limits: dict[Cgroup, tuple[int, int]] = field(default_factory=dict)
     running: dict[Cgroup, set[int]] = field(default_factory=dict)
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing is left on the host."""
-        return not (self.held or self.inner or self.cables or self.plugged or self.limits)
+    def is_empty(self) -> bool:
+        """Whether the host has no loop devices, namespaces, interfaces, switch ports or cgroups."""
+        return not (self.loop_devices or self.named_namespaces or self.veth_pairs or self.switch_ports or self.limits)
 
     def loops(self, file: Path) -> list[str]:
-        return [self.held[file]] if file in self.held else []
+        return [self.loop_devices[file]] if file in self.loop_devices else []
 
     def attach_loop(self, file: Path) -> None:
         if not file.exists():
             raise HostError(f"losetup: {file}: No such file or directory")
-        free = next(name for number in range(4096) if (name := f"/dev/loop{number}") not in self.held.values())
-        self.held.setdefault(file, free)
+        free = next(name for number in range(4096) if (name := f"/dev/loop{number}") not in self.loop_devices.values())
+        self.loop_devices.setdefault(file, free)
 
     def detach_loop(self, file: Path) -> None:
-        self.held.pop(file, None)
+        self.loop_devices.pop(file, None)
 
     def grow_loop(self, file: Path) -> None:
         """Sizes are not kept here."""
 
     def namespaces(self) -> set[str]:
-        return set(self.inner)
+        return set(self.named_namespaces)
 
     def add_namespace(self, name: str) -> None:
-        self.inner.add(name)
+        self.named_namespaces.add(name)
 
     def remove_namespace(self, name: str) -> None:
-        self.inner.discard(name)
-        self.cables = {key: cable for key, cable in self.cables.items() if cable[1] != name}
+        self.named_namespaces.discard(name)
+        self.veth_pairs = {key: pair for key, pair in self.veth_pairs.items() if pair[1] != name}
 
     def links(self) -> set[str]:
-        return {"lo", *self.cables}
+        return {"lo", *self.veth_pairs}
 
     def add_veth_pair(self, pair: VethPair, namespace: str) -> None:
-        if namespace not in self.inner:
+        if namespace not in self.named_namespaces:
             raise HostError(f"ip: there is no network namespace {namespace}")
-        if any(inside == namespace and other.peer == pair.peer for other, inside in self.cables.values()):
-            if pair.name in self.cables:
+        if any(inside == namespace and other.peer == pair.peer for other, inside in self.veth_pairs.values()):
+            if pair.name in self.veth_pairs:
                 return
             raise HostError(f"ip: {pair.peer} exists in {namespace}")
-        self.cables[pair.name] = (pair, namespace)
+        self.veth_pairs[pair.name] = (pair, namespace)
 
     def remove_link(self, name: str) -> None:
-        self.cables.pop(name, None)
+        self.veth_pairs.pop(name, None)
 
     def ports(self) -> set[str]:
-        return set(self.plugged)
+        return set(self.switch_ports)
 
     def plug(self, port: Port) -> None:
-        known = self.plugged.get(port.name, Port(port.name))
-        self.plugged[port.name] = Port(port.name, known.ids | port.ids)
+        existing = self.switch_ports.get(port.name, Port(port.name))
+        self.switch_ports[port.name] = Port(port.name, existing.ids | port.ids)
 
     def unplug(self, name: str) -> None:
-        self.plugged.pop(name, None)
+        self.switch_ports.pop(name, None)
 
     def add_cgroup(self, group: Cgroup, cpus: int, memory: int) -> None:
         self.limits[group] = (cpus, memory)

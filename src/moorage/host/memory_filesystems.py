@@ -1,4 +1,4 @@
-"""The port `Filesystems` in memory, for tests that need neither root nor Linux."""
+"""The port `Filesystems` in memory, for tests without root and without Linux."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ INODE = 16384  # bytes of a file system for each inode
 
 @dataclass
 class Disk:
-    """A disk. `real` is its size, `seen` the size that the kernel knows, `filled` the size of its file system.
+    """A disk. `size` in bytes, `known_size` the one that the kernel knows, `filled` the size of its file system.
 
     Faults that a test may set: `damaged`, or `stopped` by the kernel after an error.
     """
 
     number: int
-    real: int
-    seen: int = 0
+    size: int
+    known_size: int = 0
     signature: str = ""
     filled: int = 0
     damaged: bool = False
     stopped: bool = False
 
     def __post_init__(self) -> None:
-        self.seen = self.seen or self.real
+        self.known_size = self.known_size or self.size
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class MemoryFilesystems:
         return disk.number if disk else None
 
     def size(self, device: Path) -> int:
-        return self._disk(device).seen
+        return self._disk(device).known_size
 
     def rescan(self, device: Path) -> None:
-        self._disk(device).seen = self._disk(device).real
+        self._disk(device).known_size = self._disk(device).size
 
     def signature(self, device: Path) -> str:
         return self._disk(device).signature
@@ -78,13 +78,13 @@ class MemoryFilesystems:
         disk = self._disk(device)
         if disk.signature:
             raise Conflict(f"{device} has {disk.signature} and is not formatted")
-        disk.signature, disk.filled = kind, disk.seen
+        disk.signature, disk.filled = kind, disk.known_size
 
     def repair(self, device: Path, kind: str) -> None:
         if self.targets(device):
             raise InUse(f"{device} is in use")
         if kind == "ext4":
-            self._sound(device)
+            self._check_undamaged(device)
 
     def mount(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
         disk = self._disk(device)
@@ -92,25 +92,25 @@ class MemoryFilesystems:
             raise Failed(f"mounting {device}: mount point {target} does not exist")
         if disk.signature != kind:
             raise Failed(f"mounting {device}: wrong fs type, bad option, bad superblock on {device}")
-        self._sound(device)
+        self._check_undamaged(device)
         self.mounts.setdefault(target, []).append(Mount(disk, kind, tuple(options)))
 
     def bind(self, source: Path, target: Path) -> None:
         if target not in self.folders | self.files:
             raise NotFound(f"binding {source} to {target}: {target} does not exist")
         if source in self.disks:
-            made = Mount(self.disks[source], "block", ())
+            mount = Mount(self.disks[source], "block", ())
         elif self.mounts.get(source):
-            made = self.mounts[source][-1]
+            mount = self.mounts[source][-1]
         else:
             raise NotFound(f"binding {source} to {target}: {source} does not exist")
-        self.mounts.setdefault(target, []).append(made)
+        self.mounts.setdefault(target, []).append(mount)
 
     def make_read_only(self, target: Path) -> None:
         if not self.mounts.get(target):
             raise Failed(f"making {target} read-only: it is not a mount")
-        last = self.mounts[target].pop()
-        self.mounts[target].append(Mount(last.disk, last.kind, (*last.options, "ro")))
+        topmost = self.mounts[target].pop()
+        self.mounts[target].append(Mount(topmost.disk, topmost.kind, (*topmost.options, "ro")))
 
     def unmount(self, target: Path) -> None:
         if target in self.open:
@@ -121,25 +121,25 @@ class MemoryFilesystems:
     def mounted(self, target: Path) -> Mounted | None:
         if not self.mounts.get(target):
             return None
-        last = self.mounts[target][-1]
-        return Mounted(last.disk.number, last.kind, "ro" in last.options)
+        topmost = self.mounts[target][-1]
+        return Mounted(topmost.disk.number, topmost.kind, "ro" in topmost.options)
 
     def targets(self, device: Path) -> list[Path]:
         number = self.number(device)
-        return [target for target, held in self.mounts.items() for mount in held if mount.disk.number == number]
+        return [target for target, mounts in self.mounts.items() for mount in mounts if mount.disk.number == number]
 
     def grow(self, device: Path, target: Path, kind: str) -> None:
         if self.mounted(target) is None:
             raise Failed(f"growing the {kind} at {target}: it is not a mount")
         disk = self._disk(device)
-        if kind == "ext4" and not self.grows_ext4 and disk.filled < disk.seen:
+        if kind == "ext4" and not self.grows_ext4 and disk.filled < disk.known_size:
             raise InUse(f"this node cannot grow the ext4 at {target} while it is in use")
-        disk.filled = disk.seen
+        disk.filled = disk.known_size
 
     def grow_unmounted(self, device: Path, kind: str) -> None:
         if kind == "ext4":
             self.repair(device, kind)
-            self._disk(device).filled = self._disk(device).seen
+            self._disk(device).filled = self._disk(device).known_size
 
     def usage(self, target: Path) -> Usage:
         if not self.mounts.get(target):
@@ -147,7 +147,7 @@ class MemoryFilesystems:
         size = self.mounts[target][-1].disk.filled
         return Usage(size, size, 0, size // INODE, size // INODE)
 
-    def complaint(self, target: Path) -> str:
+    def problem(self, target: Path) -> str:
         stopped = any(mount.disk.stopped for mount in self.mounts.get(target, [])[-1:])
         return "the kernel stopped writing to it after an error" if stopped else ""
 
@@ -171,6 +171,6 @@ class MemoryFilesystems:
             raise NotFound(f"reading {device}: {device} does not exist")
         return self.disks[device]
 
-    def _sound(self, device: Path) -> None:
+    def _check_undamaged(self, device: Path) -> None:
         if self._disk(device).damaged:
             raise Damaged(f"the file system on {device} is damaged", f"repair it with `fsck {device}`")

@@ -14,13 +14,13 @@ FILE = Path("/proc/thread-self/mountinfo")
 
 @dataclass(frozen=True)
 class Line:
-    """One mount. `options` are those of the mount, `whole` those of its file system; `device` is an st_dev."""
+    """One mount. `options` are those of the mount, `super_options` those of its file system; `device` is an st_dev."""
 
     target: str
     device: int
     kind: str
     options: frozenset[str]
-    whole: frozenset[str]
+    super_options: frozenset[str]
 
 
 def read() -> list[Line]:
@@ -29,7 +29,7 @@ def read() -> list[Line]:
 
 
 def parse(lines: Iterable[str]) -> list[Line]:
-    return [_line(line) for line in lines]
+    return [_parse_line(line) for line in lines]
 
 
 def topmost(lines: Iterable[Line], target: Path) -> Line | None:
@@ -38,16 +38,16 @@ def topmost(lines: Iterable[Line], target: Path) -> Line | None:
     return next((line for line in reversed(list(lines)) if line.target == path), None)
 
 
-def _line(text: str) -> Line:
+def _parse_line(text: str) -> Line:
     mount, _, system = text.partition(" - ")
     _, _, number, _, target, options = mount.split(" ")[:6]
-    kind, _, whole = system.split(" ")
+    kind, _, super_options = system.split(" ")
     major, minor = map(int, number.split(":"))
     device = os.makedev(major, minor)
-    return Line(_plain(target), device, kind, frozenset(options.split(",")), frozenset(whole.split(",")))
+    return Line(_unescape(target), device, kind, frozenset(options.split(",")), frozenset(super_options.split(",")))
 
 
-def _plain(escaped: str) -> str:
+def _unescape(escaped: str) -> str:
     """Decode blanks and other characters, which are written as three octal digits."""
-    raw = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), escaped.encode(errors="surrogateescape"))
+    raw = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), escaped.encode(errors="surrogateescape"))
     return os.fsdecode(raw)

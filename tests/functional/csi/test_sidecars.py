@@ -1,5 +1,6 @@
-"""The sidecars of the release, as their units start them, on a real API server: they work with the driver and with no
-more rights than a cluster gives them. What is behind the driver is in memory."""
+"""The release's sidecars, started with their units' arguments, on a real API server: they work with the driver and with
+only the permissions that a cluster gives them. The driver's volumes are in memory.
+"""
 
 import os
 import re
@@ -45,7 +46,7 @@ def volumes():
 
 @pytest.fixture(scope="module")
 def api(folder, volumes):
-    """An API server that knows volumes and snapshots, with everything around it running."""
+    """An API server with the types for volumes and snapshots; the sidecars, controllers and the driver run."""
     release = find_release(Paths.from_environment(os.environ).cache)
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -55,11 +56,11 @@ def api(folder, volumes):
         admin = configure(folder, server, "admin", "system:masters", "admin")
         configure(folder, server, "csi", "moorage", "moorage:csi")
         api = Api("127.0.0.1", server.server_ca(), admin)
-        eventually(lambda: api.get_text("/healthz"))  # it has its own roles
+        wait_until(lambda: api.get_text("/healthz"))  # once it has created its own roles
         ensure(api, objects.volumes())
-        for name in SIDECARS:  # before there is a driver, or the API server knows snapshots
+        for name in SIDECARS:  # before the driver runs and before the API server has the snapshot types
             stack.enter_context(running(folder / f"{name}.log", *command(name, release, folder)))
-        introduce(api, folder, release)
+        install_driver_objects(api, folder, release)
         flags = (f"--kubeconfig={folder}/admin.conf", "--leader-elect=false", f"--secure-port={free_port()}")
         stack.enter_context(running(folder / "manager.log", release.program("kube-controller-manager"), *flags))
         driver = start(volumes, Settings("demo"), folder / "csi.sock")
@@ -82,57 +83,57 @@ def configure(folder, server, file, organization, name):
 def command(name, release, folder):
     text = (UNITS / f"{name}.service").read_text().replace("\\\n", " ")
     program, *flags = re.search(r"ExecStart=(.*)", text)[1].split()
-    moved = [flag.replace("/etc/kubernetes", str(folder)).replace("/run/csi", str(folder)) for flag in flags]
-    return [str(release.program(program.rpartition("/")[2])), *moved]
+    local_flags = [flag.replace("/etc/kubernetes", str(folder)).replace("/run/csi", str(folder)) for flag in flags]
+    return [str(release.program(program.rpartition("/")[2])), *local_flags]
 
 
-def introduce(api, folder, release):
+def install_driver_objects(api, folder, release):
     layout = Layout(folder / "root")
     layout.snapshot_definitions.parent.mkdir(parents=True)
     shutil.copy(release.data("snapshot-crds.yaml"), layout.snapshot_definitions)
     for _ in range(2):  # as at a second boot
         ensure(api, [*objects.volumes(), *objects.snapshot_definitions(layout)])
-        eventually(lambda: ensure(api, [objects.snapshot_class()]))
+        wait_until(lambda: ensure(api, [objects.snapshot_class()]))
     node = {"name": "node-1", "labels": {TOPOLOGY: "nova"}}
     driver = {"name": NAME, "nodeID": "server-1", "topologyKeys": [TOPOLOGY]}
-    ensure(api, [make("v1", "Namespace", "default"), make("v1", "Node", "node-1", metadata=node)])
-    api.ensure(make(STORAGE, "CSINode", "node-1", spec={"drivers": [driver]}))
-    api.ensure(make(STORAGE, "StorageClass", "files", provisioner=NAME, allowVolumeExpansion=True))
-    api.ensure(make(STORAGE, "StorageClass", "odd", provisioner=NAME, parameters={"colour": "red"}))
-    api.ensure(make(STORAGE, "VolumeAttributesClass", "fast", driverName=NAME, parameters={"type": "fast"}))
+    ensure(api, [build_object("v1", "Namespace", "default"), build_object("v1", "Node", "node-1", metadata=node)])
+    api.ensure(build_object(STORAGE, "CSINode", "node-1", spec={"drivers": [driver]}))
+    api.ensure(build_object(STORAGE, "StorageClass", "files", provisioner=NAME, allowVolumeExpansion=True))
+    api.ensure(build_object(STORAGE, "StorageClass", "odd", provisioner=NAME, parameters={"colour": "red"}))
+    api.ensure(build_object(STORAGE, "VolumeAttributesClass", "fast", driverName=NAME, parameters={"type": "fast"}))
 
 
-def ensure(api, wanted):
-    for each in wanted:
-        api.ensure(each)
+def ensure(api, manifests):
+    for manifest in manifests:
+        api.ensure(manifest)
     return True
 
 
-def make(version, kind, name, **more):
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}} | more
+def build_object(version, kind, name, **fields):
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}} | fields
 
 
-def claim(api, name, storage_class="files", size="1Gi", **more):
+def claim(api, name, storage_class="files", size="1Gi", **fields):
     spec = {"accessModes": ["ReadWriteOncePod"], "storageClassName": storage_class}
     spec["resources"] = {"requests": {"storage": size}}
     metadata = {"name": name, "namespace": "default"}
-    return api.apply(make("v1", "PersistentVolumeClaim", name, metadata=metadata, spec=spec | more))
+    return api.apply(build_object("v1", "PersistentVolumeClaim", name, metadata=metadata, spec=spec | fields))
 
 
-def eventually(ask):
-    """What is not there yet is refused."""
-    return until(ask, yet=(Refused,))
+def wait_until(check):
+    """Wait while the API server refuses requests for objects or types that do not exist yet."""
+    return until(check, yet=(Refused,))
 
 
-def bound(api, name):
-    """The name of the claim's PersistentVolume, once there is one."""
-    eventually(lambda: api.get(f"{CLAIMS}/{name}")["status"].get("phase") == "Bound")
+def wait_until_bound(api, name):
+    """Wait for the claim's PersistentVolume; returns its name."""
+    wait_until(lambda: api.get(f"{CLAIMS}/{name}")["status"].get("phase") == "Bound")
     return api.get(f"{CLAIMS}/{name}")["spec"]["volumeName"]
 
 
 def test_claim_gets_volume_with_owner_metadata(api, volumes):
     claim(api, "one")
-    name = bound(api, "one")
+    name = wait_until_bound(api, "one")
     spec = api.get(f"/api/v1/persistentvolumes/{name}")["spec"]
     [volume] = volumes.list()
     assert (spec["csi"]["volumeHandle"], spec["csi"]["fsType"]) == (volume.id, "ext4")
@@ -141,32 +142,34 @@ def test_claim_gets_volume_with_owner_metadata(api, volumes):
 
 
 def test_volume_is_attached(api, volumes):
-    where = {"attacher": NAME, "nodeName": "node-1", "source": {"persistentVolumeName": bound(api, "one")}}
-    api.ensure(make(STORAGE, "VolumeAttachment", "one", spec=where))
-    eventually(lambda: api.get(ATTACHMENT).get("status", {}).get("attached"))
+    spec = {"attacher": NAME, "nodeName": "node-1", "source": {"persistentVolumeName": wait_until_bound(api, "one")}}
+    api.ensure(build_object(STORAGE, "VolumeAttachment", "one", spec=spec))
+    wait_until(lambda: api.get(ATTACHMENT).get("status", {}).get("attached"))
     assert [one.server for one in volumes.list()[0].attachments] == ["server-1"]
 
 
 def test_volume_in_use_is_expanded_and_retyped(api, volumes):
     claim(api, "one", size="3Gi")
-    path = f"/api/v1/persistentvolumes/{bound(api, 'one')}"
-    eventually(lambda: api.get(path)["spec"]["capacity"]["storage"] == "3Gi")
+    path = f"/api/v1/persistentvolumes/{wait_until_bound(api, 'one')}"
+    wait_until(lambda: api.get(path)["spec"]["capacity"]["storage"] == "3Gi")
     claim(api, "one", size="3Gi", volumeAttributesClassName="fast")
-    eventually(lambda: api.get(f"{CLAIMS}/one")["status"].get("currentVolumeAttributesClassName") == "fast")
+    wait_until(lambda: api.get(f"{CLAIMS}/one")["status"].get("currentVolumeAttributesClassName") == "fast")
     assert [(volume.size, volume.type) for volume in volumes.list()] == [(3, "fast")]
 
 
 def test_volume_in_use_is_snapshotted_restored_and_cloned(api, volumes):
-    wanted = make(SNAPSHOT, "VolumeSnapshot", "s", spec={"source": {"persistentVolumeClaimName": "one"}})
-    wanted["metadata"]["namespace"] = "default"
-    api.ensure(wanted)
-    eventually(lambda: api.get(f"{SNAPSHOTS}/s").get("status", {}).get("readyToUse"))
+    snapshot_object = build_object(
+        SNAPSHOT, "VolumeSnapshot", "s", spec={"source": {"persistentVolumeClaimName": "one"}}
+    )
+    snapshot_object["metadata"]["namespace"] = "default"
+    api.ensure(snapshot_object)
+    wait_until(lambda: api.get(f"{SNAPSHOTS}/s").get("status", {}).get("readyToUse"))
     [snapshot] = volumes.snapshots()
     source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
     claim(api, "restored", size="3Gi", dataSource=source)
-    bound(api, "restored")
+    wait_until_bound(api, "restored")
     claim(api, "clone", size="3Gi", dataSource={"kind": "PersistentVolumeClaim", "name": "restored"})
-    bound(api, "clone")
+    wait_until_bound(api, "clone")
     first, restored, clone = volumes.list()
     assert (snapshot.volume, restored.snapshot, clone.source) == (first.id, snapshot.id, restored.id)
 
@@ -178,16 +181,16 @@ def test_impossible_request_gets_event(api):
         events = api.get("/api/v1/namespaces/default/events")["items"]
         return [one["message"] for one in events if one["involvedObject"]["name"] == "odd" and one["type"] == "Warning"]
 
-    assert "a StorageClass has no parameter 'colour'" in eventually(reported)[0]
+    assert "a StorageClass has no parameter 'colour'" in wait_until(reported)[0]
 
 
 def test_volumes_are_deleted_with_objects(api, volumes):
     for path in (ATTACHMENT, f"{SNAPSHOTS}/s", *(f"{CLAIMS}/{name}" for name in ("one", "restored", "clone", "odd"))):
         api._ask("DELETE", path)
-    eventually(lambda: not volumes.list() and not volumes.snapshots())
+    wait_until(lambda: not volumes.list() and not volumes.snapshots())
     contents = f"/apis/{SNAPSHOT}/volumesnapshotcontents"
     for path in (CLAIMS, SNAPSHOTS, contents, "/api/v1/persistentvolumes", f"/apis/{STORAGE}/volumeattachments"):
-        eventually(lambda path=path: not api.get(path)["items"])
+        wait_until(lambda path=path: not api.get(path)["items"])
 
 
 def test_sidecars_have_all_permissions(api, folder):

@@ -1,11 +1,11 @@
-"""Every error of ours has a code, and the particular ones their own."""
+"""The gRPC codes and messages of our errors."""
 
 import grpc
 import pytest
 
 from moorage.csi.backend import NameTaken
-from moorage.csi.codes import CODES, code, words
-from moorage.csi.locks import UnderWay
+from moorage.csi.codes import CODES, format_error, status_code
+from moorage.csi.locks import CallInProgress
 from moorage.csi.pages import BadToken
 from moorage.csi.size import SizeOutOfRange
 from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        (UnderWay, grpc.StatusCode.ABORTED),
+        (CallInProgress, grpc.StatusCode.ABORTED),
         (BadToken, grpc.StatusCode.ABORTED),
         (NameTaken, grpc.StatusCode.ALREADY_EXISTS),
         (SizeOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
@@ -26,18 +26,18 @@ pytestmark = pytest.mark.unit
         (Failed, grpc.StatusCode.INTERNAL),
     ],
 )
-def test_code_of_error(kind, expected):
-    assert code(kind("why")) is expected
+def test_status_code_of_error(kind, expected):
+    assert status_code(kind("why")) is expected
 
 
 def test_every_row_of_codes_is_reachable():
-    assert all(code(kind("why")) is expected for kind, expected in CODES)
+    assert all(status_code(kind("why")) is expected for kind, expected in CODES)
 
 
 def test_every_error_has_a_code():
-    assert all(code(kind("why")) for kind in MoorageError.__subclasses__())
+    assert all(status_code(kind("why")) for kind in MoorageError.__subclasses__())
 
 
-def test_message_includes_hint():
-    assert words(Failed("it broke")) == "it broke"
-    assert words(Failed("it broke", "fix it")) == "it broke: fix it"
+def test_format_error_includes_hint():
+    assert format_error(Failed("it broke")) == "it broke"
+    assert format_error(Failed("it broke", "fix it")) == "it broke: fix it"

@@ -1,4 +1,4 @@
-"""`moorage-csi-controller`: its arguments, its socket, its end."""
+"""`moorage-csi-controller`: its options, its socket and its exit."""
 
 from __future__ import annotations
 
@@ -45,37 +45,37 @@ def test_ready_once_the_cloud_answered(tmp_path):
 
 
 def test_ready_stays_ready_without_calls():
-    asked = []
+    calls = []
 
-    def ask():
-        asked.append(1)
-        if len(asked) == 1:
-            raise CloudUnreachable("away")
+    def read():
+        calls.append(1)
+        if len(calls) == 1:
+            raise CloudUnreachable("unreachable")
 
-    ready = Ready(ask)
+    ready = Ready(read)
     assert [ready(), ready(), ready()] == [False, True, True]
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
-@pytest.mark.parametrize("left_out", ["--socket", "--clouds", "--cluster"])
-def test_required_options(tmp_path, left_out):
+@pytest.mark.parametrize("missing", ["--socket", "--clouds", "--cluster"])
+def test_missing_required_option_is_reported(tmp_path, missing):
     clouds = tmp_path / "clouds.yaml"
     clouds.touch()
-    given = {"--socket": "csi.sock", "--clouds": str(clouds), "--cluster": "demo"}
-    del given[left_out]
-    words = [word for pair in given.items() for word in pair]
-    never = Adapters(lambda *_: pytest.fail("connected"), lambda _: pytest.fail("logged"))
-    result = CliRunner().invoke(command, words, obj=never)
-    assert (result.exit_code, left_out in result.output) == (2, True)
+    options = {"--socket": "csi.sock", "--clouds": str(clouds), "--cluster": "demo"}
+    del options[missing]
+    arguments = [argument for pair in options.items() for argument in pair]
+    adapters = Adapters(lambda *_: pytest.fail("connected"), lambda _: pytest.fail("logged"))
+    result = CliRunner().invoke(command, arguments, obj=adapters)
+    assert (result.exit_code, missing in result.output) == (2, True)
 
 
 def test_serves_with_unreachable_cloud_and_stops_on_sigterm(tmp_path):
     clouds, socket = tmp_path / "clouds.yaml", tmp_path / "run" / "csi.sock"
     clouds.write_text(CLOUDS)
     program = Path(sys.executable).with_name("moorage-csi-controller")
-    words = [str(program), "--socket", str(socket), "--clouds", str(clouds), "--cluster", "demo"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=clean) as running:
+    arguments = [str(program), "--socket", str(socket), "--clouds", str(clouds), "--cluster", "demo"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             until(socket.exists, seconds=30)
             with grpc.insecure_channel(f"unix:{socket}") as channel, pytest.raises(grpc.RpcError) as caught:
@@ -86,7 +86,7 @@ def test_serves_with_unreachable_cloud_and_stops_on_sigterm(tmp_path):
                 in caught.value.details()
             )
         finally:
-            running.send_signal(signal.SIGTERM)
-        reported = running.communicate(timeout=20)[1]
-        assert running.returncode == 0, reported
-        assert '"message": "ListVolumes: UNAVAILABLE: ' in reported
+            process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=20)[1]
+        assert process.returncode == 0, output
+        assert '"message": "ListVolumes: UNAVAILABLE: ' in output

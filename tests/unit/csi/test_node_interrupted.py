@@ -16,77 +16,77 @@ CHANGES += ("make_folder", "make_file", "remove", "rescan")
 
 
 class Killed(BaseException):
-    """As by SIGKILL: nothing of ours may catch it."""
+    """Stands for SIGKILL: no code of ours may catch it."""
 
 
-class Mortal:
-    """A box on which the driver is killed at the `fatal`-th change, before it is done or `after`."""
+class KilledHost:
+    """A host on which the driver is killed at the `fatal`-th change, before or `after` it."""
 
     def __init__(self, inner, fatal, after):
-        self.inner, self.left, self.after = inner, fatal, after
+        self.inner, self.remaining, self.after = inner, fatal, after
 
     def __getattr__(self, name):
         method = getattr(self.inner, name)
-        return self.mortal(method) if name in CHANGES else method
+        return self.kill_around(method) if name in CHANGES else method
 
-    def mortal(self, method):
-        def call(*words):
-            self.left -= 1
-            if self.left == 0 and not self.after:
+    def kill_around(self, method):
+        def call(*arguments):
+            self.remaining -= 1
+            if self.remaining == 0 and not self.after:
                 raise Killed
-            method(*words)
-            if self.left == 0:
+            method(*arguments)
+            if self.remaining == 0:
                 raise Killed
 
         return call
 
 
-def lives(folder, wanted, files, box):
-    """A volume's whole life on a node, each call of kubelet repeated until it has ended."""
-    node = Node(box, "n", "", 1, folder / "by-id", timeouts=0)
+def run_life_cycle(folder, requested, files, host):
+    """Stage, publish, expand, unpublish and unstage a volume; repeat each call that is interrupted."""
+    node = Node(host, "n", "", 1, folder / "by-id", timeout=0)
 
     def call(name, request):
         try:
             return getattr(node, name)(request, None)
         except Killed:
             node.files = files
-            return getattr(Node(files, "n", "", 1, folder / "by-id", timeouts=0), name)(request, None)
+            return getattr(Node(files, "n", "", 1, folder / "by-id", timeout=0), name)(request, None)
 
     kubelet = Kubelet(call, "volume", folder / "staging", folder / "pods")
-    seen = []
+    states = []
 
-    def look():
+    def record_state():
         disks = {device: replace(disk) for device, disk in files.disks.items()}
-        seen.append((disks, {path: tuple(map(repr, held)) for path, held in files.mounts.items() if held}))
+        states.append((disks, {path: tuple(map(repr, mounts)) for path, mounts in files.mounts.items() if mounts}))
 
-    kubelet.stage(wanted)
-    look()
-    kubelet.publish(wanted, read_only=True)
-    look()
-    files.disks[folder / "vdb"].real = 2 * GIB
+    kubelet.stage(requested)
+    record_state()
+    kubelet.publish(requested, read_only=True)
+    record_state()
+    files.disks[folder / "vdb"].size = 2 * GIB
     kubelet.expand(2 * GIB)
-    look()
+    record_state()
     kubelet.unpublish()
     kubelet.unstage()
-    look()
+    record_state()
     assert kubelet.target() not in files.folders | files.files
-    return seen
+    return states
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("wanted", [capability(), capability("xfs"), capability(block=True)])
-def test_interrupted_anywhere_reaches_same_state(tmp_path, wanted, after):
+@pytest.mark.parametrize("requested", [capability(), capability("xfs"), capability(block=True)])
+def test_life_cycle_interrupted_anywhere_and_repeated_reaches_same_state(tmp_path, requested, after):
     (tmp_path / "vdb").touch()
     plug(tmp_path / "by-id", "volume", tmp_path / "vdb")
 
-    def life(fatal):
+    def run_life_cycle_killed_at(fatal):
         files = MemoryFilesystems()
         files.add(tmp_path / "vdb", GIB)
-        box = Mortal(files, fatal, after)
-        return lives(tmp_path, wanted, files, box), box.left
+        host = KilledHost(files, fatal, after)
+        return run_life_cycle(tmp_path, requested, files, host), host.remaining
 
-    undisturbed, left = life(10_000)
-    changes = 10_000 - left
+    expected, remaining = run_life_cycle_killed_at(10_000)
+    changes = 10_000 - remaining
     assert changes >= 6
     for fatal in range(1, changes + 1):
-        assert life(fatal)[0] == undisturbed, f"cut off at change {fatal} of {changes}"
+        assert run_life_cycle_killed_at(fatal)[0] == expected, f"interrupted at change {fatal} of {changes}"

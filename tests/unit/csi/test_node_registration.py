@@ -1,4 +1,4 @@
-"""The driver makes itself known as kubelet expects it."""
+"""The driver registers with the kubelet."""
 
 import threading
 
@@ -19,16 +19,16 @@ pytestmark = pytest.mark.unit
 NAME = "x.example"
 
 
-class Running:
-    """The program in a thread of its own, on a box in memory."""
+class RunningDriver:
+    """The program in its own thread, on a host in memory."""
 
     def __init__(self, folder):
         self.sockets = Sockets.below(folder, NAME)
         self.reported = []
         self.serving = threading.Event()
         self.run = Run(self.report, threading.Event())
-        self.code = None
-        self.thread = threading.Thread(target=self.work, args=(folder,))
+        self.exit_code = None
+        self.thread = threading.Thread(target=self.serve, args=(folder,))
         self.thread.start()
         assert self.serving.wait(10)
 
@@ -36,21 +36,21 @@ class Running:
         self.reported.append(line)
         self.serving.set()
 
-    def work(self, folder):
+    def serve(self, folder):
         node = Node(MemoryFilesystems(), "server-1", "nova", 25, folder)
-        self.code = self.run.until_stopped(node, NAME, self.sockets)
+        self.exit_code = self.run.serve_until_stopped(node, NAME, self.sockets)
 
-    def end(self):
+    def stop(self):
         self.run.stop.set()
         self.thread.join(10)
-        return self.code
+        return self.exit_code
 
 
 @pytest.fixture
 def running(tmp_path):
-    started = Running(tmp_path)
+    started = RunningDriver(tmp_path)
     yield started
-    started.end()
+    started.stop()
 
 
 def notify(running, **status):
@@ -74,13 +74,13 @@ def test_registered_driver_runs_until_stopped(running):
     notify(running, plugin_registered=True)
     assert running.thread.is_alive()
     assert running.reported[-1] == "registered with the kubelet"
-    assert running.end() == 0
+    assert running.stop() == 0
 
 
 def test_rejected_registration_exits_for_restart(running):
     notify(running, plugin_registered=False, error="no such version")
     running.thread.join(10)
-    assert running.code != 0
+    assert running.exit_code != 0
     assert "no such version" in running.reported[-1]
 
 

@@ -1,4 +1,4 @@
-"""The driver's socket, spoken to as kubelet and the sidecars do."""
+"""The driver's socket, called as the kubelet and the sidecars call it."""
 
 import grpc
 import pytest
@@ -12,7 +12,7 @@ from moorage.model.errors import BadInput
 pytestmark = pytest.mark.unit
 
 
-class Refusing(csi_pb2_grpc.ControllerServicer):
+class RejectingController(csi_pb2_grpc.ControllerServicer):
     def CreateVolume(self, request, context):
         raise BadInput("no such type", "choose another")
 
@@ -26,11 +26,11 @@ def state():
 def channel(tmp_path, state):
     socket = tmp_path / "csi" / "csi.sock"
     socket.parent.mkdir()
-    socket.touch()  # as a server leaves it that was killed
+    socket.touch()  # as a killed server leaves it
 
     def add(server):
         csi_pb2_grpc.add_IdentityServicer_to_server(Identity("x.example", "1", lambda: state["ready"]), server)
-        csi_pb2_grpc.add_ControllerServicer_to_server(Refusing(), server)
+        csi_pb2_grpc.add_ControllerServicer_to_server(RejectingController(), server)
 
     server = serve(socket, add)
     with grpc.insecure_channel(f"unix:{socket}") as opened:
@@ -42,12 +42,12 @@ def test_identity_has_name_and_capabilities(channel):
     identity = csi_pb2_grpc.IdentityStub(channel)
     info = identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5)
     assert (info.name, info.vendor_version) == ("x.example", "1")
-    message = identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest(), timeout=5).capabilities
-    assert {c.service.type for c in message if c.HasField("service")} == {
+    capabilities = identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest(), timeout=5).capabilities
+    assert {c.service.type for c in capabilities if c.HasField("service")} == {
         csi.PluginCapability.Service.CONTROLLER_SERVICE,
         csi.PluginCapability.Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
     }
-    assert [c.volume_expansion.type for c in message if c.HasField("volume_expansion")] == [
+    assert [c.volume_expansion.type for c in capabilities if c.HasField("volume_expansion")] == [
         csi.PluginCapability.VolumeExpansion.ONLINE
     ]
 
@@ -56,9 +56,9 @@ def test_probe_returns_readiness(channel, state):
     probe = csi_pb2_grpc.IdentityStub(channel).Probe
     assert probe(csi.ProbeRequest(), timeout=5).ready.value is True
     state["ready"] = False
-    answer = probe(csi.ProbeRequest(), timeout=5)
-    assert answer.HasField("ready")
-    assert answer.ready.value is False
+    response = probe(csi.ProbeRequest(), timeout=5)
+    assert response.HasField("ready")
+    assert response.ready.value is False
 
 
 def test_error_has_code_and_message(channel):

@@ -1,4 +1,4 @@
-"""Our description of the driver for Kubernetes' storage tests matches the driver."""
+"""The driver's manifest for Kubernetes' storage tests matches the driver."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from moorage.csi.cinder.backend import NAME, TOPOLOGY
-from moorage.csi.cinder.parameters import snapshot
+from moorage.csi.cinder.parameters import parse_snapshot_class
 from moorage.csi.controller import CAPABILITIES, RPC
 from moorage.csi.uses import FILE_SYSTEMS, MODE, ONE_NODE
 
@@ -25,7 +25,7 @@ def test_manifest_has_name_zone_and_file_systems():
 
 
 @pytest.mark.parametrize(
-    ("message", "promised"),
+    ("capability", "rpc"),
     [
         ("snapshotDataSource", RPC.CREATE_DELETE_SNAPSHOT),
         ("pvcDataSource", RPC.CLONE_VOLUME),
@@ -33,8 +33,8 @@ def test_manifest_has_name_zone_and_file_systems():
         ("readWriteOncePod", RPC.SINGLE_NODE_MULTI_WRITER),
     ],
 )
-def test_manifest_matches_capabilities(message, promised):
-    assert DRIVER["Capabilities"][message] == (promised in CAPABILITIES)
+def test_manifest_matches_capabilities(capability, rpc):
+    assert DRIVER["Capabilities"][capability] == (rpc in CAPABILITIES)
 
 
 def test_manifest_has_no_multi_node_access():
@@ -45,6 +45,6 @@ def test_manifest_has_no_multi_node_access():
 
 
 def test_snapshot_class_is_valid():
-    message = yaml.safe_load((STORAGE / "snapshot-class.yaml").read_text())
-    assert message["driver"] == NAME
-    assert snapshot(message["parameters"])
+    snapshot_class = yaml.safe_load((STORAGE / "snapshot-class.yaml").read_text())
+    assert snapshot_class["driver"] == NAME
+    assert parse_snapshot_class(snapshot_class["parameters"])

@@ -1,4 +1,4 @@
-"""Control groups, on folders that look like each kind of host."""
+"""Cgroups in folders with the layout of version 1 and of version 2."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def legacy(tmp_path: Path) -> ControlGroup:
 
 @pytest.fixture
 def unified(tmp_path: Path) -> ControlGroup:
-    """A host with version 2 alone, where one of the wanted controllers is missing."""
+    """A host with only version 2, without one of the controllers that the code enables."""
     (tmp_path / "moorage").mkdir()
     for folder in (tmp_path, tmp_path / "moorage"):
         (folder / "cgroup.controllers").write_text("cpuset cpu memory pids rdma\n")
@@ -37,7 +37,7 @@ def text(group: ControlGroup, path: str) -> str:
     return (group.root / path).read_text()
 
 
-def test_unified_is_read_from_mounts(legacy: ControlGroup) -> None:
+def test_unified_is_false_for_version_1_hierarchies(legacy: ControlGroup) -> None:
     assert not legacy.unified
     assert {path.name for path in legacy.hierarchies} == {"cpu", "memory", "pids", "cpuset", "systemd"}
 
@@ -82,12 +82,12 @@ def test_processes_at_any_depth(unified: ControlGroup) -> None:
 
 
 def test_missing_group_is_empty_and_removable(unified: ControlGroup) -> None:
-    gone = ControlGroup("other", "m", unified.root)
-    assert gone.processes() == set()
-    gone.remove()
+    missing = ControlGroup("other", "m", unified.root)
+    assert missing.processes() == set()
+    missing.remove()
 
 
 def test_remove_group_in_use_is_reported(unified: ControlGroup) -> None:
-    unified.create(cpus=1, memory=512)  # its files stand for processes: such a folder cannot be removed
+    unified.create(cpus=1, memory=512)  # a folder with files cannot be removed, as a cgroup with processes cannot
     with pytest.raises(HostError, match="is still in use"):
         unified.remove(timeout=0.05)

@@ -28,9 +28,9 @@ def test_parse_line():
 
 
 def test_topmost_is_last_mount():
-    found = topmost(parse(TEXT), Path("/mnt/a folder"))
-    assert found
-    assert found.device == os.makedev(7, 1)
+    mount = topmost(parse(TEXT), Path("/mnt/a folder"))
+    assert mount
+    assert mount.device == os.makedev(7, 1)
     assert topmost(parse(TEXT), Path("/mnt")) is None
 
 

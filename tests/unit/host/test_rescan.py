@@ -1,4 +1,4 @@
-"""A SCSI disk is asked for its size again through /sys; other disks have nothing to ask there."""
+"""The kernel reads a SCSI disk's size again through /sys; other disks have no such file."""
 
 import os
 from pathlib import Path

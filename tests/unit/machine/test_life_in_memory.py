@@ -43,7 +43,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_make_uses_no_host_resources(machine: Machine, host: MemoryHost) -> None:
     assert (machine.config_drive / "openstack/latest/user_data").read_bytes() == b"hello"
     assert load(machine.path) == machine
-    assert host.empty
+    assert host.is_empty
 
 
 def test_start_allocates_host_resources(machine: Machine, host: MemoryHost, volume: Volume) -> None:
@@ -52,7 +52,7 @@ def test_start_allocates_host_resources(machine: Machine, host: MemoryHost, volu
     assert host.limits == {Cgroup("moorage", "m"): (2, 2048)}
     assert host.namespaces() == {"moorage-m"}
     assert host.ports() == {nic.tap for nic in NICS}
-    assert host.plugged[NICS[0].tap].ids == {
+    assert host.switch_ports[NICS[0].tap].ids == {
         "iface-id": NICS[0].port,
         "attached-mac": NICS[0].mac,
         "vm-id": "m",
@@ -63,9 +63,9 @@ def test_start_allocates_host_resources(machine: Machine, host: MemoryHost, volu
 
 def test_start_again_allocates_nothing(machine: Machine, host: MemoryHost) -> None:
     life.start(machine, host)
-    before = (set(host.cables), host.ports(), host.namespaces())
+    before = (set(host.veth_pairs), host.ports(), host.namespaces())
     life.start(machine, host)
-    assert (set(host.cables), host.ports(), host.namespaces()) == before
+    assert (set(host.veth_pairs), host.ports(), host.namespaces()) == before
 
 
 def test_failed_start_can_be_repeated(machine: Machine, host: MemoryHost, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_remove_leaves_nothing(machine: Machine, host: MemoryHost, volume: Volum
     known = load(machine.path)
     for _ in range(2):
         life.remove(known, host)
-        assert host.empty
+        assert host.is_empty
         assert not machine.path.exists()
 
 
@@ -91,8 +91,8 @@ def test_stop_all_keeps_folders_and_ports(machine: Machine, host: MemoryHost) ->
     life.stop_all(machine.path.parent, host)
     assert machine.path.exists()
     assert host.ports() == {nic.tap for nic in NICS}, "the switch is stopped separately; a start plugs again"
-    host.plugged.clear()
-    assert host.empty
+    host.switch_ports.clear()
+    assert host.is_empty
 
 
 def test_interface_gets_first_free_name(machine: Machine, host: MemoryHost) -> None:
@@ -111,4 +111,4 @@ def test_attach_twice_and_detach_twice(machine: Machine, host: MemoryHost, volum
     for _ in range(2):
         attach.detach_volume(machine, volume, host)
         assert load(machine.path).volumes == ()
-    assert host.empty
+    assert host.is_empty

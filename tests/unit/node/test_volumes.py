@@ -64,7 +64,7 @@ spec: {{versions: [{{name: v1, pattern: "^${{}}$"}}]}}
 def test_default_snapshot_class_is_valid() -> None:
     wanted = objects.snapshot_class()
     assert wanted["driver"] == NAME
-    assert parameters.snapshot(wanted["parameters"]) is True
+    assert parameters.parse_snapshot_class(wanted["parameters"]) is True
     assert wanted["metadata"]["annotations"] == {"snapshot.storage.kubernetes.io/is-default-class": "true"}
 
 

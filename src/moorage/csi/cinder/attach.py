@@ -11,72 +11,72 @@ from moorage.model.errors import Conflict, NotFound, QuotaExceeded
 
 
 @dataclass(frozen=True)
-class Attach:
+class VolumeAttacher:
     """Nova knows what is attached or attaching to a server; Cinder knows when a volume is attached."""
 
     reader: VolumeReader
 
-    def publish(self, volume: str, server: str) -> None:
+    def publish(self, volume_id: str, server_id: str) -> None:
         """NotFound, Conflict, QuotaExceeded; Failed when Nova gave up."""
-        seen = self.reader.there(volume)
-        held = self.reader.volumes.attached(server)
-        if held is None:
-            raise NotFound(f"Nova knows no server {server}")
-        if volume not in held:
-            self._begin(seen, server)
-            seen = self.reader.there(volume)
-        if server not in _servers(seen):
-            raise self.reader.failed(f"Nova could not attach volume {volume} to server {server}", volume)
+        volume = self.reader.require_volume(volume_id)
+        attached = self.reader.volumes.attached(server_id)
+        if attached is None:
+            raise NotFound(f"Nova knows no server {server_id}")
+        if volume_id not in attached:
+            self._attach(volume, server_id)
+            volume = self.reader.require_volume(volume_id)
+        if server_id not in _server_ids(volume):
+            raise self.reader.failure(f"Nova could not attach volume {volume_id} to server {server_id}", volume_id)
 
-    def _begin(self, seen: CinderVolume, server: str) -> None:
-        if others := _servers(seen):
+    def _attach(self, volume: CinderVolume, server_id: str) -> None:
+        if others := _server_ids(volume):
             raise Conflict(
-                f"volume {seen.id} is attached to server {', '.join(others)}",
+                f"volume {volume.id} is attached to server {', '.join(others)}",
                 "it will be attached once it is detached there",
             )
-        if seen.status != "available":
-            raise Conflict(f"volume {seen.id} cannot be attached: it is in status {seen.status}")
+        if volume.status != "available":
+            raise Conflict(f"volume {volume.id} cannot be attached: it is in status {volume.status}")
         try:
-            self.reader.volumes.attach(server, seen.id)
+            self.reader.volumes.attach(server_id, volume.id)
         except QuotaExceeded as error:
             raise QuotaExceeded(
-                f"server {server} has as many disks as it can: {error.message}",
+                f"server {server_id} has as many disks as it can: {error.message}",
                 "move a pod that has a volume to another node, or add a node",
             ) from error
 
-    def unpublish(self, volume: str, server: str) -> None:
+    def unpublish(self, volume_id: str, server_id: str) -> None:
         """Does nothing when it is not attached; TimedOut while it is detaching."""
-        held = self.reader.volumes.attached(server)
-        if held is None:
-            self._forget(volume, server)
-        elif volume in held:
-            self._take(volume, server)
+        attached = self.reader.volumes.attached(server_id)
+        if attached is None:
+            self._delete_attachments(volume_id, server_id)
+        elif volume_id in attached:
+            self._detach(volume_id, server_id)
 
-    def _take(self, volume: str, server: str) -> None:
-        seen = self.reader.volume(volume)
-        if seen is None or not (seen.attachments or self._held(volume, server)):
+    def _detach(self, volume_id: str, server_id: str) -> None:
+        volume = self.reader.read_volume(volume_id)
+        if volume is None or not (volume.attachments or self._is_attached(volume_id, server_id)):
             return  # it was detaching, and is detached
         try:
-            self.reader.volumes.detach(server, volume)
+            self.reader.volumes.detach(server_id, volume_id)
         except NotFound:
             return  # another client was faster
         self.reader.waiter.until(
-            lambda: self._held(volume, server),
-            lambda held: not held,
-            f"volume {volume} is still attached to server {server}",
+            lambda: self._is_attached(volume_id, server_id),
+            lambda is_attached: not is_attached,
+            f"volume {volume_id} is still attached to server {server_id}",
         )
 
-    def _held(self, volume: str, server: str) -> bool:
-        return volume in (self.reader.volumes.attached(server) or ())
+    def _is_attached(self, volume_id: str, server_id: str) -> bool:
+        return volume_id in (self.reader.volumes.attached(server_id) or ())
 
-    def _forget(self, volume: str, server: str) -> None:
-        """Nova detaches the volumes of a server that it deletes. Where it did not, delete the attachment in Cinder."""
-        seen = self.reader.volumes.get(volume)
-        for attachment in seen.attachments if seen else ():
-            if attachment.server == server:
+    def _delete_attachments(self, volume_id: str, server_id: str) -> None:
+        """Delete Cinder's attachments to a deleted server: Nova detaches its volumes, but it may have failed to."""
+        volume = self.reader.volumes.get(volume_id)
+        for attachment in volume.attachments if volume else ():
+            if attachment.server == server_id:
                 with suppress(NotFound):  # Nova was faster
                     self.reader.volumes.delete_attachment(attachment.id)
 
 
-def _servers(seen: CinderVolume) -> list[str]:
-    return [attachment.server for attachment in seen.attachments]
+def _server_ids(volume: CinderVolume) -> list[str]:
+    return [attachment.server for attachment in volume.attachments]

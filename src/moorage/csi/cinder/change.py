@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from moorage.cloud.volumes import CinderVolume
 from moorage.csi.cinder import parameters
 from moorage.csi.cinder.reader import VolumeReader
-from moorage.csi.cinder.types import known
+from moorage.csi.cinder.types import resolve_type
 from moorage.csi.size import GIB
 
 
 @dataclass(frozen=True)
-class Change:
-    """Each call starts from the present state, so that a repeated call finds its work done."""
+class VolumeChanger:
+    """Each call reads the present state first, so that a repeated call finds its work done."""
 
     reader: VolumeReader
 
     def expand(self, id: str, size: int) -> CinderVolume:
-        """To at least `size` bytes; NotFound, Conflict, QuotaExceeded, Failed."""
+        """Extend it to at least `size` bytes; NotFound, Conflict, QuotaExceeded, Failed."""
         gib = -(-size // GIB)
-        seen = self.reader.there(id)
-        if seen.size >= gib:
-            return seen
+        volume = self.reader.require_volume(id)
+        if volume.size >= gib:
+            return volume
         self.reader.volumes.extend(id, gib)
-        grown = self.reader.there(id)
-        if grown.size < gib:
-            raise self.reader.failed(f"Cinder could not extend volume {id} to {gib} GiB", id)
-        return grown
+        extended = self.reader.require_volume(id)
+        if extended.size < gib:
+            raise self.reader.failure(f"Cinder could not extend volume {id} to {gib} GiB", id)
+        return extended
 
     def modify(self, id: str, given: Mapping[str, str]) -> None:
         """Set the type of a VolumeAttributesClass; NotFound, BadInput, Conflict, Failed."""
-        wanted = parameters.changes(given)
-        seen = self.reader.there(id)
-        if wanted in ("", seen.type):
+        requested = parameters.parse_attributes_class(given)
+        volume = self.reader.require_volume(id)
+        if requested in ("", volume.type):
             return
-        name = known(self.reader.volumes, wanted)
-        if name == seen.type:
+        name = resolve_type(self.reader.volumes, requested)
+        if name == volume.type:
             return
         self.reader.volumes.retype(id, name)
-        if self.reader.there(id).type != name:
-            raise self.reader.failed(f"Cinder could not change volume {id} to the type {name}", id)
+        if self.reader.require_volume(id).type != name:
+            raise self.reader.failure(f"Cinder could not change volume {id} to the type {name}", id)

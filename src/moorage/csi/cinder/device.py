@@ -14,18 +14,18 @@ BY_ID = Path("/dev/disk/by-id")
 SERIAL = 20
 
 
-def names(volume: str) -> tuple[str, ...]:
+def device_names(volume: str) -> tuple[str, ...]:
     """The possible names of a volume below /dev/disk/by-id, the usual one first."""
     short = volume[:SERIAL]
     return (f"virtio-{short}", f"scsi-0QEMU_QEMU_HARDDISK_{short}", f"scsi-0QEMU_QEMU_HARDDISK_{volume}")
 
 
-def find(volume: str, folder: Path = BY_ID) -> Path:
+def find_device(volume: str, folder: Path = BY_ID) -> Path:
     """The volume's block device, with links resolved; TimedOut when it does not exist, or not yet: try again."""
-    for name in names(volume):
+    for name in device_names(volume):
         if (folder / name).exists():
             return (folder / name).resolve()
     raise TimedOut(
-        f"volume {volume} is attached, but {folder / names(volume)[0]} has not appeared on this node",
-        "look for the disk with `lsblk -o NAME,SERIAL` there",
+        f"volume {volume} is attached, but {folder / device_names(volume)[0]} has not appeared on this node",
+        "find the disk with `lsblk -o NAME,SERIAL` on the node",
     )

@@ -23,22 +23,22 @@ class VolumeParameters:
     availability: str = ""
 
 
-def volume(given: Mapping[str, str]) -> VolumeParameters:
+def parse_storage_class(given: Mapping[str, str]) -> VolumeParameters:
     """Parse a StorageClass; BadInput names the first unknown parameter."""
-    return VolumeParameters(**_known("StorageClass", given, ("availability", "type")))
+    return VolumeParameters(**_check_names("StorageClass", given, ("availability", "type")))
 
 
-def changes(given: Mapping[str, str]) -> str:
-    """The volume type of a VolumeAttributesClass, "" without a change; BadInput as above."""
-    return _known("VolumeAttributesClass", given, ("type",)).get("type", "")
+def parse_attributes_class(given: Mapping[str, str]) -> str:
+    """The volume type of a VolumeAttributesClass, "" without a change; BadInput names the first unknown parameter."""
+    return _check_names("VolumeAttributesClass", given, ("type",)).get("type", "")
 
 
-def snapshot(given: Mapping[str, str]) -> bool:
+def parse_snapshot_class(given: Mapping[str, str]) -> bool:
     """Parse a VolumeSnapshotClass: whether it allows snapshots of volumes in use (`force-create`).
 
-    BadInput as above.
+    BadInput names the first unknown parameter.
     """
-    fields = _known("VolumeSnapshotClass", given, ("force-create", "type"))
+    fields = _check_names("VolumeSnapshotClass", given, ("force-create", "type"))
     if fields.get("type", "snapshot") != "snapshot":
         raise BadInput(f"type of a VolumeSnapshotClass is snapshot, not {fields['type']!r}: backups are not supported")
     force = fields.get("force-create", "false")
@@ -47,7 +47,7 @@ def snapshot(given: Mapping[str, str]) -> bool:
     return force == "true"
 
 
-def _known(kind: str, given: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+def _check_names(kind: str, given: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     own = {name: value for name, value in given.items() if not name.startswith(SIDECARS)}
     for name in sorted(own):
         if name not in names:

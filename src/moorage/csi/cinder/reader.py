@@ -22,57 +22,66 @@ class Settings:
 
 @dataclass(frozen=True)
 class VolumeReader:
-    """Reads volumes and snapshots that have settled; one reader for each call, with the call's time limit."""
+    """Reads volumes and snapshots once no change is in progress; one reader per call, with the call's time limit."""
 
     volumes: Volumes
     settings: Settings
     waiter: Waiter
 
-    def volume(self, id: str) -> CinderVolume | None:
+    def read_volume(self, id: str) -> CinderVolume | None:
         """The volume once no change is in progress, None when it does not exist; TimedOut."""
         return self.waiter.until(
-            lambda: self.volumes.get(id), lambda seen: seen is None or seen.status not in BUSY, f"volume {id} is busy"
+            lambda: self.volumes.get(id),
+            lambda volume: volume is None or volume.status not in BUSY,
+            f"volume {id} is busy",
         )
 
-    def there(self, id: str) -> CinderVolume:
+    def require_volume(self, id: str) -> CinderVolume:
         """The same, NotFound when it does not exist."""
-        if (seen := self.volume(id)) is None:
+        if (volume := self.read_volume(id)) is None:
             raise NotFound(f"Cinder knows no volume {id}")
-        return seen
+        return volume
 
-    def snapshot(self, id: str) -> CinderSnapshot | None:
+    def read_snapshot(self, id: str) -> CinderSnapshot | None:
         """The snapshot once no change is in progress, None when it does not exist; TimedOut."""
         return self.waiter.until(
             lambda: self.volumes.get_snapshot(id),
-            lambda seen: seen is None or seen.status not in BUSY,
+            lambda snapshot: snapshot is None or snapshot.status not in BUSY,
             f"snapshot {id} is busy",
         )
 
-    def failed(self, what: str, id: str) -> Failed:
+    def failure(self, what: str, id: str) -> Failed:
         """The error for what failed, with Cinder's message about the volume or snapshot."""
-        message = self._why(id)
+        message = self._read_message(id)
         return Failed(
             f"{what}: {message}" if message else what, f"`openstack volume message list` and Cinder's log on {id}"
         )
 
-    def _why(self, id: str) -> str:
+    def _read_message(self, id: str) -> str:
         """A cloud without user messages must not hide the failure itself."""
         try:
             return self.volumes.last_message(id)
         except MoorageError:
             return ""
 
-    def as_volume(self, seen: CinderVolume) -> Volume:
+    def as_volume(self, volume: CinderVolume) -> Volume:
         return Volume(
-            handle=seen.id,
-            name=seen.name,
-            size=seen.size * GIB,
-            zone=seen.zone if self.settings.zones else "",
-            source=Source(seen.snapshot, seen.source),
-            nodes=tuple(attachment.server for attachment in seen.attachments),
-            fault=f"Cinder has it in status {seen.status}" if seen.status.startswith("error") else "",
+            handle=volume.id,
+            name=volume.name,
+            size=volume.size * GIB,
+            zone=volume.zone if self.settings.zones else "",
+            source=Source(volume.snapshot, volume.source),
+            nodes=tuple(attachment.server for attachment in volume.attachments),
+            fault=f"Cinder has it in status {volume.status}" if volume.status.startswith("error") else "",
         )
 
 
-def as_snapshot(seen: CinderSnapshot) -> Snapshot:
-    return Snapshot(seen.id, seen.name, seen.volume, seen.size * GIB, seen.created_at, seen.status == "available")
+def as_snapshot(snapshot: CinderSnapshot) -> Snapshot:
+    return Snapshot(
+        handle=snapshot.id,
+        name=snapshot.name,
+        volume=snapshot.volume,
+        size=snapshot.size * GIB,
+        created_at=snapshot.created_at,
+        ready=snapshot.status == "available",
+    )

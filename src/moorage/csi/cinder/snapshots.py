@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moorage.cloud.volumes import CinderSnapshot
 from moorage.csi.backend import NameTaken
 from moorage.csi.cinder import parameters
-from moorage.csi.cinder.metadata import metadata, ours
+from moorage.csi.cinder.metadata import build_metadata, is_owned_by
 from moorage.csi.cinder.reader import VolumeReader
 from moorage.model.errors import Conflict, Failed, NotFound, TimedOut
 
@@ -19,59 +19,65 @@ class Snapshots:
 
     reader: VolumeReader
 
-    def make(self, name: str, volume: str, given: Mapping[str, str]) -> CinderSnapshot:
+    def create(self, name: str, volume: str, given: Mapping[str, str]) -> CinderSnapshot:
         """The snapshot, possibly not ready yet; NotFound, NameTaken, Conflict, QuotaExceeded, Failed."""
-        force = parameters.snapshot(given)
-        begun = self._begun(name, volume) or self._begin(name, volume, force, given)
-        made = self._settled(begun)
-        if made.status.startswith("error"):
-            raise self._cleared(made)
-        return made
+        force = parameters.parse_snapshot_class(given)
+        started = self._find_started(name, volume) or self._start(name, volume, force, given)
+        created = self._wait_for(started)
+        if created.status.startswith("error"):
+            raise self._delete_failed(created)
+        return created
 
     def delete(self, id: str) -> None:
         """Does nothing when it does not exist; Conflict, Failed."""
-        if self.reader.snapshot(id) is None:
+        if self.reader.read_snapshot(id) is None:
             return
         try:
             self.reader.volumes.delete_snapshot(id)
         except NotFound:
             return  # another client was faster
-        if (left := self.reader.snapshot(id)) is not None:
-            raise self.reader.failed(f"Cinder could not delete snapshot {id}, which is in status {left.status}", id)
+        if (remaining := self.reader.read_snapshot(id)) is not None:
+            raise self.reader.failure(
+                f"Cinder could not delete snapshot {id}, which is in status {remaining.status}", id
+            )
 
-    def _begun(self, name: str, volume: str) -> CinderSnapshot | None:
-        named = [seen for seen in self.reader.volumes.snapshots(name) if "deleting" not in seen.status]
-        found = min(named, key=lambda seen: (seen.status == "error", seen.created_at, seen.id), default=None)
-        if found is not None and found.volume != volume:
-            raise NameTaken(f"snapshot {found.id} has the name {name!r}, and is a snapshot of volume {found.volume}")
-        return found
+    def _find_started(self, name: str, volume: str) -> CinderSnapshot | None:
+        snapshots = [found for found in self.reader.volumes.snapshots(name) if "deleting" not in found.status]
+        oldest = min(snapshots, key=lambda found: (found.status == "error", found.created_at, found.id), default=None)
+        if oldest is not None and oldest.volume != volume:
+            raise NameTaken(f"snapshot {oldest.id} has the name {name!r}, and is a snapshot of volume {oldest.volume}")
+        return oldest
 
-    def _begin(self, name: str, volume: str, force: bool, given: Mapping[str, str]) -> CinderSnapshot:
-        seen = self.reader.volumes.get(volume)
-        if seen is None:
+    def _start(self, name: str, volume: str, force: bool, given: Mapping[str, str]) -> CinderSnapshot:
+        source = self.reader.volumes.get(volume)
+        if source is None:
             raise NotFound(f"Cinder knows no volume {volume}")
-        if "deleting" in seen.status:
+        if "deleting" in source.status:
             raise Conflict(f"volume {volume} is being deleted: it cannot have new snapshots")
-        if seen.status == "in-use" and not force:
+        if source.status == "in-use" and not force:
             raise Conflict(
                 f"volume {volume} is in use", 'set force-create: "true" in the VolumeSnapshotClass, or delete its pod'
             )
-        return self.reader.volumes.create_snapshot(name, volume, force, metadata(self.reader.settings.cluster, given))
+        return self.reader.volumes.create_snapshot(
+            name, volume, force, build_metadata(self.reader.settings.cluster, given)
+        )
 
-    def _settled(self, begun: CinderSnapshot) -> CinderSnapshot:
-        """Its present state, also when it takes longer than our time limit: the caller asks again."""
+    def _wait_for(self, started: CinderSnapshot) -> CinderSnapshot:
+        """Its present state, also when it takes longer than our time limit: the caller repeats the call."""
         try:
-            seen = self.reader.snapshot(begun.id)
+            snapshot = self.reader.read_snapshot(started.id)
         except TimedOut:
-            return begun
-        if seen is None:
-            raise Failed(f"snapshot {begun.id} was deleted during its creation")
-        return seen
+            return started
+        if snapshot is None:
+            raise Failed(f"snapshot {started.id} was deleted during its creation")
+        return snapshot
 
-    def _cleared(self, made: CinderSnapshot) -> Failed:
+    def _delete_failed(self, snapshot: CinderSnapshot) -> Failed:
         """Delete a snapshot that failed, so that the next attempt starts from nothing; returns the error to raise."""
-        if not ours(made.metadata, self.reader.settings.cluster):
-            raise NameTaken(f"snapshot {made.id} has the name {made.name!r}, is in error and not this cluster's")
-        failure = self.reader.failed(f"Cinder could not create snapshot {made.name}", made.id)
-        self.reader.volumes.delete_snapshot(made.id)
+        if not is_owned_by(snapshot.metadata, self.reader.settings.cluster):
+            raise NameTaken(
+                f"snapshot {snapshot.id} has the name {snapshot.name!r}, is in error and not this cluster's"
+            )
+        failure = self.reader.failure(f"Cinder could not create snapshot {snapshot.name}", snapshot.id)
+        self.reader.volumes.delete_snapshot(snapshot.id)
         return failure

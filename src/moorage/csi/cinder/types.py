@@ -6,7 +6,7 @@ from moorage.cloud.volumes import Volumes
 from moorage.model.errors import BadInput
 
 
-def known(volumes: Volumes, type: str) -> str:
+def resolve_type(volumes: Volumes, type: str) -> str:
     """The type's name; BadInput lists those that the project may use."""
     types = volumes.types()
     if type in types:

@@ -28,25 +28,25 @@ class Timeouts:
     sleep: Callable[[float], None] = time.sleep
 
     def begin(self) -> Waiter:
-        """A call begins now."""
+        """Start the time limit of one call."""
         return Waiter(self, self.clock() + self.total)
 
 
 @dataclass(frozen=True)
 class Waiter:
-    """The rest of one call's time, which `ends` by the clock."""
+    """Waits within one call's time, until `deadline` on the clock."""
 
     timeouts: Timeouts
-    ends: float
+    deadline: float
 
-    def until(self, ask: Callable[[], T], done: Callable[[T], bool], what: str) -> T:
-        """The first answer that is `done`; TimedOut names what was waited for."""
+    def until(self, read: Callable[[], T], is_done: Callable[[T], bool], what: str) -> T:
+        """The first result of `read` that `is_done` accepts; TimedOut names what was waited for."""
         pause = self.timeouts.first
-        while not done(answer := ask()):
-            if self.timeouts.clock() + pause > self.ends:
+        while not is_done(result := read()):
+            if self.timeouts.clock() + pause > self.deadline:
                 raise TimedOut(
                     f"{what} after {self.timeouts.total:g} seconds", "the operation continues and is checked again"
                 )
             self.timeouts.sleep(pause)
             pause = min(pause * self.timeouts.growth, self.timeouts.longest)
-        return answer
+        return result

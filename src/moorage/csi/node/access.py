@@ -10,8 +10,8 @@ from moorage.host.filesystems import KINDS
 from moorage.model.errors import BadInput, Conflict
 
 MODE = csi.VolumeCapability.AccessMode
-READING = (MODE.SINGLE_NODE_READER_ONLY, MODE.MULTI_NODE_READER_ONLY)
-SEVERAL_NODES = (MODE.MULTI_NODE_SINGLE_WRITER, MODE.MULTI_NODE_MULTI_WRITER)
+READ_ONLY_MODES = (MODE.SINGLE_NODE_READER_ONLY, MODE.MULTI_NODE_READER_ONLY)
+MULTI_NODE_WRITERS = (MODE.MULTI_NODE_SINGLE_WRITER, MODE.MULTI_NODE_MULTI_WRITER)
 
 
 class Incompatible(Conflict):
@@ -22,39 +22,39 @@ class Incompatible(Conflict):
 class Access:
     """`block`: the raw device; otherwise a file system, `kind` "" for any existing one.
 
-    `alone`: for one pod at a time. `options` are mount(8)'s, without `ro`.
+    `single_pod`: for one pod at a time. `options` are mount(8)'s, without `ro`.
     """
 
     block: bool = False
     kind: str = ""
     read_only: bool = False
-    alone: bool = False
+    single_pod: bool = False
     options: tuple[str, ...] = ()
 
 
-def access(capability: Any) -> Access:
+def parse_access(capability: Any) -> Access:
     """Parse a VolumeCapability; BadInput when it is incomplete or cannot be provided safely."""
     mode = capability.access_mode.mode
     if mode == MODE.UNKNOWN:
         raise BadInput("the volume capability has no access mode")
-    how = {"read_only": mode in READING, "alone": mode == MODE.SINGLE_NODE_SINGLE_WRITER}
+    settings = {"read_only": mode in READ_ONLY_MODES, "single_pod": mode == MODE.SINGLE_NODE_SINGLE_WRITER}
     if capability.HasField("block"):
-        return Access(block=True, **how)
+        return Access(block=True, **settings)
     if not capability.HasField("mount"):
-        raise BadInput("the volume capability has neither block nor mount")
-    if mode in SEVERAL_NODES:
+        raise BadInput("the volume capability has no access type: block or mount")
+    if mode in MULTI_NODE_WRITERS:
         raise BadInput(
             "a file system on several nodes cannot be writable",
             "use ReadWriteOnce, ReadOnlyMany, or a volume of mode Block",
         )
-    return _mount(capability.mount, **how)
+    return _parse_mount(capability.mount, **settings)
 
 
-def _mount(asked: Any, *, read_only: bool, alone: bool) -> Access:
-    if asked.fs_type and asked.fs_type not in KINDS:
-        raise BadInput(f"the file system {asked.fs_type!r} is not supported; supported: {', '.join(KINDS)}")
-    if asked.volume_mount_group:
+def _parse_mount(mount: Any, *, read_only: bool, single_pod: bool) -> Access:
+    if mount.fs_type and mount.fs_type not in KINDS:
+        raise BadInput(f"the file system {mount.fs_type!r} is not supported; supported: {', '.join(KINDS)}")
+    if mount.volume_mount_group:
         raise BadInput("the kubelet sets the group of files here, not a mount option", "set fsGroupPolicy: File")
-    words = [word for flag in asked.mount_flags for word in flag.split(",") if word]
-    options = tuple(word for word in words if word != "ro")
-    return Access(kind=asked.fs_type, read_only=read_only or "ro" in words, alone=alone, options=options)
+    flags = [flag for flags in mount.mount_flags for flag in flags.split(",") if flag]
+    options = tuple(flag for flag in flags if flag != "ro")
+    return Access(kind=mount.fs_type, read_only=read_only or "ro" in flags, single_pod=single_pod, options=options)

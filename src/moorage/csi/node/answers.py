@@ -23,10 +23,10 @@ CAPABILITIES = (
 
 def info(node_id: str, zone: str, limit: int) -> Any:
     """The node's id; without a zone it has no topology."""
-    answer = csi.NodeGetInfoResponse(node_id=node_id, max_volumes_per_node=limit)
+    response = csi.NodeGetInfoResponse(node_id=node_id, max_volumes_per_node=limit)
     if zone:
-        answer.accessible_topology.segments[ZONE] = zone
-    return answer
+        response.accessible_topology.segments[ZONE] = zone
+    return response
 
 
 def capabilities() -> Any:
@@ -36,18 +36,18 @@ def capabilities() -> Any:
 
 def stats(health: Health) -> Any:
     """Usage and condition; an abnormal volume may have no usage."""
-    answer = csi.NodeGetVolumeStatsResponse(usage=_usage(health))
-    answer.volume_condition.abnormal = bool(health.fault)
-    answer.volume_condition.message = health.fault or "healthy"
-    return answer
+    response = csi.NodeGetVolumeStatsResponse(usage=_usage(health))
+    response.volume_condition.abnormal = bool(health.fault)
+    response.volume_condition.message = health.fault or "healthy"
+    return response
 
 
 def _usage(health: Health) -> list[Any]:
     unit, usage = csi.VolumeUsage.Unit, health.usage
     if usage is None:
         return [csi.VolumeUsage(unit=unit.BYTES, total=health.size)] if health.size else []
-    taken = usage.inodes - usage.inodes_free
+    used_inodes = usage.inodes - usage.inodes_free
     return [
         csi.VolumeUsage(unit=unit.BYTES, total=usage.size, used=usage.used, available=usage.free),
-        csi.VolumeUsage(unit=unit.INODES, total=usage.inodes, used=taken, available=usage.inodes_free),
+        csi.VolumeUsage(unit=unit.INODES, total=usage.inodes, used=used_inodes, available=usage.inodes_free),
     ]

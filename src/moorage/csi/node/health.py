@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from moorage.csi.codes import words
+from moorage.csi.codes import format_error
 from moorage.host.filesystems import Filesystems, Mounted, Usage
 from moorage.model.errors import MoorageError, NotFound, TimedOut
 
@@ -19,27 +19,27 @@ class Health:
     fault: str = ""
 
 
-def health(files: Filesystems, device: Path | None, path: Path) -> Health:
-    """Examine what is mounted at a path.
+def read_health(files: Filesystems, device: Path | None, path: Path) -> Health:
+    """The health of the volume at a path; `device` is None for a volume with a device that has disappeared.
 
-    NotFound when it is not that device, or when nothing is (`device` None: deleted).
+    NotFound when nothing is mounted there, or another device.
     """
-    found = files.mounted(path)
-    if found is None or (device is not None and found.device != files.number(device)):
+    mount = files.mounted(path)
+    if mount is None or (device is not None and mount.device != files.number(device)):
         raise NotFound(f"the volume is not mounted at {path}")
     if device is None:
         return Health(fault="the volume's device has disappeared from the node while it is mounted")
-    if found.kind == "block":
+    if mount.kind == "block":
         return Health(size=files.size(device))
-    return _file_system(files, path)
+    return _read_file_system(files, path)
 
 
-def _file_system(files: Filesystems, path: Path) -> Health:
-    fault = files.complaint(path)
+def _read_file_system(files: Filesystems, path: Path) -> Health:
+    fault = files.problem(path)
     try:
         return Health(usage=files.usage(path), fault=fault)
     except MoorageError as error:
-        return Health(fault=fault or words(error))
+        return Health(fault=fault or format_error(error))
 
 
 def expand(files: Filesystems, device: Path, paths: tuple[Path, ...], required: int) -> int:
@@ -49,8 +49,8 @@ def expand(files: Filesystems, device: Path, paths: tuple[Path, ...], required: 
     is smaller than `required` bytes; InUse when the file system cannot grow while it is mounted. A read-only mount
     grows when it is staged as writable.
     """
-    places = [(path, found) for path in paths if (found := _of(files, device, path))]
-    if not places:
+    mounts = [(path, mount) for path in paths if (mount := _find_mount(files, device, path))]
+    if not mounts:
         raise NotFound(f"{device} is not mounted at {' or '.join(map(str, paths))}")
     files.rescan(device)
     size = files.size(device)
@@ -58,15 +58,15 @@ def expand(files: Filesystems, device: Path, paths: tuple[Path, ...], required: 
         raise TimedOut(
             f"{device} has {size} bytes, and not {required} yet", "the node has not been notified of the new size yet"
         )
-    path, found = next(((path, found) for path, found in places if not found.read_only), places[0])
-    if found.kind != "block" and not found.read_only:
-        files.grow(device, path, found.kind)
+    path, mount = next(((path, mount) for path, mount in mounts if not mount.read_only), mounts[0])
+    if mount.kind != "block" and not mount.read_only:
+        files.grow(device, path, mount.kind)
     return size
 
 
-def _of(files: Filesystems, device: Path, path: Path) -> Mounted | None:
+def _find_mount(files: Filesystems, device: Path, path: Path) -> Mounted | None:
     number = files.number(device)
     if number is not None and files.number(path) == number:
         return Mounted(number, "block")
-    found = files.mounted(path)
-    return found if found and found.device == number else None
+    mount = files.mounted(path)
+    return mount if mount and mount.device == number else None

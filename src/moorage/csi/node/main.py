@@ -39,18 +39,18 @@ class Run:
     failure: str = ""
 
     def report_result(self, error: str) -> None:
-        """The kubelet's result.
+        """Report the kubelet's result and stop after a rejection.
 
-        It asks again only for a new socket: after a rejection exit, so that systemd restarts us.
+        The kubelet registers only new sockets, so systemd must restart the program.
         """
         self.report(f"the kubelet rejected the driver: {error}" if error else "registered with the kubelet")
         if error:
             self.failure = error
             self.stop.set()
 
-    def until_stopped(self, node: Node, name: str, sockets: Sockets) -> int:
+    def serve_until_stopped(self, node: Node, name: str, sockets: Sockets) -> int:
         """Serve CSI, then the registration; returns the program's exit code."""
-        servers = [serve(sockets.driver, lambda server: add(server, node, name))]
+        servers = [serve(sockets.driver, lambda server: add_services(server, node, name))]
         registration = Registration(name, sockets.driver, self.report_result)
         servers.append(
             serve(
@@ -60,12 +60,12 @@ class Run:
         )
         self.report(f"serving {name} for server {node.node_id} at {sockets.driver}")
         self.stop.wait()
-        for ended in [server.stop(GRACE) for server in reversed(servers)]:
-            ended.wait()
+        for stopping in [server.stop(GRACE) for server in reversed(servers)]:
+            stopping.wait()
         return os.EX_TEMPFAIL if self.failure else os.EX_OK
 
 
-def add(server: Any, node: Node, name: str) -> None:
+def add_services(server: Any, node: Node, name: str) -> None:
     """Add the driver's node services to a server."""
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(name, __version__, lambda: True), server)
     csi_pb2_grpc.add_NodeServicer_to_server(node, server)
@@ -80,7 +80,7 @@ def add(server: Any, node: Node, name: str) -> None:
     "--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="The maximum number of volumes."
 )
 @click.option("--name", default=NAME, show_default=True, help="The driver's name.")
-@click.option("--kubelet", default=ROOT, show_default=True, type=FOLDER, help="Kubelet's folder.")
+@click.option("--kubelet", default=ROOT, show_default=True, type=FOLDER, help="The kubelet's folder.")
 @click.option(
     "--by-id", default=BY_ID, show_default=True, type=FOLDER, help="The folder where udev names disks by serial."
 )
@@ -88,7 +88,7 @@ def command(node_id: str, zone: str, limit: int, name: str, kubelet: Path, by_id
     """Mount attached volumes for pods of this node. Needs root, and no access to the cloud."""
     run = Run(lambda line: click.echo(line, err=True), stop_on_sigterm())
     node = Node(LinuxFilesystems(), node_id, zone, limit, by_id)
-    return run.until_stopped(node, name, Sockets.below(kubelet, name))
+    return run.serve_until_stopped(node, name, Sockets.below(kubelet, name))
 
 
 def main() -> None:

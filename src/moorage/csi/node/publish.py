@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moorage.csi.node.access import Access, Incompatible
-from moorage.csi.node.stage import clear
+from moorage.csi.node.stage import unmount_all
 from moorage.host.filesystems import Filesystems
 from moorage.model.errors import Conflict
 
@@ -21,20 +21,20 @@ class Publication:
     target: Path
     access: Access
 
-    def do(self) -> None:
+    def publish(self) -> None:
         """Bind it, read-only if requested; may be interrupted and repeated. Conflict, Incompatible."""
-        source = self._source()
-        found = self.files.mounted(self.target)
-        if found is None:
+        source = self._find_source()
+        mount = self.files.mounted(self.target)
+        if mount is None:
             self._bind(source)
-        elif found.device != self.files.number(self.device):
+        elif mount.device != self.files.number(self.device):
             raise Incompatible(f"{self.target} has another device than {self.device}")
-        elif found.read_only and not self.access.read_only:
+        elif mount.read_only and not self.access.read_only:
             raise Incompatible(f"{self.target} is mounted already, read-only")
-        if self.access.read_only and not (found and found.read_only):
+        if self.access.read_only and not (mount and mount.read_only):
             self.files.make_read_only(self.target)
 
-    def _source(self) -> Path:
+    def _find_source(self) -> Path:
         if self.access.block:
             return self.device
         staged = self.files.mounted(self.staging)
@@ -46,13 +46,13 @@ class Publication:
 
     def _bind(self, source: Path) -> None:
         others = [path for path in self.files.targets(self.device) if path != self.staging]
-        if self.access.alone and others:
+        if self.access.single_pod and others:
             raise Conflict(f"the volume is for one pod, and another pod has it at {others[0]}", "delete that pod first")
         (self.files.make_file if self.access.block else self.files.make_folder)(self.target)
         self.files.bind(source, self.target)
 
 
-def withdraw(files: Filesystems, target: Path) -> None:
+def unpublish(files: Filesystems, target: Path) -> None:
     """Unmount the volume from a pod's path and delete the path; does nothing when it does not exist. InUse."""
-    clear(files, target)
+    unmount_all(files, target)
     files.remove(target)

@@ -13,14 +13,14 @@ def generate(into: Path) -> None:
     """Write the generated modules into a folder; RuntimeError when protoc fails."""
     from grpc_tools import protoc  # type: ignore[import-untyped,unused-ignore]
 
-    words = ["protoc", f"-I{HERE}", f"-I{protoc.__file__.rpartition('/')[0]}/_proto"]
+    arguments = ["protoc", f"-I{HERE}", f"-I{protoc.__file__.rpartition('/')[0]}/_proto"]
     files = [f"{name}.proto" for name in NAMES]
-    if protoc.main([*words, f"--python_out={into}", f"--grpc_python_out={into}", *files]) != 0:
+    if protoc.main([*arguments, f"--python_out={into}", f"--grpc_python_out={into}", *files]) != 0:
         raise RuntimeError(f"protoc failed for {' and '.join(files)}")
     for name in NAMES:
-        services = into / f"{name}_pb2_grpc.py"
-        loose = f"import {name}_pb2 as {name}__pb2"  # protoc knows no packages: it imports from the top
-        services.write_text(services.read_text().replace(loose, f"from moorage.csi.spec {loose}"))
+        module = into / f"{name}_pb2_grpc.py"
+        top_level_import = f"import {name}_pb2 as {name}__pb2"  # protoc knows no packages: it imports from the top
+        module.write_text(module.read_text().replace(top_level_import, f"from moorage.csi.spec {top_level_import}"))
 
 
 if __name__ == "__main__":

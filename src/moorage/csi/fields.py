@@ -5,7 +5,7 @@ from __future__ import annotations
 from moorage.model.errors import BadInput
 
 
-def given(value: str, field: str) -> str:
+def require_field(value: str, field: str) -> str:
     """The field's value; BadInput when it is empty."""
     if not value:
         raise BadInput(f"no {field} was given")

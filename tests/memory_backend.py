@@ -1,4 +1,4 @@
-"""A backend on volumes in memory that waits without time passing."""
+"""A Cinder backend with volumes in memory; its clock advances only in `sleep`, so that tests do not wait."""
 
 from __future__ import annotations
 
