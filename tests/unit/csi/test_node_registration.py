@@ -1,6 +1,8 @@
 """The driver registers with the kubelet."""
 
 import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
@@ -47,8 +49,14 @@ class RunningDriver:
 
 
 @pytest.fixture
-def running(tmp_path):
-    started = RunningDriver(tmp_path)
+def folder():
+    with TemporaryDirectory(prefix="csi-") as folder:  # a socket's path has 107 characters at most
+        yield Path(folder)
+
+
+@pytest.fixture
+def running(folder):
+    started = RunningDriver(folder)
     yield started
     started.stop()
 
@@ -59,8 +67,8 @@ def notify(running, **status):
         stub.NotifyRegistrationStatus(kubelet.RegistrationStatus(**status), timeout=5)
 
 
-def test_kubelet_finds_driver_by_registration(running, tmp_path):
-    assert running.sockets.registration == tmp_path / "plugins_registry" / "x.example-reg.sock"
+def test_kubelet_finds_driver_by_registration(running, folder):
+    assert running.sockets.registration == folder / "plugins_registry" / "x.example-reg.sock"
     with grpc.insecure_channel(f"unix:{running.sockets.registration}") as channel:
         info = pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(kubelet.InfoRequest(), timeout=5)
     assert (info.type, info.name, list(info.supported_versions)) == ("CSIPlugin", NAME, ["1.0.0"])
