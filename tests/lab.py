@@ -175,7 +175,7 @@ class Lab:
             "openstack/latest/user_data": user_data.encode(),
             "openstack/latest/meta_data.json": meta.encode(),
         }
-        life.make(machine, self.image.squashfs, drive)
+        life.create(machine, self.image.squashfs, drive)
         self.machines[name] = machine
         self.start(name)
         return machine

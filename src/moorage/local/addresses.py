@@ -1,4 +1,4 @@
-"""Assign the gateway's address to the loopback device, too, beside the external bridge.
+"""Assign the gateway's address to the loopback device, in addition to the external bridge.
 
 So the services can bind to it before the bridge exists, and reach one another while the switch restarts.
 """

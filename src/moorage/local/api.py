@@ -29,16 +29,16 @@ def call(
 ) -> tuple[Any, dict[str, str]]:
     """One request with JSON in and out; returns the document (None when empty) and the response's headers."""
     data = json.dumps(body).encode() if body is not None else None
-    sent = {
+    request_headers = {
         "Accept": "application/json",
         **({"Content-Type": "application/json"} if data else {}),
         **(headers or {}),
     }
-    request = urllib.request.Request(url, data=data, method=method, headers=sent)
+    request = urllib.request.Request(url, data=data, method=method, headers=request_headers)
     try:
-        with _OPENER.open(request, timeout=timeout) as answer:
-            text = answer.read()
-            return (json.loads(text) if text else None), dict(answer.headers)
+        with _OPENER.open(request, timeout=timeout) as response:
+            text = response.read()
+            return (json.loads(text) if text else None), dict(response.headers)
     except urllib.error.HTTPError as error:
         message = error.read().decode(errors="replace")[:300]
         raise ApiError(f"{method} {url}: {error.code} {message}", error.code) from error

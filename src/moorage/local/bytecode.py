@@ -16,10 +16,10 @@ UNUSED = re.compile(r"/(tests?|testing)/")
 
 
 def compile_once(report: Callable[[str], None]) -> None:
-    """Compile the environment's packages, unless that was done for these versions."""
+    """Compile the environment's packages, unless these versions have been compiled already."""
     stamp = Path(sys.prefix) / "moorage-bytecode"
-    wanted = fingerprint()
-    if stamp.exists() and stamp.read_text() == wanted:
+    current = fingerprint()
+    if stamp.exists() and stamp.read_text() == current:
         return
     report("compiling Python's bytecode (once)")
     packages = sysconfig.get_paths()["purelib"]
@@ -29,4 +29,4 @@ def compile_once(report: Callable[[str], None]) -> None:
         capture_output=True,
         env=program_environment(),
     )
-    stamp.write_text(wanted)
+    stamp.write_text(current)

@@ -29,7 +29,7 @@ PORTS_TIMEOUT = 5.0
 PAUSE = 0.2
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 BUSY = "another `moorage cloud` command is running"
-LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-southbound")
+STOPPED_LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-southbound")
 """Programs that must stop last, because the others need them to stop."""
 
 
@@ -44,14 +44,14 @@ class Options:
     def fingerprint(self) -> str:
         """Changes when the cloud must be seeded again."""
         image = f"{self.image.name} {sorted(self.image.properties.items())}" if self.image else ""
-        wanted = f"{image}|{seed.FLAVORS}|{[entry.name for entry in SERVICES]}"
-        return hashlib.sha256(wanted.encode()).hexdigest()[:16]
+        content = f"{image}|{seed.FLAVORS}|{[entry.name for entry in SERVICES]}"
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 class LocalCloud:
     """A real OpenStack in `state`, `run` and `cache`, with entries in the user's `clouds_file`.
 
-    Every method can be repeated, and resumes what an interrupted one left. All raise MoorageError only.
+    Every method can be repeated, and completes what an interrupted call left. All methods raise only MoorageError.
     """
 
     def __init__(self, state: Path, run: Path, cache: Path, clouds_file: Path, options: Options | None = None) -> None:
@@ -65,16 +65,16 @@ class LocalCloud:
         return self.supervisor.alive
 
     def machines(self) -> list[str]:
-        """Host names of the servers that run here."""
-        from moorage.local.machine import running
+        """Host names of the servers that run on this machine."""
+        from moorage.local.machine import running_hostnames
 
-        return running(self.layout.machines)
+        return running_hostnames(self.layout.machines)
 
     def up(self, report: Report) -> None:
         """Start what does not run; returns when every service is ready and the cloud can be used."""
         if not self.running:
-            self._refuse_unfit()
-        with self._disk_may_fill(), self._lock(report):
+            self._reject_unfit_machine()
+        with self._explain_full_disk(), self._lock(report):
             if self.running:
                 self.supervisor.update(self._programs())
             else:
@@ -100,27 +100,27 @@ class LocalCloud:
 
     def status(self) -> list[Status]:
         """One row for each program, running or not."""
-        _need_root()
-        return status(self.layout, self._programs(), self.supervisor.running())
+        _require_root()
+        return status(self.layout, self._programs(), self.supervisor.program_states())
 
     def doctor(self) -> list[doctor.Finding]:
-        """What this machine lacks; empty when all is well."""
-        ours = self.running or not self.supervisor.stopped_cleanly
-        return doctor.examine(facts.observe(self.layout.state, ours))
+        """List what this machine lacks; empty when nothing is missing."""
+        started_before = self.running or not self.supervisor.stopped_cleanly
+        return doctor.examine(facts.observe(self.layout.state, started_before))
 
     def restart(self, name: str) -> None:
-        """Stop and start one program, and wait until a service is ready again."""
-        _need_root()
+        """Stop and start one program; if it is a service, wait until it is ready again."""
+        _require_root()
         self.supervisor.restart(name)
         waiting = [entry for entry in SERVICES if entry.name == name]
-        self._await(waiting, lambda text: None)
+        self._wait_for_services(waiting, lambda text: None)
 
     def logs(self, name: str, follow: bool, lines: int) -> int:
-        """Print the tail of one program's logs, and new lines; returns tail's exit code."""
-        _need_root()
-        known = [program.name for program in self._programs()] + ["supervisor"]
-        if name not in known:
-            raise NotFound(f"no program {name!r}", f"one of {', '.join(known)}")
+        """Print the tail of one program's logs, with `follow` also new lines; returns tail's exit code."""
+        _require_root()
+        names = [program.name for program in self._programs()] + ["supervisor"]
+        if name not in names:
+            raise NotFound(f"no program {name!r}", f"one of {', '.join(names)}")
         files = [file for kind in ("out", "log") if (file := self.layout.log / f"{name}.{kind}").exists()]
         if not files:
             raise NotFound(f"{name} has written no log yet", "moorage cloud up")
@@ -128,10 +128,10 @@ class LocalCloud:
         return subprocess.call(["tail", *options, *map(str, files)])
 
     def env(self, admin: bool) -> dict[str, str]:
-        """The variables of an openrc file, for the tenant or the administrator."""
-        _need_root()
+        """Return the variables of an openrc file for the tenant or the administrator."""
+        _require_root()
         if not self.layout.secrets.exists():
-            raise CloudUnreachable("there is no local cloud yet", "moorage cloud up")
+            raise CloudUnreachable("the local cloud does not exist yet", "moorage cloud up")
         name = clouds.ADMIN_CLOUD if admin else clouds.TENANT_CLOUD
         auth = clouds.entries(secrets.ensure(self.layout.secrets))[name]["auth"]
         return {
@@ -144,27 +144,29 @@ class LocalCloud:
         return programs(self.layout, self.options.registry)
 
     def _lock(self, report: Report) -> AbstractContextManager[None]:
-        _need_root()
+        _require_root()
         return exclusive(self.layout.run / "lock", report, BUSY)
 
-    def _refuse_unfit(self) -> None:
+    def _reject_unfit_machine(self) -> None:
         fatal = [finding for finding in self.doctor() if finding.fatal]
         if fatal:
             lines = "".join(f"\n  {f.subject}: {f.problem}; {f.fix}" for f in fatal)
-            raise BadInput(
-                f"this machine cannot run the cloud, and nothing was changed:{lines}", "moorage cloud doctor"
-            )
+            raise BadInput(f"this machine cannot run the cloud; nothing was changed:{lines}", "moorage cloud doctor")
 
     @contextmanager
-    def _disk_may_fill(self) -> Iterator[None]:
+    def _explain_full_disk(self) -> Iterator[None]:
         """Report a full disk clearly, whichever program noticed it."""
         try:
             yield
         except Exception as error:
-            if getattr(error, "errno", None) == errno.ENOSPC or _full(self.layout.state) or _full(self.layout.cache):
+            if (
+                getattr(error, "errno", None) == errno.ENOSPC
+                or _is_full(self.layout.state)
+                or _is_full(self.layout.cache)
+            ):
                 raise Failed(
                     f"the disk of {self.layout.state} or {self.layout.cache} is full",
-                    "free some space and run the same command again; it resumes",
+                    "free some space and run the same command again; it continues where it stopped",
                 ) from error
             raise
 
@@ -174,7 +176,7 @@ class LocalCloud:
         layout = self.layout
         stop_leftovers(layout)
         self._wait_for_ports()
-        layout.make()
+        layout.create_folders()
         bytecode.compile_once(report)
         prepare_databases(layout, report)
         report("starting the services")
@@ -186,7 +188,7 @@ class LocalCloud:
         self.supervisor.start(self._programs())
 
     def _wait_for_ports(self) -> None:
-        """A process that was killed a moment ago may still be closing its sockets."""
+        """Wait for the ports: a process that was just killed may still be closing its sockets."""
         deadline = time.monotonic() + PORTS_TIMEOUT
         while taken := facts.ports_taken():
             if time.monotonic() > deadline:
@@ -195,39 +197,39 @@ class LocalCloud:
             time.sleep(PAUSE)
 
     def _wait_until_ready(self, report: Report) -> None:
-        waiting = [entry for entry in SERVICES if not health.ask(entry).ready]
+        waiting = [entry for entry in SERVICES if not health.check(entry).ready]
         if waiting:
             ovn.configure(self.layout, ovn.datapath())
-            self._await(waiting, report)
+            self._wait_for_services(waiting, report)
 
-    def _await(self, waiting: Sequence[Service], report: Report) -> None:
+    def _wait_for_services(self, waiting: Sequence[Service], report: Report) -> None:
         deadline = time.monotonic() + READY_TIMEOUT
-        while waiting := [entry for entry in waiting if not health.ask(entry).ready]:
+        while waiting := [entry for entry in waiting if not health.check(entry).ready]:
             if KEYSTONE not in waiting:
                 self._seed_identity()
             report(f"waiting for {', '.join(entry.name for entry in waiting)}")
-            self._check(deadline, waiting[0].name)
+            self._raise_if_failed(deadline, waiting[0].name)
             time.sleep(PAUSE)
         self._seed_identity()
 
-    def _check(self, deadline: float, name: str) -> None:
-        seen = self.supervisor.running().get(name)
+    def _raise_if_failed(self, deadline: float, name: str) -> None:
+        program = self.supervisor.program_states().get(name)
         hint = f"moorage cloud logs {name}"
-        if _full(self.layout.state):
+        if _is_full(self.layout.state):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if seen is None:
-            raise Failed("the supervisor has ended", "moorage cloud up")
-        if seen.state == "FATAL":
-            raise Failed(f"{name} does not start: {seen.description}", hint)
+        if program is None:
+            raise Failed("the supervisor has stopped", "moorage cloud up")
+        if program.state == "FATAL":
+            raise Failed(f"{name} does not start: {program.description}", hint)
         if time.monotonic() > deadline:
             raise TimedOut(f"{name} was not ready within {READY_TIMEOUT:.0f} s", hint)
 
     def _seed_identity(self) -> None:
-        wanted = " ".join(entry.name for entry in SERVICES)
-        kept = secrets.ensure(self.layout.secrets)
-        with _once(self.layout.data(KEYSTONE.name) / "seeded", wanted) as needed:
+        service_names = " ".join(entry.name for entry in SERVICES)
+        passwords = secrets.ensure(self.layout.secrets)
+        with _once(self.layout.data(KEYSTONE.name) / "seeded", service_names) as needed:
             if needed:
-                seed.Identity(seed.administrator(kept), kept).seed()
+                seed.Identity(seed.administrator(passwords), passwords).seed()
 
     def _seed(self, report: Report) -> None:
         with _once(self.layout.state / "seeded", self.options.fingerprint) as needed:
@@ -247,7 +249,7 @@ class LocalCloud:
         self.supervisor.stop(NOVA.name)
         stop_machines(self.layout.machines)
         report("stopping the services")
-        self.supervisor.stop(*(name for name in self.supervisor.running() if name not in LAST))
+        self.supervisor.stop(*(name for name in self.supervisor.program_states() if name not in STOPPED_LAST))
         ovn.remove_bridges(self.layout)
         self.supervisor.shutdown()
         stop_leftovers(self.layout)
@@ -255,8 +257,8 @@ class LocalCloud:
         addresses.remove()
 
 
-def _need_root() -> None:
-    """The cloud's folders and sockets are readable by root only."""
+def _require_root() -> None:
+    """Raise BadInput for other users: only root can access the cloud's folders and sockets."""
     if os.geteuid() != 0:
         raise BadInput("the local cloud needs root", "run it as root: sudo -E …")
 
@@ -277,15 +279,15 @@ def _remove_control_groups(parent: str) -> None:
 
 
 @contextmanager
-def _once(stamp: Path, wanted: str) -> Iterator[bool]:
-    """Yield whether the block is needed, and record `wanted` when it succeeds."""
-    needed = not stamp.exists() or stamp.read_text() != wanted
+def _once(stamp: Path, value: str) -> Iterator[bool]:
+    """Yield whether the block must run for `value`; write `value` to `stamp` when the block has succeeded."""
+    needed = not stamp.exists() or stamp.read_text() != value
     yield needed
     if needed:
-        stamp.write_text(wanted)
+        stamp.write_text(value)
 
 
-def _full(folder: Path) -> bool:
+def _is_full(folder: Path) -> bool:
     with suppress(OSError):
         return shutil.disk_usage(folder).free < 16 * 1024**2
     return False

@@ -24,7 +24,7 @@ class ConfigOverrides:
 
 
 def templates(service: Service) -> list[str]:
-    """File names of a service's templates; the rendered file has the same name."""
+    """List the file names of a service's templates; each rendered file has the same name."""
     return sorted(p.name for p in (PROJECTS / service.name).iterdir() if p.suffix in (".conf", ".ini", ".json"))
 
 
@@ -38,11 +38,11 @@ def render(service: Service, layout: Layout, secrets: Secrets, overrides: Config
         keep_trailing_newline=True,
         trim_blocks=True,
     )
-    values = _values(service, layout, secrets, overrides)
+    values = _template_values(service, layout, secrets, overrides)
     return {name: environment.get_template(f"{service.name}/{name}").render(values) for name in templates(service)}
 
 
-def _values(service: Service, layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> dict[str, Any]:
+def _template_values(service: Service, layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> dict[str, Any]:
     return {
         "service": service,
         "layout": layout,
@@ -71,8 +71,8 @@ def write(layout: Layout, secrets: Secrets, overrides: ConfigOverrides) -> None:
     """Write every service's configuration, and the files from its package."""
     for service in SERVICES:
         folder = layout.etc / service.name
-        for made in (folder, layout.data(service.name)):
-            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (folder, layout.data(service.name)):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         packaged = packaged_etc(service.name)
         if packaged.is_dir():
             shutil.copytree(packaged, folder, dirs_exist_ok=True)

@@ -41,14 +41,14 @@ PROGRAMS = {
 FILESYSTEMS = ("overlay", "squashfs", "ext4")
 NAMESPACES = ("mnt", "pid", "uts", "ipc", "net", "cgroup")
 CONTROLLERS = ("cpu", "memory", "pids")
-SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Facts:
     """`disk_free` and `memory_available` in bytes. `ports_taken` maps a port to the service that needs it.
 
-    `subnet_users` are interfaces, not ours, with an address in the external network.
+    `subnet_users` are interfaces other than the cloud's with an address in the external network.
     """
 
     root: bool
@@ -68,48 +68,48 @@ class Facts:
     memory_available: int
 
 
-def observe(state: Path, ours: bool) -> Facts:
-    """Observe the machine; `ours` means that our cloud runs, or died, so that its ports and bridges do not matter."""
+def observe(state: Path, started_before: bool) -> Facts:
+    """Observe the machine. Ignore the ports and bridges of a cloud that was `started_before` (it runs, or it died)."""
     folder = next(parent for parent in (state, *state.parents) if parent.exists())
     return Facts(
         root=os.geteuid() == 0,
         architecture=os.uname().machine,
-        programs_missing=tuple(p for p in PROGRAMS if shutil.which(p, path=SEARCHED) is None),
+        programs_missing=tuple(p for p in PROGRAMS if shutil.which(p, path=SEARCH_PATH) is None),
         packages_missing=tuple(s.distribution for s in SERVICES if find_spec(s.name) is None),
-        filesystems_missing=tuple(name for name in FILESYSTEMS if not _filesystem(name)),
+        filesystems_missing=tuple(name for name in FILESYSTEMS if not _has_filesystem(name)),
         namespaces_missing=tuple(name for name in NAMESPACES if not Path("/proc/self/ns", name).exists()),
-        controllers_missing=tuple(name for name in CONTROLLERS if name not in _controllers()),
-        devices_missing=tuple(d for d in ("/dev/loop-control", "/dev/net/tun", "/dev/fuse") if not _device(d)),
-        netfilter=_netfilter(),
-        ports_taken={} if ours else ports_taken(),
-        bridges_taken=() if ours else tuple(b for b in BRIDGES if ovn.device_exists(b)),
-        subnet_users=() if ours else _subnet_users(),
+        controllers_missing=tuple(name for name in CONTROLLERS if name not in _read_controllers()),
+        devices_missing=tuple(d for d in ("/dev/loop-control", "/dev/net/tun", "/dev/fuse") if not _has_device(d)),
+        netfilter=_has_netfilter(),
+        ports_taken={} if started_before else ports_taken(),
+        bridges_taken=() if started_before else tuple(b for b in BRIDGES if ovn.device_exists(b)),
+        subnet_users=() if started_before else _find_subnet_users(),
         disk_free=shutil.disk_usage(folder).free,
         disk_path=str(folder),
-        memory_available=_memory_available(),
+        memory_available=_read_memory_available(),
     )
 
 
-def _filesystem(name: str) -> bool:
+def _has_filesystem(name: str) -> bool:
     """In the kernel, or available as a module."""
-    known = {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
-    return name in known or _module(name)
+    registered = {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
+    return name in registered or _has_module(name)
 
 
-def _module(name: str) -> bool:
+def _has_module(name: str) -> bool:
     try:
         return subprocess.run(["modprobe", "--dry-run", "--quiet", name], capture_output=True).returncode == 0
     except FileNotFoundError:
         return False
 
 
-def _device(path: str) -> bool:
+def _has_device(path: str) -> bool:
     modules = {"/dev/loop-control": "loop", "/dev/net/tun": "tun", "/dev/fuse": "fuse"}
-    return Path(path).exists() or _module(modules[path])
+    return Path(path).exists() or _has_module(modules[path])
 
 
-def _controllers() -> set[str]:
-    """Controllers of either version; the header of /proc/cgroups begins with `#`."""
+def _read_controllers() -> set[str]:
+    """Return the cgroup controllers of either version; the header of /proc/cgroups begins with `#`."""
     unified = Path("/sys/fs/cgroup/cgroup.controllers")
     if unified.exists():
         return set(unified.read_text().split())
@@ -117,7 +117,7 @@ def _controllers() -> set[str]:
     return {row[0] for row in rows if row[3] == "1"}
 
 
-def _netfilter() -> bool:
+def _has_netfilter() -> bool:
     try:
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).close()
     except OSError:
@@ -126,27 +126,27 @@ def _netfilter() -> bool:
 
 
 def ports_taken() -> dict[int, str]:
-    """Ports of ours on which a program listens, and the service that needs each."""
-    wanted = {entry.port: entry.name for entry in SERVICES} | {REGISTRY_PORT: "registry"}
-    listening = _listening("tcp") | _listening("tcp6")
-    return {port: name for port, name in wanted.items() if port in listening}
+    """The cloud's ports on which a program listens already, and the service that needs each."""
+    required = {entry.port: entry.name for entry in SERVICES} | {REGISTRY_PORT: "registry"}
+    listening = _listening_ports("tcp") | _listening_ports("tcp6")
+    return {port: name for port, name in required.items() if port in listening}
 
 
-def _listening(table: str) -> set[int]:
+def _listening_ports(table: str) -> set[int]:
     """Ports on which a program listens; columns of the kernel's table are address:port (hexadecimal) and state."""
     rows = (line.split() for line in Path("/proc/thread-self/net", table).read_text().splitlines()[1:])
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTEN}
 
 
-def _subnet_users() -> tuple[str, ...]:
-    shown = subprocess.run(
+def _find_subnet_users() -> tuple[str, ...]:
+    output = subprocess.run(
         ["ip", "-oneline", "-4", "address", "show", "to", EXTERNAL_CIDR], capture_output=True, text=True
     ).stdout
-    interfaces = {line.split()[1] for line in shown.splitlines()}
+    interfaces = {line.split()[1] for line in output.splitlines()}
     return tuple(sorted(interfaces - {"lo", EXTERNAL_BRIDGE}))
 
 
-def _memory_available() -> int:
+def _read_memory_available() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -13,7 +13,7 @@ HEALTH_PATH = "/moorage/health"
 
 @dataclass(frozen=True)
 class Health:
-    """`ready` when the API answers and every RPC thread runs; `reason` says why not."""
+    """`ready` when the API responds and every RPC thread runs; otherwise `reason` explains why not."""
 
     ready: bool
     version: str = ""
@@ -21,10 +21,10 @@ class Health:
     reason: str = ""
 
 
-def ask(entry: Service, timeout: float = 3.0) -> Health:
-    """Ask a service over loopback; never raises."""
+def check(entry: Service, timeout: float = 3.0) -> Health:
+    """Request a service's health over loopback; never raises."""
     try:
         answer, _ = call("GET", f"http://{LOOPBACK}:{entry.port}{HEALTH_PATH}", timeout=timeout)
     except ApiError as error:
-        return Health(False, reason="starting" if error.status == 503 else f"no answer on port {entry.port}")
+        return Health(False, reason="starting" if error.status == 503 else f"no response on port {entry.port}")
     return Health(bool(answer["ready"]), answer["version"], answer["pid"])

@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def machines(self) -> Path:
-        """The machine driver's servers."""
+        """The machine driver's servers, one folder each."""
         return self.state / "machines"
 
     @property
@@ -91,7 +91,7 @@ class Layout:
         return self.state / "registry"
 
     def data(self, project: str) -> Path:
-        """A project's own state: images, locks, identities."""
+        """Return the folder of a project's own state: images, locks, identities."""
         return self.state / project
 
     def database_url(self, database: str) -> str:
@@ -99,7 +99,7 @@ class Layout:
         return f"mysql+mysqldb://root@localhost/{database}?unix_socket={self.mysql_socket}&charset=utf8mb3"
 
     def folders(self) -> tuple[Path, ...]:
-        """Every folder that must exist before anything starts."""
+        """List the folders that must exist before any program starts."""
         return (
             self.state,
             self.run,
@@ -113,12 +113,12 @@ class Layout:
             self.registry,
         )
 
-    def make(self) -> None:
+    def create_folders(self) -> None:
         """Create the folders, readable by root only."""
         for folder in self.folders():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def packaged_etc(project: str) -> Path:
-    """The files that a project's wheel installs beside the interpreter (paste pipelines and the like)."""
+    """The files that a project's wheel installs in the environment (paste pipelines and the like)."""
     return Path(sys.prefix) / "etc" / project

@@ -47,26 +47,28 @@ def initialize(data: Path) -> None:
     """Create an empty data folder; Failed with the tail of the installer's output."""
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700, parents=True)
-    done = subprocess.run(
+    result = subprocess.run(
         ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}", "--skip-test-db",
          "--auth-root-authentication-method=socket"],
         capture_output=True,
         text=True,
     )  # fmt: skip
-    if done.returncode != 0:
-        raise Failed(f"MariaDB's data folder could not be created in {data}: {_last_line(done.stderr or done.stdout)}")
+    if result.returncode != 0:
+        raise Failed(
+            f"MariaDB's data folder could not be created in {data}: {_last_line(result.stderr or result.stdout)}"
+        )
 
 
 def create_databases(socket: Path, names: list[str]) -> None:
     """Create missing databases."""
     statements = ";".join(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb3" for name in names)
-    done = subprocess.run(
+    result = subprocess.run(
         ["mariadb", "--no-defaults", f"--socket={socket}", "--user=root", "--execute", statements],
         capture_output=True,
         text=True,
     )
-    if done.returncode != 0:
-        raise Failed(f"the databases could not be created: {_last_line(done.stderr)}")
+    if result.returncode != 0:
+        raise Failed(f"the databases could not be created: {_last_line(result.stderr)}")
 
 
 def _last_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Open vSwitch and OVN, with our own databases and sockets, separate from the machine's."""
+"""Open vSwitch and OVN, with databases and sockets of their own, separate from the machine's."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SCHEMAS = {
 
 def datapath() -> str:
     """`system` where this kernel has Open vSwitch's datapath and nothing else uses it, else `netdev` (userspace)."""
-    if _foreign_switch():
+    if _has_foreign_switch():
         return "netdev"
     if Path("/sys/module/openvswitch").exists():
         return "system"
-    loaded = subprocess.run(["modprobe", "--quiet", "openvswitch"], capture_output=True)
-    return "system" if loaded.returncode == 0 and Path("/sys/module/openvswitch").exists() else "netdev"
+    result = subprocess.run(["modprobe", "--quiet", "openvswitch"], capture_output=True)
+    return "system" if result.returncode == 0 and Path("/sys/module/openvswitch").exists() else "netdev"
 
 
-def _foreign_switch() -> bool:
+def _has_foreign_switch() -> bool:
     """Whether this machine's own Open vSwitch runs; the kernel's datapath serves one switch only."""
     return Path("/run/openvswitch/ovs-vswitchd.pid").exists()
 
@@ -137,24 +137,24 @@ def remove_bridges(layout: Layout) -> None:
 
 def remove_devices() -> None:
     """Delete the devices that the userspace datapath leaves when its process ends."""
-    ours = BRIDGES if _foreign_switch() else (*BRIDGES, "ovs-netdev")
-    for device in ours:
+    devices = BRIDGES if _has_foreign_switch() else (*BRIDGES, "ovs-netdev")
+    for device in devices:
         if device_exists(device):
             subprocess.run(["ip", "link", "delete", device], capture_output=True)
 
 
 def device_exists(name: str) -> bool:
-    """Whether a network device of this name exists in our network namespace (which /sys need not show)."""
-    return any(name == known for _, known in socket.if_nameindex())
+    """Whether a network device of this name exists in this network namespace (which /sys need not show)."""
+    return any(name == device for _, device in socket.if_nameindex())
 
 
 def vsctl(layout: Layout, *arguments: str) -> str:
-    """ovs-vsctl on our own Open vSwitch; Failed with its message."""
+    """Run ovs-vsctl on the cloud's own Open vSwitch; Failed with its message."""
     return _run("ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=30", *arguments)
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failed(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
-    return done.stdout
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise Failed(f"{command[0]} failed: {result.stderr.strip() or result.returncode}")
+    return result.stdout

@@ -27,7 +27,7 @@ class Program:
 def programs(layout: Layout, registry: Path | None) -> list[Program]:
     """Every program, in the order of its start; `registry` is the program of the release, if it exists."""
     sockets = {"OVS_RUNDIR": str(layout.ovs), "OVN_RUNDIR": str(layout.ovs)}
-    listed = [
+    supervised = [
         Program("mariadb", mariadb.command(layout.mysql, layout.mysql_socket, layout.run), 10, stop_seconds=60),
         Program("ovsdb", ovn.database_command(layout, "conf.db", layout.ovs_socket), 10),
         Program("ovn-northbound", ovn.database_command(layout, "nb.db", layout.northbound_socket), 10),
@@ -44,13 +44,13 @@ def programs(layout: Layout, registry: Path | None) -> list[Program]:
     # Two cores: programs that others wait for, or that take longest, start first.
     order = ("keystone", "neutron", "nova", "heat", "placement", "cinder", "glance", "octavia")
     rank = {name: 40 + position for position, name in enumerate(order)}
-    listed += [_service(entry, layout, rank.get(entry.name, 60)) for entry in SERVICES]
+    supervised += [_service_program(entry, layout, rank.get(entry.name, 60)) for entry in SERVICES]
     if registry:
-        listed.append(Program("registry", (str(registry), "serve", f"{layout.etc}/registry.yaml"), 70))
-    return sorted(listed, key=lambda program: program.priority)
+        supervised.append(Program("registry", (str(registry), "serve", f"{layout.etc}/registry.yaml"), 70))
+    return sorted(supervised, key=lambda program: program.priority)
 
 
-def _service(entry: Service, layout: Layout, priority: int) -> Program:
+def _service_program(entry: Service, layout: Layout, priority: int) -> Program:
     folders = ("--state", str(layout.state), "--run", str(layout.run), "--cache", str(layout.cache))
     return Program(
         entry.name,

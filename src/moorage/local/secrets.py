@@ -21,7 +21,7 @@ class Secrets:
     services: dict[str, str]
     domains: dict[str, str]
     encryption_key: str
-    """32 characters: the key with which Heat encrypts what it stores."""
+    """32 characters: Heat's key for the data that it stores, and Nova's fixed key."""
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -29,17 +29,19 @@ class Secrets:
 
 def ensure(path: Path) -> Secrets:
     """Read `path`, or create it; a new service in the table gets a password without changing others."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    wanted = Secrets(
-        admin=kept.get("admin") or random.token_urlsafe(24),
-        tenant=kept.get("tenant") or random.token_urlsafe(24),
-        services={s.name: kept.get("services", {}).get(s.name) or random.token_urlsafe(24) for s in SERVICES},
-        domains={s.name: kept.get("domains", {}).get(s.name) or random.token_urlsafe(24) for s in SERVICES if s.domain},
-        encryption_key=kept.get("encryption_key") or random.token_hex(16),
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    complete = Secrets(
+        admin=stored.get("admin") or random.token_urlsafe(24),
+        tenant=stored.get("tenant") or random.token_urlsafe(24),
+        services={s.name: stored.get("services", {}).get(s.name) or random.token_urlsafe(24) for s in SERVICES},
+        domains={
+            s.name: stored.get("domains", {}).get(s.name) or random.token_urlsafe(24) for s in SERVICES if s.domain
+        },
+        encryption_key=stored.get("encryption_key") or random.token_hex(16),
     )
-    if asdict(wanted) != kept:
-        write_private(path, json.dumps(asdict(wanted), indent=1))
-    return wanted
+    if asdict(complete) != stored:
+        write_private(path, json.dumps(asdict(complete), indent=1))
+    return complete
 
 
 def ensure_key_repository(folder: Path) -> None:

@@ -59,7 +59,7 @@ def administrator(secrets: Secrets) -> Session:
 
 
 class Identity:
-    """Keystone's entries."""
+    """Keystone's projects, roles, users and catalog."""
 
     def __init__(self, session: Session, secrets: Secrets) -> None:
         self.session = session
@@ -67,28 +67,28 @@ class Identity:
         self.roles: dict[str, str] = {}
 
     def seed(self) -> None:
-        """Projects, roles, users and the catalog."""
+        """Create the projects, roles, users and the catalog."""
         self.roles = {role["name"]: role["id"] for role in self._get("/roles")["roles"]}
         for name in ROLES:
             if name not in self.roles:
                 self.roles[name] = self._ensure("role", "roles", {"name": name})
         service_project = self._ensure("project", "projects", {"name": "service", "domain_id": "default"})
         for entry in SERVICES:
-            user = self._user(entry.name, self.secrets.services[entry.name])
+            user = self._ensure_user(entry.name, self.secrets.services[entry.name])
             self._grant("projects", service_project, user, entry.roles)
             if entry.domain:
                 domain = self._ensure("domain", "domains", {"name": entry.domain})
-                user = self._user(f"{entry.name}_domain_admin", self.secrets.domains[entry.name], domain)
+                user = self._ensure_user(f"{entry.name}_domain_admin", self.secrets.domains[entry.name], domain)
                 self._grant("domains", domain, user, ("admin",))
         tenant = self._ensure("project", "projects", {"name": TENANT, "domain_id": "default"})
-        self._grant("projects", tenant, self._user(TENANT, self.secrets.tenant), TENANT_ROLES)
-        self._catalog()
+        self._grant("projects", tenant, self._ensure_user(TENANT, self.secrets.tenant), TENANT_ROLES)
+        self._ensure_catalog()
 
-    def _catalog(self) -> None:
-        have = {entry["type"]: entry["id"] for entry in self._get("/services")["services"]}
+    def _ensure_catalog(self) -> None:
+        existing = {entry["type"]: entry["id"] for entry in self._get("/services")["services"]}
         endpoints = {(e["service_id"], e["interface"]) for e in self._get("/endpoints")["endpoints"]}
         for entry in SERVICES:
-            service = have.get(entry.type) or self._post(
+            service = existing.get(entry.type) or self._post(
                 "service", "services", {"name": entry.name, "type": entry.type}
             )
             for interface in ("public", "internal", "admin"):
@@ -98,7 +98,7 @@ class Identity:
                     }  # fmt: skip
                     self._post("endpoint", "endpoints", endpoint)
 
-    def _user(self, name: str, password: str, domain: str = "default") -> str:
+    def _ensure_user(self, name: str, password: str, domain: str = "default") -> str:
         return self._ensure("user", "users", {"name": name, "domain_id": domain}, {"password": password})
 
     def _grant(self, kind: str, target: str, user: str, roles: tuple[str, ...]) -> None:
@@ -106,40 +106,42 @@ class Identity:
             path = f"/{kind}/{target}/users/{user}/roles/{self.roles[role]}"
             self.session.request("PUT", "identity", path)
 
-    def _ensure(self, noun: str, nouns: str, key: dict[str, str], more: dict[str, str] | None = None) -> str:
-        found = self._get(f"/{nouns}?{urlencode(key)}")[nouns]
-        return str(found[0]["id"]) if found else self._post(noun, nouns, {**key, **(more or {})})
+    def _ensure(
+        self, resource: str, collection: str, key: dict[str, str], attributes: dict[str, str] | None = None
+    ) -> str:
+        existing = self._get(f"/{collection}?{urlencode(key)}")[collection]
+        return str(existing[0]["id"]) if existing else self._post(resource, collection, {**key, **(attributes or {})})
 
     def _get(self, path: str) -> Any:
         return self.session.request("GET", "identity", path)
 
-    def _post(self, noun: str, nouns: str, body: dict[str, str]) -> str:
-        return str(self.session.request("POST", "identity", f"/{nouns}", {noun: body})[noun]["id"])
+    def _post(self, resource: str, collection: str, body: dict[str, str]) -> str:
+        return str(self.session.request("POST", "identity", f"/{collection}", {resource: body})[resource]["id"])
 
 
 def seed_flavors(session: Session) -> None:
-    have = {entry["name"] for entry in session.request("GET", "compute", "/flavors")["flavors"]}
+    existing = {entry["name"] for entry in session.request("GET", "compute", "/flavors")["flavors"]}
     for flavor in FLAVORS:
-        if flavor.name not in have:
-            wanted = {"name": flavor.name, "vcpus": flavor.cpus, "ram": flavor.memory, "disk": flavor.disk}
-            session.request("POST", "compute", "/flavors", {"flavor": wanted})
+        if flavor.name not in existing:
+            body = {"name": flavor.name, "vcpus": flavor.cpus, "ram": flavor.memory, "disk": flavor.disk}
+            session.request("POST", "compute", "/flavors", {"flavor": body})
 
 
 def seed_network(session: Session) -> None:
     """The external network; this host is its gateway."""
     path = "/v2.0/networks"
-    found = session.request("GET", "network", f"{path}?name={EXTERNAL_NETWORK}")["networks"]
-    network = {
+    existing = session.request("GET", "network", f"{path}?name={EXTERNAL_NETWORK}")["networks"]
+    body = {
         "name": EXTERNAL_NETWORK,
         "router:external": True,
         "provider:network_type": "flat",
         "provider:physical_network": "public",
     }
-    made = found[0] if found else session.request("POST", "network", path, {"network": network})["network"]
-    if not made["subnets"]:
+    network = existing[0] if existing else session.request("POST", "network", path, {"network": body})["network"]
+    if not network["subnets"]:
         start, end = ALLOCATION_POOL
         subnet = {
-            "network_id": made["id"],
+            "network_id": network["id"],
             "name": EXTERNAL_NETWORK,
             "ip_version": 4,
             "cidr": EXTERNAL_CIDR,
@@ -151,22 +153,22 @@ def seed_network(session: Session) -> None:
 
 
 def seed_volume_type(session: Session) -> None:
-    have = {
+    existing = {
         entry["name"]
         for entry in session.request("GET", "block-storage", f"/{session.project_id}/types")["volume_types"]
     }
-    if VOLUME_TYPE not in have:
+    if VOLUME_TYPE not in existing:
         session.request("POST", "block-storage", f"/{session.project_id}/types", {"volume_type": {"name": VOLUME_TYPE}})
 
 
 def seed_image(session: Session, image: Image) -> None:
     """Upload `image` unless one of that name exists; an incomplete one is replaced. Failed."""
-    found = session.request("GET", "image", f"/v2/images?{urlencode({'name': image.name})}")["images"]
-    if any(entry["status"] == "active" for entry in found):
+    existing = session.request("GET", "image", f"/v2/images?{urlencode({'name': image.name})}")["images"]
+    if any(entry["status"] == "active" for entry in existing):
         return
-    for entry in found:
+    for entry in existing:
         session.request("DELETE", "image", f"/v2/images/{entry['id']}")
-    wanted = {
+    body = {
         "name": image.name,
         "disk_format": "raw",
         "container_format": "bare",
@@ -175,9 +177,9 @@ def seed_image(session: Session, image: Image) -> None:
         "min_ram": image.minimum_memory,
         **image.properties,
     }
-    made = session.request("POST", "image", "/v2/images", wanted)
+    created = session.request("POST", "image", "/v2/images", body)
     try:
-        _upload(session, made["id"], image.file)
+        _upload(session, created["id"], image.file)
     except (OSError, ApiError) as error:
         raise Failed(f"the image {image.name} could not be uploaded: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The OpenStack services of the local cloud, as a table.
+"""The table of the local cloud's OpenStack services.
 
 A service is one entry here and one folder of configuration templates, `projects/<name>/`.
 """
@@ -18,11 +18,11 @@ class Service:
     application. `prepare` is a function to call before its import, `threads` one to call once the API listens and the
     catalog is complete (both get the Layout); when it returns, the service is ready. `before_listening` is a function
     to call before the API listens: to load the policy (some projects load it at the first request without a lock, and
-    reject concurrent requests), or to settle what an earlier process left.
+    reject concurrent requests), or to repair what an earlier process left.
 
-    `migrations` are programs beside the interpreter that bring the databases to the installed version, in this order;
-    they can be repeated. `environment`, `migrations` and `arguments` (the command line that the project sees) may
-    contain `{etc}`, the folder of its rendered configuration.
+    `migrations` are programs in the interpreter's folder that bring the databases to the installed version, in this
+    order; they can be repeated. `environment`, `migrations` and `arguments` (the command line that the project sees)
+    may contain `{etc}`, the folder of its rendered configuration.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Service:
 
     @property
     def url(self) -> str:
-        """The endpoint in the catalog, for every interface."""
+        """The URL of the catalog's endpoints, the same for every interface."""
         return f"http://{GATEWAY}:{self.port}{self.path}"
 
 
-def _manage(program: str, config: str, *arguments: str) -> tuple[str, ...]:
+def _manage_command(program: str, config: str, *arguments: str) -> tuple[str, ...]:
     return (program, "--config-file", f"{{etc}}/{config}", *arguments)
 
 
@@ -62,7 +62,7 @@ KEYSTONE = Service(
     prepare="moorage.local.projects.keystone.bootstrap:prepare",
     before_listening="moorage.local.projects.keystone.bootstrap:load_rules",
     databases=("keystone",),
-    migrations=(_manage("keystone-manage", "keystone.conf", "db_sync"),),
+    migrations=(_manage_command("keystone-manage", "keystone.conf", "db_sync"),),
     environment={"OS_KEYSTONE_CONFIG_DIR": "{etc}"},
 )
 PLACEMENT = Service(
@@ -73,7 +73,7 @@ PLACEMENT = Service(
     path="",
     application="placement.wsgi.api:application",
     databases=("placement",),
-    migrations=(_manage("placement-manage", "placement.conf", "db", "sync"),),
+    migrations=(_manage_command("placement-manage", "placement.conf", "db", "sync"),),
     environment={"OS_PLACEMENT_CONFIG_DIR": "{etc}"},
 )
 GLANCE = Service(
@@ -84,7 +84,7 @@ GLANCE = Service(
     path="",
     application="glance.wsgi.api:application",
     databases=("glance",),
-    migrations=(_manage("glance-manage", "glance-api.conf", "db_sync"),),
+    migrations=(_manage_command("glance-manage", "glance-api.conf", "db_sync"),),
     environment={"OS_GLANCE_CONFIG_DIR": "{etc}"},
 )
 NOVA = Service(
@@ -95,12 +95,12 @@ NOVA = Service(
     path="/v2.1",
     application="nova.wsgi.osapi_compute:application",
     prepare="moorage.local.projects.nova.threads:prepare",
-    before_listening="moorage.local.projects.nova.threads:take_over",
+    before_listening="moorage.local.projects.nova.threads:recover",
     threads="moorage.local.projects.nova.threads:start",
     databases=("nova_api", "nova_cell0", "nova_cell1"),
     migrations=(
-        _manage("nova-manage", "nova.conf", "api_db", "sync"),
-        _manage(
+        _manage_command("nova-manage", "nova.conf", "api_db", "sync"),
+        _manage_command(
             "nova-manage",
             "nova.conf",
             "cell_v2",
@@ -108,8 +108,8 @@ NOVA = Service(
             "--database_connection",
             "{{scheme}}://{{username}}@{{hostname}}/nova_cell0?{{query}}",
         ),
-        _manage("nova-manage", "nova.conf", "db", "sync"),
-        _manage(
+        _manage_command("nova-manage", "nova.conf", "db", "sync"),
+        _manage_command(
             "nova-manage",
             "nova.conf",
             "cell_v2",
@@ -137,7 +137,7 @@ NEUTRON = Service(
     databases=("neutron",),
     migrations=(
         (
-            *_manage("neutron-db-manage", "neutron.conf"),
+            *_manage_command("neutron-db-manage", "neutron.conf"),
             "--config-file",
             "{etc}/ml2_conf.ini",
             "upgrade",
@@ -161,7 +161,7 @@ CINDER = Service(
     threads="moorage.local.projects.cinder.threads:start",
     before_listening="cinder.policy:init",
     databases=("cinder",),
-    migrations=(_manage("cinder-manage", "cinder.conf", "db", "sync"),),
+    migrations=(_manage_command("cinder-manage", "cinder.conf", "db", "sync"),),
     environment={"OS_CINDER_DISABLE_EVENTLET_PATCHING": "1"},
     arguments=("--config-file", "{etc}/cinder.conf"),
 )
@@ -174,7 +174,7 @@ HEAT = Service(
     application="heat.wsgi.api:application",
     threads="moorage.local.projects.heat.threads:start",
     databases=("heat",),
-    migrations=(_manage("heat-manage", "heat.conf", "db_sync"),),
+    migrations=(_manage_command("heat-manage", "heat.conf", "db_sync"),),
     arguments=("--config-file", "{etc}/heat.conf"),
     domain="heat",
 )
@@ -188,7 +188,7 @@ OCTAVIA = Service(
     prepare="moorage.local.projects.octavia.threads:prepare",
     threads="moorage.local.projects.octavia.threads:start",
     databases=("octavia",),
-    migrations=(_manage("octavia-db-manage", "octavia.conf", "upgrade", "head"),),
+    migrations=(_manage_command("octavia-db-manage", "octavia.conf", "upgrade", "head"),),
     arguments=("--config-file", "{etc}/octavia.conf"),
 )
 

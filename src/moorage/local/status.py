@@ -12,7 +12,7 @@ from moorage.local import health
 from moorage.local.layout import GATEWAY, Layout
 from moorage.local.programs import REGISTRY_PORT, Program
 from moorage.local.services import SERVICES, Service
-from moorage.local.supervisor import Running
+from moorage.local.supervisor import ProgramState
 
 MIB = 1024
 
@@ -29,25 +29,32 @@ class Status:
     pid: int
 
 
-def status(layout: Layout, programs: list[Program], running: dict[str, Running]) -> list[Status]:
+def status(layout: Layout, programs: list[Program], states: dict[str, ProgramState]) -> list[Status]:
     """One row for each program, in the order of the start."""
     with ThreadPoolExecutor(max_workers=len(programs)) as pool:
-        return list(pool.map(lambda program: _row(layout, program, running.get(program.name)), programs))
+        return list(pool.map(lambda program: _check_program(layout, program, states.get(program.name)), programs))
 
 
-def _row(layout: Layout, program: Program, seen: Running | None) -> Status:
-    pid = seen.pid if seen and seen.state == "RUNNING" else 0
+def _check_program(layout: Layout, program: Program, process: ProgramState | None) -> Status:
+    pid = process.pid if process and process.state == "RUNNING" else 0
     entry = next((entry for entry in SERVICES if entry.name == program.name), None)
     if not pid:
-        words = f"{seen.state.lower()}: {seen.description}" if seen else "stopped"
-        return Status(program.name, "", _url(entry) if entry else "", words, 0, 0)
+        state = f"{process.state.lower()}: {process.description}" if process else "stopped"
+        return Status(program.name, "", _url(entry) if entry else "", state, 0, 0)
     memory = proportional_memory(pid)
     if entry:
-        asked = health.ask(entry)
-        return Status(program.name, asked.version, _url(entry), "ready" if asked.ready else asked.reason, memory, pid)
+        service_health = health.check(entry)
+        return Status(
+            program.name,
+            service_health.version,
+            _url(entry),
+            "ready" if service_health.ready else service_health.reason,
+            memory,
+            pid,
+        )
     address = _address(layout, program.name)
-    words = "ready" if _answers(address) else "does not answer"
-    return Status(program.name, _version(program.command), address, words, memory, pid)
+    state = "ready" if _accepts_connections(address) else "does not respond"
+    return Status(program.name, _read_version(program.command), address, state, memory, pid)
 
 
 def _url(entry: Service) -> str:
@@ -69,8 +76,8 @@ def _address(layout: Layout, name: str) -> str:
     return f"unix:{sockets[name]}" if name in sockets else ""
 
 
-def _answers(address: str) -> bool:
-    """Whether a server accepts connections there; programs without an address are judged by their process."""
+def _accepts_connections(address: str) -> bool:
+    """Whether a server accepts connections there; True for a program without an address, as its process runs."""
     if not address:
         return True
     family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
@@ -83,7 +90,7 @@ def _answers(address: str) -> bool:
         return client.connect_ex(target) == 0
 
 
-def _version(command: tuple[str, ...]) -> str:
+def _read_version(command: tuple[str, ...]) -> str:
     """The first word with a digit and a dot in the program's version output."""
     program = next((part for part in command if Path(part).name.startswith(("ov", "mariadbd", "registry"))), command[0])
     try:

@@ -27,7 +27,7 @@ CALL_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
-class Running:
+class ProgramState:
     """One program as supervisord sees it; `state` is supervisord's (RUNNING, BACKOFF, FATAL …)."""
 
     name: str
@@ -57,15 +57,15 @@ chmod=0700
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """.replace("%", "%%"),
-        *(_block(layout, program) for program in programs),
+        *(_program_section(layout, program) for program in programs),
     ]
     return "\n".join(blocks)
 
 
-def _block(layout: Layout, program: Program) -> str:
+def _program_section(layout: Layout, program: Program) -> str:
     return f"""\
 [program:{program.name}]
-command={" ".join(_quoted(part) for part in program.command)}
+command={" ".join(_quote(part) for part in program.command)}
 environment={",".join(f'{key}="{value}"' for key, value in program.environment.items())}
 directory={layout.programs}
 priority={program.priority}
@@ -80,7 +80,7 @@ stdout_logfile_backups=2
 """.replace("%", "%%")
 
 
-def _quoted(part: str) -> str:
+def _quote(part: str) -> str:
     return f"'{part}'" if any(c in part for c in ' ;"') else part
 
 
@@ -102,52 +102,52 @@ class Supervisor:
         """Start supervisord with every program; returns when it answers. Failed."""
         self._file.write_text(configuration(self.layout, programs))
         self.layout.supervisor_socket.unlink(missing_ok=True)
-        started = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._file)],
             capture_output=True,
             text=True,
             cwd=self.layout.programs,
             env=program_environment(),
         )
-        if started.returncode != 0:
-            raise Failed(f"the supervisor did not start: {(started.stderr or started.stdout).strip()[-300:]}")
+        if result.returncode != 0:
+            raise Failed(f"the supervisor did not start: {(result.stderr or result.stdout).strip()[-300:]}")
         deadline = time.monotonic() + START_TIMEOUT
         while not self.alive:
             if time.monotonic() > deadline:
                 raise Failed("the supervisor does not answer", f"see {self.layout.log}/supervisor.log")
             time.sleep(0.05)
 
-    def running(self) -> dict[str, Running]:
-        """Every program by name; empty when the supervisor does not run."""
+    def program_states(self) -> dict[str, ProgramState]:
+        """Return the state of every program by name; empty when the supervisor does not run."""
         try:
             processes = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
         except (OSError, xmlrpc.client.Error):
             return {}
-        return {p["name"]: Running(p["name"], p["statename"], p["pid"], p["description"]) for p in processes}
+        return {p["name"]: ProgramState(p["name"], p["statename"], p["pid"], p["description"]) for p in processes}
 
     def restart(self, name: str) -> None:
         """Stop one program and start it again; NotFound."""
-        if name not in self.running():
+        if name not in self.program_states():
             raise NotFound(f"no program {name}", "moorage cloud status")
         with suppress(xmlrpc.client.Fault):
             self._call("stopProcess", name, True)
         self._call("startProcess", name, True)
 
     def stop(self, *names: str) -> None:
-        """Stop programs, all at once, without restarting them; does nothing for those that do not run."""
+        """Stop programs, all at once, without restarting them; ignores those that do not run."""
         for name in names:
             with suppress(OSError, xmlrpc.client.Error):
                 self._call("stopProcess", name, False)
         deadline = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < deadline:
-            running = self.running()
+            running = self.program_states()
             if not any(running[name].pid for name in names if name in running):
                 return
             time.sleep(0.05)
 
     def shutdown(self) -> None:
         """Stop all running programs, and then the supervisor."""
-        self.stop(*self.running())
+        self.stop(*self.program_states())
         with suppress(OSError, xmlrpc.client.Error):
             self._call("shutdown")
         deadline = time.monotonic() + STOP_TIMEOUT
@@ -157,9 +157,7 @@ class Supervisor:
 
     @property
     def stopped_cleanly(self) -> bool:
-        """Whether no supervisor has run here, or the last one was shut down; else some of its programs may
-        still run.
-        """
+        """Whether no supervisor has run here, or the last one was shut down; else its programs may still run."""
         return not self._file.exists()
 
     @property
@@ -205,28 +203,28 @@ class _UnixTransport(xmlrpc.client.Transport):
         return connection
 
 
-def left(layout: Layout) -> list[int]:
+def remaining_processes(layout: Layout) -> list[int]:
     """Processes that a supervisor of this run folder started, itself included, whatever their parent is now.
 
     They are found by their working folder, which no server's process has: processes can overwrite their environment and
     command line, and some projects do.
     """
-    homes = {str(layout.programs), str(layout.mysql)}
-    found = []
+    working_folders = {str(layout.programs), str(layout.mysql)}
+    pids = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with suppress(OSError):
-                if str((folder / "cwd").readlink()) in homes:
-                    found.append(int(folder.name))
-    return found
+                if str((folder / "cwd").readlink()) in working_folders:
+                    pids.append(int(folder.name))
+    return pids
 
 
-def stop_leftovers(layout: Layout, patience: float = 15.0) -> None:
+def stop_leftovers(layout: Layout, timeout: float = 15.0) -> None:
     """Stop what a dead supervisor left: by SIGTERM, then by SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        _signal(left(layout), number)
-        deadline = time.monotonic() + patience
-        while left(layout) and time.monotonic() < deadline:
+        _signal(remaining_processes(layout), number)
+        deadline = time.monotonic() + timeout
+        while remaining_processes(layout) and time.monotonic() < deadline:
             time.sleep(0.1)
 
 

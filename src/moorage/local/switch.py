@@ -18,7 +18,7 @@ from moorage.local.ovn import EXTERNAL_BRIDGE, device_exists
 
 BRIDGE_TIMEOUT = 120.0
 PAUSE = 0.05
-SETTLING = 5.0
+INITIALIZATION = 5.0
 """Seconds for which the switch may still change a new device."""
 
 SIOCGIFFLAGS = 0x8913  # linux/sockios.h
@@ -27,7 +27,7 @@ IFREQ = struct.Struct("16sH14x")  # a device's name, and its flags
 
 
 def main(command: list[str]) -> None:
-    """Become `command`; a separate process, which nothing waits for, assigns the address."""
+    """Exec `command`; a detached process assigns the address."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -43,14 +43,14 @@ def address_bridge() -> None:
     deadline = time.monotonic() + BRIDGE_TIMEOUT
     while not device_exists(EXTERNAL_BRIDGE):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the switch created no {EXTERNAL_BRIDGE}")
+            raise TimeoutError(f"the switch did not create {EXTERNAL_BRIDGE}")
         time.sleep(PAUSE)
     subprocess.run(["ip", "address", "replace", f"{GATEWAY}/24", "dev", EXTERNAL_BRIDGE], check=True)
     keep_up(EXTERNAL_BRIDGE)
 
 
-def keep_up(device: str, seconds: float = SETTLING) -> None:
-    """Set a device up, and ensure that it stays so.
+def keep_up(device: str, seconds: float = INITIALIZATION) -> None:
+    """Set a device up, and keep it up for `seconds`.
 
     The switch sets flags of its own on a new device: it reads all flags first and then writes them, so that flags that
     were set in between are lost.
@@ -64,9 +64,9 @@ def keep_up(device: str, seconds: float = SETTLING) -> None:
 
 def is_up(device: str) -> bool:
     """Whether the device is up, in this network namespace, which /sys need not show."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        answer = fcntl.ioctl(asked, SIOCGIFFLAGS, IFREQ.pack(device.encode(), 0))
-    return bool(IFREQ.unpack(answer)[1] & IFF_UP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        response = fcntl.ioctl(client, SIOCGIFFLAGS, IFREQ.pack(device.encode(), 0))
+    return bool(IFREQ.unpack(response)[1] & IFF_UP)
 
 
 if __name__ == "__main__":

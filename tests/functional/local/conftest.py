@@ -1,4 +1,4 @@
-"""The run's cloud, as an object of this process."""
+"""The LocalCloud object of the test run's cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The external bridge's device, which the switch and we set up at the same time."""
+"""The external bridge's device, which the switch and Moorage configure at the same time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def ip(*words: str) -> None:
 def test_keep_up_sets_device_up_again(own_network: None) -> None:
     ip("add", DEVICE, "type", "bridge")
     try:
-        again = threading.Timer(0.3, ip, ("set", DEVICE, "down"))
-        again.start()
+        timer = threading.Timer(0.3, ip, ("set", DEVICE, "down"))
+        timer.start()
         assert not is_up(DEVICE)
         keep_up(DEVICE, seconds=1)
-        again.join()
+        timer.join()
         assert is_up(DEVICE)
     finally:
         ip("delete", DEVICE)

@@ -1,4 +1,4 @@
-"""Machines of the real kind: root, a small Debian with systemd, and a folder that leaves nothing behind."""
+"""Real machines: they need root, boot a small Debian with systemd, and leave nothing on the host."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from outside import outside
 from waiting import until
 
 PACKAGES = "systemd,systemd-sysv,iproute2,iputils-ping,e2fsprogs,mount,ethtool,python3,procps"
-LEFT_OUT = ("man", "locale", "doc", "info")
+EXCLUDED = ("man", "locale", "doc", "info")
 # A read-only root without console and udev needs less than the node image.
 MASKED = ("systemd-udevd", "systemd-udev-trigger", "systemd-firstboot", "systemd-remount-fs", "getty@", "console-getty")
 
 
 @pytest.fixture(scope="session")
 def root_image() -> Path:
-    """A Debian root with systemd as a squashfs, made once and kept in the cache."""
+    """A Debian root with systemd as a squashfs, built once and kept in the cache."""
     if os.geteuid() != 0:
         pytest.fail("these tests start machine containers: run them as root")
     cache = Path(os.environ.get("MOORAGE_CACHE", "~/.cache/moorage")).expanduser() / "test-root"
     file = cache / "debian-2.squashfs"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _make_root(cache, file)
+        _create_root_image(cache, file)
     return file
 
 
-def _make_root(cache: Path, file: Path) -> None:
+def _create_root_image(cache: Path, file: Path) -> None:
     tree = cache / f"tree-{os.getpid()}"
-    left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
+    excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED]
     try:
         words = (
             "mmdebstrap",
             "--quiet",
             "--variant=minbase",
             f"--include={PACKAGES}",
-            *left_out,
+            *excluded,
             "bookworm",
             str(tree),
         )
@@ -54,7 +54,7 @@ def _make_root(cache: Path, file: Path) -> None:
         for name in MASKED:
             (tree / f"etc/systemd/system/{name}.service").symlink_to("/dev/null")
         (tree / "etc/machine-id").write_text("")
-        (tree / "etc/hostname").unlink()  # the host gives the name
+        (tree / "etc/hostname").unlink()  # the host sets the name
         (tree / "etc/systemd/system/default.target").symlink_to("/usr/lib/systemd/system/multi-user.target")
         run(
             "mksquashfs",
@@ -73,23 +73,23 @@ def _make_root(cache: Path, file: Path) -> None:
 
 
 def run(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-    return done.stdout
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}"
+    return result.stdout
 
 
 class NoSwitch(LinuxHost):
-    """Interfaces are made, and plugged into nothing."""
+    """A host that creates interfaces without plugging them into a switch."""
 
     def plug(self, port: Port) -> None:
-        """Nothing to plug into."""
+        """Do nothing: this host has no switch."""
 
     def unplug(self, name: str) -> None:
-        """Nothing was plugged."""
+        """Do nothing: the interface is not plugged."""
 
 
-class World:
-    """Makes machines below one folder, looks into them, and ends with nothing of them left."""
+class Sandbox:
+    """Creates machines below one folder, runs programs in them, and removes them."""
 
     def __init__(self, state: Path, image: Path, host: LinuxHost) -> None:
         self.state, self.host = state, host
@@ -98,24 +98,24 @@ class World:
         self.image = state / "image.squashfs"
         shutil.copy(image, self.image)
 
-    def make(self, name: str = "m", **differences: object) -> Machine:
-        number = str(uuid.uuid4())
-        wanted = {"cpus": 1, "memory": 512, "disk": 1, **differences}
-        machine = Machine(number, name, str(self.state / number), "test-1", cgroup_parent=self.parent, **wanted)
-        life.make(machine, self.image, {"openstack/latest/user_data": b"hello"})
+    def create(self, name: str = "m", **overrides: object) -> Machine:
+        machine_id = str(uuid.uuid4())
+        sizes = {"cpus": 1, "memory": 512, "disk": 1, **overrides}
+        machine = Machine(machine_id, name, str(self.state / machine_id), "test-1", cgroup_parent=self.parent, **sizes)
+        life.create(machine, self.image, {"openstack/latest/user_data": b"hello"})
         return machine
 
     def start(self, machine: Machine) -> int:
         return life.start(machine, self.host)
 
     def inside(self, machine: Machine, *words: str) -> str:
-        """Run a program in a running machine, as it would run there."""
+        """Run a program inside a running machine, in all of its namespaces."""
         pid = life.pid(machine)
         assert pid is not None, f"{machine.hostname} does not run"
         return run("nsenter", "--target", str(pid), "--all", "--", *words).strip()
 
     def boot(self, machine: Machine) -> None:
-        """Start it and wait until systemd has reached its target."""
+        """Start a machine and wait until systemd has reached its target."""
         self.start(machine)
         self.wait_until_booted(machine)
 
@@ -132,7 +132,7 @@ class World:
         disks.unmount_slots(self.state)
 
     def leftovers(self) -> list[str]:
-        """Whatever of its machines this host still knows of."""
+        """List the mounts, loop devices and control groups of the sandbox's machines that still exist."""
         below = str(self.state)
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if below in line]
         loops = [line for line in run("losetup", "--list", "--noheadings").splitlines() if below in line]
@@ -141,8 +141,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, root_image: Path) -> Iterator[World]:
-    made = World(tmp_path / "machines", root_image, NoSwitch())
-    yield made
-    made.remove_all()
-    assert made.leftovers() == []
+def sandbox(tmp_path: Path, root_image: Path) -> Iterator[Sandbox]:
+    created = Sandbox(tmp_path / "machines", root_image, NoSwitch())
+    yield created
+    created.remove_all()
+    assert created.leftovers() == []

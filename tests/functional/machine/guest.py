@@ -23,7 +23,7 @@ HOG = "import os; open('{procs}', 'w').write(str(os.getpid())); kept = bytearray
 def main() -> None:
     try:
         prepare()
-        judge()
+        check_machine()
         print("PASSED", flush=True)
     except BaseException:
         traceback.print_exc()
@@ -42,7 +42,7 @@ def prepare() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def judge() -> None:
+def check_machine() -> None:
     from moorage.host.cgroups import ControlGroup
     from moorage.host.linux import LinuxHost
     from moorage.local.machine import disks, life
@@ -51,53 +51,59 @@ def judge() -> None:
     host = LinuxHost()
     machine = Machine("one", "one", str(DISK / "machines/one"), "test-1", 1, 256, 1, "moorage")
     group = ControlGroup("moorage", "one")
-    assert group.unified, "this host should have cgroup v2 alone"
-    life.make(machine, DISK / "machines/image.squashfs", {})
-    report("made")
+    assert group.unified, "this host should have only cgroup v2"
+    life.create(machine, DISK / "machines/image.squashfs", {})
+    report("created")
     pid = life.start(machine, host)
     report("started")
 
-    def look(*words: str) -> str:
-        done = subprocess.run(["nsenter", "-t", str(pid), "--all", *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
+    def run_inside(*words: str) -> str:
+        result = subprocess.run(
+            ["nsenter", "-t", str(pid), "--all", *words], capture_output=True, text=True, check=False
+        )
+        return result.stdout.strip()
 
-    until(lambda: look("systemctl", "is-active", "multi-user.target") == "active")
+    until(lambda: run_inside("systemctl", "is-active", "multi-user.target") == "active")
     report("booted")
-    assert Path("/proc/sysrq-trigger").exists(), "this kernel should have what the next line tries"
-    assert "Read-only" in look("sh", "-c", "echo h 2>&1 >/proc/sysrq-trigger || true"), "it can reset the host"
+    assert Path("/proc/sysrq-trigger").exists(), "this kernel should have the file that the next line writes to"
+    assert "Read-only" in run_inside("sh", "-c", "echo h 2>&1 >/proc/sysrq-trigger || true"), (
+        "the machine can reset the host"
+    )
     folder = group.folders[0]
     assert (folder / "memory.max").read_text().strip() == str(256 * 2**20)
     assert (folder / "cpu.max").read_text().strip() == "100000 100000"
-    assert {"cpu", "memory", "pids"} <= set(look("cat", "/sys/fs/cgroup/cgroup.controllers").split())
-    assert look("cat", "/proc/1/cgroup") == "0::/init.scope", "the machine's group is not its root"
-    assert (folder / "system.slice").is_dir(), "systemd did not take the control group over"
-    look("systemctl", "set-property", "--runtime", "system.slice", "MemoryMax=100M")
-    assert (folder / "system.slice/memory.max").read_text().strip() == str(100 * 2**20), "it was not delegated"
+    assert {"cpu", "memory", "pids"} <= set(run_inside("cat", "/sys/fs/cgroup/cgroup.controllers").split())
+    assert run_inside("cat", "/proc/1/cgroup") == "0::/init.scope", "the machine's group is not its root"
+    assert (folder / "system.slice").is_dir(), "systemd did not take over the control group"
+    run_inside("systemctl", "set-property", "--runtime", "system.slice", "MemoryMax=100M")
+    assert (folder / "system.slice/memory.max").read_text().strip() == str(100 * 2**20), (
+        "the memory controller was not delegated"
+    )
     report("limits are set")
     leaf = folder / "hog"
     leaf.mkdir()
     hog = subprocess.run([sys.executable, "-c", HOG.format(procs=leaf / "cgroup.procs")], check=False)
-    assert hog.returncode == -signal.SIGKILL, f"400 MiB were given to a machine of 256 ({hog.returncode})"
-    assert life.pid(machine) == pid, "the machine ended with it"
+    assert hog.returncode == -signal.SIGKILL, f"a machine of 256 MiB could use 400 ({hog.returncode})"
+    assert life.pid(machine) == pid, "the machine ended with the process"
     report("limits hold")
     life.stop(machine, host, 60)
     assert life.pid(machine) is None
     report("stopped")
     life.remove(machine, host)
     disks.unmount_slots(DISK / "machines")
-    assert not Path("/sys/fs/cgroup/moorage").exists(), "a control group is left"
-    assert not subprocess.run(["losetup", "-l", "-n"], capture_output=True, check=True).stdout, "a loop device is left"
+    assert not Path("/sys/fs/cgroup/moorage").exists(), "a control group remains"
+    assert not subprocess.run(["losetup", "-l", "-n"], capture_output=True, check=True).stdout, "a loop device remains"
 
 
-def until(happened: Callable[[], bool], timeout: float = 150.0) -> None:
+def until(condition: Callable[[], bool], timeout: float = 150.0) -> None:
     deadline = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(1)
 
 
-def report(what: str) -> None:
-    print(f"[{time.monotonic():.0f} s] {what}", flush=True)
+def report(message: str) -> None:
+    print(f"[{time.monotonic():.0f} s] {message}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Volumes and interfaces that come and go, on running machines and a real Open vSwitch of the test's own."""
+"""Attach and detach volumes and interfaces, on running machines and a separate, real Open vSwitch."""
 
 from __future__ import annotations
 
@@ -29,68 +29,68 @@ def volume_file(folder: Path, mebibytes: int = 64) -> Path:
 
 
 @pytest.fixture
-def volume(world: Any, tmp_path: Path) -> Iterator[Volume]:
+def volume(sandbox: Any, tmp_path: Path) -> Iterator[Volume]:
     file = volume_file(tmp_path)
     yield Volume("8f9e0d1c-2b3a-4958-8776-655443322110", str(file), "vdb")
-    world.remove_all()
-    assert loops.devices(file) == [], "a loop device is left"
+    sandbox.remove_all()
+    assert loops.devices(file) == [], "a loop device remains"
 
 
 BY_ID = "/dev/disk/by-id/virtio-8f9e0d1c-2b3a-4958-8"
 
 
-def test_attach_and_detach_volume_while_running(world: Any, volume: Volume) -> None:
-    machine = world.make()
-    world.boot(machine)
-    attach.attach_volume(machine, volume, world.host)
-    world.inside(machine, "mkfs.ext4", "-q", BY_ID)
-    world.inside(machine, "sh", "-c", "mkdir /var/v && mount /dev/vdb /var/v && echo kept > /var/v/file")
-    world.inside(machine, "umount", "/var/v")
-    attach.detach_volume(machine, volume, world.host)
-    assert world.inside(machine, "sh", "-c", f"ls /dev/vdb {BY_ID} 2>/dev/null || true") == ""
-    attach.attach_volume(machine, volume, world.host)
-    attach.attach_volume(machine, volume, world.host)
-    assert world.inside(machine, "sh", "-c", "mount /dev/vdb /var/v && cat /var/v/file; umount /var/v") == "kept"
+def test_attach_and_detach_volume_while_running(sandbox: Any, volume: Volume) -> None:
+    machine = sandbox.create()
+    sandbox.boot(machine)
+    attach.attach_volume(machine, volume, sandbox.host)
+    sandbox.inside(machine, "mkfs.ext4", "-q", BY_ID)
+    sandbox.inside(machine, "sh", "-c", "mkdir /var/v && mount /dev/vdb /var/v && echo kept > /var/v/file")
+    sandbox.inside(machine, "umount", "/var/v")
+    attach.detach_volume(machine, volume, sandbox.host)
+    assert sandbox.inside(machine, "sh", "-c", f"ls /dev/vdb {BY_ID} 2>/dev/null || true") == ""
+    attach.attach_volume(machine, volume, sandbox.host)
+    attach.attach_volume(machine, volume, sandbox.host)
+    assert sandbox.inside(machine, "sh", "-c", "mount /dev/vdb /var/v && cat /var/v/file; umount /var/v") == "kept"
     assert load(machine.path).volumes == (volume,)
-    attach.detach_volume(machine, volume, world.host)
-    attach.detach_volume(machine, volume, world.host)
+    attach.detach_volume(machine, volume, sandbox.host)
+    attach.detach_volume(machine, volume, sandbox.host)
     assert load(machine.path).volumes == ()
 
 
-def test_volumes_are_attached_after_restart(world: Any, volume: Volume) -> None:
-    machine = world.make()
-    attach.attach_volume(machine, volume, world.host)  # it does not run yet
-    world.boot(load(machine.path))
-    assert world.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
-    life.stop(machine, world.host)
-    world.boot(load(machine.path))
-    assert world.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
+def test_volumes_are_attached_after_restart(sandbox: Any, volume: Volume) -> None:
+    machine = sandbox.create()
+    attach.attach_volume(machine, volume, sandbox.host)  # the machine does not run yet
+    sandbox.boot(load(machine.path))
+    assert sandbox.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
+    life.stop(machine, sandbox.host)
+    sandbox.boot(load(machine.path))
+    assert sandbox.inside(machine, "readlink", "-f", BY_ID) == "/dev/vdb"
 
 
-def test_grow_attached_volume(world: Any, volume: Volume) -> None:
-    machine = world.make()
-    world.boot(machine)
-    attach.attach_volume(machine, volume, world.host)
+def test_grow_attached_volume(sandbox: Any, volume: Volume) -> None:
+    machine = sandbox.create()
+    sandbox.boot(machine)
+    attach.attach_volume(machine, volume, sandbox.host)
     os.truncate(volume.path, 128 * 2**20)
     loops.grow(volume.path)
-    assert world.inside(machine, "blockdev", "--getsize64", "/dev/vdb") == str(128 * 2**20)
+    assert sandbox.inside(machine, "blockdev", "--getsize64", "/dev/vdb") == str(128 * 2**20)
 
 
 @pytest.fixture
 def network() -> Iterator[None]:
-    """This thread in a network namespace of its own: a host has one userspace switch for each."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    """Move this thread into its own network namespace: each can have only one userspace switch."""
+    original = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     kernel.unshare(kernel.NEWNET)
     try:
         yield
     finally:
-        kernel.setns(f"/proc/self/fd/{before}", kernel.NEWNET)
-        os.close(before)
+        kernel.setns(f"/proc/self/fd/{original}", kernel.NEWNET)
+        os.close(original)
 
 
 @pytest.fixture
-def ovs(network: None, world: Any, tmp_path: Path) -> Iterator[LinuxHost]:
-    """An Open vSwitch of our own with one bridge on the userspace datapath, and the world's machines in it."""
+def ovs(network: None, sandbox: Any, tmp_path: Path) -> Iterator[LinuxHost]:
+    """A separate Open vSwitch with one bridge on the userspace datapath; the sandbox plugs its machines into it."""
     database, socket, quiet = tmp_path / "conf.db", f"unix:{tmp_path}/db.sock", "--verbose=off"
     subprocess.run(["ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema"], check=True)
     server = subprocess.Popen(["ovsdb-server", database, f"--remote=p{socket}", f"--unixctl={tmp_path}/d.ctl", quiet])
@@ -98,11 +98,11 @@ def ovs(network: None, world: Any, tmp_path: Path) -> Iterator[LinuxHost]:
     vsctl = ["ovs-vsctl", "--retry", "-t20", f"--db={socket}"]
     subprocess.run([*vsctl, "init"], check=True)
     subprocess.run([*vsctl, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"], check=True)
-    world.host = LinuxHost(socket, "br0", "netdev")
+    sandbox.host = LinuxHost(socket, "br0", "netdev")
     try:
-        yield world.host
+        yield sandbox.host
     finally:
-        world.remove_all()
+        sandbox.remove_all()
         for process in (daemon, server):
             process.terminate()
             process.wait(20)
@@ -112,12 +112,12 @@ def nic(number: int) -> Nic:
     return Nic(str(uuid.uuid4()), f"fa:16:3e:00:00:{number:02x}", 1400, "")
 
 
-def address(world: Any, machine: Machine, name: str, ip: str) -> None:
-    world.inside(machine, "ip", "address", "add", f"{ip}/24", "dev", name)
-    world.inside(machine, "ip", "link", "set", name, "up")
+def add_address(sandbox: Any, machine: Machine, name: str, ip: str) -> None:
+    sandbox.inside(machine, "ip", "address", "add", f"{ip}/24", "dev", name)
+    sandbox.inside(machine, "ip", "link", "set", name, "up")
 
 
-def reaches(world: Any, machine: Machine, ip: str) -> bool:
+def can_reach(sandbox: Any, machine: Machine, ip: str) -> bool:
     deadline = time.monotonic() + 15
     words = ["nsenter", "-t", str(life.pid(machine)), "--all", "ping", "-c1", "-W1", ip]
     while subprocess.run(words, check=False, capture_output=True).returncode != 0:
@@ -126,23 +126,23 @@ def reaches(world: Any, machine: Machine, ip: str) -> bool:
     return True
 
 
-def test_attach_interfaces_while_running(world: Any, ovs: LinuxHost) -> None:
-    machines = [world.make(f"m{number}") for number in range(2)]
+def test_attach_interfaces_while_running(sandbox: Any, ovs: LinuxHost) -> None:
+    machines = [sandbox.create(f"m{number}") for number in range(2)]
     nics = [nic(number) for number in range(2)]
     for number, (machine, card) in enumerate(zip(machines, nics, strict=True)):
-        world.boot(machine)
+        sandbox.boot(machine)
         attach.attach_nic(machine, card, ovs)
         attach.attach_nic(machine, card, ovs)
-        address(world, machine, "eth0", f"10.9.9.{number + 1}")
+        add_address(sandbox, machine, "eth0", f"10.9.9.{number + 1}")
     assert ovs.ports() == {card.tap for card in nics}
-    assert world.inside(machines[0], "cat", "/sys/class/net/eth0/address") == "fa:16:3e:00:00:00"
-    assert world.inside(machines[0], "cat", "/sys/class/net/eth0/mtu") == "1400"
-    assert reaches(world, machines[0], "10.9.9.2")
+    assert sandbox.inside(machines[0], "cat", "/sys/class/net/eth0/address") == "fa:16:3e:00:00:00"
+    assert sandbox.inside(machines[0], "cat", "/sys/class/net/eth0/mtu") == "1400"
+    assert can_reach(sandbox, machines[0], "10.9.9.2")
     code = "import socket; s=socket.create_server(('10.9.9.2',99)); c,_=s.accept(); print(len(c.recv(9,256)))"
     server = subprocess.Popen(
         ["nsenter", "-t", str(life.pid(machines[1])), "--all", "python3", "-c", code], stdout=subprocess.PIPE
     )
-    world.inside(
+    sandbox.inside(
         machines[0],
         "python3",
         "-c",
@@ -151,37 +151,37 @@ def test_attach_interfaces_while_running(world: Any, ovs: LinuxHost) -> None:
     )
     assert server.communicate(timeout=20)[0].strip() == b"9", "TCP needs checksums, which the interfaces must compute"
     attach.detach_nic(machines[0], nics[0].port, ovs)
-    assert world.inside(machines[0], "ls", "/sys/class/net") == "lo"
+    assert sandbox.inside(machines[0], "ls", "/sys/class/net") == "lo"
     assert ovs.ports() == {nics[1].tap}
 
 
-def test_attached_port_is_bound_in_ovn(world: Any, ovs: LinuxHost) -> None:
+def test_attached_port_is_bound_in_ovn(sandbox: Any, ovs: LinuxHost) -> None:
     card = nic(0)
-    machine = world.make(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
-    world.boot(machine)
+    machine = sandbox.create(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
+    sandbox.boot(machine)
     words = ["ovs-vsctl", f"--db={ovs.database}", "get", "Interface", card.tap, "external_ids"]
     ids = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert f'iface-id="{card.port}"' in ids
     assert f'attached-mac="{card.mac}"' in ids
     assert f'vm-id="{machine.id}"' in ids
-    life.kill(machine, world.host)
-    world.boot(machine)
-    assert world.inside(machine, "cat", "/sys/class/net/eth0/address") == card.mac
+    life.kill(machine, sandbox.host)
+    sandbox.boot(machine)
+    assert sandbox.inside(machine, "cat", "/sys/class/net/eth0/address") == card.mac
     life.remove(machine, ovs)
     assert ovs.ports() == set()
     assert card.tap not in ovs.links()
     assert not Path(f"/run/netns/{machine.namespace}").exists()
 
 
-def test_restarted_machine_has_clean_network(world: Any, ovs: LinuxHost) -> None:
+def test_restarted_machine_has_clean_network(sandbox: Any, ovs: LinuxHost) -> None:
     card = nic(0)
-    machine = world.make(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
-    world.boot(machine)
-    address(world, machine, "eth0", "10.9.9.1")
-    world.inside(machine, "ip", "link", "add", "left", "type", "bridge")
-    world.inside(machine, "systemctl", "reboot", "--no-block")
+    machine = sandbox.create(nics=(Nic(card.port, card.mac, 1400, "eth0"),))
+    sandbox.boot(machine)
+    add_address(sandbox, machine, "eth0", "10.9.9.1")
+    sandbox.inside(machine, "ip", "link", "add", "leftover", "type", "bridge")
+    sandbox.inside(machine, "systemctl", "reboot", "--no-block")
     first = life.pid(machine)
     until(lambda: life.pid(machine) not in (first, None), seconds=20)
-    world.wait_until_booted(machine)
-    assert sorted(world.inside(machine, "ls", "/sys/class/net").split()) == ["eth0", "lo"]
-    assert world.inside(machine, "ip", "-4", "-o", "address", "show", "dev", "eth0") == ""
+    sandbox.wait_until_booted(machine)
+    assert sorted(sandbox.inside(machine, "ls", "/sys/class/net").split()) == ["eth0", "lo"]
+    assert sandbox.inside(machine, "ip", "-4", "-o", "address", "show", "dev", "eth0") == ""

@@ -1,4 +1,4 @@
-"""Volumes of the real Cinder over plain files: their life, and that a copy is a copy."""
+"""Volumes of the real Cinder on plain files: their life cycle, and that copies are independent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.functional,
     pytest.mark.cloud,
     pytest.mark.timeout(300),
-    # The SDK warns of its own settings, which we do not touch, and leaves the file open that it uploads.
+    # The SDK warns about its own settings, which the tests do not change, and does not close the file that it uploads.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*/image:pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -41,30 +41,30 @@ def files(cloud: Any) -> Path:
     return folder
 
 
-def ready(storage: Any, made: Any) -> Any:
-    return storage.wait_for_status(made, "available", interval=0.3, wait=60)
+def wait_until_available(storage: Any, resource: Any) -> Any:
+    return storage.wait_for_status(resource, "available", interval=0.3, wait=60)
 
 
-def gone(storage: Any, made: Any) -> None:
-    if "snapshot" in type(made).__name__.lower():
-        storage.delete_snapshot(made)
+def delete(storage: Any, resource: Any) -> None:
+    if "snapshot" in type(resource).__name__.lower():
+        storage.delete_snapshot(resource)
     else:
-        storage.delete_volume(made)
-    storage.wait_for_delete(made, interval=0.3, wait=60)
+        storage.delete_volume(resource)
+    storage.wait_for_delete(resource, interval=0.3, wait=60)
 
 
 @pytest.fixture(scope="module")
 def volume(storage: Any, files: Path) -> Iterator[Any]:
-    made = ready(storage, storage.create_volume(name="v", size=1))
-    write(files, made, b"first")
-    yield made
-    gone(storage, made)
+    resource = wait_until_available(storage, storage.create_volume(name="v", size=1))
+    write(files, resource, b"first")
+    yield resource
+    delete(storage, resource)
 
 
-def write(files: Path, volume: Any, words: bytes) -> None:
+def write(files: Path, volume: Any, data: bytes) -> None:
     with (files / f"volume-{volume.id}").open("r+b") as file:
         file.seek(4096)
-        file.write(words)
+        file.write(data)
 
 
 def read(files: Path, volume: Any) -> bytes:
@@ -81,37 +81,37 @@ def test_volume_file_is_sparse(files: Path, volume: Any) -> None:
 
 
 def test_extend_volume_keeps_data(storage: Any, files: Path) -> None:
-    made = ready(storage, storage.create_volume(name="grows", size=1))
-    write(files, made, b"first")
-    storage.extend_volume(made, 2)
-    until(lambda: storage.get_volume(made.id).size == 2)
-    ready(storage, made)
-    assert (files / f"volume-{made.id}").stat().st_size == 2 * GIB
-    assert read(files, made) == b"first"
-    gone(storage, made)
-    assert not (files / f"volume-{made.id}").exists()
+    resource = wait_until_available(storage, storage.create_volume(name="grows", size=1))
+    write(files, resource, b"first")
+    storage.extend_volume(resource, 2)
+    until(lambda: storage.get_volume(resource.id).size == 2)
+    wait_until_available(storage, resource)
+    assert (files / f"volume-{resource.id}").stat().st_size == 2 * GIB
+    assert read(files, resource) == b"first"
+    delete(storage, resource)
+    assert not (files / f"volume-{resource.id}").exists()
 
 
 def test_snapshot_is_independent_of_volume(storage: Any, files: Path) -> None:
-    source = ready(storage, storage.create_volume(name="source", size=1))
+    source = wait_until_available(storage, storage.create_volume(name="source", size=1))
     write(files, source, b"first")
-    snapshot = ready(storage, storage.create_snapshot(volume_id=source.id, name="s"))
+    snapshot = wait_until_available(storage, storage.create_snapshot(volume_id=source.id, name="s"))
     write(files, source, b"later")
-    restored = ready(storage, storage.create_volume(snapshot_id=snapshot.id, size=2, name="restored"))
+    restored = wait_until_available(storage, storage.create_volume(snapshot_id=snapshot.id, size=2, name="restored"))
     assert read(files, restored) == b"first"
     assert read(files, source) == b"later"
     assert (files / f"volume-{restored.id}").stat().st_size == 2 * GIB
-    for made in (restored, snapshot, source):
-        gone(storage, made)
+    for resource in (restored, snapshot, source):
+        delete(storage, resource)
     assert not (files / f"snapshot-{snapshot.id}").exists()
 
 
 def test_clone_is_independent_of_source(storage: Any, files: Path, volume: Any) -> None:
-    clone = ready(storage, storage.create_volume(source_volume_id=volume.id, size=1, name="clone"))
+    clone = wait_until_available(storage, storage.create_volume(source_volume_id=volume.id, size=1, name="clone"))
     assert read(files, clone) == b"first"
     write(files, clone, b"other")
     assert read(files, volume) == b"first"
-    gone(storage, clone)
+    delete(storage, clone)
 
 
 def test_volume_from_image(user: Any, storage: Any, files: Path, tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_volume_from_image(user: Any, storage: Any, files: Path, tmp_path: Path)
     kind = {"disk_format": "raw", "container_format": "bare", "validate_checksum": False}
     with source.open("rb") as data:  # given a name, the SDK opens the file and never closes it
         image = user.image.create_image("bytes", data=data, **kind)
-    made = ready(storage, storage.create_volume(image_id=image.id, size=1, name="from-image"))
-    assert read(files, made) == b"words"
-    assert (files / f"volume-{made.id}").stat().st_size == GIB
-    gone(storage, made)
+    resource = wait_until_available(storage, storage.create_volume(image_id=image.id, size=1, name="from-image"))
+    assert read(files, resource) == b"words"
+    assert (files / f"volume-{resource.id}").stat().st_size == GIB
+    delete(storage, resource)
     user.image.delete_image(image)
 
 

@@ -1,4 +1,4 @@
-"""Servers of the real Nova: what a user asks of a server, done to a machine container."""
+"""Servers of the real Nova: requests for a server act on its machine container."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.functional,
     pytest.mark.cloud,
     pytest.mark.timeout(300),
-    # The SDK warns of its own settings, which we do not touch, and leaves the file open that it uploads.
+    # The SDK warns about its own settings, which the tests do not change, and does not close the file that it uploads.
     pytest.mark.filterwarnings(
         "ignore::DeprecationWarning",
         "ignore::PendingDeprecationWarning",
@@ -34,7 +34,7 @@ pytestmark = [
     ),
 ]
 until = partial(waiting.until, seconds=30)
-AWAY = (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException)
+UNREACHABLE = (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException)
 
 
 class Tenant:
@@ -55,11 +55,11 @@ class Tenant:
 
     def inside(self, server: Any, command: str) -> str:
         words = ["nsenter", "-t", str(self.pid(server)), "--all", "--", "sh", "-c", command]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
+        result = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout.strip()
 
-    def booted(self, server: Any) -> None:
+    def wait_until_booted(self, server: Any) -> None:
         until(lambda: self.pid(server) is not None)
         until(lambda: self.inside(server, "systemctl is-active multi-user.target || true") == "active")
 
@@ -67,19 +67,19 @@ class Tenant:
         return str(self.cloud.compute.get_server(server.id).status)
 
     def status_if_up(self, server: Any) -> str:
-        """The server's status, or why Nova does not say it just now."""
+        """Return the server's status, or the reason why Nova does not return it now."""
         try:
             return self.status(server)
-        except AWAY as unreachable:
+        except UNREACHABLE as unreachable:
             return str(unreachable)
 
-    def become(self, server: Any, status: str, seconds: float = 60) -> None:
-        until(lambda: self.status(server), lambda found: found == status, seconds=seconds)
+    def wait_for_status(self, server: Any, status: str, seconds: float = 60) -> None:
+        until(lambda: self.status(server), lambda current: current == status, seconds=seconds)
 
-    def server(self, image: Any, network: Any, flavor: str = "m1.small", **more: Any) -> Any:
-        found = self.cloud.compute.find_flavor(flavor)
+    def server(self, image: Any, network: Any, flavor: str = "m1.small", **arguments: Any) -> Any:
+        flavor_record = self.cloud.compute.find_flavor(flavor)
         return self.cloud.compute.create_server(
-            name="try-1", image_id=image.id, flavor_id=found.id, networks=[{"uuid": network.id}], **more
+            name="try-1", image_id=image.id, flavor_id=flavor_record.id, networks=[{"uuid": network.id}], **arguments
         )
 
     def delete(self, server: Any) -> None:
@@ -94,10 +94,10 @@ def tenant(cloud: Any) -> Tenant:
 
 @pytest.fixture(scope="module")
 def network(tenant: Tenant) -> Iterator[Any]:
-    made = tenant.cloud.network.create_network(name="machines")
-    tenant.cloud.network.create_subnet(network_id=made.id, ip_version=4, cidr="10.55.0.0/24")
-    yield made
-    tenant.cloud.network.delete_network(made)
+    created = tenant.cloud.network.create_network(name="machines")
+    tenant.cloud.network.create_subnet(network_id=created.id, ip_version=4, cidr="10.55.0.0/24")
+    yield created
+    tenant.cloud.network.delete_network(created)
 
 
 def upload(tenant: Tenant, name: str, file: Path, **properties: str) -> Any:
@@ -108,19 +108,19 @@ def upload(tenant: Tenant, name: str, file: Path, **properties: str) -> Any:
 
 @pytest.fixture(scope="module")
 def image(tenant: Tenant, root_image: Path) -> Iterator[Any]:
-    made = upload(tenant, "debian", root_image, moorage_version="debian-1")
-    yield made
-    tenant.cloud.image.delete_image(made)
+    created = upload(tenant, "debian", root_image, moorage_version="debian-1")
+    yield created
+    tenant.cloud.image.delete_image(created)
 
 
 @pytest.fixture(scope="module")
 def server(tenant: Tenant, image: Any, network: Any) -> Iterator[Any]:
     data = base64.b64encode(b"#hello\n").decode()
-    made = tenant.server(image, network, user_data=data)
-    tenant.become(made, "ACTIVE")
-    tenant.booted(made)
-    yield made
-    tenant.delete(made)
+    created = tenant.server(image, network, user_data=data)
+    tenant.wait_for_status(created, "ACTIVE")
+    tenant.wait_until_booted(created)
+    yield created
+    tenant.delete(created)
 
 
 def test_server_boots_with_its_metadata(tenant: Tenant, server: Any) -> None:
@@ -148,27 +148,27 @@ def test_server_gets_address_from_ovn(tenant: Tenant, server: Any) -> None:
 def test_stop_and_start_keep_data(tenant: Tenant, server: Any) -> None:
     tenant.inside(server, "echo kept > /var/kept")
     tenant.cloud.compute.stop_server(server)
-    tenant.become(server, "SHUTOFF")
+    tenant.wait_for_status(server, "SHUTOFF")
     assert tenant.pid(server) is None
     tenant.cloud.compute.start_server(server)
-    tenant.become(server, "ACTIVE")
-    tenant.booted(server)
+    tenant.wait_for_status(server, "ACTIVE")
+    tenant.wait_until_booted(server)
     assert tenant.inside(server, "cat /var/kept") == "kept"
     bless(tenant, server)
 
 
 def bless(tenant: Tenant, server: Any) -> None:
-    """What a healthy node does: from now on it may be started as often as one likes."""
+    """Bless the boot entry, as a healthy node does: from now on every start is allowed."""
     tenant.inside(server, "cd /boot/loader/entries; for e in *+*; do [ -e $e ] && mv $e ${e%%+*}.conf; done; true")
 
 
 @pytest.mark.parametrize("kind", ["SOFT", "HARD"])
-def test_reboots(tenant: Tenant, server: Any, kind: str) -> None:
+def test_reboot_keeps_data(tenant: Tenant, server: Any, kind: str) -> None:
     before = tenant.pid(server)
     tenant.cloud.compute.reboot_server(server, kind)
     until(lambda: tenant.pid(server) not in (before, None), seconds=60)
-    tenant.become(server, "ACTIVE")
-    tenant.booted(server)
+    tenant.wait_for_status(server, "ACTIVE")
+    tenant.wait_until_booted(server)
     assert tenant.inside(server, "cat /var/kept") == "kept"
 
 
@@ -176,21 +176,21 @@ def test_reboot_inside_keeps_server_active(tenant: Tenant, server: Any) -> None:
     before = tenant.pid(server)
     tenant.inside(server, "systemctl reboot --no-block")
     until(lambda: tenant.pid(server) not in (before, None))
-    tenant.booted(server)
+    tenant.wait_until_booted(server)
     time.sleep(3)
     assert tenant.status(server) == "ACTIVE"
 
 
-@pytest.mark.parametrize("end", ["killed", "powered off inside"])
+@pytest.mark.parametrize("end", ["killed", "powered off from inside"])
 def test_dead_machine_is_shutoff(tenant: Tenant, server: Any, end: str) -> None:
     if end == "killed":
         os.kill(tenant.pid(server) or 0, signal.SIGKILL)
     else:
         tenant.inside(server, "systemctl poweroff --no-block")
-    tenant.become(server, "SHUTOFF")
+    tenant.wait_for_status(server, "SHUTOFF")
     tenant.cloud.compute.start_server(server)
-    tenant.become(server, "ACTIVE")
-    tenant.booted(server)
+    tenant.wait_for_status(server, "ACTIVE")
+    tenant.wait_until_booted(server)
 
 
 def test_console_log_is_available(tenant: Tenant, server: Any) -> None:
@@ -199,10 +199,10 @@ def test_console_log_is_available(tenant: Tenant, server: Any) -> None:
 
 
 def test_attach_and_detach_interface_while_running(tenant: Tenant, server: Any, network: Any) -> None:
-    made = tenant.cloud.compute.create_server_interface(server, net_id=network.id)
+    created = tenant.cloud.compute.create_server_interface(server, net_id=network.id)
     until(lambda: "eth1" in tenant.inside(server, "ls /sys/class/net"))
-    assert tenant.inside(server, "cat /sys/class/net/eth1/address") == made.mac_addr
-    tenant.cloud.compute.delete_server_interface(made.port_id, server=server)
+    assert tenant.inside(server, "cat /sys/class/net/eth1/address") == created.mac_addr
+    tenant.cloud.compute.delete_server_interface(created.port_id, server=server)
     until(lambda: "eth1" not in tenant.inside(server, "ls /sys/class/net"))
 
 
@@ -235,17 +235,17 @@ def test_restarted_nova_adopts_running_machines(tenant: Tenant, server: Any) -> 
     assert tenant.pid(server) == before
     assert tenant.status(server) == "ACTIVE"
     os.kill(before or 0, signal.SIGKILL)
-    tenant.become(server, "SHUTOFF")
+    tenant.wait_for_status(server, "SHUTOFF")
     tenant.cloud.compute.start_server(server)
-    tenant.become(server, "ACTIVE")
-    tenant.booted(server)
+    tenant.wait_for_status(server, "ACTIVE")
+    tenant.wait_until_booted(server)
 
 
 def test_rebuild_keeps_name(tenant: Tenant, server: Any, image: Any) -> None:
     (port,) = tenant.cloud.network.ports(device_id=server.id)
     tenant.cloud.compute.rebuild_server(server, image=image.id, name="try-1")
     until(lambda: tenant.status(server) == "ACTIVE" and tenant.pid(server) is not None, seconds=60)
-    tenant.booted(server)
+    tenant.wait_until_booted(server)
     assert tenant.inside(server, "ls /var/kept 2>/dev/null || true") == ""
     assert tenant.inside(server, "cat /sys/class/net/eth0/address") == port.mac_address
 
@@ -254,7 +254,7 @@ def test_boot_from_wrong_image_fails_and_leaves_nothing(tenant: Tenant, network:
     (tmp_path / "noise").write_bytes(b"noise" * 1000)
     image = upload(tenant, "noise", tmp_path / "noise")
     server = tenant.server(image, network)
-    tenant.become(server, "ERROR")
+    tenant.wait_for_status(server, "ERROR")
     fault = tenant.cloud.compute.get_server(server.id).fault["message"]
     assert "is not a squashfs" in fault
     assert not (tenant.machines / server.id).exists()
@@ -264,7 +264,7 @@ def test_boot_from_wrong_image_fails_and_leaves_nothing(tenant: Tenant, network:
 
 def test_delete_leaves_nothing(tenant: Tenant, image: Any, network: Any) -> None:
     server = tenant.server(image, network)
-    tenant.become(server, "ACTIVE")
+    tenant.wait_for_status(server, "ACTIVE")
     machine = tenant.machine(server)
     pid = life.pid(machine)
     tenant.delete(server)
@@ -280,22 +280,22 @@ def test_delete_leaves_nothing(tenant: Tenant, image: Any, network: Any) -> None
 @pytest.mark.faults
 @pytest.mark.parametrize("pause", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
 def test_build_interrupted_by_nova_restart_ends(tenant: Tenant, image: Any, network: Any, pause: float) -> None:
-    """Well or in an error, but not never: who asked can ask again. One server, not one in each of two cells."""
-    nova, others = nova_pid(tenant), servers(tenant)
-    made = tenant.server(image, network)
+    """The build ends as ACTIVE or ERROR, so the user can retry. The server has one record, not one in two cells."""
+    nova, other_servers = nova_pid(tenant), server_ids(tenant)
+    server = tenant.server(image, network)
     time.sleep(pause)
     os.kill(nova, signal.SIGKILL)
-    ends_and_is_deleted(tenant, made, others)
+    wait_for_end_of_build_and_delete(tenant, server, other_servers)
 
 
 @pytest.fixture(scope="module")
-def impossible(tenant: Tenant) -> Iterator[str]:
-    """A flavour that no host serves."""
+def unschedulable_flavor(tenant: Tenant) -> Iterator[str]:
+    """A flavor that no host can serve."""
     admin = openstack.connect(cloud="moorage-admin")
-    made = admin.compute.create_flavor(name="impossible", ram=512, vcpus=1, disk=1)
-    admin.compute.create_flavor_extra_specs(made, {"resources:CUSTOM_NOWHERE": "1"})
-    yield made.name
-    admin.compute.delete_flavor(made)
+    created = admin.compute.create_flavor(name="impossible", ram=512, vcpus=1, disk=1)
+    admin.compute.create_flavor_extra_specs(created, {"resources:CUSTOM_NOWHERE": "1"})
+    yield created.name
+    admin.compute.delete_flavor(created)
 
 
 @pytest.fixture
@@ -305,59 +305,59 @@ def database(tenant: Tenant) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("flavor", "held"),
+    ("flavor", "table"),
     [
-        ("m1.small", "instance_mappings"),  # the cell has a record, and nothing says that it is in that cell
-        ("m1.small", "build_requests"),  # the error names both, and the request exists beside it
-        ("impossible", "instance_mappings"),  # it was given up, and nothing says that its record is in cell0
+        ("m1.small", "instance_mappings"),  # the cell has a record, but the server is not mapped to that cell
+        ("m1.small", "build_requests"),  # the server is mapped too, and the build request still exists
+        ("impossible", "instance_mappings"),  # the build failed, and the server is not mapped to cell0
     ],
 )
 def test_build_interrupted_between_two_writes_ends(
-    tenant: Tenant, image: Any, network: Any, impossible: str, database: Any, flavor: str, held: str
+    tenant: Tenant, image: Any, network: Any, unschedulable_flavor: str, database: Any, flavor: str, table: str
 ) -> None:
-    """Nova is held where it writes to that table, and killed there."""
-    nova, others = nova_pid(tenant), servers(tenant)
-    made = tenant.server(image, network, flavor)
-    row = f"SELECT id FROM nova_api.{held} WHERE instance_uuid = %s"
-    rows.kill_where_it_writes(database, row, [made.id], nova)
-    ends_and_is_deleted(tenant, made, others)
+    """Nova is blocked where it writes to that table, and killed there."""
+    nova, other_servers = nova_pid(tenant), server_ids(tenant)
+    server = tenant.server(image, network, flavor)
+    row = f"SELECT id FROM nova_api.{table} WHERE instance_uuid = %s"
+    rows.kill_where_it_writes(database, row, [server.id], nova)
+    wait_for_end_of_build_and_delete(tenant, server, other_servers)
 
 
 def test_create_server_while_nova_starts(tenant: Tenant, image: Any, network: Any, database: Any) -> None:
-    come_back_after_long(tenant, database)
-    made = until(lambda: tenant.server(image, network), yet=AWAY, pause=0.02)
-    tenant.become(made, "ACTIVE")
-    tenant.delete(made)
+    restart_after_long_outage(tenant, database)
+    server = until(lambda: tenant.server(image, network), yet=UNREACHABLE, pause=0.02)
+    tenant.wait_for_status(server, "ACTIVE")
+    tenant.delete(server)
 
 
 def test_delete_server_while_nova_starts_leaves_nothing(
     tenant: Tenant, image: Any, network: Any, database: Any
 ) -> None:
-    made = tenant.server(image, network)
-    tenant.become(made, "ACTIVE")
-    machine, pid = tenant.machine(made), tenant.pid(made)
-    come_back_after_long(tenant, database)
-    until(lambda: tenant.delete(made) is None, yet=AWAY, pause=0.02)
+    server = tenant.server(image, network)
+    tenant.wait_for_status(server, "ACTIVE")
+    machine, pid = tenant.machine(server), tenant.pid(server)
+    restart_after_long_outage(tenant, database)
+    until(lambda: tenant.delete(server) is None, yet=UNREACHABLE, pause=0.02)
     assert not machine.path.exists()
     assert not Path(f"/proc/{pid}").exists()
 
 
-def come_back_after_long(tenant: Tenant, database: Any) -> None:
-    """Kill Nova. The one that starts finds a compute service that has not reported for an hour."""
+def restart_after_long_outage(tenant: Tenant, database: Any) -> None:
+    """Kill Nova; the new process finds a compute service that has not reported for over an hour."""
     os.kill(nova_pid(tenant), signal.SIGKILL)
     assert database.execute("UPDATE nova_cell1.services SET last_seen_up = created_at - INTERVAL 1 HOUR") > 0
 
 
-def servers(tenant: Tenant) -> list[str]:
+def server_ids(tenant: Tenant) -> list[str]:
     return [server.id for server in tenant.cloud.compute.servers()]
 
 
 def nova_pid(tenant: Tenant) -> int:
-    """The requests take longer than the builds that are interrupted, so they are sent before these begin."""
+    """Return Nova's pid. Reading it takes longer than the interrupted builds: call it before they begin."""
     return int(tenant.home.programs()["nova"]["pid"])
 
 
-def ends_and_is_deleted(tenant: Tenant, made: Any, others: list[str]) -> None:
-    until(lambda: tenant.status_if_up(made) in ("ACTIVE", "ERROR"), seconds=60)
-    tenant.delete(made)
-    assert servers(tenant) == others
+def wait_for_end_of_build_and_delete(tenant: Tenant, server: Any, other_servers: list[str]) -> None:
+    until(lambda: tenant.status_if_up(server) in ("ACTIVE", "ERROR"), seconds=60)
+    tenant.delete(server)
+    assert server_ids(tenant) == other_servers

@@ -1,6 +1,7 @@
-"""Hosts with cgroup v2 alone, as most are: a small virtual machine with Debian's kernel is one.
+"""A host with only cgroup v2, like most hosts: here a small virtual machine with Debian's kernel.
 
-It is emulated in software, so that it runs anywhere; its kernel and modules come from Debian's archive, once.
+The virtual machine is emulated in software, so it runs anywhere. Its kernel and modules are downloaded once from
+Debian's archive.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
 MODULES = ("virtio_pci", "virtio_blk", "squashfs", "ext4", "loop", "overlay", "fuse")
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src" / "moorage"
-LIMIT = 240
-"""Seconds that the virtual machine may take."""
+TIMEOUT = 240
+"""Seconds after which the test stops the virtual machine."""
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /root
 /bin/busybox mount -t devtmpfs dev /dev
@@ -36,7 +37,7 @@ exec /bin/busybox switch_root /root /usr/bin/python3 /mnt/guest.py
 
 @pytest.fixture(scope="module")
 def kernel() -> Path:
-    """A folder with Debian's `vmlinuz` and its modules, unpacked once into the cache."""
+    """A folder in the cache with Debian's `vmlinuz` and its modules, unpacked once."""
     cache = Path(os.environ.get("MOORAGE_CACHE", "~/.cache/moorage")).expanduser() / "test-kernel"
     if not (cache / "vmlinuz").exists():
         shutil.rmtree(cache, ignore_errors=True)
@@ -55,13 +56,13 @@ def kernel() -> Path:
 
 
 def run(*words: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-    return done.stdout
+    result = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}"
+    return result.stdout
 
 
 def modules(kernel: Path) -> list[Path]:
-    """The files of our modules and of those they need, in the order in which they load."""
+    """List the files of MODULES and their dependencies in load order."""
     version = next((kernel / "lib/modules").iterdir()).name
     files: list[Path] = []
     for name in MODULES:
@@ -74,7 +75,7 @@ def modules(kernel: Path) -> list[Path]:
 
 
 def cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
-    """An archive in the `newc` format, as the kernel unpacks it (initramfs buffer format): name, mode, content."""
+    """Build an archive in the `newc` format (the kernel's initramfs buffer format) from name, mode, content."""
     archive = bytearray()
     for number, (name, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], start=1):
         fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
@@ -94,7 +95,7 @@ def initramfs(kernel: Path) -> bytes:
 
 
 def disk(folder: Path, image: Path) -> Path:
-    """What the guest works on: our sources, its own program, the image, and room for a machine's disk."""
+    """Create the guest's disk: the sources, the guest's program, the image, and space for a machine's disk."""
     tree = folder / "tree"
     for part in ("host", "local/machine", "model"):
         shutil.copytree(SOURCES / part, tree / "src/moorage" / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -103,9 +104,9 @@ def disk(folder: Path, image: Path) -> Path:
     shutil.copy(HERE / "guest.py", tree)
     (tree / "machines").mkdir()
     shutil.copy(image, tree / "machines/image.squashfs")
-    made = folder / "disk.ext4"
-    run("mkfs.ext4", "-q", "-d", str(tree), str(made), "2G")
-    return made
+    image_file = folder / "disk.ext4"
+    run("mkfs.ext4", "-q", "-d", str(tree), str(image_file), "2G")
+    return image_file
 
 
 def test_machine_on_host_with_cgroup_v2(tmp_path: Path, kernel: Path, root_image: Path) -> None:
@@ -118,6 +119,6 @@ def test_machine_on_host_with_cgroup_v2(tmp_path: Path, kernel: Path, root_image
         *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(tmp_path / "initramfs"), *options),
         *("-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False)
-    print(done.stdout[-4000:])
-    assert "PASSED" in done.stdout, f"{done.stdout[-3000:]}\n{done.stderr}"
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)
+    print(result.stdout[-4000:])
+    assert "PASSED" in result.stdout, f"{result.stdout[-3000:]}\n{result.stderr}"

@@ -9,10 +9,10 @@ from moorage.model.errors import BadInput
 
 pytestmark = pytest.mark.unit
 
-WANTED = {"moorage": {"auth": {"username": "moorage"}}, "moorage-admin": {"auth": {"username": "admin"}}}
-NAMES = tuple(WANTED)
+DESIRED = {"moorage": {"auth": {"username": "moorage"}}, "moorage-admin": {"auth": {"username": "admin"}}}
+NAMES = tuple(DESIRED)
 
-THEIRS = """\
+USER_FILE = """\
 # my clouds
 clouds:
   # the one at work
@@ -28,32 +28,32 @@ cache:
 
 
 def merged(text: str) -> dict:
-    return yaml.safe_load(clouds.merge(text, WANTED, NAMES))
+    return yaml.safe_load(clouds.merge(text, DESIRED, NAMES))
 
 
 def test_new_file_has_our_entries():
-    assert merged("") == {"clouds": WANTED}
+    assert merged("") == {"clouds": DESIRED}
 
 
 def test_other_lines_and_comments_are_kept():
-    text = clouds.merge(THEIRS, WANTED, NAMES)
-    assert all(line in text.splitlines() for line in THEIRS.splitlines())
+    text = clouds.merge(USER_FILE, DESIRED, NAMES)
+    assert all(line in text.splitlines() for line in USER_FILE.splitlines())
     assert set(yaml.safe_load(text)["clouds"]) == {"moorage", "moorage-admin", "work", "home"}
     assert yaml.safe_load(text)["cache"] == {"expiration_time": 60}
 
 
 def test_merge_twice_changes_nothing():
-    once = clouds.merge(THEIRS, WANTED, NAMES)
-    assert clouds.merge(once, WANTED, NAMES) == once
+    once = clouds.merge(USER_FILE, DESIRED, NAMES)
+    assert clouds.merge(once, DESIRED, NAMES) == once
 
 
 def test_old_entries_are_replaced():
-    old = clouds.merge(THEIRS, {"moorage": {"auth": {"username": "old"}}}, NAMES)
-    assert merged(old)["clouds"]["moorage"] == WANTED["moorage"]
+    old = clouds.merge(USER_FILE, {"moorage": {"auth": {"username": "old"}}}, NAMES)
+    assert merged(old)["clouds"]["moorage"] == DESIRED["moorage"]
 
 
 def test_remove_restores_file():
-    assert clouds.merge(clouds.merge(THEIRS, WANTED, NAMES), {}, NAMES) == THEIRS
+    assert clouds.merge(clouds.merge(USER_FILE, DESIRED, NAMES), {}, NAMES) == USER_FILE
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_merge_keeps_meaning_of_every_layout(text):
     after = merged(text)
     assert after["clouds"] == {
         **{k: v for k, v in (before.get("clouds") or {}).items() if k not in NAMES},
-        **WANTED,
+        **DESIRED,
     }
     assert {k: v for k, v in after.items() if k != "clouds"} == {k: v for k, v in before.items() if k != "clouds"}
 
@@ -100,7 +100,7 @@ def test_file_is_private_and_deleted_when_empty(tmp_path):
 
 def test_remove_keeps_other_entries(tmp_path):
     file = tmp_path / "clouds.yaml"
-    file.write_text(THEIRS)
+    file.write_text(USER_FILE)
     clouds.write(file, ensure(tmp_path / "secrets"))
     clouds.remove(file)
-    assert file.read_text() == THEIRS
+    assert file.read_text() == USER_FILE

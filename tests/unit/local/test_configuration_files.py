@@ -1,4 +1,4 @@
-"""Every template renders, to configuration that is closed to the outside."""
+"""Every template renders to a configuration that is not reachable from outside."""
 
 import configparser
 import re
@@ -34,7 +34,7 @@ def parsed(text: str) -> configparser.ConfigParser:
 
 
 @pytest.mark.parametrize("entry", SERVICES, ids=lambda entry: entry.name)
-def test_files_are_valid_and_complete(entry):
+def test_rendered_files_are_valid_and_complete(entry):
     for text in rendered(entry.name).values():
         assert "{{" not in text
         parsed(text)
@@ -79,7 +79,7 @@ def test_heat_allows_large_stacks():
 
 def test_written_files_are_private(tmp_path):
     layout = Layout(tmp_path / "state", tmp_path / "run", tmp_path / "cache")
-    layout.make()
+    layout.create_folders()
     configuration.write(layout, SECRETS, configuration.ConfigOverrides("netdev"))
     for entry in SERVICES:
         for name in configuration.templates(entry):

@@ -1,4 +1,4 @@
-"""Listeners of the in-process transport wake when something is delivered."""
+"""Listeners of the in-process transport wake when a message is delivered."""
 
 import threading
 import time
@@ -12,10 +12,10 @@ pytestmark = pytest.mark.unit
 
 def test_earlier_delivery_is_seen_at_once():
     deliveries = Deliveries()
-    seen = deliveries.count
+    last_count = deliveries.count
     deliveries.add()
     started = time.monotonic()
-    deliveries.wait_beyond(seen, 5)
+    deliveries.wait_beyond(last_count, 5)
     assert time.monotonic() - started < 1
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says of a machine, from facts alone."""
+"""The doctor's findings for a machine's facts."""
 
 from dataclasses import replace
 

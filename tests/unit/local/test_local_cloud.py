@@ -1,4 +1,4 @@
-"""What the cloud refuses, before anything runs."""
+"""Calls that the local cloud rejects before any program runs."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_without_root_is_rejected(cloud, monkeypatch, use):
 
 
 def test_env_without_cloud_is_not_found(cloud):
-    with pytest.raises(CloudUnreachable, match="no local cloud"):
+    with pytest.raises(CloudUnreachable, match="local cloud does not exist yet"):
         cloud.env(admin=True)
 
 

@@ -16,8 +16,14 @@ def test_secrets_are_created_once_and_private(tmp_path):
 
 
 def test_secrets_differ(tmp_path):
-    made = secrets.ensure(tmp_path / "secrets.json")
-    values = [made.admin, made.tenant, made.encryption_key, *made.services.values(), *made.domains.values()]
+    generated = secrets.ensure(tmp_path / "secrets.json")
+    values = [
+        generated.admin,
+        generated.tenant,
+        generated.encryption_key,
+        *generated.services.values(),
+        *generated.domains.values(),
+    ]
     assert len(values) == len(set(values))
     assert all(len(value) >= 32 for value in values)
 
@@ -25,9 +31,9 @@ def test_secrets_differ(tmp_path):
 def test_new_service_gets_password_and_others_keep_theirs(tmp_path):
     file = tmp_path / "secrets.json"
     before = secrets.ensure(file)
-    kept = json.loads(file.read_text())
-    del kept["services"]["heat"]
-    file.write_text(json.dumps(kept))
+    stored = json.loads(file.read_text())
+    del stored["services"]["heat"]
+    file.write_text(json.dumps(stored))
     after = secrets.ensure(file)
     assert after.services["heat"] != before.services["heat"]
     assert after.services["nova"] == before.services["nova"]
@@ -35,8 +41,8 @@ def test_new_service_gets_password_and_others_keep_theirs(tmp_path):
 
 
 def test_secrets_are_not_in_repr(tmp_path):
-    made = secrets.ensure(tmp_path / "secrets.json")
-    assert made.admin not in repr(made)
+    generated = secrets.ensure(tmp_path / "secrets.json")
+    assert generated.admin not in repr(generated)
 
 
 def test_key_repository_keeps_keys(tmp_path):

@@ -14,17 +14,17 @@ import sys
 from pathlib import Path
 from moorage.local.lock import exclusive
 with exclusive(Path(sys.argv[1]), print, "busy"):
-    print("held", flush=True)
+    print("locked", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the lock until its input ends; yields (lock, process)."""
+    """Start a process that holds the lock until its input ends; yield (lock, process)."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "locked\n"
         yield tmp_path / "lock", process
         process.kill()
 

@@ -36,10 +36,10 @@ def test_no_program_listens_on_all_interfaces():
 
 
 def test_supervisor_restarts_and_rotates():
-    listed = programs(LAYOUT, Path("/registry"))
+    supervised = programs(LAYOUT, Path("/registry"))
     parser = configparser.RawConfigParser()
-    parser.read_string(configuration(LAYOUT, listed))
-    for program in listed:
+    parser.read_string(configuration(LAYOUT, supervised))
+    for program in supervised:
         section = parser[f"program:{program.name}"]
         assert section["autorestart"] == "true"
         assert int(section["stdout_logfile_backups"]) > 0
@@ -49,5 +49,5 @@ def test_supervisor_restarts_and_rotates():
 
 
 def test_percent_is_doubled():
-    odd = Layout(Path("/var/100%/state"), Path("/run/moorage"), Path("/cache"))
-    assert "/var/100%%/state" in configuration(odd, programs(odd, None))
+    layout = Layout(Path("/var/100%/state"), Path("/run/moorage"), Path("/cache"))
+    assert "/var/100%%/state" in configuration(layout, programs(layout, None))

@@ -1,4 +1,4 @@
-"""Seeding a cloud that is empty, half seeded, or complete already."""
+"""Seed a cloud that is empty, partly seeded, or complete."""
 
 import re
 from typing import Any
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.unit
 
 
 class MemoryCloud:
-    """Collections of documents behind paths, as the APIs of OpenStack have them; stands in for a Session."""
+    """A fake Session: collections of documents behind paths, as in the OpenStack APIs."""
 
     project_id = "admin-project"
 
     def __init__(self) -> None:
-        self.kept: dict[str, list[dict[str, Any]]] = {}
+        self.documents: dict[str, list[dict[str, Any]]] = {}
         self.grants: set[str] = set()
         self.writes = 0
 
@@ -31,64 +31,64 @@ class MemoryCloud:
             self.writes += split.path not in self.grants
             self.grants.add(split.path)
             return None
-        documents = self.kept.setdefault(collection, [])
+        documents = self.documents.setdefault(collection, [])
         if method == "GET":
-            wanted = dict(parse_qsl(split.query))
-            return {collection: [d for d in documents if all(d.get(k) == v for k, v in wanted.items())]}
+            query = dict(parse_qsl(split.query))
+            return {collection: [d for d in documents if all(d.get(k) == v for k, v in query.items())]}
         assert method == "POST"
         self.writes += 1
         (noun, document), *_ = body.items()
-        made = {"subnets": [], **document, "id": f"{noun}-{len(documents)}"}
-        documents.append(made)
+        created = {"subnets": [], **document, "id": f"{noun}-{len(documents)}"}
+        documents.append(created)
         if noun == "subnet":
-            self.kept["networks"][0]["subnets"].append(made["id"])
-        return {noun: made}
+            self.documents["networks"][0]["subnets"].append(created["id"])
+        return {noun: created}
 
 
 @pytest.fixture
 def cloud():
     memory = MemoryCloud()
-    memory.kept["roles"] = [{"name": n, "id": f"role-{n}"} for n in ("admin", "member", "reader", "service")]
+    memory.documents["roles"] = [{"name": n, "id": f"role-{n}"} for n in ("admin", "member", "reader", "service")]
     return memory
 
 
-def everything(memory: MemoryCloud, kept) -> None:
-    seed.Identity(memory, kept).seed()
+def seed_all(memory: MemoryCloud, passwords) -> None:
+    seed.Identity(memory, passwords).seed()
     seed.seed_flavors(memory)
     seed.seed_network(memory)
     seed.seed_volume_type(memory)
 
 
 def test_seed_creates_users_and_endpoints(cloud, tmp_path):
-    everything(cloud, ensure(tmp_path / "secrets"))
-    users = {user["name"] for user in cloud.kept["users"]}
+    seed_all(cloud, ensure(tmp_path / "secrets"))
+    users = {user["name"] for user in cloud.documents["users"]}
     assert users >= {entry.name for entry in SERVICES} | {"moorage", "heat_domain_admin"}
-    assert len(cloud.kept["endpoints"]) == 3 * len(SERVICES)
-    assert {flavor["name"] for flavor in cloud.kept["flavors"]} == {"m1.small", "m1.node", "m1.large"}
-    assert cloud.kept["subnets"][0]["gateway_ip"] == "172.24.4.1"
+    assert len(cloud.documents["endpoints"]) == 3 * len(SERVICES)
+    assert {flavor["name"] for flavor in cloud.documents["flavors"]} == {"m1.small", "m1.node", "m1.large"}
+    assert cloud.documents["subnets"][0]["gateway_ip"] == "172.24.4.1"
 
 
 def test_seed_again_writes_nothing(cloud, tmp_path):
-    kept = ensure(tmp_path / "secrets")
-    everything(cloud, kept)
+    passwords = ensure(tmp_path / "secrets")
+    seed_all(cloud, passwords)
     before = cloud.writes
-    everything(cloud, kept)
+    seed_all(cloud, passwords)
     assert cloud.writes == before
 
 
 def test_interrupted_seed_is_completed(cloud, tmp_path):
-    kept = ensure(tmp_path / "secrets")
-    everything(cloud, kept)
-    cloud.kept["users"] = [user for user in cloud.kept["users"] if user["name"] != "moorage"]
-    cloud.kept["endpoints"] = cloud.kept["endpoints"][:-1]
-    everything(cloud, kept)
-    assert [user["name"] for user in cloud.kept["users"]].count("moorage") == 1
-    assert len(cloud.kept["endpoints"]) == 3 * len(SERVICES)
+    passwords = ensure(tmp_path / "secrets")
+    seed_all(cloud, passwords)
+    cloud.documents["users"] = [user for user in cloud.documents["users"] if user["name"] != "moorage"]
+    cloud.documents["endpoints"] = cloud.documents["endpoints"][:-1]
+    seed_all(cloud, passwords)
+    assert [user["name"] for user in cloud.documents["users"]].count("moorage") == 1
+    assert len(cloud.documents["endpoints"]) == 3 * len(SERVICES)
 
 
 def test_tenant_has_no_administrative_role(cloud, tmp_path):
-    everything(cloud, ensure(tmp_path / "secrets"))
-    tenant = next(user["id"] for user in cloud.kept["users"] if user["name"] == "moorage")
+    seed_all(cloud, ensure(tmp_path / "secrets"))
+    tenant = next(user["id"] for user in cloud.documents["users"] if user["name"] == "moorage")
     roles = {match[1] for path in cloud.grants if (match := re.search(rf"users/{tenant}/roles/(.*)", path))}
     assert "role-admin" not in roles
     assert {"role-member", "role-reader"} <= roles

@@ -1,4 +1,4 @@
-"""The table of services: what a new entry must bring."""
+"""The table of services: what a new entry must contain."""
 
 import importlib
 import re
@@ -33,7 +33,7 @@ def test_entry_is_complete(entry):
 
 
 def test_migrations_have_no_unknown_placeholders():
-    """Nova's cells keep URLs with fields of their own; ours must not eat them."""
+    """Nova's cells store URLs with fields of their own; formatting must keep those."""
     cells = [m for m in service("nova").migrations if "cell_v2" in m]
     formatted = [part.format(etc="/etc/nova") for migration in cells for part in migration]
     assert "{scheme}://{username}@{hostname}/nova_cell0?{query}" in formatted

@@ -1,4 +1,4 @@
-"""The boot partition of a machine: slots, entries, and which of them is started next."""
+"""The boot partition of a machine: slots, entries, and which entry boots next."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from moorage.local.machine import images
 pytestmark = pytest.mark.unit
 
 
-def stored(state: Path, name: str) -> Path:
+def create_image(state: Path, name: str) -> Path:
     file = state / ".images" / f"{name}.squashfs"
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"hsqs")
@@ -18,7 +18,7 @@ def stored(state: Path, name: str) -> Path:
 
 
 def test_linked_image_is_kept(tmp_path: Path) -> None:
-    used, unused = stored(tmp_path, "used"), stored(tmp_path, "unused")
+    used, unused = create_image(tmp_path, "used"), create_image(tmp_path, "unused")
     os.link(used, tmp_path / "slot")
     images.drop_unused(tmp_path, age=-1)
     assert used.exists()
@@ -26,11 +26,11 @@ def test_linked_image_is_kept(tmp_path: Path) -> None:
 
 
 def test_new_image_is_kept(tmp_path: Path) -> None:
-    fresh = stored(tmp_path, "fresh")
+    fresh = create_image(tmp_path, "fresh")
     images.drop_unused(tmp_path)
     assert fresh.exists()
 
 
 def test_existing_image_is_not_downloaded(tmp_path: Path) -> None:
-    file = stored(tmp_path, "image")
+    file = create_image(tmp_path, "image")
     assert images.fetch(None, "image", tmp_path) == file

@@ -1,4 +1,4 @@
-"""What a machine takes of its host and gives back, on a host in memory. The process itself is not started here."""
+"""A machine's host resources, with a fake host in memory. The tests start no process."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def volume(tmp_path: Path) -> Volume:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(disks, "make_disk", lambda machine: None)
+    monkeypatch.setattr(disks, "create_disk", lambda machine: None)
     monkeypatch.setattr(life, "_launch", lambda machine: 4711)
     image = tmp_path / "image"
     image.touch()
-    made = Machine("m", "m", str(tmp_path / "machines/m"), "12-1", 2, 2048, 10, "moorage", NICS)
-    life.make(made, image, {"openstack/latest/user_data": b"hello"})
-    return made
+    created = Machine("m", "m", str(tmp_path / "machines/m"), "12-1", 2, 2048, 10, "moorage", NICS)
+    life.create(created, image, {"openstack/latest/user_data": b"hello"})
+    return created
 
 
 def test_make_uses_no_host_resources(machine: Machine, host: MemoryHost) -> None:
@@ -79,9 +79,9 @@ def test_failed_start_can_be_repeated(machine: Machine, host: MemoryHost, tmp_pa
 def test_remove_leaves_nothing(machine: Machine, host: MemoryHost, volume: Volume) -> None:
     attach.attach_volume(machine, volume, host)
     life.start(load(machine.path), host)
-    known = load(machine.path)
+    saved = load(machine.path)
     for _ in range(2):
-        life.remove(known, host)
+        life.remove(saved, host)
         assert host.is_empty
         assert not machine.path.exists()
 

@@ -17,28 +17,28 @@ def machine(folder: Path, name: str = "m") -> Machine:
     return Machine(name, "demo-worker-0", str(folder / name), "12-1", 2, 2048, 10, "moorage", (NIC,), (VOLUME,))
 
 
-def saved(folder: Path, name: str) -> Machine:
-    made = machine(folder, name)
-    made.path.mkdir()
-    made.save()
-    return made
+def save_machine(folder: Path, name: str) -> Machine:
+    saved = machine(folder, name)
+    saved.path.mkdir()
+    saved.save()
+    return saved
 
 
 def test_saved_machine_is_read_back(tmp_path: Path) -> None:
-    assert load(saved(tmp_path, "m").path) == machine(tmp_path)
+    assert load(save_machine(tmp_path, "m").path) == machine(tmp_path)
 
 
 def test_save_again_replaces(tmp_path: Path) -> None:
-    replace(saved(tmp_path, "m"), nics=()).save()
+    replace(save_machine(tmp_path, "m"), nics=()).save()
     assert load(tmp_path / "m").nics == ()
 
 
 def test_load_all_finds_machines_only(tmp_path: Path) -> None:
-    saved(tmp_path, "b")
-    saved(tmp_path, "a")
+    save_machine(tmp_path, "b")
+    save_machine(tmp_path, "a")
     (tmp_path / ".slots").mkdir()
-    (tmp_path / "half-made").mkdir()
-    assert [found.id for found in load_all(tmp_path)] == ["a", "b"]
+    (tmp_path / "incomplete").mkdir()
+    assert [loaded.id for loaded in load_all(tmp_path)] == ["a", "b"]
 
 
 def test_load_without_machine_raises(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_load_without_machine_raises(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_interface_names_fit_the_kernel() -> None:
+def test_tap_name_fits_the_kernel_limit() -> None:
     assert NIC.tap == "tap0d1e2f3a-4b"
     assert len(NIC.tap) <= 15
 

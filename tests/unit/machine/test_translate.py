@@ -1,4 +1,4 @@
-"""Nova's objects become ours at the edge."""
+"""The translation of Nova's objects."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,16 +22,16 @@ def vif(meta: dict[str, Any] | None) -> dict[str, Any]:
     return {"id": "port", "address": "fa:16:3e:00:00:01", "network": {"meta": meta}}
 
 
-def connection(kind: str = "moorage_file", **more: Any) -> dict[str, Any]:
-    return {"driver_volume_type": kind, "data": {"path": "/volumes/v", "volume_id": "of-the-data"}, **more}
+def connection(kind: str = "moorage_file", **fields: Any) -> dict[str, Any]:
+    return {"driver_volume_type": kind, "data": {"path": "/volumes/v", "volume_id": "of-the-data"}, **fields}
 
 
 def test_instance_becomes_machine_of_flavors_size() -> None:
     image = {"id": "image", "properties": {"moorage_version": "12-1"}}
-    made = translate.machine(INSTANCE, image, [vif({"mtu": 1400}), vif(None)], Path("/state"), "moorage")
-    assert (made.id, made.hostname, made.folder) == (INSTANCE.uuid, "demo-worker-0", f"/state/{INSTANCE.uuid}")
-    assert (made.cpus, made.memory, made.disk, made.version) == (2, 2048, 10, "12-1")
-    assert [(nic.name, nic.mtu) for nic in made.nics] == [("eth0", 1400), ("eth1", translate.DEFAULT_MTU)]
+    machine = translate.machine(INSTANCE, image, [vif({"mtu": 1400}), vif(None)], Path("/state"), "moorage")
+    assert (machine.id, machine.hostname, machine.folder) == (INSTANCE.uuid, "demo-worker-0", f"/state/{INSTANCE.uuid}")
+    assert (machine.cpus, machine.memory, machine.disk, machine.version) == (2, 2048, 10, "12-1")
+    assert [(nic.name, nic.mtu) for nic in machine.nics] == [("eth0", 1400), ("eth1", translate.DEFAULT_MTU)]
 
 
 @pytest.mark.parametrize("properties", [{}, None, {"os_distro": "debian"}])

@@ -17,63 +17,63 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine("m", "m", str(tmp_path), "12-1", 1, 512, 1, "moorage")
+    created = Machine("m", "m", str(tmp_path), "12-1", 1, 512, 1, "moorage")
     process = subprocess.Popen(["sleep", "60"])
-    made.process.write_text(json.dumps({"pid": process.pid, "started": start_time(process.pid), "monitor": 1}))
-    yield made
+    created.process.write_text(json.dumps({"pid": process.pid, "started": start_time(process.pid), "monitor": 1}))
+    yield created
     process.kill()
     process.wait()
 
 
 @pytest.fixture
-def message(monkeypatch: pytest.MonkeyPatch) -> tuple[watch.Watch, threading.Event]:
-    monkeypatch.setattr(life, "REBOOT", 0.1)
+def watching(monkeypatch: pytest.MonkeyPatch) -> tuple[watch.Watch, threading.Event]:
+    monkeypatch.setattr(life, "REBOOT_TIMEOUT", 0.1)
     event = threading.Event()
     return watch.Watch(lambda machine_id: event.set()), event
 
 
-def end(machine: Machine) -> None:
+def kill_machine(machine: Machine) -> None:
     subprocess.run(["kill", "-9", str(json.loads(machine.process.read_text())["pid"])], check=True)
 
 
-def test_unexpected_end_is_reported(machine: Machine, message: tuple[watch.Watch, threading.Event]) -> None:
-    watcher, event = message
-    watcher.expect(machine)
+def test_unexpected_end_is_reported(machine: Machine, watching: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = watching
+    watcher.start_watching(machine)
     assert not event.wait(0.2)
-    end(machine)
+    kill_machine(machine)
     assert event.wait(5)
 
 
-def test_requested_stop_is_not_reported(machine: Machine, message: tuple[watch.Watch, threading.Event]) -> None:
-    watcher, event = message
-    watcher.expect(machine)
-    watcher.forget(machine.id)
-    end(machine)
+def test_requested_stop_is_not_reported(machine: Machine, watching: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = watching
+    watcher.start_watching(machine)
+    watcher.stop_watching(machine.id)
+    kill_machine(machine)
     assert not event.wait(0.5)
 
 
-def test_end_before_watch_is_reported(machine: Machine, message: tuple[watch.Watch, threading.Event]) -> None:
-    watcher, event = message
-    end(machine)
-    watcher.expect(machine)
+def test_end_before_watch_is_reported(machine: Machine, watching: tuple[watch.Watch, threading.Event]) -> None:
+    watcher, event = watching
+    kill_machine(machine)
+    watcher.start_watching(machine)
     assert event.wait(5)
 
 
 def test_machine_in_reboot_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    end(machine)
-    once_more = subprocess.Popen(["sleep", "60"])
-    known = {"pid": once_more.pid, "started": start_time(once_more.pid), "monitor": 1}
-    timer = threading.Timer(0.2, machine.process.write_text, [json.dumps(known)])
+    kill_machine(machine)
+    restarted = subprocess.Popen(["sleep", "60"])
+    record = {"pid": restarted.pid, "started": start_time(restarted.pid), "monitor": 1}
+    timer = threading.Timer(0.2, machine.process.write_text, [json.dumps(record)])
     timer.start()
-    assert life.runs(machine)
+    assert life.is_running(machine)
     timer.join()
-    once_more.kill()
-    once_more.wait()
-    monkeypatch.setattr(life, "REBOOT", 0.1)
-    assert not life.runs(machine)
+    restarted.kill()
+    restarted.wait()
+    monkeypatch.setattr(life, "REBOOT_TIMEOUT", 0.1)
+    assert not life.is_running(machine)
 
 
 def test_machine_without_monitor_does_not_run(machine: Machine) -> None:
-    end(machine)
+    kill_machine(machine)
     machine.process.unlink()
-    assert not life.runs(machine)
+    assert not life.is_running(machine)

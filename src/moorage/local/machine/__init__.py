@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def install() -> None:
-    """Make `nova.virt.moorage_machine` this package's driver, and register its options."""
+    """Register this package's driver as `nova.virt.moorage_machine`, and its options."""
     import sys
 
     from moorage.local.machine import driver, options
@@ -27,7 +27,7 @@ def stop_all(state: Path) -> None:
     life.stop_all(state, LinuxHost())
 
 
-def running(state: Path) -> list[str]:
+def running_hostnames(state: Path) -> list[str]:
     """Host names of the running machines below `state`."""
     from moorage.local.machine import life
     from moorage.local.machine.spec import load_all

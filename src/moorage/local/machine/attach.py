@@ -18,53 +18,53 @@ Volumes = tuple[Volume, ...]
 def attach_volume(machine: Machine, volume: Volume, host: Host) -> None:
     """Attach a volume, at once when the machine runs; does nothing when it is attached. HostError."""
     host.attach_loop(Path(volume.path))
-    _keep(machine, lambda volumes: (*_without(volumes, volume), volume))
-    if root := _root(machine):
+    _update_volumes(machine, lambda volumes: (*_without(volumes, volume), volume))
+    if root := _root_path(machine):
         inside.make_device(root / "dev", volume, loops.number(volume.path))
 
 
 def detach_volume(machine: Machine, volume: Volume, host: Host) -> None:
-    """Detach a volume; does nothing when it is not attached. It stays in use until no process has it open."""
-    _keep(machine, lambda volumes: _without(volumes, volume))
-    if root := _root(machine):
+    """Detach a volume; does nothing when it is not attached. Processes that have it open can still use it."""
+    _update_volumes(machine, lambda volumes: _without(volumes, volume))
+    if root := _root_path(machine):
         inside.remove_device(root / "dev", volume)
     host.detach_loop(Path(volume.path))
 
 
-def _without(volumes: Volumes, gone: Volume) -> Volumes:
-    return tuple(volume for volume in volumes if volume.id != gone.id)
+def _without(volumes: Volumes, removed: Volume) -> Volumes:
+    return tuple(volume for volume in volumes if volume.id != removed.id)
 
 
 def attach_nic(machine: Machine, nic: Nic, host: Host) -> None:
     """Attach an interface with the first free name `eth<n>`; does nothing when it is attached."""
     with locked(machine.path):
-        known = load(machine.path)
-        if any(other.port == nic.port for other in known.nics):
+        saved = load(machine.path)
+        if any(other.port == nic.port for other in saved.nics):
             return
-        taken = {other.name for other in known.nics}
-        named = replace(nic, name=next(name for number in range(256) if (name := f"eth{number}") not in taken))
+        used_names = {other.name for other in saved.nics}
+        interface = replace(nic, name=next(name for number in range(256) if (name := f"eth{number}") not in used_names))
         host.add_namespace(machine.namespace)
-        interfaces.connect(named, machine, host)
-        replace(known, nics=(*known.nics, named)).save()
+        interfaces.connect(interface, machine, host)
+        replace(saved, nics=(*saved.nics, interface)).save()
 
 
 def detach_nic(machine: Machine, port: str, host: Host) -> None:
     """Detach the interface of a Neutron port; does nothing when it is not attached."""
     with locked(machine.path):
-        known = load(machine.path)
-        for nic in known.nics:
+        saved = load(machine.path)
+        for nic in saved.nics:
             if nic.port == port:
                 interfaces.disconnect(nic, host)
-        replace(known, nics=tuple(nic for nic in known.nics if nic.port != port)).save()
+        replace(saved, nics=tuple(nic for nic in saved.nics if nic.port != port)).save()
 
 
-def _keep(machine: Machine, change: Callable[[Volumes], Volumes]) -> None:
+def _update_volumes(machine: Machine, change: Callable[[Volumes], Volumes]) -> None:
     with locked(machine.path):
-        known = load(machine.path)
-        replace(known, volumes=change(known.volumes)).save()
+        saved = load(machine.path)
+        replace(saved, volumes=change(saved.volumes)).save()
 
 
-def _root(machine: Machine) -> Path | None:
+def _root_path(machine: Machine) -> Path | None:
     """The machine's root, from the host; None when it does not run."""
     running = life.pid(machine)
     return Path(f"/proc/{running}/root") if running else None

@@ -14,26 +14,26 @@ from moorage.local.machine.spec import Machine
 from moorage.model import boot
 
 GIB = 2**30
-NO_ENTRY = "there is no boot entry"
+NO_ENTRY = "the machine has no boot entry"
 
 
 class NoBootEntry(Exception):
     """The boot partition has no image to boot."""
 
 
-def make_disk(machine: Machine) -> None:
+def create_disk(machine: Machine) -> None:
     """Create the disk, an empty ext4 file system of the flavor's size in a sparse file; does nothing when it exists."""
     if machine.disk_file.exists():
         return
     blank = machine.path.parent / ".blanks" / f"{machine.disk}.img"
     if not blank.exists():
-        _make_blank(blank, machine.disk)
+        _create_blank(blank, machine.disk)
     partial = machine.disk_file.with_suffix(".new")
     run("cp", "--sparse=always", str(blank), str(partial))
     partial.rename(machine.disk_file)
 
 
-def _make_blank(blank: Path, size: int) -> None:
+def _create_blank(blank: Path, size: int) -> None:
     """Format one disk of each size once: a sparse copy takes a tenth of the time of formatting another."""
     blank.parent.mkdir(parents=True, exist_ok=True)
     partial = blank.with_suffix(f".{os.getpid()}-{id(blank)}")
@@ -61,13 +61,13 @@ def next_entry(machine: Machine) -> boot.Entry:
     """Choose the boot entry and count the attempt; NoBootEntry when there is none."""
     folder = machine.boot / "loader" / "entries"
     entries = {boot.Entry.parse(path.name, path.read_text()): path for path in sorted(folder.glob("*.conf"))}
-    chosen = boot.choose(entries)
-    if chosen is None:
+    entry = boot.choose(entries)
+    if entry is None:
         raise NoBootEntry(NO_ENTRY)
-    begun = boot.counted_down(chosen)
-    if begun != chosen:
-        entries[chosen].rename(folder / begun.filename)
-    return begun
+    counted = boot.counted_down(entry)
+    if counted != entry:
+        entries[entry].rename(folder / counted.filename)
+    return counted
 
 
 def mount_slot(machine: Machine, entry: boot.Entry) -> Path:

@@ -35,12 +35,12 @@ CONF = nova.conf.CONF
 MIB = 2**20
 GIB = 2**30
 HYPERVISOR = "moorage"
-LETTERS = string.ascii_lowercase  # of disks, the root disk's first
+LETTERS = string.ascii_lowercase  # of disks; the first is the root disk's
 FAILURES = (OSError, HostError, life.DidNotStart, translate.Unsupported, TimeoutError)
 
 
 @contextmanager
-def _explained(instance: Any) -> Iterator[None]:
+def _report_host_errors(instance: Any) -> Iterator[None]:
     """Translate an error of the host to one that Nova shows to the user."""
     try:
         yield
@@ -61,7 +61,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         super().__init__(virtapi)
-        self.watch = Watch(self._ended)
+        self.watch = Watch(self._report_stopped)
 
     # --- the host -----------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
             folder.mkdir(parents=True, exist_ok=True)
         for machine in load_all(options.state()):
             if life.pid(machine):
-                self.watch.expect(machine)
+                self.watch.start_watching(machine)
 
     def get_available_nodes(self, refresh: bool = False) -> list[str]:
         return [CONF.host]
@@ -84,7 +84,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         return str(CONF.my_ip)
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
-        total, used = _memory()
+        total, used = _read_memory()
         disk = shutil.disk_usage(options.state())
         return {
             "uuid": node_identity.get_local_node_uuid(),
@@ -108,7 +108,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         reserved = {resource_classes.MEMORY_MB: CONF.reserved_host_memory_mb}
         totals = {
             resource_classes.VCPU: os.cpu_count() or 1,
-            resource_classes.MEMORY_MB: _memory()[0] // MIB,
+            resource_classes.MEMORY_MB: _read_memory()[0] // MIB,
             resource_classes.DISK_GB: shutil.disk_usage(options.state()).total // GIB,
         }
         provider_tree.update_inventory(
@@ -133,7 +133,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
     def manage_image_cache(self, context: Any, all_instances: Any) -> None:
         images.drop_unused(options.state())
 
-    # --- what there is ------------------------------------------------------------------------------------------
+    # --- instances ----------------------------------------------------------------------------------------------
 
     def list_instances(self) -> list[str]:
         return self.list_instance_uuids()
@@ -148,14 +148,14 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         machine = self._find(instance)
         if machine is None:
             raise exception.InstanceNotFound(instance_id=instance.uuid)
-        running = life.runs(machine)
+        running = life.is_running(machine)
         return hardware.InstanceInfo(state=power_state.RUNNING if running else power_state.SHUTDOWN)
 
     def get_num_instances(self) -> int:
         return len(self.list_instance_uuids())
 
     def get_console_output(self, context: Any, instance: Any) -> bytes:
-        machine = self._machine(instance)
+        machine = self._get_machine(instance)
         return machine.console.read_bytes() if machine.console.exists() else b""
 
     def _find(self, instance: Any) -> Machine | None:
@@ -164,13 +164,13 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         except FileNotFoundError:
             return None
 
-    def _machine(self, instance: Any) -> Machine:
-        found = self._find(instance)
-        if found is None:
+    def _get_machine(self, instance: Any) -> Machine:
+        machine = self._find(instance)
+        if machine is None:
             raise exception.InstanceNotFound(instance_id=instance.uuid)
-        return found
+        return machine
 
-    # --- made and unmade ----------------------------------------------------------------------------------------
+    # --- create and delete --------------------------------------------------------------------------------------
 
     def spawn(
         self,
@@ -195,17 +195,17 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
 
     def _spawn(self, context: Any, instance: Any, vifs: Any, devices: Any, power_on: bool) -> None:
         state = options.state()
-        image = _image_record(context, instance.image_ref)
+        image = _get_image_record(context, instance.image_ref)
         machine = translate.machine(instance, image, vifs, state, CONF.moorage.cgroup_parent)
         machine = replace(machine, volumes=_volumes(devices))
-        files = _config_drive(context, instance, vifs)
-        life.make(machine, images.fetch(context, instance.image_ref, state), files)
+        files = _build_config_drive(context, instance, vifs)
+        life.create(machine, images.fetch(context, instance.image_ref, state), files)
         if power_on:
             self._start(machine)
 
     def _start(self, machine: Machine) -> None:
         life.start(machine, options.host())
-        self.watch.expect(machine)
+        self.watch.start_watching(machine)
 
     def destroy(
         self,
@@ -216,7 +216,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        self.watch.forget(instance.uuid)
+        self.watch.stop_watching(instance.uuid)
         machine = self._find(instance)
         if machine is None:
             self.unplug_vifs(instance, network_info)
@@ -230,7 +230,7 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
     def cleanup(self, *arguments: Any, **named: Any) -> None:
         """Nothing remains after destroy."""
 
-    # --- started and stopped ------------------------------------------------------------------------------------
+    # --- start and stop -----------------------------------------------------------------------------------------
 
     def power_on(
         self,
@@ -241,12 +241,12 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         accel_info: Any = None,
         share_info: Any = None,
     ) -> None:
-        with _explained(instance):
-            self._start(self._machine(instance))
+        with _report_host_errors(instance):
+            self._start(self._get_machine(instance))
 
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
-        self.watch.forget(instance.uuid)
-        life.stop(self._machine(instance), options.host(), timeout)
+        self.watch.stop_watching(instance.uuid)
+        life.stop(self._get_machine(instance), options.host(), timeout)
 
     def reboot(
         self,
@@ -259,19 +259,19 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
         accel_info: Any = None,
         share_info: Any = None,
     ) -> None:
-        machine = self._machine(instance)
-        self.watch.forget(machine.id)
-        with _explained(instance):
+        machine = self._get_machine(instance)
+        self.watch.stop_watching(machine.id)
+        with _report_host_errors(instance):
             life.stop(machine, options.host(), life.STOP_TIMEOUT if reboot_type == "SOFT" else 0)
             self._start(machine)
 
     def resume_state_on_host_boot(
         self, context: Any, instance: Any, network_info: Any, share_info: Any, block_device_info: Any = None
     ) -> None:
-        with _explained(instance):
-            self._start(self._machine(instance))
+        with _report_host_errors(instance):
+            self._start(self._get_machine(instance))
 
-    def _ended(self, machine_id: str) -> None:
+    def _report_stopped(self, machine_id: str) -> None:
         LOG.warning("instance %s has stopped unexpectedly", machine_id)
         self.emit_event(event.LifecycleEvent(machine_id, event.EVENT_LIFECYCLE_STOPPED))
 
@@ -280,23 +280,27 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
     def attach_volume(
         self, context: Any, connection_info: Any, instance: Any, mountpoint: str, *rest: Any, **named: Any
     ) -> None:
-        with _explained(instance):
-            attach.attach_volume(self._machine(instance), translate.volume(connection_info, mountpoint), options.host())
+        with _report_host_errors(instance):
+            attach.attach_volume(
+                self._get_machine(instance), translate.volume(connection_info, mountpoint), options.host()
+            )
 
     def detach_volume(
         self, context: Any, connection_info: Any, instance: Any, mountpoint: str, encryption: Any = None
     ) -> None:
-        with _explained(instance):
-            attach.detach_volume(self._machine(instance), translate.volume(connection_info, mountpoint), options.host())
+        with _report_host_errors(instance):
+            attach.detach_volume(
+                self._get_machine(instance), translate.volume(connection_info, mountpoint), options.host()
+            )
 
     def extend_volume(self, context: Any, connection_info: Any, instance: Any, requested_size: int) -> None:
-        with _explained(instance):
+        with _report_host_errors(instance):
             options.host().grow_loop(Path(translate.volume(connection_info, "").path))
 
     def get_device_name_for_instance(self, instance: Any, bdms: Any, block_device_obj: Any) -> str:
-        taken = {bdm.device_name for bdm in bdms if bdm.device_name}
+        used_names = {bdm.device_name for bdm in bdms if bdm.device_name}
         for letter in LETTERS[1:]:
-            if (name := f"/dev/vd{letter}") not in taken:
+            if (name := f"/dev/vd{letter}") not in used_names:
                 return name
         raise exception.TooManyDiskDevices(maximum=len(LETTERS))
 
@@ -306,15 +310,15 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
     # --- interfaces ---------------------------------------------------------------------------------------------
 
     def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
-        with _explained(instance):
-            attach.attach_nic(self._machine(instance), translate.nic(vif, 0), options.host())
+        with _report_host_errors(instance):
+            attach.attach_nic(self._get_machine(instance), translate.nic(vif, 0), options.host())
 
     def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
-        with _explained(instance):
-            attach.detach_nic(self._machine(instance), vif["id"], options.host())
+        with _report_host_errors(instance):
+            attach.detach_nic(self._get_machine(instance), vif["id"], options.host())
 
     def plug_vifs(self, instance: Any, network_info: Any) -> None:
-        """Bind the ports of a running machine; one that starts does it itself."""
+        """Bind the ports of a running machine; starting a machine binds them too."""
         machine = self._find(instance)
         if machine and life.pid(machine):
             for nic in machine.nics:
@@ -325,22 +329,22 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
             interfaces.disconnect(translate.nic(vif, number), options.host())
 
 
-def _memory() -> tuple[int, int]:
+def _read_memory() -> tuple[int, int]:
     """The host's total and used memory, in bytes."""
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, available = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     return total, total - available
 
 
-def _image_record(context: Any, image: str) -> dict[str, Any]:
+def _get_image_record(context: Any, image: str) -> dict[str, Any]:
     from nova.image import glance
 
     record: dict[str, Any] = glance.API().get(context, image)
     return record
 
 
-def _config_drive(context: Any, instance: Any, vifs: Any) -> dict[str, bytes]:
-    """The config drive's files: path → content."""
+def _build_config_drive(context: Any, instance: Any, vifs: Any) -> dict[str, bytes]:
+    """Return the config drive's files: path → content."""
     from nova.api.metadata import base
 
     metadata = base.InstanceMetadata(instance, content={}, network_info=vifs)

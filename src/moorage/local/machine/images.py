@@ -29,10 +29,10 @@ def fetch(context: Any, image: str, state: Path) -> Path:
 def drop_unused(state: Path, age: float = AGE) -> None:
     """Delete the images that no machine uses, unless they are younger than `age` seconds."""
     for file in (state / ".images").glob("*.squashfs"):
-        seen = file.stat()
-        # A slot is another link to the file. One that was just downloaded waits for its first machine.
-        if seen.st_nlink == 1 and time.time() - seen.st_ctime > age:
-            disks.unmount_slot(state, seen.st_ino)
+        status = file.stat()
+        # A slot is another link to the file. An image that was just downloaded has no machine yet.
+        if status.st_nlink == 1 and time.time() - status.st_ctime > age:
+            disks.unmount_slot(state, status.st_ino)
             file.unlink()
 
 
@@ -45,5 +45,5 @@ def _download(context: Any, image: str, file: Path) -> None:
         magic = opened.read(4)
     if magic != SQUASHFS:
         partial.unlink()
-        raise Unsupported(f"the image {image} is not a squashfs; boot an image that `moorage image upload` made")
+        raise Unsupported(f"the image {image} is not a squashfs; boot an image uploaded by `moorage image upload`")
     partial.rename(file)

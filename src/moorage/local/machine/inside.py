@@ -19,15 +19,15 @@ from moorage.local.machine.spec import Machine, Volume
 
 INIT = "/lib/systemd/systemd"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse", "kmsg", "net/tun")
-NOT_WRITABLE = ("sysrq-trigger",)
+READ_ONLY = ("sysrq-trigger",)
 """Files of /proc that affect the whole host, whichever process writes to them."""
 
 
-def become(machine: Machine, slot: Path, entry: str, terminal: int) -> NoReturn:
-    """Enter the machine's namespaces, assemble its root, and become systemd. Never returns."""
+def start_init(machine: Machine, slot: Path, entry: str, terminal: int) -> NoReturn:
+    """Enter the machine's namespaces, assemble its root, and exec systemd. Never returns."""
     ControlGroup(machine.cgroup_parent, machine.id).enter()
     kernel.setns(NAMESPACES / machine.namespace, kernel.NEWNET)
-    interfaces.clear(machine.nics)
+    interfaces.reset(machine.nics)
     kernel.unshare(kernel.NEWNS | kernel.NEWUTS | kernel.NEWIPC | kernel.NEWCGROUP)
     os.umask(0o022)  # a server must not inherit the service's umask
     _set_hostname(machine.hostname)
@@ -40,7 +40,7 @@ def become(machine: Machine, slot: Path, entry: str, terminal: int) -> NoReturn:
     _create_devices(machine, root, terminal)
     _mount_run(machine, root, entry)
     _mount_cgroups(machine, root)
-    _enter(root)
+    _pivot_root(root)
     os.setsid()
     for descriptor in (0, 1, 2):
         os.dup2(terminal, descriptor)
@@ -55,7 +55,7 @@ def _set_hostname(name: str) -> None:
 
 
 def _mount_state(machine: Machine, root: Path) -> None:
-    """/var on the disk, /etc as an overlay kept there, /boot from the boot partition."""
+    """Mount /var from the disk, /etc as an overlay stored there, /boot from the boot partition."""
     subprocess.run(["mount", "-o", "loop", str(machine.disk_file), str(root / "var")], check=True)
     layers = root / "var/lib/moorage-etc"
     for name in ("upper", "work"):
@@ -66,10 +66,10 @@ def _mount_state(machine: Machine, root: Path) -> None:
 
 
 def _mount_kernel(root: Path) -> None:
-    """/proc, with the flavor's memory instead of the host's, and /sys, read-only so that nothing waits for udev."""
+    """Mount /proc, /sys, /tmp and /dev. /sys is read-only so that no program waits for udev."""
     kernel.mount("proc", root / "proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     kernel.mount("sysfs", root / "sys", "sysfs", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC | kernel.RDONLY)
-    for name in NOT_WRITABLE:
+    for name in READ_ONLY:
         file = root / "proc" / name
         if file.exists():
             kernel.bind(file, file, read_only=True)
@@ -114,7 +114,7 @@ def make_device(dev: Path, volume: Volume, device: int) -> None:
 
 
 def remove_device(dev: Path, volume: Volume) -> None:
-    """Hide a volume."""
+    """Remove a volume from a machine's /dev."""
     for path in (dev / volume.device, dev / "disk" / "by-id" / f"virtio-{volume.serial}"):
         path.unlink(missing_ok=True)
 
@@ -133,7 +133,7 @@ def _mount_run(machine: Machine, root: Path, entry: str) -> None:
 
 
 def meminfo(mebibytes: int) -> str:
-    """/proc/meminfo of a machine with that much memory, for programs that read it instead of the cgroup."""
+    """The content of /proc/meminfo for this much memory, for programs that do not read the cgroup's limit."""
     kib = mebibytes * 1024
     lines = {"MemTotal": kib, "MemFree": kib, "MemAvailable": kib, "Buffers": 0, "Cached": 0, "SwapCached": 0}
     lines |= {"SwapTotal": 0, "SwapFree": 0}
@@ -160,7 +160,7 @@ def _mount_cgroups(machine: Machine, root: Path) -> None:
                 kernel.mount("cgroup", target / name, "cgroup", flags, options)
 
 
-def _enter(root: Path) -> None:
+def _pivot_root(root: Path) -> None:
     os.chdir(root)
     kernel.pivot_root(root, root / "run/old")
     os.chdir("/")

@@ -29,16 +29,16 @@ def disconnect(nic: Nic, host: Host) -> None:
     host.remove_link(nic.tap)
 
 
-def clear(nics: Iterable[Nic]) -> None:
+def reset(nics: Iterable[Nic]) -> None:
     """Reset this network namespace to its state at power-on: the machine's interfaces, down, and nothing else.
 
     Bridges, tunnels and rules of the machine's last run would otherwise remain.
     """
-    ours = {nic.name for nic in nics}
-    strange = {name for _, name in socket.if_nameindex()} - ours - {"lo"}
-    lines = [f"link set {name} down\naddress flush dev {name}\n" for name in sorted(ours)]
-    lines += [f"link delete {name}\n" for name in sorted(strange)]
+    expected = {nic.name for nic in nics}
+    unexpected = {name for _, name in socket.if_nameindex()} - expected - {"lo"}
+    lines = [f"link set {name} down\naddress flush dev {name}\n" for name in sorted(expected)]
+    lines += [f"link delete {name}\n" for name in sorted(unexpected)]
     # Deleting one end of a pair deletes the other, so some commands find no interface.
     run("ip", "-force", "-batch", "-", stdin="".join(lines), check=False)
-    if strange and shutil.which("nft"):
+    if unexpected and shutil.which("nft"):
         run("nft", "flush", "ruleset")

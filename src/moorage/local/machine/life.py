@@ -1,4 +1,4 @@
-"""A machine's life: create, start, stop, delete. Each can be repeated; each resumes what an earlier one left."""
+"""Create, start, stop and delete a machine. Each can be repeated, and completes what an earlier call left."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from moorage.local.machine.spec import Machine, load_all
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
-REBOOT = 2.0
-"""Seconds in which a monitor starts a machine that rebooted."""
+REBOOT_TIMEOUT = 2.0
+"""Seconds within which a monitor starts a rebooted machine again."""
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HALT = signal.SIGRTMIN + 4
 """systemd(1): start poweroff.target."""
 
 
 class DidNotStart(Exception):
-    """The machine's first process ended at once; the message has the console's output."""
+    """The machine's first process ended at once; the message has the tail of its output."""
 
 
-def make(machine: Machine, image: Path, config_drive: dict[str, bytes]) -> None:
+def create(machine: Machine, image: Path, config_drive: dict[str, bytes]) -> None:
     """Create everything of a machine that survives a stop."""
     machine.path.mkdir(parents=True, exist_ok=True)
     for name, content in config_drive.items():
@@ -39,7 +39,7 @@ def make(machine: Machine, image: Path, config_drive: dict[str, bytes]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     disks.install_image(machine, image)
-    disks.make_disk(machine)
+    disks.create_disk(machine)
     machine.save()
 
 
@@ -48,7 +48,7 @@ def start(machine: Machine, host: Host) -> int:
     running = pid(machine)
     if running:
         return running
-    host.add_cgroup(_group(machine), machine.cpus, machine.memory)
+    host.add_cgroup(_cgroup(machine), machine.cpus, machine.memory)
     host.add_namespace(machine.namespace)
     for nic in machine.nics:
         interfaces.connect(nic, machine, host)
@@ -59,7 +59,7 @@ def start(machine: Machine, host: Host) -> int:
 
 
 def _launch(machine: Machine) -> int:
-    # The monitor needs Moorage and the standard library: no site packages, and none of the service's environment.
+    # The monitor needs only Moorage and the standard library: no site packages, no environment of the service.
     command = [sys.executable, "-S", "-m", "moorage.local.machine.monitor", machine.folder]
     environment = {"PATH": PROGRAMS, "PYTHONPATH": str(Path(__file__).parents[3])}
     with (machine.path / "monitor.log").open("ab") as log:
@@ -74,27 +74,27 @@ def _launch(machine: Machine) -> int:
         if running:
             return running
         if monitor.poll() is not None:
-            raise DidNotStart(_why(machine))
+            raise DidNotStart(_failure_output(machine))
         time.sleep(0.01)
-    raise DidNotStart(f"not running after {START_TIMEOUT:.0f} s: {_why(machine)}")
+    raise DidNotStart(f"not running after {START_TIMEOUT:.0f} s: {_failure_output(machine)}")
 
 
-def _why(machine: Machine) -> str:
-    words = [
+def _failure_output(machine: Machine) -> str:
+    outputs = [
         path.read_text(errors="replace") for path in (machine.path / "monitor.log", machine.console) if path.exists()
     ]
-    return "\n".join(words)[-600:].strip() or "no output"
+    return "\n".join(outputs)[-600:].strip() or "no output"
 
 
 def pid(machine: Machine) -> int | None:
-    """The pid of a machine's PID 1 on this host; None when it does not run."""
+    """Return the host pid of a machine's PID 1; None when the machine does not run."""
     try:
-        known = json.loads(machine.process.read_text())
-        if start_time(known["pid"]) != known["started"] or _is_zombie(known["pid"]):
+        record = json.loads(machine.process.read_text())
+        if start_time(record["pid"]) != record["started"] or _is_zombie(record["pid"]):
             return None
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(known["pid"])
+    return int(record["pid"])
 
 
 def _is_zombie(number: int) -> bool:
@@ -102,7 +102,7 @@ def _is_zombie(number: int) -> bool:
 
 
 def wait_for_end(machine: Machine, timeout: float) -> bool:
-    """Wait until a machine's PID 1 has ended; whether it has within `timeout` seconds."""
+    """Wait up to `timeout` seconds for a machine's PID 1 to end; return whether it has ended."""
     running = pid(machine)
     if running is None:
         return True
@@ -117,12 +117,12 @@ def wait_for_end(machine: Machine, timeout: float) -> bool:
     return bool(ended)
 
 
-def runs(machine: Machine) -> bool:
-    """Whether a machine runs, or is between the two halves of a reboot."""
-    return pid(machine) is not None or came_back(machine, REBOOT)
+def is_running(machine: Machine) -> bool:
+    """Whether a machine runs, or is in the middle of a reboot."""
+    return pid(machine) is not None or has_restarted(machine, REBOOT_TIMEOUT)
 
 
-def came_back(machine: Machine, timeout: float) -> bool:
+def has_restarted(machine: Machine, timeout: float) -> bool:
     """Whether a machine that has ended runs again within `timeout` seconds, as after a reboot.
 
     The monitor deletes `process.json` once it knows that this was not a reboot.
@@ -136,12 +136,12 @@ def came_back(machine: Machine, timeout: float) -> bool:
 
 
 def stop(machine: Machine, host: Host, timeout: float = STOP_TIMEOUT) -> None:
-    """Shut a machine down: systemd has `timeout` seconds to stop its services, then it is killed."""
+    """Shut a machine down: systemd has `timeout` seconds to stop its services, then the machine is killed."""
     running = pid(machine)
     if running is None:
         return
     if timeout > 0:
-        _signal(running, HALT)
+        _send_signal(running, HALT)
         if wait_for_end(machine, timeout):
             _wait_for_unmount(machine, host)
             return
@@ -152,22 +152,22 @@ def kill(machine: Machine, host: Host) -> None:
     """Stop a machine at once, as a power failure does."""
     running = pid(machine)
     if running is not None:
-        _signal(running, signal.SIGKILL)
+        _send_signal(running, signal.SIGKILL)
         wait_for_end(machine, 10)
     _wait_for_unmount(machine, host)
 
 
-def _signal(number: int, which: int) -> None:
+def _send_signal(number: int, which: int) -> None:
     try:
         os.kill(number, which)
     except ProcessLookupError:
-        return  # it has ended meanwhile, as intended
+        return  # the process has ended already
 
 
 def _wait_for_unmount(machine: Machine, host: Host) -> None:
     """Wait until the kernel has removed the machine's mounts: its disk must not be mounted twice."""
     deadline = time.monotonic() + 10
-    while (host.processes(_group(machine)) or host.loops(machine.disk_file)) and time.monotonic() < deadline:
+    while (host.processes(_cgroup(machine)) or host.loops(machine.disk_file)) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
@@ -190,7 +190,7 @@ def stop_all(
         running = pid(machine)
         if running is not None:
             report(f"stopping the server {machine.hostname}")
-            _signal(running, HALT)
+            _send_signal(running, HALT)
     deadline = time.monotonic() + timeout
     for machine in machines:
         wait_for_end(machine, max(0.0, deadline - time.monotonic()))
@@ -202,12 +202,12 @@ def stop_all(
 
 
 def _release(machine: Machine, host: Host) -> None:
-    """Release what a machine that has ended uses beside its interfaces."""
+    """Release the host resources of a stopped machine, except its interfaces."""
     host.remove_namespace(machine.namespace)
-    host.remove_cgroup(_group(machine))
+    host.remove_cgroup(_cgroup(machine))
     for volume in machine.volumes:
         host.detach_loop(Path(volume.path))
 
 
-def _group(machine: Machine) -> Cgroup:
+def _cgroup(machine: Machine) -> Cgroup:
     return Cgroup(machine.cgroup_parent, machine.id)

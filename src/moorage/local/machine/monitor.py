@@ -1,4 +1,4 @@
-"""The process beside each machine: starts its PID 1, stores its console, restarts it after a reboot.
+"""The monitor process of one machine: starts its PID 1, stores its console, restarts it after a reboot.
 
 Run as `python -m moorage.local.machine.monitor FOLDER`. It does not end with Nova, because it has its own session;
 other processes read the machine's state from `process.json`. It ends when the machine does, unless that was a reboot.
@@ -23,7 +23,7 @@ CONSOLE_LIMIT = 4 * 2**20
 """Bytes of console output that are kept; beyond that the older half is dropped."""
 
 
-class DidNotBecome(Exception):
+class InitFailed(Exception):
     """The machine's namespaces and mounts could not be created; the message is the traceback."""
 
 
@@ -35,13 +35,13 @@ def main(folder: str) -> None:
 
 
 def run_once(machine: Machine) -> int:
-    """Run the machine until its PID 1 ends; returns the signal that ended it, 0 for none."""
+    """Run the machine until its PID 1 ends; return the signal that ended it, 0 for none."""
     entry = disks.next_entry(machine)
     slot = disks.mount_slot(machine, entry)
     master, terminal = pty.openpty()
     child = _fork(machine, slot, entry.filename, terminal)
     _record_process(machine, child)
-    _keep_console(machine, master, child)
+    _record_console(machine, master, child)
     _, status = os.waitpid(child, 0)
     for descriptor in (master, terminal):
         os.close(descriptor)
@@ -49,24 +49,24 @@ def run_once(machine: Machine) -> int:
 
 
 def _fork(machine: Machine, slot: Path, entry: str, terminal: int) -> int:
-    """Fork the machine's PID 1 and return its pid once it is systemd; DidNotBecome when it is not."""
-    # A second unshare of the PID namespace fails unless we return to our own first.
+    """Fork the machine's PID 1 and return its pid once it has execed systemd; otherwise InitFailed."""
+    # A second unshare of the PID namespace fails unless the process returns to its own first.
     kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
     kernel.unshare(kernel.NEWPID)
-    listen, report = os.pipe()  # closed by a successful exec, written to by a failed one
+    reader, report = os.pipe()  # closed by a successful exec, written to by a failed one
     child = os.fork()
     if child == 0:
         try:
-            inside.become(machine, slot, entry, terminal)
+            inside.start_init(machine, slot, entry, terminal)
         except BaseException:
             os.write(report, traceback.format_exc().encode())
             os._exit(1)
     os.close(report)
-    with open(listen, encoding="utf-8", errors="replace") as pipe:
+    with open(reader, encoding="utf-8", errors="replace") as pipe:
         error_text = pipe.read()
     if error_text:
         os.waitpid(child, 0)
-        raise DidNotBecome(error_text)
+        raise InitFailed(error_text)
     return child
 
 
@@ -81,10 +81,10 @@ def start_time(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def _keep_console(machine: Machine, master: int, child: int) -> None:
+def _record_console(machine: Machine, master: int, child: int) -> None:
     """Copy the machine's output to its console file until its PID 1 has ended.
 
-    The terminal's other end stays open here, because systemd closes its own between two messages.
+    This process keeps the terminal's other end open, because systemd closes its own between two messages.
     """
     ended = os.pidfd_open(child)
     poll = select.poll()
@@ -102,8 +102,8 @@ def _keep_console(machine: Machine, master: int, child: int) -> None:
 
 
 def _halve(path: Path) -> None:
-    kept = path.read_bytes()[-CONSOLE_LIMIT // 2 :]
-    path.write_bytes(kept)
+    newer_half = path.read_bytes()[-CONSOLE_LIMIT // 2 :]
+    path.write_bytes(newer_half)
 
 
 if __name__ == "__main__":

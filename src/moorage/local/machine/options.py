@@ -35,5 +35,5 @@ def state() -> Path:
 def host() -> LinuxHost:
     import nova.conf
 
-    chosen = nova.conf.CONF.moorage
-    return LinuxHost(chosen.ovs_db, chosen.integration_bridge, chosen.datapath)
+    settings = nova.conf.CONF.moorage
+    return LinuxHost(settings.ovs_db, settings.integration_bridge, settings.datapath)

@@ -20,7 +20,7 @@ class Nic:
 
     @property
     def tap(self) -> str:
-        """Nova's and Neutron's name for it; an interface name has at most 15 characters."""
+        """Nova's and Neutron's name for the host's end; an interface name has at most 15 characters."""
         return f"tap{self.port[:11]}"
 
 
@@ -34,7 +34,7 @@ class Volume:
 
     @property
     def serial(self) -> str:
-        """As virtio shows it in /dev/disk/by-id: the first 20 characters."""
+        """The serial that virtio shows in /dev/disk/by-id: the first 20 characters of the id."""
         return self.id[:20]
 
 
@@ -62,7 +62,7 @@ class Machine:
 
     @property
     def namespace(self) -> str:
-        """The name of its network namespace."""
+        """The name of the machine's network namespace."""
         return f"moorage-{self.id}"
 
     @property
@@ -83,7 +83,7 @@ class Machine:
 
     @property
     def process(self) -> Path:
-        """Written by the monitor: pid and start time of the machine's PID 1."""
+        """The file in which the monitor writes pid and start time of the machine's PID 1."""
         return self.path / "process.json"
 
     @property
@@ -92,7 +92,7 @@ class Machine:
         return self.path.parent / ".slots"
 
     def save(self) -> None:
-        """Write it into its folder, completely or not at all."""
+        """Write the specification into the machine's folder, atomically."""
         partial = self.path / f"{SPEC}.new"
         partial.write_text(json.dumps(asdict(self), indent=2))
         partial.rename(self.path / SPEC)
@@ -107,5 +107,5 @@ def load(folder: Path) -> Machine:
 
 
 def load_all(state: Path) -> list[Machine]:
-    """Every machine below the driver's state folder."""
+    """Read every machine below the driver's state folder."""
     return [load(path.parent) for path in sorted(state.glob(f"*/{SPEC}"))]

@@ -40,7 +40,7 @@ def image_version(image: Mapping[str, Any]) -> str:
 
 
 def nic(vif: Any, number: int) -> Nic:
-    """A VIF of Nova's network model as the machine's interface `eth<number>`."""
+    """Translate a VIF of Nova's network model to the machine's interface `eth<number>`."""
     mtu = (vif["network"].get("meta") or {}).get("mtu") or DEFAULT_MTU
     return Nic(port=vif["id"], mac=vif["address"], mtu=int(mtu), name=f"eth{number}")
 

@@ -8,38 +8,40 @@ from collections.abc import Callable
 from moorage.local.machine import life
 from moorage.local.machine.spec import Machine
 
-LOOK_AGAIN = 3600.0
+WAIT_TIMEOUT = 3600.0
 
 
 class Watch:
-    """Calls `ended(machine id)` when a machine that should run does not."""
+    """Calls `on_end(machine id)` when a watched machine has ended."""
 
-    def __init__(self, ended: Callable[[str], None]) -> None:
-        self._ended = ended
-        self._expected: dict[str, int] = {}
+    def __init__(self, on_end: Callable[[str], None]) -> None:
+        self._on_end = on_end
+        self._generations: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def expect(self, machine: Machine) -> None:
-        """From now on the machine should run."""
+    def start_watching(self, machine: Machine) -> None:
+        """Report the machine's end from now on."""
         with self._lock:
-            number = self._expected[machine.id] = self._expected.get(machine.id, 0) + 1
-        threading.Thread(target=self._follow, args=(machine, number), daemon=True, name=f"watch {machine.id}").start()
+            number = self._generations[machine.id] = self._generations.get(machine.id, 0) + 1
+        threading.Thread(
+            target=self._wait_for_end, args=(machine, number), daemon=True, name=f"watch {machine.id}"
+        ).start()
 
-    def forget(self, machine_id: str) -> None:
-        """The machine may end: Nova stops it."""
+    def stop_watching(self, machine_id: str) -> None:
+        """Do not report the machine's end: Nova requested it."""
         with self._lock:
-            self._expected[machine_id] = self._expected.get(machine_id, 0) + 1
+            self._generations[machine_id] = self._generations.get(machine_id, 0) + 1
 
-    def _follow(self, machine: Machine, number: int) -> None:
+    def _wait_for_end(self, machine: Machine, number: int) -> None:
         while self._is_current(machine.id, number):
-            if not life.wait_for_end(machine, LOOK_AGAIN):
+            if not life.wait_for_end(machine, WAIT_TIMEOUT):
                 continue
-            if life.came_back(machine, life.REBOOT):
+            if life.has_restarted(machine, life.REBOOT_TIMEOUT):
                 continue
             if self._is_current(machine.id, number):
-                self._ended(machine.id)
+                self._on_end(machine.id)
             return
 
     def _is_current(self, machine_id: str, number: int) -> bool:
         with self._lock:
-            return self._expected.get(machine_id) == number
+            return self._generations.get(machine_id) == number

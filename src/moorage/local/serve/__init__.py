@@ -1,2 +1,1 @@
-"""One OpenStack project as one process: `python -m moorage.local.serve PROJECT --state … --run … --cache
-…`."""
+"""One OpenStack project as one process: `python -m moorage.local.serve PROJECT --state … --run … --cache …`."""

@@ -26,8 +26,8 @@ COLLECTION_THRESHOLDS = (20_000, 20, 20)
 
 def main() -> None:
     gc.disable()
-    entry, layout = _arguments()
-    _become(entry, layout)
+    entry, layout = _parse_arguments()
+    _set_environment(entry, layout)
     try:
         _run(entry, layout)
     except BaseException:
@@ -43,41 +43,41 @@ def _run(entry: Service, layout: Layout) -> None:
 
     dependencies.wait_for_socket(layout.mysql_socket)
     if entry.prepare:
-        _attribute(entry.prepare)(layout)
+        _load(entry.prepare)(layout)
     _choose_threads()
     privileged.run_in_process()
     messaging.wake_listeners()
-    application = _attribute(entry.application)
+    application = _load(entry.application)
     if entry.before_listening:
-        _attribute(entry.before_listening)()
-    _keep_signals()
+        _load(entry.before_listening)()
+    _handle_sigterm()
     state = listen(application, entry, (LOOPBACK, GATEWAY))
-    _note(f"{entry.name} listens on port {entry.port}")
+    _log(f"{entry.name} listens on port {entry.port}")
     if entry.threads:
         dependencies.wait_for_catalog(layout, entry)
-        _attribute(entry.threads)(layout)
-    _keep_out_of_collections()
+        _load(entry.threads)(layout)
+    _freeze_heap()
     state.ready = True
-    _note(f"{entry.name} is ready")
+    _log(f"{entry.name} is ready")
 
 
-def _arguments() -> tuple[Service, Layout]:
+def _parse_arguments() -> tuple[Service, Layout]:
     parser = argparse.ArgumentParser(prog="python -m moorage.local.serve", description=__doc__)
     parser.add_argument("project", choices=[entry.name for entry in SERVICES])
     for folder in ("state", "run", "cache"):
         parser.add_argument(f"--{folder}", type=Path, required=True)
-    given = parser.parse_args()
-    return service(given.project), Layout(given.state, given.run, given.cache)
+    arguments = parser.parse_args()
+    return service(arguments.project), Layout(arguments.state, arguments.run, arguments.cache)
 
 
-def _become(entry: Service, layout: Layout) -> None:
+def _set_environment(entry: Service, layout: Layout) -> None:
     """Set the command line and environment that the project expects."""
     etc = str(layout.etc / entry.name)
     os.environ.update({name: value.format(etc=etc) for name, value in entry.environment.items()})
     sys.argv = [entry.name, *(argument.format(etc=etc) for argument in entry.arguments)]
 
 
-def _keep_out_of_collections() -> None:
+def _freeze_heap() -> None:
     """Exclude loaded modules, which are most of the heap and never freed, from garbage collection."""
     gc.freeze()
     gc.set_threshold(*COLLECTION_THRESHOLDS)
@@ -91,18 +91,18 @@ def _choose_threads() -> None:
     backend.init_backend(backend.BackendType.THREADING)
 
 
-def _attribute(path: str) -> Callable[..., Any]:
+def _load(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
 
 
-def _keep_signals() -> None:
+def _handle_sigterm() -> None:
     """Exit at once on SIGTERM, and let no project set another handler.
 
     Projects set handlers for their own process; off the main thread, Python refuses that.
     """
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _exit_at_once)
     original = signal.signal
 
     def on_main_thread(number: int, handler: Any) -> Any:
@@ -113,11 +113,11 @@ def _keep_signals() -> None:
     signal.signal = on_main_thread  # type: ignore[assignment]
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _exit_at_once(number: int, frame: FrameType | None) -> None:
     os._exit(0)
 
 
-def _note(text: str) -> None:
+def _log(text: str) -> None:
     print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a service waits for before it starts: the database's socket, and the complete catalog."""
+"""Wait for what a service needs before it starts: the database's socket, and the complete catalog."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def wait_for_socket(path: Path, timeout: float = 120) -> None:
     deadline = time.monotonic() + timeout
     while not _accepts(path):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing answers on {path}")
+            raise TimeoutError(f"no process accepts connections on {path}")
         time.sleep(PAUSE)
 
 
@@ -34,25 +34,25 @@ def wait_for_catalog(layout: Layout, entry: Service, timeout: float = 300) -> No
     Some projects look others up once, and treat a missing one as disabled for their whole life.
     """
     password = secrets.ensure(layout.secrets).services[entry.name]
-    wanted = {other.type for other in SERVICES}
+    required = {other.type for other in SERVICES}
     deadline = time.monotonic() + timeout
     while True:
         try:
-            missing = wanted - Session.open(entry.name, password, "service").catalog
+            missing = required - Session.open(entry.name, password, "service").catalog
             if not missing:
                 return
             reason = f"missing in the catalog: {', '.join(sorted(missing))}"
         except ApiError as error:
             reason = str(error)
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Keystone is not complete: {reason}")
+            raise TimeoutError(f"Keystone's catalog is not complete: {reason}")
         time.sleep(PAUSE * 4)
 
 
 def wait_for_health(name: str, timeout: float = 300) -> None:
     """Return when another service of the table reports ready; TimeoutError."""
     deadline = time.monotonic() + timeout
-    while not health.ask(service(name)).ready:
+    while not health.check(service(name)).ready:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{name} is not ready")
         time.sleep(PAUSE * 4)

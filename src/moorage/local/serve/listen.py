@@ -31,16 +31,16 @@ def listen(application: Callable[..., Any], entry: Service, addresses: Iterable[
     from cheroot import wsgi
 
     state = State(entry.name, version(entry.distribution))
-    carried = _with_health(application, state)
+    wrapped = _add_health_resource(application, state)
     for address in addresses:
-        server = wsgi.Server((address, entry.port), carried, numthreads=THREADS, request_queue_size=BACKLOG)
+        server = wsgi.Server((address, entry.port), wrapped, numthreads=THREADS, request_queue_size=BACKLOG)
         server.prepare()
         threading.Thread(target=server.serve, daemon=True, name=f"wsgi-{address}").start()
     return state
 
 
-def _with_health(application: Callable[..., Any], state: State) -> Callable[..., Any]:
-    def carried(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+def _add_health_resource(application: Callable[..., Any], state: State) -> Callable[..., Any]:
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ.get("PATH_INFO") != HEALTH_PATH:
             return application(environ, start_response)
         body = json.dumps({**vars(state), "pid": os.getpid()}).encode()
@@ -48,4 +48,4 @@ def _with_health(application: Callable[..., Any], state: State) -> Callable[...,
         start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
-    return carried
+    return wrapped

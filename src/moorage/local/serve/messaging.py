@@ -10,7 +10,7 @@ LONGEST_WAIT = 1.0
 
 
 class Deliveries:
-    """Counts deliveries, so that a listener can sleep until there are more than it has seen."""
+    """Counts deliveries, so that a listener can sleep until the count changes."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -21,13 +21,13 @@ class Deliveries:
             self.count += 1
             self._changed.notify_all()
 
-    def wait_beyond(self, seen: int, timeout: float) -> None:
+    def wait_beyond(self, last_count: int, timeout: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self.count != seen, timeout)
+            self._changed.wait_for(lambda: self.count != last_count, timeout)
 
 
 def wake_listeners() -> None:
-    """Replace the polling of `fake://` in this process."""
+    """Replace the polling of `fake://` in this process by a condition variable."""
     from oslo_messaging._drivers import base, impl_fake
 
     deliveries = Deliveries()
@@ -40,16 +40,16 @@ def wake_listeners() -> None:
     def poll(listener: Any, timeout: float | None = None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not listener._stopped.is_set():
-            seen = deliveries.count
-            if (message := _next(listener)) is not None:
+            last_count = deliveries.count
+            if (message := _poll_targets(listener)) is not None:
                 return message
-            left = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
-            if left <= 0:
+            remaining = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
                 return None
-            deliveries.wait_beyond(seen, min(left, LONGEST_WAIT))
+            deliveries.wait_beyond(last_count, min(remaining, LONGEST_WAIT))
         return None
 
-    def _next(listener: Any) -> Any:
+    def _poll_targets(listener: Any) -> Any:
         for target in listener._targets:
             exchange = listener._exchange_manager.get_exchange(target.exchange)
             context, message, reply_queue, requeue = exchange.poll(target, listener._pool)

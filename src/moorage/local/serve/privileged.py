@@ -17,6 +17,6 @@ def run_in_process() -> None:
         self.set_client_mode(False)
 
     priv_context.PrivContext.__init__ = create_without_daemon  # type: ignore[method-assign]
-    for known in gc.get_objects():
-        if isinstance(known, priv_context.PrivContext):
-            known.set_client_mode(False)
+    for existing in gc.get_objects():
+        if isinstance(existing, priv_context.PrivContext):
+            existing.set_client_mode(False)

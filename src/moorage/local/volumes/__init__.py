@@ -1,1 +1,1 @@
-"""Volumes of the local cloud: a Cinder driver over plain, sparse files."""
+"""Volumes of the local cloud: a Cinder driver that stores them as sparse files."""

@@ -1,7 +1,7 @@
 """Cinder's volume driver: a volume is a sparse file, a snapshot a sparse copy of it.
 
-The contract of each method is that of `cinder.volume.driver.VolumeDriver`. The machine driver attaches a volume by a
-loop device over its file, so the file is always raw.
+The contract of each method is that of `cinder.volume.driver.VolumeDriver`. The machine driver attaches a volume as
+a loop device over its file, so the file is always raw.
 """
 
 from __future__ import annotations
@@ -118,11 +118,11 @@ class FileVolumeDriver(driver.VolumeDriver):  # type: ignore[misc]
             "reserved_percentage": 0,
             "thin_provisioning_support": True,
             "max_over_subscription_ratio": "20.0",
-            "provisioned_capacity_gb": self._provisioned() / GIB,
+            "provisioned_capacity_gb": self._provisioned_bytes() / GIB,
             "multiattach": False,
         }
 
-    def _provisioned(self) -> int:
+    def _provisioned_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
 
@@ -134,7 +134,7 @@ def _resize(file: Path, gib: int) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file sparsely (a reflink where the file system supports it), completely or not at all."""
+    """Copy a file sparsely (a reflink where the file system supports it), atomically."""
     partial = target.with_suffix(".partial")
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(source), str(partial)], check=True)
     partial.rename(target)

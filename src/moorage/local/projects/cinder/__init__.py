@@ -1,1 +1,1 @@
-"""Cinder, as the local cloud runs it."""
+"""Cinder in the local cloud."""

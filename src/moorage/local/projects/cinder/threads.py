@@ -1,4 +1,4 @@
-"""Cinder's scheduler and volume service as threads beside its API."""
+"""Run Cinder's scheduler and volume service as threads of the API's process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Glance, as the local cloud runs it."""
+"""Glance in the local cloud."""

@@ -1,1 +1,1 @@
-"""Heat, as the local cloud runs it."""
+"""Heat in the local cloud."""

@@ -1,4 +1,4 @@
-"""Heat's engine as threads beside its API."""
+"""Run Heat's engine as threads of the API's process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moorage.local.layout import Layout
 
 # Most resources are complete at once; a server takes seconds, and polling Nova costs time.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.15, 1.5, 0.6
-CANCELLED_WITHIN = 15.0  # seconds; Heat's own
+CANCEL_TIMEOUT = 15.0  # seconds, as in Heat itself
 
 
 def start(layout: Layout) -> None:
@@ -34,14 +34,14 @@ def _cancel_workers(stack: Any, threads: Any, engine: str, _rpc: Any) -> bool:
     from heat.db import api
     from heat.engine import worker
 
-    def at_it() -> bool:
+    def is_working() -> bool:
         return engine in api.engine_get_all_locked_by_stack(stack.context, stack.id)
 
-    if at_it():
+    if is_working():
         worker._cancel_check_resource(stack.id, engine, threads)
-    ends = time.monotonic() + CANCELLED_WITHIN
-    while at_it():
-        if time.monotonic() > ends:
+    deadline = time.monotonic() + CANCEL_TIMEOUT
+    while is_working():
+        if time.monotonic() > deadline:
             return False
         time.sleep(FIRST_PAUSE)
     return True
@@ -52,12 +52,12 @@ def _poll_faster(runner: Any) -> None:
 
     def sleep(self: Any, wait_time: float | None) -> None:
         if wait_time:
-            self.polls = getattr(self, "looked", 0) + 1
-            time.sleep(pause(self.polls))
+            self.polls = getattr(self, "polls", 0) + 1
+            time.sleep(poll_interval(self.polls))
 
     runner._sleep = sleep
 
 
-def pause(polls: int) -> float:
+def poll_interval(polls: int) -> float:
     """Seconds until the next poll of a resource after that many polls."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** (polls - 1))

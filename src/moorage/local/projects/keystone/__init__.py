@@ -1,1 +1,1 @@
-"""Keystone, as the local cloud runs it."""
+"""Keystone in the local cloud."""

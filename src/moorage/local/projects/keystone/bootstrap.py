@@ -1,4 +1,4 @@
-"""Keystone's first entries: the administrator, the roles, and Keystone's own endpoint."""
+"""Create Keystone's first entries: the administrator, the roles, and Keystone's own endpoint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from moorage.local.services import KEYSTONE
 
 def prepare(layout: Layout) -> None:
     """Bootstrap once. In a child process, because Keystone's backends can be loaded only once in a process."""
-    done = layout.data(KEYSTONE.name) / "bootstrapped"
-    if done.exists():
+    marker = layout.data(KEYSTONE.name) / "bootstrapped"
+    if marker.exists():
         return
 
     child = os.fork()
@@ -27,7 +27,7 @@ def prepare(layout: Layout) -> None:
     _, status = os.waitpid(child, 0)
     if status != 0:
         raise RuntimeError("Keystone's bootstrap failed; see above")
-    done.touch()
+    marker.touch()
 
 
 def load_rules() -> None:
@@ -43,11 +43,11 @@ def _bootstrap(layout: Layout) -> None:
     from keystone.cmd.bootstrap import Bootstrapper
 
     keystone.server.configure(config_files=[str(layout.etc / KEYSTONE.name / "keystone.conf")])
-    wanted = Bootstrapper()
-    wanted.admin_username = wanted.project_name = wanted.admin_role_name = "admin"
-    wanted.admin_password = secrets.ensure(layout.secrets).admin
-    wanted.service_name = KEYSTONE.name
-    wanted.region_id = REGION
-    wanted.public_url = wanted.internal_url = wanted.admin_url = KEYSTONE.url
-    wanted.immutable_roles = True
-    wanted.bootstrap()
+    bootstrapper = Bootstrapper()
+    bootstrapper.admin_username = bootstrapper.project_name = bootstrapper.admin_role_name = "admin"
+    bootstrapper.admin_password = secrets.ensure(layout.secrets).admin
+    bootstrapper.service_name = KEYSTONE.name
+    bootstrapper.region_id = REGION
+    bootstrapper.public_url = bootstrapper.internal_url = bootstrapper.admin_url = KEYSTONE.url
+    bootstrapper.immutable_roles = True
+    bootstrapper.bootstrap()

@@ -1,1 +1,1 @@
-"""Neutron, as the local cloud runs it."""
+"""Neutron in the local cloud."""

@@ -1,4 +1,4 @@
-"""Neutron's RPC server and OVN synchronization as threads beside its API."""
+"""Run Neutron's RPC server and OVN synchronization as threads of the API's process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHASSIS_TIMEOUT = 60.0
 
 
 def prepare(layout: Layout) -> None:
-    """Tell Neutron that this process is the first and only one of its API, and that it starts now.
+    """Set in Neutron that this process is the first and only one of its API, and that it starts now.
 
-    It would read both from files in /tmp named by the parent's pid. Our parent, the supervisor, stays the same when it
-    restarts Neutron: OVN's events would still go to the old process.
+    Neutron would read both from files in /tmp named by the parent's pid. The parent, the supervisor, remains the same
+    when it restarts Neutron: OVN's events would still be sent to the old process.
     """
     from neutron.common import utils, wsgi_utils
     from oslo_utils import timeutils

@@ -1,1 +1,1 @@
-"""Nova, as the local cloud runs it."""
+"""Nova in the local cloud."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def each(admin: Any) -> Iterator[tuple[Any, Any]]:
-    """Every cell with a context for its database, in turn."""
+def contexts(admin: Any) -> Iterator[tuple[Any, Any]]:
+    """Iterate over the cells, each with a context for its database."""
     from nova import context
     from nova.objects import CellMappingList
 
     for cell in CellMappingList.get_all(admin):
-        with context.target_cell(admin, cell) as inside:
-            yield cell, inside
+        with context.target_cell(admin, cell) as cell_context:
+            yield cell, cell_context

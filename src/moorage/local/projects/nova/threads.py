@@ -1,4 +1,4 @@
-"""Nova's conductor, scheduler and compute service as threads beside its API."""
+"""Run Nova's conductor, scheduler and compute service as threads of the API's process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 import uuid
 
 from moorage.local.layout import Layout
-from moorage.local.projects.nova import cells, forgotten
+from moorage.local.projects.nova import cells, lost_builds
 from moorage.local.serve import dependencies
 
 HOST_TIMEOUT = 60.0
@@ -14,15 +14,15 @@ COMPUTE = "nova-compute"
 
 
 def prepare(layout: Layout) -> None:
-    """Nova requires to disable eventlet before anything else of it is imported."""
+    """Disable eventlet in Nova before any other module of Nova is imported, as Nova requires."""
     from nova import monkey_patch
 
     monkey_patch.patch(backend="threading")
 
 
-def take_over() -> None:
-    """Settle what the previous Nova process left, before the API listens."""
-    forgotten.give_up()
+def recover() -> None:
+    """Repair the state that the previous Nova process left, before the API listens."""
+    lost_builds.fail_lost_builds()
     _report_compute()
 
 
@@ -41,18 +41,18 @@ def start(layout: Layout) -> None:
     install()
     os_brick.setup(nova.conf.CONF)
     os_vif.initialize()
-    _keep_compute_identity(layout)
+    _ensure_compute_identity(layout)
     service.Service.create(binary="nova-conductor", topic=conductor.RPC_TOPIC).start()
     service.Service.create(binary="nova-scheduler", topic=scheduler.RPC_TOPIC).start()
     # The compute service reports its resources, and plugs the interfaces of its servers, when it starts.
-    for needed in ("placement", "neutron"):
-        dependencies.wait_for_health(needed)
+    for dependency in ("placement", "neutron"):
+        dependencies.wait_for_health(dependency)
     service.Service.create(binary=COMPUTE, topic=compute.RPC_TOPIC, topic_alt=compute.RPC_TOPIC_ALT).start()
     _map_host()
 
 
-def _keep_compute_identity(layout: Layout) -> None:
-    """Nova refuses to start without the identity of a known host, so create it before the first start."""
+def _ensure_compute_identity(layout: Layout) -> None:
+    """Create the identity before the first start: Nova refuses to start when a known host has none."""
     identity = layout.data("nova") / "compute_id"
     if not identity.exists():
         identity.write_text(str(uuid.uuid4()))
@@ -67,8 +67,8 @@ def _report_compute() -> None:
     from nova import context
     from nova.objects import ServiceList
 
-    for _, inside in cells.each(context.get_admin_context()):
-        for compute in ServiceList.get_by_binary(inside, COMPUTE, include_disabled=True):
+    for _, cell_context in cells.contexts(context.get_admin_context()):
+        for compute in ServiceList.get_by_binary(cell_context, COMPUTE, include_disabled=True):
             compute.report_count += 1
             compute.save()
 
@@ -82,15 +82,18 @@ def _map_host() -> None:
     deadline = time.monotonic() + HOST_TIMEOUT
     while True:
         host_mapping.discover_hosts(admin)
-        if len(host_mapping.HostMappingList.get_all(admin)) > 0 and _resources_known():
+        if len(host_mapping.HostMappingList.get_all(admin)) > 0 and _has_resources():
             return
         if time.monotonic() > deadline:
             raise TimeoutError("nova-compute did not report its resources; see Nova's log")
         time.sleep(0.2)
 
 
-def _resources_known() -> bool:
+def _has_resources() -> bool:
     from nova import context
     from nova.objects import ComputeNodeList
 
-    return any(len(ComputeNodeList.get_all(inside)) > 0 for _, inside in cells.each(context.get_admin_context()))
+    return any(
+        len(ComputeNodeList.get_all(cell_context)) > 0
+        for _, cell_context in cells.contexts(context.get_admin_context())
+    )

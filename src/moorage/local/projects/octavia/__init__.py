@@ -1,1 +1,1 @@
-"""Octavia: load balancers, implemented by OVN."""
+"""Octavia in the local cloud: load balancers, implemented by OVN."""

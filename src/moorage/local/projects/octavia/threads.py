@@ -1,4 +1,4 @@
-"""Octavia's driver agent as threads beside its API: the providers' status reports, and OVN's events.
+"""Run Octavia's driver agent as threads of the API's process: the providers' status reports, and OVN's events.
 
 Its own program starts a process for each of these, and one more for each message.
 """
@@ -29,15 +29,15 @@ def prepare(layout: Layout) -> None:
     from oslo_config import cfg
 
     service.prepare_service(sys.argv)
-    service.prepare_service = lambda argv=None: None  # the API does it again, which oslo.config refuses
+    service.prepare_service = lambda argv=None: None  # the API calls it again, which oslo.config rejects
     settings = cfg.CONF.driver_agent
     sockets = (settings.status_socket_path, settings.stats_socket_path, settings.get_socket_path)
     DriverLibrary.__init__.__defaults__ = sockets  # the provider uses the built-in paths
-    driver_listener.ForkingUDSServer = _server()
+    driver_listener.ForkingUDSServer = _threading_server_class()
     for path in sockets:
-        Path(path).unlink(missing_ok=True)  # left by a killed process; the sockets must be ours
+        Path(path).unlink(missing_ok=True)  # of a killed process; each socket must have a listener
     for listener in (driver_listener.status_listener, driver_listener.stats_listener, driver_listener.get_listener):
-        _run(listener)
+        _start_thread(listener)
     _wait_for(sockets)
 
 
@@ -50,18 +50,18 @@ def start(layout: Layout) -> None:
     from ovn_octavia_provider.agent import OvnProviderAgent
 
     dependencies.wait_for_health("neutron")
-    _run(OvnProviderAgent)
+    _start_thread(OvnProviderAgent)
 
 
-def _server() -> Any:
+def _threading_server_class() -> Any:
     class ThreadingUnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         daemon_threads = True
 
     return ThreadingUnixServer
 
 
-def _run(function: Any) -> None:
-    """Until the process ends: nothing sets the event that would stop it."""
+def _start_thread(function: Any) -> None:
+    """Run the function until the process ends: the event that would stop it is never set."""
     threading.Thread(target=function, args=(threading.Event(),), daemon=True, name=function.__name__).start()
 
 

@@ -1,1 +1,1 @@
-"""Placement, as the local cloud runs it."""
+"""Placement in the local cloud."""
