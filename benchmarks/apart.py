@@ -14,11 +14,11 @@ from typing import Any
 
 from benchmarks.population import server
 from benchmarks.slow import SlowLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.memory_volumes import LIMITS, MemoryVolumes
-from moorage.cloud.network import Subnet
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.memory.volumes import LIMITS, MemoryVolumes
+from moorage.cloud.port.network import Subnet
+from moorage.cloud.port.volumes import NewVolume
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import Change, Object, Resource, ResourceList
 from moorage.model.errors import CloudUnreachable
@@ -44,7 +44,7 @@ class SharedCloud:
         network = MemoryNetwork({"public": [PUBLIC]}, floating_quota=PLENTY, rule_quota=PLENTY)
         self.load_balancers = SlowLoadBalancers(pending, on_delete=network.disassociate_port)
         storage = MemoryVolumes(limits=dict.fromkeys(LIMITS, PLENTY))
-        servers = MemoryInstances(server(number) for number in range(nodes))
+        servers = MemoryServers(server(number) for number in range(nodes))
         self.ports = {"servers": servers, "load_balancers": self.load_balancers, "network": network, "volumes": storage}
         self.handles = [storage.create(NewVolume(f"pvc-{number}", 1)).id for number in range(volumes)]
         self.seconds, self.calls, self.lock = seconds, Counter[str](), RLock()

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
-from moorage.cloud.load_balancers import Listener, LoadBalancer, Member, Pool
-from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
-from moorage.cloud.openstack_network import OpenStackNetwork
-from moorage.cloud.openstack_servers import OpenStackInstances
-from moorage.cloud.openstack_volumes import OpenStackVolumes
-from moorage.cloud.rest import Rest
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.openstack.load_balancers import OpenStackLoadBalancers
+from moorage.cloud.openstack.network import OpenStackNetwork
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.openstack.servers import OpenStackServers
+from moorage.cloud.openstack.volumes import OpenStackVolumes
+from moorage.cloud.port.load_balancers import Listener, LoadBalancer, Member, Pool
+from moorage.cloud.port.volumes import NewVolume
 
 CLUSTER, RUNS, PODS = "demo", 5, 20
 IMAGE, SPACE = "registry.local/hello:1", "bench"
@@ -72,7 +72,7 @@ class Project:
     def __post_init__(self) -> None:
         self.load_balancers, self.network = OpenStackLoadBalancers(self.rest), OpenStackNetwork(self.rest)
         self.volumes = OpenStackVolumes(self.rest)
-        self.servers = OpenStackInstances(self.rest).list(CLUSTER)
+        self.servers = OpenStackServers(self.rest).list(CLUSTER)
 
     def balance(self, port: int) -> None:
         """A load balancer with a floating IP before the workers' node port; deleted afterwards."""

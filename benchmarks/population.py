@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.cloud.servers import Address, Instance
+from moorage.cloud.port.servers import Address, Server
 from moorage.kube.objects import Object
 from moorage.model.ownership import CINDER_DRIVER
 
@@ -40,10 +40,10 @@ def conditions(ready: str) -> list[Object]:
     ]
 
 
-def server(number: int) -> Instance:
+def server(number: int) -> Server:
     address = Address("fixed", f"10.0.{number // 250}.{number % 250 + 1}")
     words: dict[str, Any] = {"addresses": (address,), "metadata": {"moorage_cluster": "demo"}}
-    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
+    return Server(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **words)
 
 
 def service(number: int) -> Object:

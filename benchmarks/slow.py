@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from moorage.cloud.load_balancers import ACTIVE, LoadBalancer
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer
 
 
 @dataclass

@@ -25,11 +25,11 @@ class Joined(MemoryKube):
     removed = ()
 
     def nodes(self):
-        made = self.cloud.records.values() if self.cloud else ()
+        made = self.cloud.stacks.records.values() if self.cloud else ()
         ready = [r for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
         names = {node_name(resource, "demo") for resource in ready}
         if self.cloud and not self.slow:
-            names &= {server.name for server in self.cloud.servers("demo")}
+            names &= {server.name for server in self.cloud.servers.list("demo")}
         return [node for node in super().nodes() if node.name in names]
 
     def remove_node(self, name):
@@ -51,6 +51,9 @@ class Killed(BaseException):
     """What `kill -9` is to a process."""
 
 
+PORTS = ("identity", "stacks", "servers", "images", "network", "load_balancers", "volumes")
+
+
 class Dying:
     """A cloud with a client that is killed at its n-th call of any port: before the call, or after it."""
 
@@ -60,7 +63,7 @@ class Dying:
 
     def __getattr__(self, name):
         found = getattr(self.port, name)
-        if name in ("load_balancers", "network", "volumes"):
+        if name in PORTS:
             return found and Dying(found, self.number, self.after, self.life)
         if not callable(found):
             return found

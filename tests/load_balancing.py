@@ -7,9 +7,9 @@ from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
 from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
 from moorage.ccm.load_balancers.settings import OVN, Settings
 from moorage.ccm.load_balancers.targets import NodeChanges, TargetNodes
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.network import Subnet
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.port.network import Subnet
 from moorage.kube.events import Recorder
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_of

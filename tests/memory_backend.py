@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moorage.cloud.volumes import Volumes
+from moorage.cloud.port.volumes import Volumes
 from moorage.csi.cinder.backend import CinderBackend
 from moorage.csi.cinder.reader import Settings
 from moorage.csi.cinder.waiter import Timeouts

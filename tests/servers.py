@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from moorage.cloud.rest import Rest
+from moorage.cloud.openstack.rest import Rest
 from moorage.model.errors import NotFound
 from waiting import until
 

@@ -15,9 +15,9 @@ from moorage.model.errors import MoorageError
 
 if TYPE_CHECKING:
     from moorage.cli.context import Context
-    from moorage.cloud.port import Cloud
-    from moorage.cloud.rest import Rest
-    from moorage.cloud.volumes import Volumes
+    from moorage.cloud.openstack.rest import Rest
+    from moorage.cloud.port.cloud import Cloud
+    from moorage.cloud.port.volumes import Volumes
     from moorage.controller.main import Project
     from moorage.kube.objects import KubernetesClient
     from moorage.kube.port import Kube, KubeAccess
@@ -26,7 +26,7 @@ CONTROLLER_TIMEOUT = 20.0  # seconds for one response of the cloud to the contro
 
 
 def connect_cloud(name: str | None) -> Cloud:
-    from moorage.cloud.openstack import OpenStackCloud
+    from moorage.cloud.openstack.cloud import OpenStackCloud
 
     return OpenStackCloud.connect(name)
 
@@ -39,14 +39,14 @@ def connect_kube(access: KubeAccess) -> Kube:
 
 def connect_project(clouds: Path, name: str) -> Project:
     """Connect the controller to an entry of that clouds.yaml."""
-    from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
-    from moorage.cloud.openstack_network import OpenStackNetwork
-    from moorage.cloud.openstack_servers import OpenStackInstances
-    from moorage.cloud.openstack_volumes import CINDER, OpenStackVolumes
+    from moorage.cloud.openstack.load_balancers import OpenStackLoadBalancers
+    from moorage.cloud.openstack.network import OpenStackNetwork
+    from moorage.cloud.openstack.servers import OpenStackServers
+    from moorage.cloud.openstack.volumes import CINDER, OpenStackVolumes
     from moorage.controller.main import Project
 
     rest = _controllers_rest(clouds, name)
-    servers, load_balancers, network = OpenStackInstances(rest), OpenStackLoadBalancers(rest), OpenStackNetwork(rest)
+    servers, load_balancers, network = OpenStackServers(rest), OpenStackLoadBalancers(rest), OpenStackNetwork(rest)
     volumes = OpenStackVolumes(rest) if rest.has_service(CINDER) else None
     return Project(rest.region or "", servers, load_balancers, network, volumes)
 
@@ -58,13 +58,13 @@ def connect_check(clouds: Path, name: str) -> Callable[[], None]:
 
 def connect_volumes(clouds: Path, name: str) -> Volumes:
     """Connect to the volumes of an entry of that clouds.yaml."""
-    from moorage.cloud.openstack_volumes import OpenStackVolumes
+    from moorage.cloud.openstack.volumes import OpenStackVolumes
 
     return OpenStackVolumes(_controllers_rest(clouds, name))
 
 
 def _controllers_rest(clouds: Path, name: str) -> Rest:
-    from moorage.cloud.rest import Rest
+    from moorage.cloud.openstack.rest import Rest
 
     rest = Rest.from_file(clouds, name)
     rest.session.timeout = CONTROLLER_TIMEOUT

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from moorage.cloud.memory import MemoryCloud
-from moorage.cloud.openstack import OpenStackCloud
-from moorage.cloud.port import StackRequest
-from moorage.cloud.rest import Rest
+from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.openstack.cloud import OpenStackCloud
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.stacks import StackRequest
 from moorage.model.credential import CLOUD, clouds_yaml
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 from waiting import until
@@ -60,20 +60,20 @@ def tag():
 def stack(cloud_port, tag):
     name = f"c{uuid.uuid4().hex[:8]}"
     request = StackRequest(name, OUTER, {"inner.yaml": INNER}, {"word": "hello", "table": {"a": "b"}}, ("moorage", tag))
-    cloud_port.create_stack(request)
-    yield until(lambda: cloud_port.stack(name), lambda found: found.status == "CREATE_COMPLETE")
-    remaining = cloud_port.stack(name)
+    cloud_port.stacks.create(request)
+    yield until(lambda: cloud_port.stacks.get(name), lambda found: found.status == "CREATE_COMPLETE")
+    remaining = cloud_port.stacks.get(name)
     if remaining is not None:
-        cloud_port.delete_stack(remaining)
-        until(lambda: cloud_port.stack(name), lambda found: found is None)
+        cloud_port.stacks.delete(remaining)
+        until(lambda: cloud_port.stacks.get(name), lambda found: found is None)
 
 
 def test_stack_is_found_by_name_id_and_tag(cloud_port, stack, tag):
-    assert cloud_port.stack(stack.id).name == stack.name
+    assert cloud_port.stacks.get(stack.id).name == stack.name
     assert set(stack.tags) == {"moorage", tag}
-    assert [found.id for found in cloud_port.stacks(tag)] == [stack.id]
-    assert cloud_port.stacks("no-such-tag") == []
-    assert cloud_port.stack("no-such-stack") is None
+    assert [found.id for found in cloud_port.stacks.list(tag)] == [stack.id]
+    assert cloud_port.stacks.list("no-such-tag") == []
+    assert cloud_port.stacks.get("no-such-stack") is None
 
 
 def test_stack_parameters_are_text_and_hidden_ones_asterisks(stack):
@@ -83,12 +83,12 @@ def test_stack_parameters_are_text_and_hidden_ones_asterisks(stack):
 
 
 def test_stack_outputs_only_on_request(cloud_port, stack):
-    assert cloud_port.stack(stack.id).outputs == {}
-    assert cloud_port.stack(stack.id, outputs=True).outputs == {"word": "hello"}
+    assert cloud_port.stacks.get(stack.id).outputs == {}
+    assert cloud_port.stacks.get(stack.id, outputs=True).outputs == {"word": "hello"}
 
 
 def test_resources_of_nested_stacks_have_paths(cloud_port, stack):
-    found = {"/".join(resource.path): resource for resource in cloud_port.resources(stack)}
+    found = {"/".join(resource.path): resource for resource in cloud_port.stacks.resources(stack)}
     assert set(found) == {"network", "inner", "inner/value"}
     assert {resource.status for resource in found.values()} == {"CREATE_COMPLETE"}
     assert found["network"].type == "OS::Neutron::Net"
@@ -97,64 +97,66 @@ def test_resources_of_nested_stacks_have_paths(cloud_port, stack):
 
 def test_create_stack_with_existing_name_conflicts(cloud_port, stack):
     with pytest.raises(Conflict, match="already exists"):
-        cloud_port.create_stack(StackRequest(stack.name, OUTER, {"inner.yaml": INNER}, {"word": "again"}, ()))
+        cloud_port.stacks.create(StackRequest(stack.name, OUTER, {"inner.yaml": INNER}, {"word": "again"}, ()))
 
 
 def test_leftovers_lists_resources_until_stack_is_deleted(cloud_port, stack):
-    ids = [resource.physical_id for resource in cloud_port.resources(stack) if resource.path == ("network",)]
+    ids = [resource.physical_id for resource in cloud_port.stacks.resources(stack) if resource.path == ("network",)]
     assert len(cloud_port.leftovers("missing", ids)) == 1
     assert cloud_port.leftovers(stack.name, []), "they are identified by their description"
-    cloud_port.delete_stack(stack)
-    cloud_port.delete_stack(stack)
-    until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
-    cloud_port.delete_stack(stack)
+    cloud_port.stacks.delete(stack)
+    cloud_port.stacks.delete(stack)
+    until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
+    cloud_port.stacks.delete(stack)
     assert cloud_port.leftovers(stack.name, ids) == []
-    assert cloud_port.resources(stack) == []
+    assert cloud_port.stacks.resources(stack) == []
 
 
 def test_resume_stack_keeps_resources(cloud_port, stack):
-    before = {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)}
-    cloud_port.resume_stack(stack)
-    updated = until(lambda: cloud_port.stack(stack.id), lambda found: found.status.endswith("_COMPLETE"))
+    before = {(resource.path, resource.physical_id) for resource in cloud_port.stacks.resources(stack)}
+    cloud_port.stacks.resume(stack)
+    updated = until(lambda: cloud_port.stacks.get(stack.id), lambda found: found.status.endswith("_COMPLETE"))
     assert updated.parameters == stack.parameters
-    assert {(resource.path, resource.physical_id) for resource in cloud_port.resources(stack)} == before
-    cloud_port.delete_stack(stack)
-    until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
-    cloud_port.resume_stack(stack)
-    assert cloud_port.stack(stack.name) is None
+    assert {(resource.path, resource.physical_id) for resource in cloud_port.stacks.resources(stack)} == before
+    cloud_port.stacks.delete(stack)
+    until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
+    cloud_port.stacks.resume(stack)
+    assert cloud_port.stacks.get(stack.name) is None
 
 
 def test_replace_resources_recreates_nested_resources(cloud_port, stack):
     def ids():
-        return {"/".join(resource.path): resource.physical_id for resource in cloud_port.resources(stack)}
+        return {"/".join(resource.path): resource.physical_id for resource in cloud_port.stacks.resources(stack)}
 
     before = ids()
-    cloud_port.replace_resources(stack, [("inner",)], {"word": "again"}, "it is lost")
-    updated = until(lambda: cloud_port.stack(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE")
+    cloud_port.stacks.replace_resources(stack, [("inner",)], {"word": "again"}, "it is lost")
+    updated = until(
+        lambda: cloud_port.stacks.get(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE"
+    )
     assert updated.parameters == {**stack.parameters, "word": "again"}
     assert updated.outputs == {"word": "again"}
     after = ids()
     assert set(after) == set(before)
     assert {path for path in after if after[path] != before[path]} == {"inner", "inner/value"}
-    cloud_port.delete_stack(stack)
-    until(lambda: cloud_port.stack(stack.name), lambda found: found is None)
-    cloud_port.replace_resources(stack, [("inner",)], {"word": "without effect"}, "it is lost")
-    assert cloud_port.stack(stack.name) is None
+    cloud_port.stacks.delete(stack)
+    until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
+    cloud_port.stacks.replace_resources(stack, [("inner",)], {"word": "without effect"}, "it is lost")
+    assert cloud_port.stacks.get(stack.name) is None
 
 
 @pytest.mark.parametrize("parameters", [{}, {"word": "w", "unknown": "u"}], ids=["missing", "unknown"])
 def test_create_stack_with_wrong_parameters_is_rejected(cloud_port, parameters):
     with pytest.raises(BadInput, match="refused"):
-        cloud_port.create_stack(StackRequest("refused", OUTER, {"inner.yaml": INNER}, parameters, ()))
-    assert cloud_port.stack("refused") is None
+        cloud_port.stacks.create(StackRequest("refused", OUTER, {"inner.yaml": INNER}, parameters, ()))
+    assert cloud_port.stacks.get("refused") is None
 
 
 def test_cloud_lists_flavors_images_and_networks(cloud_port):
-    flavor = next(flavor for flavor in cloud_port.flavors() if flavor.name == "m1.node")
+    flavor = next(flavor for flavor in cloud_port.servers.flavors() if flavor.name == "m1.node")
     assert (flavor.vcpus, flavor.memory, flavor.disk) == (2, 2048, 10)
-    assert "public" in cloud_port.external_networks()
-    assert cloud_port.addresses() == ["172.24.4.1"]
-    assert cloud_port.project == cloud_port.project != ""
+    assert "public" in cloud_port.network.external_networks()
+    assert cloud_port.identity.addresses() == ["172.24.4.1"]
+    assert cloud_port.identity.project == cloud_port.identity.project != ""
 
 
 def test_quotas_have_our_names(cloud_port):
@@ -165,10 +167,10 @@ def test_quotas_have_our_names(cloud_port):
 
 
 def test_servers_of_unknown_cluster_is_empty(cloud_port):
-    assert cloud_port.servers("missing") == []
+    assert cloud_port.servers.list("missing") == []
     assert cloud_port.leftovers("missing", []) == []
-    cloud_port.delete_server(str(uuid.uuid4()))
-    cloud_port.detach_subnet(str(uuid.uuid4()), str(uuid.uuid4()))
+    cloud_port.servers.delete(str(uuid.uuid4()))
+    cloud_port.network.detach_subnet(str(uuid.uuid4()), str(uuid.uuid4()))
 
 
 def test_cloud_has_ports_of_other_services(cloud_port):
@@ -181,8 +183,8 @@ def test_uploaded_image_is_listed(cloud_port, tmp_path):
     file = tmp_path / "image.raw"
     file.write_bytes(b"not much" * 1000)
     name = f"contract-{uuid.uuid4().hex[:8]}"
-    cloud_port.upload_image(name, file, min_disk=4, min_memory=1024, properties={"moorage_try": "yes"})
-    found = next(image for image in cloud_port.images() if image.name == name)
+    cloud_port.images.upload(name, file, min_disk=4, min_memory=1024, properties={"moorage_try": "yes"})
+    found = next(image for image in cloud_port.images.list() if image.name == name)
     try:
         assert (found.status, found.min_disk, found.min_memory) == ("active", 4, 1024)
         assert found.properties["moorage_try"] == "yes"
@@ -193,20 +195,20 @@ def test_uploaded_image_is_listed(cloud_port, tmp_path):
 
 def test_credential_is_created_and_revoked(cloud_port):
     cluster = f"c{uuid.uuid4().hex[:8]}"
-    first, second = cloud_port.create_credential(cluster), cloud_port.create_credential(cluster)
+    first, second = cloud_port.identity.create_credential(cluster), cloud_port.identity.create_credential(cluster)
     assert first.id != second.id
     assert first.secret not in repr(first)
     assert second.auth_url.startswith("http")
-    cloud_port.delete_credentials(cluster, keep=second.id)
+    cloud_port.identity.delete_credentials(cluster, keep=second.id)
     if isinstance(cloud_port, OpenStackCloud):
         refused_now, accepted = entry_of(first), entry_of(second)
         with pytest.raises(CloudUnreachable, match="refused the credentials"):
             refused_now.check()
         accepted.check()
         with pytest.raises(BadInput, match="application credential"):
-            OpenStackCloud(accepted).create_credential(cluster)
-    cloud_port.delete_credentials(cluster)
-    cloud_port.delete_credentials(cluster)
+            OpenStackCloud(accepted).identity.create_credential(cluster)
+    cloud_port.identity.delete_credentials(cluster)
+    cloud_port.identity.delete_credentials(cluster)
     if isinstance(cloud_port, OpenStackCloud):
         with pytest.raises(CloudUnreachable, match="refused the credentials"):
             accepted.check()

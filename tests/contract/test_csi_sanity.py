@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from inside import Inside
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.openstack_volumes import OpenStackVolumes
-from moorage.cloud.rest import Rest
-from moorage.cloud.volumes import Volumes
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.openstack.volumes import OpenStackVolumes
+from moorage.cloud.port.volumes import Volumes
 from moorage.config import Paths
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
 from moorage.csi.cinder.reader import Settings

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.network import ClusterNetwork, SecurityGroupRule, Subnet
-from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
-from moorage.cloud.openstack_network import OpenStackNetwork
-from moorage.cloud.rest import Rest
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.openstack.load_balancers import OpenStackLoadBalancers
+from moorage.cloud.openstack.network import OpenStackNetwork
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from moorage.cloud.port.network import ClusterNetwork, SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput, Conflict, NotFound
 from moorage.model.ownership import owned_by
 from waiting import until

@@ -13,10 +13,10 @@ import pytest
 from api_server import RealApi
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.plan import UNINITIALIZED
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.servers import Address, Instance
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.port.servers import Address, Server
 from moorage.controller.main import Project, Settings, compose
 from moorage.kube import informer
 from moorage.kube.api import HttpKubernetesClient
@@ -228,8 +228,8 @@ def test_controller_initializes_nodes(api, monkeypatch):
     monkeypatch.setattr(informer, "WATCH", 2)  # seconds: watches end in the middle, and soon after the test
     address = Address("fixed", "10.0.0.5")
     metadata = {"moorage_cluster": "demo"}
-    cloud = MemoryInstances(
-        Instance(f"5f0c-{n}", f"demo-{n}", "ACTIVE", "m1.node", "nova", (address,), metadata) for n in (0, 1)
+    cloud = MemoryServers(
+        Server(f"5f0c-{n}", f"demo-{n}", "ACTIVE", "m1.node", "nova", (address,), metadata) for n in (0, 1)
     )
     controller = compose(
         api,

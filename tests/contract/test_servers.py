@@ -9,10 +9,10 @@ import uuid
 
 import pytest
 
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.openstack_servers import OpenStackInstances
-from moorage.cloud.rest import Rest
-from moorage.cloud.servers import Instance
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.openstack.servers import OpenStackServers
+from moorage.cloud.port.servers import Server
 from waiting import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.contract, pytest.mark.cloud, pytest.mark.filterwarning
 
 class InMemory:
     def __init__(self):
-        self.port = MemoryInstances()
+        self.port = MemoryServers()
 
     def create(self, cluster):
-        server = Instance(
+        server = Server(
             str(uuid.uuid4()), f"{cluster}-x", "ACTIVE", "m1.node", "nova", (), {"moorage_cluster": cluster}
         )
         self.port.servers[server.id] = server
@@ -38,7 +38,7 @@ class InNova:
 
     def __init__(self, entry):
         self.rest = Rest.connect(entry)
-        self.port = OpenStackInstances(self.rest)
+        self.port = OpenStackServers(self.rest)
 
     def create(self, cluster):
         flavors = self.rest.get("compute", "/flavors")["flavors"]

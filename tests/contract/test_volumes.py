@@ -10,10 +10,10 @@ import uuid
 import pytest
 
 import servers
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.openstack_volumes import OpenStackVolumes
-from moorage.cloud.rest import Rest
-from moorage.cloud.volumes import BUSY, NewVolume
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.openstack.volumes import OpenStackVolumes
+from moorage.cloud.port.volumes import BUSY, NewVolume
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 from waiting import until
 

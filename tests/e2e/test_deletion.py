@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from moorage.cloud.load_balancers import LoadBalancer
-from moorage.cloud.openstack import OpenStackCloud
-from moorage.cloud.volumes import BUSY, NewVolume
+from moorage.cloud.openstack.cloud import OpenStackCloud
+from moorage.cloud.port.load_balancers import LoadBalancer
+from moorage.cloud.port.volumes import BUSY, NewVolume
 from moorage.model.ownership import (
     CLUSTER_MARK,
     RECLAIM_MARK,

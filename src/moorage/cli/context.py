@@ -11,7 +11,7 @@ import click
 from moorage.config import Paths
 
 if TYPE_CHECKING:
-    from moorage.cloud.port import Cloud
+    from moorage.cloud.port.cloud import Cloud
     from moorage.kube.port import Kube, KubeAccess
 
 

@@ -57,5 +57,5 @@ def upload(context: Context) -> None:
 
     built = find_image(context.paths.cache)
     with progress() as report:
-        found = upload_image(context.cloud(), built, report)
+        found = upload_image(context.cloud().images, built, report)
     click.echo(found)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moorage.cloud.port import Server, Stack
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
 from moorage.clusters.parameters import as_text, node_count
 from moorage.clusters.plan import Kubernetes, Observed

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from moorage.cloud.port import Server, Stack, StackResource
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
 
 SERVER, CONDITION = "OS::Nova::Server", "OS::Heat::WaitCondition"
 ROUTER, SUBNET, INTERFACE = "OS::Neutron::Router", "OS::Neutron::Subnet", "OS::Neutron::RouterInterface"

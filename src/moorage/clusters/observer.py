@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from moorage.cloud.port import Cloud, Server, Stack, StackResource
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain, keys
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
@@ -34,7 +36,7 @@ class Observer:
 
         CloudUnreachable when OpenStack does not answer; an unreachable Kubernetes API is part of the result.
         """
-        stack = self.cloud.stack(self.name)
+        stack = self.cloud.stacks.get(self.name)
         if stack is None:
             return Observed(None, key=self.keys.key(self.name) is not None)
         if CLUSTER_TAG not in stack.tags:
@@ -43,12 +45,12 @@ class Observer:
                 "choose another name; moorage does not change that stack",
             )
         complete = stack.status.endswith("_COMPLETE")
-        resources = () if complete else tuple(self.cloud.resources(stack))
+        resources = () if complete else tuple(self.cloud.stacks.resources(stack))
         key = self._has_key(stack)
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
         made = complete and kubernetes
-        servers = tuple(self.cloud.servers(self.name)) if made else ()
+        servers = tuple(self.cloud.servers.list(self.name)) if made else ()
         missing = self._missing(stack, servers) if made else ()
         short = kubernetes and explain.blocked_servers(resources) and not stack.status.startswith("DELETE")
         untracked = self._untracked(stack) if short else ()
@@ -57,7 +59,7 @@ class Observer:
     def access(self, stack: Stack) -> KubeAccess | None:
         """Access to the cluster's API with this machine's key; None until the stack has the certificates."""
         key = self.keys.key(self.name)
-        full = self.cloud.stack(stack.id, outputs=True)
+        full = self.cloud.stacks.get(stack.id, outputs=True)
         outputs = full.outputs if full else {}
         if not (key and outputs.get("ca_certificate") and outputs.get("client_certificate")):
             return None
@@ -88,7 +90,7 @@ class Observer:
         there = {server.id for server in servers}
         if len(there) >= node_count(stack):
             return ()
-        held = explain.existing_resources(self.cloud.resources(stack))
+        held = explain.existing_resources(self.cloud.stacks.resources(stack))
         return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
 
     def _untracked(self, stack: Stack) -> tuple[Server, ...]:
@@ -96,7 +98,7 @@ class Observer:
 
         Nova is called before Heat, so that a server that Heat creates between the two calls is not reported.
         """
-        servers, resources = self.cloud.servers(self.name), self.cloud.resources(stack)
+        servers, resources = self.cloud.servers.list(self.name), self.cloud.stacks.resources(stack)
         names = {explain.node_name(resource, self.name) for resource in explain.blocked_servers(resources)}
         known = {resource.physical_id for resource in explain.existing_resources(resources)}
         return tuple(server for server in servers if server.name in names and server.id not in known)

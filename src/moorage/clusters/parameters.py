@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-from moorage.cloud.port import Stack, StackRequest
+from moorage.cloud.port.stacks import Stack, StackRequest
 from moorage.model.cluster import ClusterSpec
 from moorage.model.credential import Credential
 

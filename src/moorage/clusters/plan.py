@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from moorage.cloud.port import Server, Stack, StackResource
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain
 from moorage.clusters.owned.resources import CleanupPlan, CleanupPreview, Deletion
 from moorage.clusters.parameters import differences

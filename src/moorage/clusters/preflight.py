@@ -14,7 +14,10 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from itertools import combinations
 from typing import TypeVar
 
-from moorage.cloud.port import Cloud, Flavor, Image, Quota
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.images import Image
+from moorage.cloud.port.quota import Quota
+from moorage.cloud.port.servers import Flavor
 from moorage.model.cluster import ClusterSpec
 from moorage.model.errors import BadInput, MoorageError, QuotaExceeded
 
@@ -55,9 +58,12 @@ class CloudOffer:
 def check(cloud: Cloud, spec: ClusterSpec) -> str:
     """The id of the image to boot. BadInput or QuotaExceeded lists all problems in one message."""
     with ThreadPoolExecutor(max_workers=5) as pool:
-        flavors, images = pool.submit(cloud.flavors), pool.submit(cloud.images)
-        networks, quotas = pool.submit(cloud.external_networks), pool.submit(cloud.quotas)
-        offer = CloudOffer(flavors.result(), images.result(), networks.result(), quotas.result(), cloud.addresses())
+        flavors, images = pool.submit(cloud.servers.flavors), pool.submit(cloud.images.list)
+        networks = pool.submit(cloud.network.external_networks)
+        server_quotas, network_quotas = pool.submit(cloud.servers.quotas), pool.submit(cloud.network.quotas)
+        addresses = cloud.identity.addresses()
+        quotas = {**server_quotas.result(), **network_quotas.result()}
+        offer = CloudOffer(flavors.result(), images.result(), networks.result(), quotas, addresses)
     found = problems(spec, offer)
     if found:
         raise _error(found)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moorage.cloud.port import Cloud, Stack
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain, keys, plan, preflight
 from moorage.clusters.describe import describe, summarize
 from moorage.clusters.keys import KeyStore
@@ -39,7 +40,7 @@ class PollInterval:
 
 def key_store(cloud: Cloud, data_folder: Path) -> KeyStore:
     """The keys that this machine has for the clusters of that project."""
-    return KeyStore(data_folder / "clusters" / cloud.project)
+    return KeyStore(data_folder / "clusters" / cloud.identity.project)
 
 
 def create(
@@ -117,13 +118,13 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
         observer.close()
     if observed.stack is None:
         raise _no_cluster(name)
-    full = cloud.stack(observed.stack.id, outputs=True) or observed.stack
-    return describe(replace(observed, stack=full), observed.servers or cloud.servers(name))
+    full = cloud.stacks.get(observed.stack.id, outputs=True) or observed.stack
+    return describe(replace(observed, stack=full), observed.servers or cloud.servers.list(name))
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:
     """All clusters of the project by name, without nodes, as their stacks describe them."""
-    return sorted((summarize(stack) for stack in cloud.stacks(CLUSTER_TAG)), key=lambda cluster: cluster.name)
+    return sorted((summarize(stack) for stack in cloud.stacks.list(CLUSTER_TAG)), key=lambda cluster: cluster.name)
 
 
 def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> KubeAccess:
@@ -153,14 +154,14 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
     May be repeated. Raises the errors of `access`, Conflict for a cluster without a credential, BadInput when Keystone
     refuses to create one, and CloudUnreachable, also for the cluster's API.
     """
-    stack = cloud.stack(name)
+    stack = cloud.stacks.get(name)
     if stack is not None and not stack.parameters.get("cloud_provider"):
         raise Conflict(f"cluster {name!r} was created with --no-cloud-provider: it has no credential")
     kube = connect_kube(access(cloud, connect_kube, data_folder, name))
     try:
-        made = cloud.create_credential(name)
+        made = cloud.identity.create_credential(name)
         kube.update_credential(clouds_yaml(made))
-        cloud.delete_credentials(name, keep=made.id)
+        cloud.identity.delete_credentials(name, keep=made.id)
     finally:
         kube.close()
 
@@ -186,7 +187,7 @@ def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     """Replace the name of an image by its id, as the stack has it; preflight rejects an image that does not exist."""
     if spec.image is None:
         return spec
-    match = next((image for image in cloud.images() if spec.image in (image.id, image.name)), None)
+    match = next((image for image in cloud.images.list() if spec.image in (image.id, image.name)), None)
     return replace(spec, image=match.id) if match else spec
 
 
@@ -340,7 +341,7 @@ class _Run:
             credential = self._credential(spec)
             self.log.record("requesting a network, a control plane and workers from Heat")
             request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT, credential)
-            self.observer.cloud.create_stack(request)
+            self.observer.cloud.stacks.create(request)
         except Conflict:
             return False  # another run was faster: the next observation shows its stack
         except CloudUnreachable as error:
@@ -353,7 +354,7 @@ class _Run:
     def _credential(self, spec: ClusterSpec) -> Credential | None:
         """The application credential of the new cluster; created once in a run."""
         if spec.cloud_provider and self.credential is None:
-            self.credential = self.observer.cloud.create_credential(spec.name)
+            self.credential = self.observer.cloud.identity.create_credential(spec.name)
         return self.credential
 
     def _check_spec(self, spec: ClusterSpec) -> str:
@@ -367,14 +368,16 @@ class _Run:
         self.log.record(step.reason)
         cloud = self.observer.cloud
         try:
-            self.ids |= {resource.physical_id for resource in cloud.resources(step.stack) if resource.physical_id}
+            self.ids |= {
+                resource.physical_id for resource in cloud.stacks.resources(step.stack) if resource.physical_id
+            }
             # Heat would retry for a minute before it reports that something blocks a deletion.
             delete_orphans = (
                 not (step.delete_orphans or step.stack.status.endswith("_FAILED")) or self._orphans_deleted()
             )
             if not delete_orphans and step.stack.status == "DELETE_FAILED":
                 return
-            cloud.delete_stack(step.stack)
+            cloud.stacks.delete(step.stack)
             self.attempts = replace(self.attempts, deletions=self.attempts.deletions + 1)
         except (CloudUnreachable, Conflict) as error:
             self.log.record(f"trying again: {error.message}")
@@ -384,8 +387,8 @@ class _Run:
         self.attempts = replace(self.attempts, resumptions=self.attempts.resumptions + 1)
         try:
             if step.attached:
-                self.observer.cloud.detach_subnet(*step.attached)
-            self.observer.cloud.resume_stack(step.stack)
+                self.observer.cloud.network.detach_subnet(*step.attached)
+            self.observer.cloud.stacks.resume(step.stack)
         except (CloudUnreachable, Conflict) as error:
             self.log.record(f"trying again: {error.message}")
 
@@ -400,7 +403,7 @@ class _Run:
                     kube.remove_node(explain.node_name(server, name))
                 kube.create_join_token(token)
                 nodes = [server.path[:-1] for server in step.servers]
-                self.observer.cloud.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.reason)
+                self.observer.cloud.stacks.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.reason)
         except CloudUnreachable as error:
             self.log.record(f"waiting for the cloud: {error.message}")
 
@@ -425,7 +428,7 @@ class _Run:
             if remaining:
                 self._orphans_deleted()
             else:
-                self.observer.cloud.delete_credentials(self.observer.name)
+                self.observer.cloud.identity.delete_credentials(self.observer.name)
         except CloudUnreachable as error:
             self.log.record(f"waiting for the cloud: {error.message}")
             return False

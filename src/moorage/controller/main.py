@@ -24,10 +24,10 @@ from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
 from moorage.ccm.volumes.reconcile import ClassReconciler, snapshot_policies, volume_policies
-from moorage.cloud.load_balancers import LoadBalancers
-from moorage.cloud.network import Network
-from moorage.cloud.servers import Instances
-from moorage.cloud.volumes import Volumes
+from moorage.cloud.port.load_balancers import LoadBalancers
+from moorage.cloud.port.network import Network
+from moorage.cloud.port.servers import Servers
+from moorage.cloud.port.volumes import Volumes
 from moorage.controller.credential import CredentialWatch, until_accepted
 from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import log_json
@@ -59,7 +59,7 @@ class Project:
     """One project of a cloud, by its ports; the region may be empty, and without Cinder there are no volumes."""
 
     region: str
-    instances: Instances
+    instances: Servers
     load_balancers: LoadBalancers
     network: Network
     volumes: Volumes | None = None

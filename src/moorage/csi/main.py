@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from moorage import __version__
-from moorage.cloud.volumes import Volumes
+from moorage.cloud.port.volumes import Volumes
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
 from moorage.csi.cinder.reader import Settings
 from moorage.csi.controller import Controller

@@ -21,26 +21,24 @@ class ExistingImage(Protocol):
 
 
 class ImageService(Protocol):
-    """What the upload needs of a cloud; `moorage.cloud.port.Cloud` has it."""
+    """What the upload needs of Glance; `moorage.cloud.port.images.Images` has it."""
 
-    def images(self) -> Iterable[ExistingImage]: ...
+    def list(self) -> Iterable[ExistingImage]: ...
 
-    def upload_image(
-        self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
-    ) -> None:
+    def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
         """Create an image from the file; CloudUnreachable."""
         ...
 
 
-def upload(cloud: ImageService, image: NodeImage, report: Callable[[str], None]) -> str:
+def upload(images: ImageService, image: NodeImage, report: Callable[[str], None]) -> str:
     """Upload unless the cloud has this image (same version, same bytes); returns its name in Glance."""
     wanted = image.properties["moorage_sha256"]
-    for known in cloud.images():
+    for known in images.list():
         if known.status == "active" and known.properties.get("moorage_sha256") == wanted:
             report(f"the cloud has {known.name} already")
             return known.name
     report(f"uploading {image.name} ({image.squashfs.stat().st_size / 2**20:.0f} MiB)")
-    cloud.upload_image(
+    images.upload(
         image.name,
         image.squashfs,
         min_disk=image.min_disk,

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from api_server import RealApi, free_port, running
-from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.config import Paths
 from moorage.csi.cinder.backend import NAME, TOPOLOGY
 from moorage.csi.cinder.reader import Settings

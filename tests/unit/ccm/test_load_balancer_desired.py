@@ -14,8 +14,8 @@ from moorage.ccm.load_balancers.plan import Observed, plan, plan_removal
 from moorage.ccm.load_balancers.settings import AMPHORA, OVN, Settings
 from moorage.ccm.load_balancers.steps import CreateListener, CreateLoadBalancer, SetMembers
 from moorage.ccm.load_balancers.views import Node, Port, Service, nodes_with_endpoints, parse_node, parse_service
-from moorage.cloud.load_balancers import Listener, LoadBalancer
-from moorage.cloud.network import FloatingIP, Subnet
+from moorage.cloud.port.load_balancers import Listener, LoadBalancer
+from moorage.cloud.port.network import FloatingIP, Subnet
 from moorage.model.errors import BadInput
 from moorage.model.ownership import cluster_tag, service_named
 

@@ -12,8 +12,8 @@ from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.reconcile import FIRST_RETRY
 from moorage.ccm.load_balancers.settings import AMPHORA, OVN
 from moorage.ccm.load_balancers.views import EXCLUDED
-from moorage.cloud.load_balancers import LoadBalancer
-from moorage.cloud.network import FloatingIP, SecurityGroupRule
+from moorage.cloud.port.load_balancers import LoadBalancer
+from moorage.cloud.port.network import FloatingIP, SecurityGroupRule
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.errors import CloudUnreachable
 from moorage.model.ownership import cluster_tag

@@ -9,8 +9,8 @@ from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.reconcile import FIRST_RETRY
 from moorage.ccm.load_balancers.settings import AMPHORA
 from moorage.ccm.load_balancers.views import EXCLUDED, FINALIZER
-from moorage.cloud.load_balancers import Listener, LoadBalancer
-from moorage.cloud.network import FloatingIP
+from moorage.cloud.port.load_balancers import Listener, LoadBalancer
+from moorage.cloud.port.network import FloatingIP
 from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.ownership import cluster_tag, serving_tag
 

@@ -8,13 +8,13 @@ import pytest
 
 from moorage.ccm.nodes.identity import Place, label_value, provider_id, server_id
 from moorage.ccm.nodes.plan import SHUTDOWN, UNINITIALIZED, NodePlan, UnknownServer, plan_node
-from moorage.cloud.servers import Address, Instance
+from moorage.cloud.port.servers import Address, Server
 from moorage.kube.merge import merge
 
 pytestmark = pytest.mark.unit
 
 PLACE = Place("RegionOne")
-SERVER = Instance("5f0c", "demo-w-0", "ACTIVE", "m1.node", "nova", (Address("fixed", "10.0.0.5"),))
+SERVER = Server("5f0c", "demo-w-0", "ACTIVE", "m1.node", "nova", (Address("fixed", "10.0.0.5"),))
 NEW = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
 OTHER = {"key": "mine", "effect": "NoExecute"}
 

@@ -10,8 +10,8 @@ from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.plan import OUT_OF_SERVICE, SHUTDOWN, UNINITIALIZED
 from moorage.ccm.nodes.reconcile import PERIOD, NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.servers import Address, Instance
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.port.servers import Address, Server
 from moorage.kube.events import Recorder
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, NODES, PODS
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 
 def server(number, name=None):
     fields = {"addresses": (Address("fixed", f"10.0.0.{number}"),), "metadata": {"moorage_cluster": "demo"}}
-    return Instance(f"id-{number}", name or f"demo-{number}", "ACTIVE", "m1.node", "nova", **fields)
+    return Server(f"id-{number}", name or f"demo-{number}", "ACTIVE", "m1.node", "nova", **fields)
 
 
 class World:
@@ -31,7 +31,7 @@ class World:
 
     def __init__(self):
         self.now = 0.0
-        self.api, self.cloud = MemoryKubernetesClient(), MemoryInstances([server(1), server(2)])
+        self.api, self.cloud = MemoryKubernetesClient(), MemoryServers([server(1), server(2)])
         self.store, self.woken = Store(), []
         self.view = ServerView(self.cloud, "demo", Place("R"), lambda: self.now)
         events = Recorder(self.api, "test", lambda: self.now)
@@ -323,7 +323,7 @@ def test_find_during_first_list_waits_for_it(world):
     """Otherwise an Event would report an unknown server only because the controller has just started."""
     started, proceed = Event(), Event()
 
-    class Slow(MemoryInstances):
+    class Slow(MemoryServers):
         def list(self, cluster):
             started.set()
             assert proceed.wait(5)

@@ -8,7 +8,7 @@ import pytest
 
 from moorage.ccm.volumes.classes import DEFAULT, class_name, plan_classes
 from moorage.ccm.volumes.reconcile import PERIOD, ClassReconciler
-from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.kube.events import Recorder
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, STORAGE_CLASSES

@@ -6,8 +6,8 @@ import pytest
 
 from moorage.ccm.volumes.policy import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
 from moorage.ccm.volumes.reconcile import FRESH, MetadataCache, snapshot_policies, volume_policies
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.port.volumes import NewVolume
 from moorage.kube.events import Recorder
 from moorage.kube.memory_client import MemoryKubernetesClient
 from moorage.kube.objects import EVENTS, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, key_of

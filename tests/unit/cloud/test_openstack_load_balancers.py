@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from answers import Answer
-from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, Timeouts
-from moorage.cloud.network import FloatingIP, SecurityGroupRule, Subnet
-from moorage.cloud.openstack_load_balancers import OpenStackLoadBalancers
-from moorage.cloud.openstack_network import OpenStackNetwork
-from moorage.cloud.rest import Rest
+from moorage.cloud.openstack.load_balancers import OpenStackLoadBalancers
+from moorage.cloud.openstack.network import OpenStackNetwork
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, Timeouts
+from moorage.cloud.port.network import FloatingIP, SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput, Conflict, QuotaExceeded
 
 pytestmark = pytest.mark.unit

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from answers import Answer
-from moorage.cloud.openstack_servers import OpenStackInstances
-from moorage.cloud.rest import Rest
-from moorage.cloud.servers import Address
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.openstack.servers import OpenStackServers
+from moorage.cloud.port.servers import Address
 from moorage.model.errors import CloudUnreachable
 
 pytestmark = pytest.mark.unit
@@ -48,7 +48,7 @@ def row(id="s1", cluster="demo", **options):
 
 def instances(*answers):
     nova = Nova(*answers)
-    return OpenStackInstances(Rest(nova, "mine", None, "public")), nova
+    return OpenStackServers(Rest(nova, "mine", None, "public")), nova
 
 
 def test_server_has_flavor_zone_and_addresses():
@@ -84,7 +84,7 @@ def test_server_without_network_has_no_address():
 
 
 def test_missing_server_is_none_and_error_raises():
-    missing = Answer(404, {"itemNotFound": {"message": "Instance s1 could not be found.", "code": 404}})
+    missing = Answer(404, {"itemNotFound": {"message": "Server s1 could not be found.", "code": 404}})
     port, _ = instances(
         missing, Answer(503, {"error": {"message": "busy"}}), Answer(200, {"server": row(status="DELETED")})
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from answers import Answer
-from moorage.cloud.openstack import OpenStackCloud
-from moorage.cloud.port import Stack
-from moorage.cloud.rest import Rest
+from moorage.cloud.openstack.cloud import OpenStackCloud
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.stacks import Stack
 from moorage.model.errors import BadInput
 
 pytestmark = pytest.mark.unit
@@ -38,9 +38,9 @@ def stack_answer(status):
     "answer", [stack_answer("DELETE_IN_PROGRESS"), stack_answer("DELETE_COMPLETE"), Answer(404, GONE)]
 )
 def test_resume_stack_in_deletion_does_nothing(answer):
-    OpenStackCloud(Rest(Heat(answer), "mycloud", None, "public")).resume_stack(STACK)
+    OpenStackCloud(Rest(Heat(answer), "mycloud", None, "public")).stacks.resume(STACK)
 
 
 def test_resume_stack_reports_other_rejections():
     with pytest.raises(BadInput, match="not supported"):
-        OpenStackCloud(Rest(Heat(stack_answer("CREATE_COMPLETE")), "mycloud", None, "public")).resume_stack(STACK)
+        OpenStackCloud(Rest(Heat(stack_answer("CREATE_COMPLETE")), "mycloud", None, "public")).stacks.resume(STACK)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from answers import Answer
-from moorage.cloud.openstack_volumes import OpenStackVolumes
-from moorage.cloud.rest import Rest
-from moorage.cloud.volumes import NewVolume, VolumeAttachment
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.openstack.volumes import OpenStackVolumes
+from moorage.cloud.port.volumes import NewVolume, VolumeAttachment
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
 pytestmark = pytest.mark.unit

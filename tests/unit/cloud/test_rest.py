@@ -13,9 +13,9 @@ from keystoneauth1 import exceptions as identity
 from keystoneauth1.noauth import NoAuth
 from keystoneauth1.session import Session as RealSession
 
-from moorage.cloud import rest as module
-from moorage.cloud.openstack import OpenStackCloud
-from moorage.cloud.rest import Rest
+from moorage.cloud.openstack import rest as module
+from moorage.cloud.openstack.cloud import OpenStackCloud
+from moorage.cloud.openstack.rest import Rest
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 
 pytestmark = pytest.mark.unit
@@ -180,9 +180,9 @@ def test_resources_have_paths_from_root():
         for name, identifier, parent in ROWS
     ]
     cloud = OpenStackCloud(rest(Answer(200, json.dumps({"resources": rows}))))
-    from moorage.cloud.port import Stack
+    from moorage.cloud.port.stacks import Stack
 
-    paths = ["/".join(resource.path) for resource in cloud.resources(Stack("root", "demo", "CREATE_COMPLETE"))]
+    paths = ["/".join(resource.path) for resource in cloud.stacks.resources(Stack("root", "demo", "CREATE_COMPLETE"))]
     assert paths == [
         "control_plane",
         "worker_nodes",
@@ -205,7 +205,7 @@ def test_interrupted_upload_leaves_no_image(tmp_path):
     file.write_bytes(b"bytes")
     cloud = OpenStackCloud(Rest(session, "mine", None, "public"))
     with pytest.raises(CloudUnreachable, match="disk full"):
-        cloud.upload_image("i", file, min_disk=4, min_memory=1024, properties={"os_distro": "moorage"})
+        cloud.images.upload("i", file, min_disk=4, min_memory=1024, properties={"os_distro": "moorage"})
     assert [method for method, _, _ in session.requests] == ["POST", "PUT", "DELETE"]
 
 
@@ -227,9 +227,10 @@ def test_hanging_service_times_out(tmp_path, monkeypatch):
 
 
 def test_delete_orphans_deletes_what_heat_does_not_know():
+    common = {"status": "ACTIVE", "addresses": {}, "flavor": {"original_name": "m1.node"}}
     servers = [
-        {"id": "s-1", "name": "a-0", "status": "ACTIVE", "metadata": {"moorage_cluster": "a"}, "addresses": {}},
-        {"id": "s-2", "name": "a-1", "status": "ACTIVE", "metadata": {"moorage_cluster": "a-1"}, "addresses": {}},
+        {"id": "s-1", "name": "a-0", "metadata": {"moorage_cluster": "a"}, **common},
+        {"id": "s-2", "name": "a-1", "metadata": {"moorage_cluster": "a-1"}, **common},
     ]
     ports = [
         {"id": "p-1", "network_id": "own", "device_owner": "compute:nova", "device_id": "s-1"},

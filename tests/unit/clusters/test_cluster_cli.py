@@ -8,11 +8,11 @@ import time
 import pytest
 import yaml
 from click.testing import CliRunner
+from moorage.cloud.port.volumes import NewVolume
 
 from moorage.cli.context import Context
 from moorage.cli.main import cli
-from moorage.cloud.memory import MemoryCloud
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.config import Paths
 from moorage.kube.memory import MemoryKube
 from moorage.kube.port import KubeNode
@@ -63,7 +63,7 @@ def test_create_options_become_parameters(moorage):
         "cluster create demo --flannel-backend host-gw --node-port-cidr 192.0.2.0/24 --dns-nameserver 192.0.2.53 "
         "--dns-nameserver 192.0.2.54 --registry-mirror docker.io=http://mirror:5000 --no-wait"
     )
-    there = moorage.cloud.stack("demo").parameters
+    there = moorage.cloud.stacks.get("demo").parameters
     assert there["flannel_backend"] == "host-gw"
     assert there["node_port_cidr"] == "192.0.2.0/24"
     assert there["dns_nameservers"] == "192.0.2.53,192.0.2.54"
@@ -106,9 +106,9 @@ def test_kubeconfig_is_merged_or_printed_and_removed_with_the_cluster(moorage):
 def test_delete_asks_for_confirmation(moorage):
     moorage("cluster create demo")
     assert moorage("cluster delete demo", input="n\n").exit_code == 1
-    assert "demo" in moorage.cloud.records
+    assert "demo" in moorage.cloud.stacks.records
     assert moorage("cluster delete demo", input="y\n").exit_code == 0
-    assert not moorage.cloud.records
+    assert not moorage.cloud.stacks.records
 
 
 def store(cloud, name, **marks):
@@ -151,7 +151,7 @@ def test_missing_cluster_is_not_found(moorage, words):
 
 
 def test_kubeconfig_of_cluster_in_creation_conflicts(moorage):
-    moorage.cloud.polls = 9
+    moorage.cloud.stacks.polls = 9
     moorage("cluster create demo --no-wait")
     with pytest.raises(Conflict, match="no certificates yet"):
         moorage("cluster kubeconfig demo")

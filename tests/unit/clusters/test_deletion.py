@@ -7,13 +7,13 @@ from itertools import count
 import pytest
 
 from clustering import Clock, Dying, Joined, Killed, World
-from moorage.cloud.load_balancers import Listener, LoadBalancer
-from moorage.cloud.memory import MemoryCloud
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.network import Subnet
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.port.load_balancers import Listener, LoadBalancer
+from moorage.cloud.port.network import Subnet
+from moorage.cloud.port.volumes import NewVolume
 from moorage.clusters import reconcile
 from moorage.clusters.reconcile import PollInterval
 from moorage.kube.port import KubeNode
@@ -59,7 +59,7 @@ def world(cloud, tmp_path):
 
 
 def subnet(cloud):
-    return next(r.physical_id for r in cloud.records["demo"].resources if r.path == ("subnet",))
+    return next(r.physical_id for r in cloud.stacks.records["demo"].resources if r.path == ("subnet",))
 
 
 def balance(cloud, cluster="demo", name="web", within="", **words):
@@ -102,7 +102,7 @@ RETAIN = {RECLAIM_MARK: "Retain"}
 
 def fill(cloud):
     """All that may be found, of this cluster and of others."""
-    worker = cloud.servers("demo")[-1].id
+    worker = cloud.servers.list("demo")[-1].id
     balance(cloud)
     balance(cloud, name="other")
     used = store(cloud, "data", at=worker)
@@ -123,7 +123,7 @@ def names(cloud):
 
 def only_what_stays(cloud, theirs):
     """What is of others, and the volume that is retained; free to be used again."""
-    assert not cloud.records
+    assert not cloud.stacks.records
     assert list(cloud.load_balancers.by_id) == [theirs]
     assert {held.description for held in cloud.network.floating.values()} == {
         "of a person",
@@ -209,19 +209,19 @@ def test_delete_stops_control_plane_that_recreates_load_balancers(world, cloud):
 
 
 def test_resources_created_during_deletion_are_deleted(world, cloud):
-    delete = cloud.delete_stack
+    delete = cloud.stacks.delete
 
     def delete_and_find(stack):
         delete(stack)
         if not cloud.load_balancers.by_id:
             balance(cloud)
 
-    cloud.delete_stack = delete_and_find
+    cloud.stacks.delete = delete_and_find
     with pytest.raises(Failed, match="port in use"):
         world.delete()  # something makes one whenever Heat is asked
-    cloud.delete_stack = delete
+    cloud.stacks.delete = delete
     world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
     assert not cloud.load_balancers.by_id
 
 
@@ -229,7 +229,7 @@ def test_resources_created_during_deletion_are_deleted(world, cloud):
 def test_delete_without_stack_deletes_owned_resources(world, cloud, tmp_path, key):
     balance(cloud)
     store(cloud, "data")
-    del cloud.records["demo"]
+    del cloud.stacks.records["demo"]
     there = world if key else new_world(cloud, tmp_path / "elsewhere")
     there.delete()
     assert not cloud.load_balancers.by_id
@@ -260,7 +260,7 @@ def test_volumes_of_foreign_cluster_of_same_name_are_kept(world, cloud):
 def test_delete_without_octavia_and_cinder(world, cloud):
     cloud.load_balancers = cloud.volumes = None
     assert world.delete().kept == ()
-    assert not cloud.records
+    assert not cloud.stacks.records
 
 
 def test_delete_without_permission_for_load_balancers(world, cloud):
@@ -269,7 +269,7 @@ def test_delete_without_permission_for_load_balancers(world, cloud):
 
     cloud.load_balancers.tagged = refuse
     world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
 
 
 def test_delete_without_owned_resources_observes_twice(world, cloud):
@@ -300,7 +300,7 @@ def test_delete_with_unreachable_service_deletes_nothing(world, cloud):
     cloud.volumes.unreachable = "Cinder does not answer"
     with pytest.raises(CloudUnreachable, match="Cinder"):
         world.delete()
-    assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
+    assert cloud.stacks.records["demo"].stack.status == "CREATE_COMPLETE"
 
 
 def test_shared_load_balancer_blocks_deletion(world, cloud):
@@ -308,7 +308,7 @@ def test_shared_load_balancer_blocks_deletion(world, cloud):
     cloud.load_balancers.set_tags(id, (*cloud.load_balancers.get(id).tags, service_tag("another", "default", "web")))
     with pytest.raises(Failed, match="kube_service_another_default_web"):
         world.delete()
-    assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
+    assert cloud.stacks.records["demo"].stack.status == "CREATE_COMPLETE"
     assert id in cloud.load_balancers.by_id
 
 
@@ -341,7 +341,7 @@ def test_pending_load_balancer_is_named_at_timeout(world, cloud):
 def test_keep_volumes_keeps_and_lists_all(world, cloud):
     fill(cloud)
     done = world.delete(keep_volumes=True)
-    assert not cloud.records
+    assert not cloud.stacks.records
     assert names(cloud) == ["data", "data", "free", "mine", "precious"]
     assert {(kept.kind, kept.name) for kept in done.kept} == {
         ("volume", "pvc-data"),
@@ -361,13 +361,13 @@ def test_kept_volumes_stay_kept_in_later_run(tmp_path, after):
         cloud = new_cloud(settle=1)
         world = new_world(cloud, tmp_path / str(number))
         world.create()
-        store(cloud, "data", at=cloud.servers("demo")[-1].id)
+        store(cloud, "data", at=cloud.servers.list("demo")[-1].id)
         begun = len(cloud.volumes.calls)
         try:
             world.delete(cloud=Dying(cloud, number, after), keep_volumes=True)
         except Killed:
             marked = "set_metadata" in cloud.volumes.calls[begun:]
-            assert marked or cloud.records["demo"].stack.status == "CREATE_COMPLETE"
+            assert marked or cloud.stacks.records["demo"].stack.status == "CREATE_COMPLETE"
             if not marked:
                 continue
             world.delete()
@@ -381,7 +381,7 @@ def test_undeletable_volume_is_reported_and_can_be_kept(world, cloud):
     store(cloud, "data")
     with pytest.raises(Failed, match=r"pvc-data .* error_deleting: the backend is full"):
         world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
     assert world.files(), "it can be repeated"
     assert [kept.name for kept in world.delete(keep_volumes=True).kept] == ["pvc-data"]
     assert not world.files()
@@ -414,7 +414,7 @@ def test_volume_of_deleted_server_is_released_and_deleted(world, cloud):
 def test_delete_without_wait_ends_after_request(world, cloud):
     theirs = fill(cloud)
     world.delete(wait=False, keep_volumes=False)
-    assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
+    assert cloud.stacks.records["demo"].stack.status == "DELETE_IN_PROGRESS"
     assert list(cloud.load_balancers.by_id) == [theirs], "Heat can be asked once its network is free"
     world.delete()
     only_what_stays(cloud, theirs)
@@ -431,4 +431,4 @@ def test_preview_lists_deleted_and_kept_resources(world, cloud):
     assert len(kept) == 4
     with pytest.raises(NotFound):
         reconcile.preview_deletion(cloud, world.kube.connect, world.folder, "missing")
-    assert cloud.records["demo"].stack.status == "CREATE_COMPLETE"
+    assert cloud.stacks.records["demo"].stack.status == "CREATE_COMPLETE"

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.cloud.port import Server, Stack, StackResource
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain
 
 pytestmark = pytest.mark.unit
@@ -103,9 +104,9 @@ def test_unmade_finds_blocked_servers():
 
 def test_server_faults_have_novas_message():
     servers = [
-        Server("1", "a", "ACTIVE", {}),
-        Server("2", "b", "SHUTOFF", {}),
-        Server("3", "c", "ERROR", {}, fault="No valid host was found."),
+        Server("1", "a", "ACTIVE"),
+        Server("2", "b", "SHUTOFF"),
+        Server("3", "c", "ERROR", fault="No valid host was found."),
     ]
     assert explain.server_faults(servers) == [
         "server b is SHUTOFF",

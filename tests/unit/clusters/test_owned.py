@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.cloud.load_balancers import Listener, LoadBalancer, Pool
-from moorage.cloud.network import FloatingIP
-from moorage.cloud.port import Server
-from moorage.cloud.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
+from moorage.cloud.port.load_balancers import Listener, LoadBalancer, Pool
+from moorage.cloud.port.network import FloatingIP
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
 from moorage.clusters.owned.network import plan_network
 from moorage.clusters.owned.resources import MAX_REQUESTS, ObservedResources
 from moorage.clusters.owned.storage import plan_retention, plan_storage
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.unit
 
 MINE = {CLUSTER_MARK: "demo"}
 RETAINED = {**MINE, RECLAIM_MARK: "Retain"}
-CONTROL = Server("s-0", "demo-control-plane-0", "ACTIVE", {"moorage_role": "control-plane"})
-WORKER = Server("s-1", "demo-default-worker-0", "ACTIVE", {"moorage_role": "worker"})
+CONTROL = Server("s-0", "demo-control-plane-0", "ACTIVE", metadata={"moorage_role": "control-plane"})
+WORKER = Server("s-1", "demo-default-worker-0", "ACTIVE", metadata={"moorage_role": "worker"})
 
 
 def web(**messages):

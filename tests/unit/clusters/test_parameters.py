@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from moorage.cloud.port import Stack
+from moorage.cloud.port.stacks import Stack
 from moorage.clusters import parameters
 from moorage.model.cluster import ClusterSpec
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.cloud.port import Server, Stack, StackResource
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import parameters, plan
 from moorage.clusters.plan import (
     CreateStack,
@@ -48,7 +49,7 @@ OVERLAP = "Cidr 10.0.0.0/24 of subnet s overlaps with cidr 10.0.0.0/24 of subnet
 INTERFACE = StackResource(("router_interface",), "OS::Neutron::RouterInterface", "CREATE_FAILED", OVERLAP)
 JOINED = ("Router", "Subnet")
 BETWEEN = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "DELETE_COMPLETE")
-UNKNOWN = Server("x", "demo-default-worker-0", "ACTIVE", {"moorage_role": "worker"})
+UNKNOWN = Server("x", "demo-default-worker-0", "ACTIVE", metadata={"moorage_role": "worker"})
 BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
 BOOTED = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE")
 

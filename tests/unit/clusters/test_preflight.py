@@ -6,8 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.cloud.memory import FLAVORS, LIMITS, NODE_IMAGE, MemoryCloud
-from moorage.cloud.port import Flavor, Image, Quota
+from moorage.cloud.memory import network, servers
+from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.memory.images import NODE_IMAGE
+from moorage.cloud.memory.servers import FLAVORS
+from moorage.cloud.port.images import Image
+from moorage.cloud.port.quota import Quota
+from moorage.cloud.port.servers import Flavor
 from moorage.clusters import preflight
 from moorage.clusters.preflight import CloudOffer
 from moorage.model.cluster import ClusterSpec
@@ -20,7 +25,7 @@ OFFER = CloudOffer(
     flavors=[*FLAVORS, LARGE],
     images=[NODE_IMAGE],
     external_networks=["public", "3f1c7a52-0000-4000-8000-000000000001"],
-    quotas={name: Quota(0, limit) for name, limit in LIMITS.items()},
+    quotas={name: Quota(0, limit) for name, limit in {**servers.LIMITS, **network.LIMITS}.items()},
     addresses=["172.24.4.1"],
 )
 GOOD = ClusterSpec("demo")
@@ -129,7 +134,9 @@ def test_all_problems_are_reported_together():
 
 
 def test_quota_problems_alone_raise_quota_exceeded():
+    cloud = MemoryCloud()
+    cloud.servers.limits["instances"] = 1
     with pytest.raises(QuotaExceeded):
-        preflight.check(MemoryCloud(limits={"instances": 1}), GOOD)
+        preflight.check(cloud, GOOD)
     with pytest.raises(BadInput):
-        preflight.check(MemoryCloud(limits={"instances": 1}), replace(GOOD, workers=0, image="none"))
+        preflight.check(cloud, replace(GOOD, workers=0, image="none"))

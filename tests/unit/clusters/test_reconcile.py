@@ -8,8 +8,10 @@ from itertools import count
 import pytest
 
 from clustering import NODES, SPEC, Clock, Dying, Joined, Killed, World
-from moorage.cloud.memory import RETRY_POLLS, MemoryCloud
-from moorage.cloud.port import Flavor, StackRequest
+from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.memory.stacks import RETRY_POLLS
+from moorage.cloud.port.servers import Flavor
+from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
 from moorage.clusters.reconcile import PollInterval
 from moorage.kube.port import KubeNode
@@ -43,8 +45,8 @@ def lives(kube, folder, after):
 
 def delete_server(cloud, name):
     """Delete a server behind Heat's back; returns its id."""
-    (id,) = (server.id for server in cloud.servers("demo") if server.name == name)
-    cloud.delete_server(id)
+    (id,) = (server.id for server in cloud.servers.list("demo") if server.name == name)
+    cloud.servers.delete(id)
     return id
 
 
@@ -56,14 +58,14 @@ def test_create_cluster_and_ask_it_with_clients_key(world, cloud, kube):
     assert made.api_url == "https://172.24.4.20:6443"
     assert kube.access_used.key == world.files()[0].read_text()
     assert [event.seconds for event in made.events] == sorted(event.seconds for event in made.events)
-    assert "PRIVATE KEY" not in str(cloud.records["demo"])
+    assert "PRIVATE KEY" not in str(cloud.stacks.records["demo"])
 
 
 def test_create_again_returns_cluster_and_other_spec_conflicts(world, cloud):
     world.create()
-    first = cloud.records["demo"].stack.id
+    first = cloud.stacks.records["demo"].stack.id
     assert world.create().status is ClusterStatus.READY
-    assert cloud.records["demo"].stack.id == first
+    assert cloud.stacks.records["demo"].stack.id == first
     with pytest.raises(Conflict, match="workers 2, not 3"):
         world.create(ClusterSpec("demo", workers=3))
 
@@ -71,7 +73,7 @@ def test_create_again_returns_cluster_and_other_spec_conflicts(world, cloud):
 def test_create_without_wait_ends_after_request(world, cloud):
     made = world.create(wait=False)
     assert made.status is ClusterStatus.CREATING
-    assert cloud.records["demo"].stack.status == "CREATE_IN_PROGRESS"
+    assert cloud.stacks.records["demo"].stack.status == "CREATE_IN_PROGRESS"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -81,7 +83,7 @@ def test_create_killed_at_every_call_resumes(kube, tmp_path, after):
             world.create(cloud=dying)
         except Killed:
             assert world.create().status is ClusterStatus.READY
-            assert list(world.cloud.records) == ["demo"]
+            assert list(world.cloud.stacks.records) == ["demo"]
             continue
         assert number > 8
         return
@@ -96,8 +98,8 @@ def test_create_killed_at_every_call_can_be_deleted(kube, tmp_path, after):
             try:
                 world.delete()
             except NotFound:
-                assert not world.cloud.records
-            assert not world.cloud.records
+                assert not world.cloud.stacks.records
+            assert not world.cloud.stacks.records
             assert not world.files()
             continue
         return
@@ -111,7 +113,7 @@ def test_delete_killed_at_every_call_resumes(kube, tmp_path, after):
             world.delete(cloud=dying)
         except Killed:
             world.delete()
-            assert not world.cloud.records
+            assert not world.cloud.stacks.records
             assert not world.files()
             continue
         assert number > 4
@@ -119,15 +121,15 @@ def test_delete_killed_at_every_call_resumes(kube, tmp_path, after):
 
 
 def test_create_resumes_stack_of_dead_engine(world, cloud):
-    cloud.engine_dead = True
+    cloud.stacks.engine_dead = True
     assert world.create().status is ClusterStatus.READY
     assert [text for text in world.reported if "resuming it" in text]
-    assert cloud.records["demo"].stack.id == "stack-1", "and nothing was recreated"
-    cloud.polls, cloud.engine_dead = 3, False
-    cloud.delete_stack(cloud.records["demo"].stack)
-    cloud.engine_dead = True
+    assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing was recreated"
+    cloud.stacks.polls, cloud.stacks.engine_dead = 3, False
+    cloud.stacks.delete(cloud.stacks.records["demo"].stack)
+    cloud.stacks.engine_dead = True
     world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
 
 
 @pytest.mark.parametrize(
@@ -141,35 +143,39 @@ def test_create_resumes_stack_of_dead_engine(world, cloud):
     ids=["interface", "control-plane", "worker", "both"],
 )
 def test_create_deletes_unrecorded_resources_that_block_heat(world, cloud, duplicated):
-    cloud.duplicated = dict(duplicated)
+    cloud.stacks.duplicated = dict(duplicated)
     made = world.create()
     assert made.status is ClusterStatus.READY
-    assert cloud.duplicated == {}
+    assert cloud.stacks.duplicated == {}
     message = "".join(world.reported)
     assert ("router_interface" in duplicated) == ("detaching a subnet that Heat attached" in message)
     assert ("unknown-1" in duplicated.values()) == ("Heat does not know that it created demo-" in message)
-    assert "unknown-1" not in {server.id for server in cloud.servers("demo")}
-    assert len(cloud.servers("demo")) == len(NODES)
+    assert "unknown-1" not in {server.id for server in cloud.servers.list("demo")}
+    assert len(cloud.servers.list("demo")) == len(NODES)
 
 
 def test_create_reports_failed_nodes_message(world, cloud):
-    cloud.failing["worker_nodes/nodes/1/ready"] = "WaitConditionFailure: resources.ready: etcd.service: no space left"
+    cloud.stacks.failing["worker_nodes/nodes/1/ready"] = (
+        "WaitConditionFailure: resources.ready: etcd.service: no space left"
+    )
     with pytest.raises(Failed, match=r"node demo-default-worker-1: etcd\.service: no space left"):
         world.create()
     shown = world.observe()
     assert shown.status is ClusterStatus.FAILED
     assert shown.reason == "node demo-default-worker-1: etcd.service: no space left"
     world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
 
 
 def test_create_recreates_stack_after_transient_failure(world, cloud):
-    cloud.failing["network"] = "ConnectFailure: resources.network: Unable to establish connection to http://neutron"
+    cloud.stacks.failing["network"] = (
+        "ConnectFailure: resources.network: Unable to establish connection to http://neutron"
+    )
 
     def repair_fault(text):
         world.reported.append(text)
         if "recreating" in text:
-            cloud.failing.clear()
+            cloud.stacks.failing.clear()
 
     made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, repair_fault, poll=Clock().poll)
     assert made.status is ClusterStatus.READY
@@ -184,11 +190,11 @@ def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
     made = world.create()
     assert made.status is ClusterStatus.READY
     assert [node.name for node in made.nodes] == NODES
-    assert missing not in {server.id for server in cloud.servers("demo")}
+    assert missing not in {server.id for server in cloud.servers.list("demo")}
     assert kube.removed == (NODES[1],)
     (token,) = kube.tokens
-    assert cloud.updated_parameters["demo"] == {"bootstrap_token": token}
-    assert cloud.records["demo"].stack.status == "UPDATE_COMPLETE"
+    assert cloud.stacks.updated_parameters["demo"] == {"bootstrap_token": token}
+    assert cloud.stacks.records["demo"].stack.status == "UPDATE_COMPLETE"
 
 
 def test_deleted_worker_is_missing_before_kubernetes_notices(world, cloud, kube):
@@ -227,19 +233,19 @@ def test_deleted_control_plane_is_reported(world, cloud):
 def test_failed_replacement_keeps_cluster(world, cloud, reason):
     world.create()
     delete_server(cloud, NODES[1])
-    cloud.failing["worker_nodes/nodes/0/server"] = reason
+    cloud.stacks.failing["worker_nodes/nodes/0/server"] = reason
     with pytest.raises(Failed, match=f"could not be repaired: server demo-default-worker-0: {reason}") as raised:
         world.create()
     assert raised.value.hint.startswith("fix the cause, then run this command again"), "not first: delete it"
-    cloud.failing.clear()
+    cloud.stacks.failing.clear()
     assert world.create().status is ClusterStatus.READY
-    assert cloud.records["demo"].stack.id == "stack-1", "and nothing was recreated"
+    assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing was recreated"
 
 
 def test_lost_answer_creates_no_second_stack(world, cloud):
-    cloud.lost_answers = 1
+    cloud.stacks.lost_answers = 1
     assert world.create().status is ClusterStatus.READY
-    assert cloud.records["demo"].stack.id == "stack-1"
+    assert cloud.stacks.records["demo"].stack.id == "stack-1"
 
 
 def test_create_waits_for_unreachable_cloud(world, cloud):
@@ -247,7 +253,7 @@ def test_create_waits_for_unreachable_cloud(world, cloud):
 
     def sleep(seconds):
         clock.sleep(seconds)
-        cloud.unreachable = "Heat does not answer" if 2 < clock.time < 30 else ""
+        cloud.fail("Heat does not answer" if 2 < clock.time < 30 else "")
 
     poll = PollInterval(1.0, lambda: clock.time, sleep)
     made = reconcile.create(cloud, world.kube.connect, world.folder, SPEC, world.reported.append, poll=poll)
@@ -256,25 +262,25 @@ def test_create_waits_for_unreachable_cloud(world, cloud):
 
 
 def test_create_with_unreachable_cloud_fails_at_once(world, cloud):
-    cloud.unreachable = "Keystone does not answer at http://172.24.4.1:5000"
+    cloud.fail("Keystone does not answer at http://172.24.4.1:5000")
     with pytest.raises(CloudUnreachable, match="Keystone"):
         world.create()
     assert not world.files()
 
 
 def test_create_with_bad_input_creates_nothing(world, cloud):
-    cloud.flavor_list = [Flavor("tiny", "f0", 1, 512, 1)]
+    cloud.servers.flavor_list = [Flavor("tiny", "f0", 1, 512, 1)]
     with pytest.raises(BadInput, match=r"m1\.node"):
         world.create()
-    assert not cloud.records
+    assert not cloud.stacks.records
     assert not world.files()
 
 
 def test_create_beyond_quota_creates_nothing(world, cloud):
-    cloud.limits = {**cloud.limits, "ports": 3}
+    cloud.network.limits["ports"] = 3
     with pytest.raises(QuotaExceeded, match="needed 5, available 3"):
         world.create()
-    assert not cloud.records
+    assert not cloud.stacks.records
 
 
 def test_create_with_unready_node_times_out_with_reason(world, kube):
@@ -292,16 +298,16 @@ def test_other_machine_sees_cluster_without_key(world, cloud, kube, tmp_path):
     with pytest.raises(Conflict, match="not on this machine"):
         reconcile.access(cloud, kube.connect, elsewhere.folder, "demo")
     elsewhere.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
 
 
 def test_delete_retries_failed_stack_and_gives_up(world, cloud):
     world.create()
-    cloud.failing_deletions = 1
+    cloud.stacks.failing_deletions = 1
     world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
     world.create()
-    cloud.failing_deletions = 9
+    cloud.stacks.failing_deletions = 9
     with pytest.raises(Failed, match="port in use"):
         world.delete()
     assert world.files()
@@ -309,18 +315,18 @@ def test_delete_retries_failed_stack_and_gives_up(world, cloud):
 
 def test_delete_includes_servers_unknown_to_heat(world, cloud):
     world.create()
-    cloud.orphans["demo"] = ["server demo-default-worker-1"]
+    cloud.stacks.orphans["demo"] = ["server demo-default-worker-1"]
     done = world.delete()
     assert not any("deletion failed" in line for line in world.reported), "Heat need not fail first"
     assert done.events[-1].seconds < RETRY_POLLS / 4
     assert any("what Heat does not know: server demo-default-worker-1" in line for line in world.reported)
-    assert not cloud.records
-    assert not cloud.orphans
+    assert not cloud.stacks.records
+    assert not cloud.stacks.orphans
 
 
 def test_interrupted_delete_verifies_that_nothing_remains(world, cloud):
     world.create()
-    del cloud.records["demo"]  # Heat completed meanwhile
+    del cloud.stacks.records["demo"]  # Heat completed meanwhile
     cloud.leftover["demo"] = ["port demo-default-worker-1"]
     with pytest.raises(TimedOut, match="what remains: port demo-default-worker-1"):
         world.delete()
@@ -333,11 +339,11 @@ def test_interrupted_delete_verifies_that_nothing_remains(world, cloud):
 def test_delete_without_wait_is_verified_later(world, cloud):
     world.create()
     world.delete(wait=False)
-    assert cloud.records["demo"].stack.status == "DELETE_IN_PROGRESS"
+    assert cloud.stacks.records["demo"].stack.status == "DELETE_IN_PROGRESS"
     assert world.files(), "the key stays until nothing else is left"
     world.delete(wait=False)
     world.delete()
-    assert not cloud.records
+    assert not cloud.stacks.records
     assert not world.files()
 
 
@@ -347,45 +353,45 @@ def test_delete_missing_cluster_is_not_found(world):
 
 
 def test_foreign_stack_is_not_changed(world, cloud):
-    cloud.create_stack(StackRequest("demo", "resources: {x: {type: 'OS::Heat::None'}}", {}, {}, ("theirs",)))
+    cloud.stacks.create(StackRequest("demo", "resources: {x: {type: 'OS::Heat::None'}}", {}, {}, ("theirs",)))
     for call in (world.create, world.delete, world.observe):
         with pytest.raises(Conflict, match="not a cluster of Moorage"):
             call()
-    assert "demo" in cloud.records
+    assert "demo" in cloud.stacks.records
 
 
 def test_cluster_gets_credential_and_delete_revokes_it(world, cloud):
     world.create()
-    assert [owner for owner, _ in cloud.credentials] == ["demo"]
+    assert [owner for owner, _ in cloud.identity.credentials] == ["demo"]
     world.delete()
-    assert cloud.credentials == []
+    assert cloud.identity.credentials == []
 
 
 def test_cluster_without_cloud_provider_gets_no_credential(world, cloud):
     world.create(replace(SPEC, cloud_provider=""))
-    assert cloud.credentials == []
+    assert cloud.identity.credentials == []
     with pytest.raises(Conflict, match="no-cloud-provider"):
         world.renew()
 
 
 def test_create_without_permission_for_credentials_creates_nothing(world, cloud):
-    cloud.allow_credentials = False
+    cloud.identity.allow_credentials = False
     with pytest.raises(BadInput, match="credential"):
         world.create()
-    assert cloud.records == {}
+    assert cloud.stacks.records == {}
 
 
 def test_renew_credential_updates_before_revoking(world, cloud, kube):
     world.create()
-    [(_, first)] = cloud.credentials
+    [(_, first)] = cloud.identity.credentials
     world.renew()
-    [(_, second)] = cloud.credentials
+    [(_, second)] = cloud.identity.credentials
     assert first.id != second.id
     assert second.secret in kube.credential
     kube.unreachable = "the API is away"
     with pytest.raises(CloudUnreachable):
         world.renew()
-    assert second in [one for _, one in cloud.credentials], "what the cluster uses stays"
+    assert second in [one for _, one in cloud.identity.credentials], "what the cluster uses stays"
 
 
 def test_cluster_that_cannot_reach_its_cloud_is_degraded(world, kube):

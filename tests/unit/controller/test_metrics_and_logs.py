@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from moorage.cloud.memory_servers import MemoryInstances
+from moorage.cloud.memory.servers import MemoryServers
 from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import JsonLines
 from moorage.controller.metrics import Metrics, count_calls
@@ -29,7 +29,7 @@ def calls(metrics, operation, result):
 
 
 def test_calls_are_counted_by_operation_and_result(metrics):
-    cloud = MemoryInstances()
+    cloud = MemoryServers()
     port = count_calls(cloud, "servers", metrics.record_call)
     assert port.list("demo") == []
     port.get("x")

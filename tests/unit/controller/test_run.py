@@ -17,13 +17,13 @@ import pytest
 import waiting
 from moorage.ccm.nodes import reconcile as nodes_module
 from moorage.ccm.nodes.identity import Place
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.network import ClusterNetwork, Subnet
-from moorage.cloud.servers import Address, Instance
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.port.network import ClusterNetwork, Subnet
+from moorage.cloud.port.servers import Address, Server
+from moorage.cloud.port.volumes import NewVolume
 from moorage.controller import run as run_module
 from moorage.controller.main import LEASE, Project, Settings, compose, load_balancer_settings
 from moorage.controller.metrics import Metrics
@@ -45,7 +45,7 @@ TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoS
 
 def server(number):
     fields = {"addresses": (Address("fixed", "10.0.0.5"),), "metadata": {"moorage_cluster": "demo"}}
-    return Instance(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **fields)
+    return Server(f"id-{number}", f"demo-{number}", "ACTIVE", "m1.node", "nova", **fields)
 
 
 class Running:
@@ -75,7 +75,7 @@ def api():
 @pytest.fixture
 def cloud(monkeypatch):
     monkeypatch.setattr(nodes_module, "PERIOD", 0.1)
-    return MemoryInstances([server(0), server(1)])
+    return MemoryServers([server(0), server(1)])
 
 
 @pytest.fixture
@@ -349,17 +349,17 @@ def test_nothing_starts_when_not_allowed(api):
 
 PROGRAM = """
 import moorage.controller.main as main
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.memory_servers import MemoryInstances
-from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.kube.memory_client import MemoryKubernetesClient
 import sys
-from moorage.cloud.network import ClusterNetwork, Subnet
+from moorage.cloud.port.network import ClusterNetwork, Subnet
 api = MemoryKubernetesClient()
 subnet = Subnet("subnet", "demo", "10.0.0.0/24")
 network = MemoryNetwork(cluster_networks={"demo": ClusterNetwork(subnet, "group", "outside")})
-project = main.Project("", MemoryInstances(), MemoryLoadBalancers(), network, MemoryVolumes())
+project = main.Project("", MemoryServers(), MemoryLoadBalancers(), network, MemoryVolumes())
 main.command.main(
     ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
     obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),

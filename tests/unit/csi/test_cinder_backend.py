@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from memory_backend import backend_on
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.volumes import NewVolume
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.port.volumes import NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
 from moorage.csi.cinder.backend import CinderBackend
 from moorage.csi.cinder.waiter import Timeouts

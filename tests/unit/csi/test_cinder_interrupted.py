@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from memory_backend import backend_on
-from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.csi.backend import Source, VolumeRequest
 from moorage.csi.size import GIB
 from moorage.model.errors import MoorageError

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from memory_backend import backend_on
-from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.csi.cinder.backend import TOPOLOGY
 from moorage.csi.controller import CAPABILITIES, RPC, UNLIMITED, Controller
 from moorage.csi.serve import serve

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from click.testing import CliRunner
 
-from moorage.cloud.memory_volumes import MemoryVolumes
+from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.csi.cinder.reader import Settings
 from moorage.csi.main import Adapters, command, start
 from moorage.csi.ready import Ready

@@ -21,10 +21,10 @@ class Glance:
     stored: list = field(default_factory=list)
     uploads: int = 0
 
-    def images(self):
-        return list(self.stored)
+    def list(self):
+        return [*self.stored]
 
-    def upload_image(self, name, file: Path, *, min_disk, min_memory, properties):
+    def upload(self, name, file: Path, *, min_disk, min_memory, properties):
         self.uploads += 1
         self.stored.append(Stored(name, "active", dict(properties)))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from moorage.ccm.load_balancers.settings import Provider
-from moorage.cloud.load_balancers import Timeouts
+from moorage.cloud.port.load_balancers import Timeouts
 from moorage.model.errors import BadInput
 
 PREFIX = "loadbalancer.openstack.org/"

@@ -14,7 +14,7 @@ from moorage.ccm.load_balancers.desired import DesiredLoadBalancer, build_desire
 from moorage.ccm.load_balancers.members import build_members, have_same_members, select_nodes
 from moorage.ccm.load_balancers.settings import Settings
 from moorage.ccm.load_balancers.views import Node, Service
-from moorage.cloud.load_balancers import LoadBalancer, Member
+from moorage.cloud.port.load_balancers import LoadBalancer, Member
 
 
 @dataclass(frozen=True)

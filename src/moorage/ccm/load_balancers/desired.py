@@ -11,8 +11,8 @@ from moorage.ccm.load_balancers.members import build_members, select_nodes, uses
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.settings import Monitoring, Settings
 from moorage.ccm.load_balancers.views import Node, Port, Service
-from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Pool
-from moorage.cloud.network import SecurityGroupRule, Subnet
+from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Pool
+from moorage.cloud.port.network import SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput
 
 ANYWHERE = "0.0.0.0/0"

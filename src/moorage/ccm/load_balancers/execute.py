@@ -31,8 +31,8 @@ from moorage.ccm.load_balancers.steps import (
     UpdateListener,
     UpdatePool,
 )
-from moorage.cloud.load_balancers import ACTIVE, LoadBalancers, Member, Pool
-from moorage.cloud.network import Network
+from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancers, Member, Pool
+from moorage.cloud.port.network import Network
 
 TIMEOUT = 3.0  # seconds to wait for a load balancer between two changes; then the worker is free for other Services
 PAUSE = 0.2  # seconds between two polls

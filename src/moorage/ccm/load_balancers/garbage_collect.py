@@ -15,8 +15,8 @@ from moorage.ccm.load_balancers.plan import plan_detach
 from moorage.ccm.load_balancers.reconcile import LoadBalancerReconciler
 from moorage.ccm.load_balancers.steps import DeleteFloatingIP, DeleteLoadBalancer, DeleteRule, ReleaseFloatingIP, Step
 from moorage.ccm.load_balancers.views import Service, parse_service
-from moorage.cloud.load_balancers import ERROR, LoadBalancer, LoadBalancers
-from moorage.cloud.network import FloatingIP, Network, SecurityGroupRule
+from moorage.cloud.port.load_balancers import ERROR, LoadBalancer, LoadBalancers
+from moorage.cloud.port.network import FloatingIP, Network, SecurityGroupRule
 from moorage.kube.objects import SERVICES, KubernetesClient, Resource
 from moorage.model.errors import Conflict, NotFound
 from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named

@@ -19,7 +19,7 @@ from moorage.ccm.load_balancers.steps import (
     UpdateListener,
     UpdatePool,
 )
-from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
 from moorage.model.errors import Conflict
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from moorage.ccm.load_balancers.annotations import ServiceOptions
 from moorage.ccm.load_balancers.settings import Settings
 from moorage.ccm.load_balancers.views import Node, Port, Service
-from moorage.cloud.load_balancers import Member
+from moorage.cloud.port.load_balancers import Member
 
 
 def uses_kube_proxy_health_check(service: Service, settings: Settings) -> bool:

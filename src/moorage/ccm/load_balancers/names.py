@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moorage.cloud.load_balancers import Listener, LoadBalancer
+from moorage.cloud.port.load_balancers import Listener, LoadBalancer
 from moorage.model.ownership import (
     LONGEST_TAG,
     SERVICE_PREFIX,

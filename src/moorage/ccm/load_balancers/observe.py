@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.plan import Observed
 from moorage.ccm.load_balancers.steps import NetworkStep, Step
-from moorage.cloud.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
-from moorage.cloud.network import FloatingIP, Network
+from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
+from moorage.cloud.port.network import FloatingIP, Network
 from moorage.model.ownership import SERVICE_PREFIX
 
 FIRST_POLL, LONGEST_POLL = 0.3, 5.0  # seconds between two polls of a PENDING load balancer

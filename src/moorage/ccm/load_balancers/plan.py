@@ -29,8 +29,8 @@ from moorage.ccm.load_balancers.steps import (
     SetTags,
     Step,
 )
-from moorage.cloud.load_balancers import ACTIVE, ERROR, Listener, LoadBalancer
-from moorage.cloud.network import FloatingIP, SecurityGroupRule
+from moorage.cloud.port.load_balancers import ACTIVE, ERROR, Listener, LoadBalancer
+from moorage.cloud.port.network import FloatingIP, SecurityGroupRule
 from moorage.model.errors import Conflict, Failed, NotFound
 from moorage.model.ownership import described_kept, service_named
 

@@ -19,8 +19,8 @@ from moorage.ccm.load_balancers.settings import Settings
 from moorage.ccm.load_balancers.steps import CreateFloatingIP, CreateLoadBalancer, DeleteLoadBalancer, Step
 from moorage.ccm.load_balancers.targets import Stored, TargetNodes
 from moorage.ccm.load_balancers.views import FINALIZER, Service, nodes_with_endpoints, parse_service
-from moorage.cloud.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
-from moorage.cloud.network import FloatingIP, Network
+from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
+from moorage.cloud.port.network import FloatingIP, Network
 from moorage.kube.events import Recorder
 from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded

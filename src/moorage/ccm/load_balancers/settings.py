@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from moorage.cloud.network import ClusterNetwork
+from moorage.cloud.port.network import ClusterNetwork
 from moorage.model.errors import BadInput
 
 

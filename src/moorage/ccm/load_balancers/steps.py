@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moorage.cloud.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
-from moorage.cloud.network import SecurityGroupRule
+from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from moorage.cloud.port.network import SecurityGroupRule
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from moorage.cloud.servers import Instance
+from moorage.cloud.port.servers import Server
 from moorage.kube.objects import Object
 from moorage.model.nodes import external_ips_label
 
@@ -26,7 +26,7 @@ class Place:
     regional: bool = False
 
 
-def provider_id(instance: Instance, place: Place) -> str:
+def provider_id(instance: Server, place: Place) -> str:
     return f"openstack://{place.region if place.regional else ''}/{instance.id}"
 
 
@@ -41,7 +41,7 @@ def server_id(node: Object, place: Place) -> str | None:
     return match[2]
 
 
-def labels(instance: Instance, place: Place) -> dict[str, str]:
+def labels(instance: Server, place: Place) -> dict[str, str]:
     """The well-known labels that the cloud has values for; labels without a value are left out."""
     values = {
         "node.kubernetes.io/instance-type": instance.flavor,
@@ -51,7 +51,7 @@ def labels(instance: Instance, place: Place) -> dict[str, str]:
     return {name: label for name, value in values.items() if (label := label_value(value))}
 
 
-def external_ips(instance: Instance) -> str:
+def external_ips(instance: Server) -> str:
     """The value of the label EXTERNAL_IPS; "" when the server has no floating IP."""
     return external_ips_label(address.ip for address in instance.addresses if address.kind == "floating")
 
@@ -61,7 +61,7 @@ def label_value(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:LABEL_LENGTH].strip("-_.")
 
 
-def addresses(node: Object, instance: Instance) -> list[dict[str, str]]:
+def addresses(node: Object, instance: Server) -> list[dict[str, str]]:
     """The addresses for a node's status: first the ones from kubelet's `--node-ip`, last the node's name."""
     preferred = (node["metadata"].get("annotations") or {}).get(PROVIDED_IP, "").split(",")
     kinds = {"fixed": "InternalIP", "floating": "ExternalIP"}

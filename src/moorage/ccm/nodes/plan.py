@@ -13,7 +13,7 @@ from moorage.ccm.nodes.identity import (
     provider_id,
     server_id,
 )
-from moorage.cloud.servers import Instance
+from moorage.cloud.port.servers import Server
 from moorage.kube.objects import Object
 from moorage.model.nodes import EXTERNAL_IPS, UNINITIALIZED
 
@@ -56,7 +56,7 @@ class NodePlan:
         return self == NodePlan()
 
 
-def plan_node(node: Object, instance: Instance | UnknownServer | None, place: Place) -> NodePlan:
+def plan_node(node: Object, instance: Server | UnknownServer | None, place: Place) -> NodePlan:
     """`instance` is None when the cloud, queried for this server alone, reports that it does not exist."""
     id = server_id(node, place)
     if id is None:
@@ -89,7 +89,7 @@ def _plan_without_server(node: Object, id: str) -> NodePlan:
     return NodePlan(event=NodeEvent("NoServer", message), retry_after=LATER)
 
 
-def _plan_with_server(node: Object, instance: Instance, place: Place) -> NodePlan:
+def _plan_with_server(node: Object, instance: Server, place: Place) -> NodePlan:
     desired = addresses(node, instance)
     outdated = instance.addresses and node.get("status", {}).get("addresses") != desired
     return NodePlan(
@@ -99,7 +99,7 @@ def _plan_with_server(node: Object, instance: Instance, place: Place) -> NodePla
     )
 
 
-def _plan_change(node: Object, instance: Instance, place: Place) -> Object:
+def _plan_change(node: Object, instance: Server, place: Place) -> Object:
     change: Object = {}
     current = node["metadata"].get("labels") or {}
     missing: Object = {name: value for name, value in labels(instance, place).items() if current.get(name) != value}
@@ -113,7 +113,7 @@ def _plan_change(node: Object, instance: Instance, place: Place) -> Object:
     return change
 
 
-def _plan_spec(spec: Object, instance: Instance, place: Place, unresponsive: bool) -> Object:
+def _plan_spec(spec: Object, instance: Server, place: Place, unresponsive: bool) -> Object:
     change: Object = {}
     if not spec.get("providerID"):
         change["providerID"] = provider_id(instance, place)
@@ -124,7 +124,7 @@ def _plan_spec(spec: Object, instance: Instance, place: Place, unresponsive: boo
     return change
 
 
-def _desired_taints(current: list[Object], instance: Instance, unresponsive: bool) -> list[Object]:
+def _desired_taints(current: list[Object], instance: Server, unresponsive: bool) -> list[Object]:
     """Removes the taint of a new node once the server has an address, and adds or removes those of a stopped server.
 
     Kubernetes waits minutes for an unresponsive kubelet. The out-of-service taint skips that wait once the cloud

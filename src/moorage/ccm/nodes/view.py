@@ -7,7 +7,7 @@ from threading import Lock
 
 from moorage.ccm.nodes.identity import Place, server_id
 from moorage.ccm.nodes.plan import UnknownServer
-from moorage.cloud.servers import Instance, Instances
+from moorage.cloud.port.servers import Server, Servers
 from moorage.kube.objects import Object
 from moorage.model.errors import CloudUnreachable
 
@@ -17,11 +17,11 @@ FRESH = 1.0  # seconds for which one list serves all new nodes: nodes join in gr
 class ServerView:
     """One list of the servers for all nodes, read by any thread. It gets a single server only if the list lacks it."""
 
-    def __init__(self, instances: Instances, cluster: str, place: Place, clock: Callable[[], float]) -> None:
+    def __init__(self, instances: Servers, cluster: str, place: Place, clock: Callable[[], float]) -> None:
         self.instances, self.cluster, self.place, self.clock = instances, cluster, place, clock
         self.unreachable = "not listed yet"
-        self._by_id: dict[str, Instance] = {}
-        self._by_name: dict[str, list[Instance]] = {}
+        self._by_id: dict[str, Server] = {}
+        self._by_name: dict[str, list[Server]] = {}
         self._listed_at: float | None = None
         self._lock = Lock()
 
@@ -30,7 +30,7 @@ class ServerView:
         with self._lock:
             self._refresh()
 
-    def find_listed(self, node: Object) -> Instance | UnknownServer | None:
+    def find_listed(self, node: Object) -> Server | UnknownServer | None:
         """The node's server in the last list. None if the list lacks it, which does not prove that it is deleted."""
         id = server_id(node, self.place)
         if self.unreachable:
@@ -42,7 +42,7 @@ class ServerView:
             return UnknownServer(f"{len(named)} servers have its name: {', '.join(server.id for server in named)}")
         return named[0] if named else None
 
-    def find(self, node: Object) -> Instance | UnknownServer | None:
+    def find(self, node: Object) -> Server | UnknownServer | None:
         """The node's server: from the list, else from a request for it alone. None if the cloud has deleted it.
 
         A new node is matched to its server by name, permanently. That needs a new list: the last one may still
@@ -71,13 +71,13 @@ class ServerView:
             raise
         finally:
             self._listed_at = started  # not earlier: callers during the first list must wait for it
-        by_name: dict[str, list[Instance]] = {}
+        by_name: dict[str, list[Server]] = {}
         for server in servers:
             by_name.setdefault(server.name, []).append(server)
         self._by_id, self._by_name = {server.id: server for server in servers}, by_name
         self.unreachable = ""
 
-    def _list(self) -> list[Instance]:
+    def _list(self) -> list[Server]:
         """Rejects an empty list: the controller itself runs on a server, so the credentials are of another project."""
         servers = self.instances.list(self.cluster)
         if not servers:

@@ -15,7 +15,7 @@ from moorage.cli.demo.build import Report, build
 from moorage.cli.demo.kubectl import kubectl
 from moorage.cli.demo.names import CLOUD, CLUSTER, GATEWAY_CIDR, REGISTRY, REGISTRY_HOST, WORKERS
 from moorage.cli.demo.record import Database, Demo
-from moorage.cloud.port import Cloud
+from moorage.cloud.port.cloud import Cloud
 from moorage.kube.port import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec
 from moorage.model.errors import Failed
@@ -79,7 +79,7 @@ def bring_up(context: Context, report: Report) -> Demo:
     rows = database.await_row(login, report)
     clock.lap("the database")
     where = Database(login.host, login.port, rows)
-    result = Demo(CLOUD, cloud.project, CLUSTER, made.api_url, application, answer, where, clock.laps)
+    result = Demo(CLOUD, cloud.identity.project, CLUSTER, made.api_url, application, answer, where, clock.laps)
     record.write(context.paths.state, result, password)
     return result
 

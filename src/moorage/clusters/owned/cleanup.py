@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from moorage.cloud.load_balancers import LoadBalancers
-from moorage.cloud.port import Cloud
-from moorage.cloud.volumes import Volumes
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.load_balancers import LoadBalancers
+from moorage.cloud.port.volumes import Volumes
 from moorage.clusters.owned.network import plan_network
 from moorage.clusters.owned.observe import observe
 from moorage.clusters.owned.resources import (
@@ -81,7 +81,7 @@ class Cleanup:
     def _delete(self, deletion: Deletion) -> None:
         match deletion:
             case DeleteServer():
-                self.cloud.delete_server(deletion.id)
+                self.cloud.servers.delete(deletion.id)
             case DeleteFloatingIP():
                 self.cloud.network.delete_floating_ip(deletion.id)
             case ReleaseFloatingIP():

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from moorage.cloud.load_balancers import ACTIVE, ERROR, Listener, LoadBalancer
-from moorage.cloud.network import FloatingIP
+from moorage.cloud.port.load_balancers import ACTIVE, ERROR, Listener, LoadBalancer
+from moorage.cloud.port.network import FloatingIP
 from moorage.clusters.owned.resources import (
     MAX_REQUESTS,
     CleanupPlan,

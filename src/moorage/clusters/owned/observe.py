@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from moorage.cloud.load_balancers import LoadBalancer, LoadBalancers
-from moorage.cloud.port import Cloud
-from moorage.cloud.volumes import CinderVolume, Volumes
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.load_balancers import LoadBalancer, LoadBalancers
+from moorage.cloud.port.volumes import CinderVolume, Volumes
 from moorage.clusters.owned.resources import ObservedResources, snapshots_of
 from moorage.model.errors import BadInput, Failed, NotFound
 from moorage.model.ownership import CLUSTER_MARK, cluster_tag, serving_tag
@@ -21,7 +21,7 @@ def observe(cloud: Cloud, cluster: str, *, stackless: bool) -> ObservedResources
     """CloudUnreachable when a service does not answer; services that the cloud does not have are skipped."""
     load_balancers, volumes = cloud.load_balancers, cloud.volumes
     with ThreadPoolExecutor(6) as at_once:
-        servers = at_once.submit(cloud.servers, cluster)
+        servers = at_once.submit(cloud.servers.list, cluster)
         floating = at_once.submit(cloud.network.floating_ips)
         own = at_once.submit(_own, load_balancers, cluster) if load_balancers else None
         shared = at_once.submit(_shared, load_balancers, cluster) if load_balancers else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from moorage.cloud.load_balancers import LoadBalancer
-from moorage.cloud.network import FloatingIP
-from moorage.cloud.port import Server
-from moorage.cloud.volumes import CinderSnapshot, CinderVolume
+from moorage.cloud.port.load_balancers import LoadBalancer
+from moorage.cloud.port.network import FloatingIP
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume
 from moorage.model.cluster import OwnedResource
 from moorage.model.ownership import CLUSTER_MARK
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from moorage.cloud.volumes import BUSY, CinderSnapshot, CinderVolume, VolumeAttachment
+from moorage.cloud.port.volumes import BUSY, CinderSnapshot, CinderVolume, VolumeAttachment
 from moorage.clusters.owned.resources import (
     MAX_REQUESTS,
     CleanupPlan,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from moorage.cloud.volumes import CinderVolume
+from moorage.cloud.port.volumes import CinderVolume
 from moorage.csi.cinder.reader import VolumeReader
 from moorage.model.errors import Conflict, NotFound, QuotaExceeded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from moorage.cloud.volumes import Volumes
+from moorage.cloud.port.volumes import Volumes
 from moorage.csi.backend import Snapshot, Volume, VolumeRequest
 from moorage.csi.cinder import parameters
 from moorage.csi.cinder.attach import VolumeAttacher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moorage.cloud.volumes import CinderVolume
+from moorage.cloud.port.volumes import CinderVolume
 from moorage.csi.cinder import parameters
 from moorage.csi.cinder.reader import VolumeReader
 from moorage.csi.cinder.types import resolve_type

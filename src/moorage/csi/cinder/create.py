@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moorage.cloud.volumes import CinderSnapshot, CinderVolume, NewVolume
+from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
 from moorage.csi.cinder import parameters
 from moorage.csi.cinder.metadata import build_metadata, is_owned_by

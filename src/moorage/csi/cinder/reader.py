@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from moorage.cloud.volumes import BUSY, CinderSnapshot, CinderVolume, Volumes
+from moorage.cloud.port.volumes import BUSY, CinderSnapshot, CinderVolume, Volumes
 from moorage.csi.backend import Snapshot, Source, Volume
 from moorage.csi.cinder.waiter import Timeouts, Waiter
 from moorage.csi.size import GIB

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moorage.cloud.volumes import CinderSnapshot
+from moorage.cloud.port.volumes import CinderSnapshot
 from moorage.csi.backend import NameTaken
 from moorage.csi.cinder import parameters
 from moorage.csi.cinder.metadata import build_metadata, is_owned_by

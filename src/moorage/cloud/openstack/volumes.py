@@ -5,11 +5,11 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from moorage.cloud.rest import Rest
-from moorage.cloud.volume_rows import snapshot_row, volume_row
-from moorage.cloud.volumes import CinderSnapshot, CinderVolume, NewVolume
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, NewVolume, VolumeAttachment
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 
 CINDER = "block-storage"
@@ -29,13 +29,13 @@ class OpenStackVolumes:
 
     def create(self, request: NewVolume) -> CinderVolume:
         with _recognize_quota():
-            return volume_row(self.rest.post(CINDER, "/volumes", {"volume": _body(request)})["volume"])
+            return _volume(self.rest.post(CINDER, "/volumes", {"volume": _body(request)})["volume"])
 
     def get(self, id: str) -> CinderVolume | None:
-        return _none_if_missing(lambda: volume_row(self.rest.get(CINDER, f"/volumes/{id}")["volume"]))
+        return _none_if_missing(lambda: _volume(self.rest.get(CINDER, f"/volumes/{id}")["volume"]))
 
     def list(self, name: str = "") -> builtins.list[CinderVolume]:
-        volumes = [volume_row(row) for row in self._rows("volumes", name)]
+        volumes = [_volume(row) for row in self._rows("volumes", name)]
         return [volume for volume in volumes if name in ("", volume.name)]
 
     def delete(self, id: str) -> None:
@@ -62,13 +62,13 @@ class OpenStackVolumes:
     def create_snapshot(self, name: str, volume: str, force: bool, metadata: Mapping[str, str]) -> CinderSnapshot:
         body = {"name": name, "volume_id": volume, "force": force, "metadata": dict(metadata)}
         with _recognize_status():
-            return snapshot_row(self.rest.post(CINDER, "/snapshots", {"snapshot": body})["snapshot"])
+            return _snapshot(self.rest.post(CINDER, "/snapshots", {"snapshot": body})["snapshot"])
 
     def get_snapshot(self, id: str) -> CinderSnapshot | None:
-        return _none_if_missing(lambda: snapshot_row(self.rest.get(CINDER, f"/snapshots/{id}")["snapshot"]))
+        return _none_if_missing(lambda: _snapshot(self.rest.get(CINDER, f"/snapshots/{id}")["snapshot"]))
 
     def snapshots(self, name: str = "") -> builtins.list[CinderSnapshot]:
-        snapshots = [snapshot_row(row) for row in self._rows("snapshots", name)]
+        snapshots = [_snapshot(row) for row in self._rows("snapshots", name)]
         return [snapshot for snapshot in snapshots if name in ("", snapshot.name)]
 
     def delete_snapshot(self, id: str) -> None:
@@ -176,3 +176,40 @@ def _recognize_status() -> Iterator[None]:
             yield
     except BadInput as error:
         raise Conflict(error.message) from error
+
+
+def _volume(row: Mapping[str, Any]) -> CinderVolume:
+    return CinderVolume(
+        id=row["id"],
+        name=row.get("name") or "",
+        size=row["size"],
+        status=row["status"],
+        type=row.get("volume_type") or "",
+        zone=row.get("availability_zone") or "",
+        snapshot=row.get("snapshot_id") or "",
+        source=row.get("source_volid") or "",
+        attachments=tuple(_attachment(entry) for entry in row.get("attachments", ())),
+        metadata=row.get("metadata") or {},
+        created_at=_seconds(row.get("created_at")),
+    )
+
+
+def _snapshot(row: Mapping[str, Any]) -> CinderSnapshot:
+    return CinderSnapshot(
+        id=row["id"],
+        name=row.get("name") or "",
+        volume=row["volume_id"],
+        size=row["size"],
+        status=row["status"],
+        metadata=row.get("metadata") or {},
+        created_at=_seconds(row.get("created_at")),
+    )
+
+
+def _attachment(entry: Mapping[str, Any]) -> VolumeAttachment:
+    return VolumeAttachment(entry["attachment_id"], entry.get("server_id") or "")
+
+
+def _seconds(time: str | None) -> float:
+    """Cinder's times are UTC without a time zone."""
+    return datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp() if time else 0.0

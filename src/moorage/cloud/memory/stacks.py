@@ -1,45 +1,20 @@
-"""A cloud in memory: keeps state as the real one does, and has switches for faults."""
+"""Stacks in memory, with the servers that they create."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
-from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
-from moorage.cloud.memory_load_balancers import MemoryLoadBalancers
-from moorage.cloud.memory_network import MemoryNetwork
-from moorage.cloud.memory_volumes import MemoryVolumes
-from moorage.cloud.port import Flavor, Image, Quota, Server, Stack, StackRequest, StackResource
-from moorage.model.credential import Credential
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.servers import MemoryServers
+from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.port.servers import Address, Server
+from moorage.cloud.port.stacks import Stack, StackRequest, StackResource
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
-
-FLAVORS = (Flavor("m1.small", "f1", 1, 1024, 6), Flavor("m1.node", "f2", 2, 2048, 10))
-NODE_IMAGE = Image(
-    name="moorage-12-1.37.2-0",
-    id="image-1",
-    status="active",
-    created_at="2026-01-01T00:00:00Z",
-    properties={"os_distro": "moorage", "moorage_version": "12-1.37.2-0", "moorage_kubernetes_version": "v1.37.2"},
-    min_memory=1024,
-    min_disk=4,
-)
-LIMITS = {"instances": 20, "cores": 40, "ram": 65536, "networks": 10, "ports": 100}
-LIMITS |= {"routers": 10, "security_groups": 20, "floating_ips": 10}
-
-
-@dataclass
-class _StackRecord:
-    """A stack, and its progress."""
-
-    stack: Stack
-    template: str
-    resources: list[StackResource]
-    polls: int = 0
-
 
 SERVER, ROUTER_INTERFACE = "OS::Nova::Server", "OS::Neutron::RouterInterface"
 DUPLICATE_ERRORS = {
@@ -50,56 +25,44 @@ RETRY_POLLS = 60  # polls until Heat reports that something blocks a deletion
 
 
 @dataclass
-class MemoryCloud:
-    """The port `Cloud`. A stack is complete after it was read `polls` times.
+class StackRecord:
+    """A stack, and its progress."""
 
-    Faults: `unreachable` is why no service answers, its name first. `failing` maps a resource's path
+    stack: Stack
+    template: str
+    resources: list[StackResource]
+    polls: int = 0
+
+
+@dataclass
+class MemoryStacks:
+    """The port `Stacks`. A stack is complete after it was read `polls` times.
+
+    Faults: `unreachable` is why Heat does not answer. `failing` maps a resource's path
     ("worker_nodes/nodes/0/ready") to the reason for which it fails. `duplicated` maps the path of a server or a
     router's interface to the id of one that exists already and that Heat does not know, so that Heat cannot create it
     (an interface has no id). `failing_deletions` is how many stack deletions fail first, `lost_answers` how many
-    answers to `create_stack` get lost. `leftover` are resources that a cluster's stack no longer knows, `orphans` such
-    servers. `engine_dead`: no stack makes progress until the next request. A load balancer in a stack's subnet blocks
-    the stack's deletion. `updated_parameters` are the values that stacks were last updated with.
+    answers to `create` get lost. `orphans` are servers that a cluster's stack no longer knows. `engine_dead`: no
+    stack makes progress until the next request. A load balancer in a stack's subnet blocks the stack's deletion.
+    `updated_parameters` are the values that stacks were last updated with.
     """
 
-    flavor_list: Sequence[Flavor] = FLAVORS
-    image_list: list[Image] = field(default_factory=lambda: [NODE_IMAGE])
-    limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
+    load_balancers: MemoryLoadBalancers | None = None
+    volumes: MemoryVolumes | None = None
     polls: int = 2
     unreachable: str = ""
     failing: dict[str, str] = field(default_factory=dict)
     duplicated: dict[str, str] = field(default_factory=dict)
     failing_deletions: int = 0
     lost_answers: int = 0
-    leftover: dict[str, list[str]] = field(default_factory=dict)
     orphans: dict[str, list[str]] = field(default_factory=dict)
     engine_dead: bool = False
-    project: str = "project-1"
-    load_balancers: MemoryLoadBalancers | None = field(default_factory=MemoryLoadBalancers)
-    network: MemoryNetwork = field(default_factory=MemoryNetwork)
-    volumes: MemoryVolumes | None = field(default_factory=MemoryVolumes)
-    records: dict[str, _StackRecord] = field(default_factory=dict)
-    credentials: list[tuple[str, Credential]] = field(default_factory=list)
-    allow_credentials: bool = True
+    records: dict[str, StackRecord] = field(default_factory=dict)
     updated_parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     _deleted_servers: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def create_credential(self, cluster: str) -> Credential:
-        self._check_reachable()
-        if not self.allow_credentials:
-            raise BadInput("Keystone refused: application credentials cannot create others")
-        credential = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
-        self.credentials.append((cluster, credential))
-        return credential
-
-    def delete_credentials(self, cluster: str, keep: str = "") -> None:
-        self._check_reachable()
-        self.credentials = [
-            (owner, credential) for owner, credential in self.credentials if owner != cluster or credential.id == keep
-        ]
-
-    def stack(self, name: str, *, outputs: bool = False) -> Stack | None:
+    def get(self, name: str, *, outputs: bool = False) -> Stack | None:
         self._check_reachable()
         record = self._find(name)
         if record is None:
@@ -109,16 +72,16 @@ class MemoryCloud:
             return None
         return replace(record.stack, outputs=_outputs(record) if outputs else {})
 
-    def stacks(self, tag: str) -> list[Stack]:
+    def list(self, tag: str) -> builtins.list[Stack]:
         self._check_reachable()
         return [replace(record.stack, parameters={}) for record in self.records.values() if tag in record.stack.tags]
 
-    def resources(self, stack: Stack) -> list[StackResource]:
+    def resources(self, stack: Stack) -> builtins.list[StackResource]:
         self._check_reachable()
         record = self._find(stack.id)
         return list(record.resources) if record else []
 
-    def create_stack(self, request: StackRequest) -> None:
+    def create(self, request: StackRequest) -> None:
         self._check_reachable()
         if request.name in self.records:
             raise Conflict(f"The Stack ({request.name}) already exists.")
@@ -137,12 +100,12 @@ class MemoryCloud:
             StackResource(path, kind, "INIT_COMPLETE", physical_id=f"{request.name}-{number}-{index}")
             for index, (path, kind) in enumerate(_expand(request.template, request.files, parameters))
         ]
-        self.records[request.name] = _StackRecord(stack, request.template, resources)
+        self.records[request.name] = StackRecord(stack, request.template, resources)
         if self.lost_answers:
             self.lost_answers -= 1
             raise CloudUnreachable("Heat did not answer in time")
 
-    def delete_stack(self, stack: Stack) -> None:
+    def delete(self, stack: Stack) -> None:
         self._check_reachable()
         record = self._find(stack.id)
         self.engine_dead = False
@@ -150,7 +113,7 @@ class MemoryCloud:
             self._set_status(record, "DELETE_IN_PROGRESS", "Stack DELETE started")
             record.polls = 0
 
-    def resume_stack(self, stack: Stack) -> None:
+    def resume(self, stack: Stack) -> None:
         self.replace_resources(stack, (), {}, "")
 
     def replace_resources(
@@ -176,84 +139,38 @@ class MemoryCloud:
             return resource
         return replace(resource, status="INIT_COMPLETE", physical_id=resource.physical_id or f"again-{next(self._ids)}")
 
-    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        self._check_reachable()
-        return self.orphans.pop(cluster, [])
-
-    def servers(self, cluster: str) -> list[Server]:
-        self._check_reachable()
+    def servers(self, cluster: str) -> builtins.list[Server]:
+        """The servers of a cluster's stack, and those that Heat does not know."""
         record = self.records.get(cluster)
         servers = [] if record is None else [r for r in record.resources if r.type == SERVER]
         existing = [r for r in servers if _exists(r) and r.physical_id]
         existing += [replace(r, physical_id=id) for r in servers if (id := self.duplicated.get("/".join(r.path)))]
-        remaining = (
-            _server(cluster, resource) for resource in existing if resource.physical_id not in self._deleted_servers
-        )
-        return sorted(remaining, key=lambda server: server.name)
+        return [_server(cluster, r) for r in existing if r.physical_id not in self._deleted_servers]
+
+    def delete_server(self, id: str) -> None:
+        """What Nova does."""
+        self._deleted_servers.add(id)
+        self.duplicated = {path: other for path, other in self.duplicated.items() if other != id}
+        if self.volumes is not None:
+            self.volumes.delete_server(id)
 
     def detach_subnet(self, router: str, subnet: str) -> None:
-        self._check_reachable()
+        """What Neutron does."""
         stacks = (record.resources for record in self.records.values())
         stack = next((resources for resources in stacks if router in {r.physical_id for r in resources}), [])
         if subnet in {resource.physical_id for resource in stack}:
             for interface in (resource for resource in stack if resource.type == ROUTER_INTERFACE):
                 self.duplicated.pop("/".join(interface.path), None)
 
-    def delete_server(self, id: str) -> None:
-        self._check_reachable()
-        self._deleted_servers.add(id)
-        self.duplicated = {path: other for path, other in self.duplicated.items() if other != id}
-        if self.volumes is not None:
-            self.volumes.delete_server(id)
-
-    def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        self._check_reachable()
-        known = set(ids)
-        existing = [(name, resource) for name, record in self.records.items() for resource in record.resources]
-        remaining = [resource for name, resource in existing if resource.physical_id in known or name == cluster]
-        return [*(f"{resource.type} {resource.physical_id}" for resource in remaining), *self.leftover.get(cluster, ())]
-
-    def flavors(self) -> list[Flavor]:
-        self._check_reachable()
-        return list(self.flavor_list)
-
-    def images(self) -> list[Image]:
-        self._check_reachable()
-        return list(self.image_list)
-
-    def upload_image(
-        self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]
-    ) -> None:
-        self._check_reachable()
-        number = next(self._ids)
-        image = Image(
-            name, f"image-{number}", "active", f"2026-01-03T00:00:{number:02}Z", dict(properties), min_memory, min_disk
-        )
-        self.image_list.append(image)
-
-    def external_networks(self) -> list[str]:
-        self._check_reachable()
-        return ["public"]
-
-    def addresses(self) -> list[str]:
-        self._check_reachable()
-        return ["172.24.4.1"]
-
-    def quotas(self) -> dict[str, Quota]:
-        self._check_reachable()
-        servers = sum(len(self.servers(name)) for name in self.records)
-        used = {"instances": servers, "cores": 2 * servers, "ram": 2048 * servers}
-        return {name: Quota(used.get(name, 0), limit) for name, limit in self.limits.items()}
-
     def _check_reachable(self) -> None:
         if self.unreachable:
             raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
-    def _find(self, name_or_id: str) -> _StackRecord | None:
+    def _find(self, name_or_id: str) -> StackRecord | None:
         matching = (record for record in self.records.values() if name_or_id in (record.stack.name, record.stack.id))
         return next(matching, None)
 
-    def _advance(self, record: _StackRecord) -> None:
+    def _advance(self, record: StackRecord) -> None:
         """Every read advances time: first the resources progress, then the stack."""
         if self.engine_dead or not record.stack.status.endswith("_IN_PROGRESS"):
             return
@@ -266,7 +183,7 @@ class MemoryCloud:
             status = "CREATE_COMPLETE" if record.polls == self.polls else "CREATE_IN_PROGRESS"
             record.resources = [self._advance_resource(resource, status) for resource in record.resources]
 
-    def _finish(self, record: _StackRecord) -> None:
+    def _finish(self, record: StackRecord) -> None:
         failed = [resource for resource in record.resources if resource.status == "CREATE_FAILED"]
         if not failed:
             record.resources = [
@@ -279,7 +196,7 @@ class MemoryCloud:
         else:
             self._set_status(record, f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
-    def _delete(self, record: _StackRecord) -> None:
+    def _delete(self, record: StackRecord) -> None:
         """Servers are deleted first, because their networks cannot be deleted before."""
         for server in self.servers(record.stack.name):
             self.delete_server(server.id)
@@ -294,7 +211,7 @@ class MemoryCloud:
         else:
             del self.records[record.stack.name]
 
-    def _in_use(self, record: _StackRecord) -> bool:
+    def _in_use(self, record: StackRecord) -> bool:
         load_balancers = self.load_balancers.by_id.values() if self.load_balancers else ()
         return bool(
             {load_balancer.subnet for load_balancer in load_balancers}
@@ -315,7 +232,7 @@ class MemoryCloud:
             return replace(resource, status="CREATE_FAILED", reason=reason)
         return replace(resource, status=status)
 
-    def _set_status(self, record: _StackRecord, status: str, reason: str) -> None:
+    def _set_status(self, record: StackRecord, status: str, reason: str) -> None:
         record.stack = replace(record.stack, status=status, reason=reason)
 
 
@@ -375,7 +292,7 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
-def _outputs(record: _StackRecord) -> dict[str, Any]:
+def _outputs(record: StackRecord) -> dict[str, Any]:
     """Outputs that are parameters, and those of the cluster's template; others are None, as in Heat."""
     signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in record.resources)
     known = {
@@ -409,6 +326,21 @@ def _server(cluster: str, resource: StackResource) -> Server:
         name=f"{cluster}-{group}-{index or 0}",
         status=status,
         metadata={"moorage_cluster": cluster, "moorage_role": role, "moorage_group": group},
-        address=f"10.0.0.{10 + (int(index) + 1 if index else 0)}",
+        addresses=(Address("fixed", f"10.0.0.{10 + (int(index) + 1 if index else 0)}"),),
         fault=resource.reason if status == "ERROR" else "",
     )
+
+
+class StackServers(MemoryServers):
+    """The port `Servers` for the servers of stacks."""
+
+    def __init__(self, stacks: MemoryStacks) -> None:
+        super().__init__()
+        self.stacks = stacks
+
+    def delete(self, id: str) -> None:
+        self._record_call("delete")
+        self.stacks.delete_server(id)
+
+    def _all(self) -> Iterable[Server]:
+        return [server for name in self.stacks.records for server in self.stacks.servers(name)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from threading import RLock
 
-from moorage.cloud.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, Member, Pool
+from moorage.cloud.port.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, Member, Pool
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
 OVN_PROTOCOLS = ("TCP", "UDP", "SCTP")

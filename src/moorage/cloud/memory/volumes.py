@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from uuid import UUID
 
-from moorage.cloud.memory_store import ResourceStore
-from moorage.cloud.volumes import CinderSnapshot, CinderVolume, NewVolume, VolumeAttachment
+from moorage.cloud.memory.store import ResourceStore
+from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, NewVolume, VolumeAttachment
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
 LIMITS = {"volumes": 100, "gigabytes": 1000, "snapshots": 100}

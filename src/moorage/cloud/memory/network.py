@@ -1,4 +1,4 @@
-"""Floating IPs and security group rules in memory."""
+"""Networks in memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from moorage.cloud.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.memory.stacks import MemoryStacks
+from moorage.cloud.port.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.port.quota import Quota
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
+
+LIMITS = {"networks": 10, "ports": 100, "routers": 10, "security_groups": 20, "floating_ips": 10}
 
 
 @dataclass
@@ -26,6 +30,9 @@ class MemoryNetwork:
     """By the name of the cluster."""
     floating_quota: int = 50
     rule_quota: int = 1000
+    limits: dict[str, int] = field(default_factory=lambda: dict(LIMITS))
+    stacks: MemoryStacks | None = None
+    """Where the networks of clusters are."""
     can_choose_address: bool = False
     unreachable: str = ""
     floating: dict[str, FloatingIP] = field(default_factory=dict)
@@ -99,6 +106,19 @@ class MemoryNetwork:
         self._record_call("delete_rule")
         self.security_group_rules.pop(id, None)
 
+    def detach_subnet(self, router: str, subnet: str) -> None:
+        self._record_call("detach_subnet")
+        if self.stacks is not None:
+            self.stacks.detach_subnet(router, subnet)
+
+    def external_networks(self) -> list[str]:
+        self._record_call("external_networks")
+        return ["public"]
+
+    def quotas(self) -> dict[str, Quota]:
+        self._record_call("quotas")
+        return {name: Quota(0, limit) for name, limit in self.limits.items()}
+
     def disassociate_port(self, port: str) -> None:
         """What Neutron does when a port is deleted."""
         for floating_ip in list(self.floating.values()):
@@ -113,7 +133,7 @@ class MemoryNetwork:
     def _record_call(self, call: str) -> None:
         self.calls.append(call)
         if self.unreachable:
-            raise CloudUnreachable(self.unreachable)
+            raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
 
 def _is_same_rule(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:

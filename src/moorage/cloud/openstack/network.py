@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moorage.cloud.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
-from moorage.cloud.rest import Rest
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.port.quota import Quota
 from moorage.model.errors import NotFound
 from moorage.model.ownership import owned_by
 
+NEUTRON = "network"
+# Our name of a quota, and Neutron's.
+QUOTAS = {
+    "networks": "network",
+    "ports": "port",
+    "routers": "router",
+    "security_groups": "security_group",
+    "floating_ips": "floatingip",
+}
 FIELDS = ["id", "floating_ip_address", "port_id", "description"]
 
 
@@ -29,21 +39,21 @@ class OpenStackNetwork:
         return ClusterNetwork(_subnet(subnet), group["id"], external_network)
 
     def _find_owned(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
-        rows = self.rest.get("network", f"/{collection}", name=name)[collection.replace("-", "_")]
+        rows = self.rest.get(NEUTRON, f"/{collection}", name=name)[collection.replace("-", "_")]
         return next((row for row in rows if row["description"] == owned_by(cluster)), None)
 
     def subnet(self, id: str) -> Subnet | None:
         try:
-            return _subnet(self.rest.get("network", f"/subnets/{id}")["subnet"])
+            return _subnet(self.rest.get(NEUTRON, f"/subnets/{id}")["subnet"])
         except NotFound:
             return None
 
     def subnets(self, network: str) -> list[Subnet]:
-        subnets = [_subnet(row) for row in self.rest.get("network", "/subnets", network_id=network)["subnets"]]
+        subnets = [_subnet(row) for row in self.rest.get(NEUTRON, "/subnets", network_id=network)["subnets"]]
         return sorted(subnets, key=lambda subnet: subnet.name)
 
     def floating_ips(self) -> list[FloatingIP]:
-        rows = self.rest.get("network", "/floatingips", fields=FIELDS, project_id=self.rest.project())
+        rows = self.rest.get(NEUTRON, "/floatingips", fields=FIELDS, project_id=self.rest.project())
         return [_floating_ip(row) for row in rows["floatingips"]]
 
     def create_floating_ip(
@@ -57,19 +67,19 @@ class OpenStackNetwork:
             "description": description,
         }
         chosen = {key: value for key, value in body.items() if value}
-        return _floating_ip(self.rest.post("network", "/floatingips", {"floatingip": chosen})["floatingip"])
+        return _floating_ip(self.rest.post(NEUTRON, "/floatingips", {"floatingip": chosen})["floatingip"])
 
     def associate_floating_ip(self, id: str, port: str) -> None:
-        self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"port_id": port or None}})
+        self.rest.put(NEUTRON, f"/floatingips/{id}", {"floatingip": {"port_id": port or None}})
 
     def set_floating_ip_description(self, id: str, description: str) -> None:
-        self.rest.put("network", f"/floatingips/{id}", {"floatingip": {"description": description}})
+        self.rest.put(NEUTRON, f"/floatingips/{id}", {"floatingip": {"description": description}})
 
     def delete_floating_ip(self, id: str) -> None:
         self._delete(f"/floatingips/{id}")
 
     def rules(self, group: str) -> list[SecurityGroupRule]:
-        rows = self.rest.get("network", "/security-group-rules", security_group_id=group, direction="ingress")
+        rows = self.rest.get(NEUTRON, "/security-group-rules", security_group_id=group, direction="ingress")
         return [_rule(row) for row in rows["security_group_rules"] if _allows_one_port(row)]
 
     def create_rule(self, rule: SecurityGroupRule) -> None:
@@ -83,14 +93,33 @@ class OpenStackNetwork:
             "remote_ip_prefix": rule.cidr,
             "description": rule.description,
         }
-        self.rest.post("network", "/security-group-rules", {"security_group_rule": body})
+        self.rest.post(NEUTRON, "/security-group-rules", {"security_group_rule": body})
 
     def delete_rule(self, id: str) -> None:
         self._delete(f"/security-group-rules/{id}")
 
+    def detach_subnet(self, router: str, subnet: str) -> None:
+        try:
+            self.rest.put(NEUTRON, f"/routers/{router}/remove_router_interface", {"subnet_id": subnet})
+        except NotFound:
+            return
+
+    def external_networks(self) -> list[str]:
+        query: dict[str, Any] = {"router:external": "True", "fields": ["id", "name"]}
+        rows = self.rest.get(NEUTRON, "/networks", **query)["networks"]
+        return [value for row in rows for value in (row["name"], row["id"]) if value]
+
+    def quotas(self) -> dict[str, Quota]:
+        rows = self.rest.get(NEUTRON, f"/quotas/{self.rest.project()}/details.json")["quota"]
+        return {
+            name: Quota.from_limit(rows[neutron_name]["used"], rows[neutron_name]["limit"])
+            for name, neutron_name in QUOTAS.items()
+            if neutron_name in rows
+        }
+
     def _delete(self, path: str) -> None:
         try:
-            self.rest.delete("network", path)
+            self.rest.delete(NEUTRON, path)
         except NotFound:
             return
 

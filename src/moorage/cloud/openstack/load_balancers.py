@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from moorage.cloud.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, Member, Pool, Timeouts
-from moorage.cloud.rest import Rest
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, Member, Pool, Timeouts
 from moorage.model.errors import NotFound
 
 OCTAVIA = "load-balancer"

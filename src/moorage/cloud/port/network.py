@@ -1,9 +1,11 @@
-"""The port for floating IPs and security group rules: Neutron."""
+"""The port for networks: Neutron."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+
+from moorage.cloud.port.quota import Quota
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,15 @@ class Network(Protocol):
         ...
 
     def delete_rule(self, id: str) -> None: ...
+
+    def detach_subnet(self, router: str, subnet: str) -> None:
+        """Detach a subnet from a router, both by id; does nothing when it is not attached."""
+        ...
+
+    def external_networks(self) -> list[str]:
+        """Names and ids of the networks with floating IPs."""
+        ...
+
+    def quotas(self) -> dict[str, Quota]:
+        """By name: networks, ports, routers, security_groups, floating_ips."""
+        ...

@@ -1,0 +1,1 @@
+"""The ports on clouds in memory, for tests: they keep state as the real services do."""

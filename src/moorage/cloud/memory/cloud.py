@@ -1,0 +1,51 @@
+"""A cloud in memory: keeps state as the real one does, and has switches for faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from moorage.cloud.memory.identity import MemoryIdentity
+from moorage.cloud.memory.images import MemoryImages
+from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
+from moorage.cloud.memory.network import MemoryNetwork
+from moorage.cloud.memory.stacks import MemoryStacks, StackServers
+from moorage.cloud.memory.volumes import MemoryVolumes
+
+
+@dataclass
+class MemoryCloud:
+    """The port `Cloud`. The services have the switches for most faults.
+
+    `leftover` are resources that a cluster's stack no longer knows.
+    """
+
+    load_balancers: MemoryLoadBalancers | None = field(default_factory=MemoryLoadBalancers)
+    network: MemoryNetwork = field(default_factory=MemoryNetwork)
+    volumes: MemoryVolumes | None = field(default_factory=MemoryVolumes)
+    identity: MemoryIdentity = field(default_factory=MemoryIdentity)
+    images: MemoryImages = field(default_factory=MemoryImages)
+    leftover: dict[str, list[str]] = field(default_factory=dict)
+    stacks: MemoryStacks = field(init=False)
+    servers: StackServers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stacks = MemoryStacks(self.load_balancers, self.volumes)
+        self.servers = StackServers(self.stacks)
+        self.network.stacks = self.stacks
+
+    def fail(self, why: str) -> None:
+        """From now on no service answers, with that reason, the service's name first; "" ends it."""
+        for service in (self.identity, self.stacks, self.servers, self.images, self.network):
+            service.unreachable = why
+
+    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        self.servers.list(cluster)
+        return self.stacks.orphans.pop(cluster, [])
+
+    def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
+        self.servers.list(cluster)
+        known = set(ids)
+        existing = [(name, resource) for name, record in self.stacks.records.items() for resource in record.resources]
+        remaining = [resource for name, resource in existing if resource.physical_id in known or name == cluster]
+        return [*(f"{resource.type} {resource.physical_id}" for resource in remaining), *self.leftover.get(cluster, ())]

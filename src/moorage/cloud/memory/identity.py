@@ -1,0 +1,43 @@
+"""A project and its credentials in memory."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+from moorage.model.credential import Credential
+from moorage.model.errors import BadInput, CloudUnreachable
+
+
+class MemoryIdentity:
+    """The port `Identity`. `credentials` are pairs of a cluster's name and its credential.
+
+    Faults: `unreachable` is why Keystone does not answer; `allow_credentials` is whether this user may create any.
+    """
+
+    def __init__(self) -> None:
+        self.project = "project-1"
+        self.credentials: list[tuple[str, Credential]] = []
+        self.allow_credentials = True
+        self.unreachable = ""
+
+    def addresses(self) -> list[str]:
+        self._check_reachable()
+        return ["172.24.4.1"]
+
+    def create_credential(self, cluster: str) -> Credential:
+        self._check_reachable()
+        if not self.allow_credentials:
+            raise BadInput("Keystone refused: application credentials cannot create others")
+        created = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
+        self.credentials.append((cluster, created))
+        return created
+
+    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+        self._check_reachable()
+        self.credentials = [
+            (owner, credential) for owner, credential in self.credentials if owner != cluster or credential.id == keep
+        ]
+
+    def _check_reachable(self) -> None:
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])

@@ -1,0 +1,43 @@
+"""Images in memory."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from moorage.cloud.port.images import Image
+from moorage.model.errors import CloudUnreachable
+
+NODE_IMAGE = Image(
+    name="moorage-12-1.37.2-0",
+    id="image-1",
+    status="active",
+    created_at="2026-01-01T00:00:00Z",
+    properties={"os_distro": "moorage", "moorage_version": "12-1.37.2-0", "moorage_kubernetes_version": "v1.37.2"},
+    min_memory=1024,
+    min_disk=4,
+)
+
+
+class MemoryImages:
+    """The port `Images`. Fault: `unreachable` is why Glance does not answer."""
+
+    def __init__(self, images: Iterable[Image] = (NODE_IMAGE,)) -> None:
+        self.images = [*images]
+        self.unreachable = ""
+
+    def list(self) -> builtins.list[Image]:
+        self._check_reachable()
+        return [*self.images]
+
+    def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
+        self._check_reachable()
+        number = len(self.images) + 1
+        created_at = f"2026-01-03T00:00:{number:02}Z"
+        image = Image(name, f"image-{number}", "active", created_at, dict(properties), min_memory, min_disk)
+        self.images.append(image)
+
+    def _check_reachable(self) -> None:
+        if self.unreachable:
+            raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])

@@ -1,0 +1,1 @@
+"""The ports on a real OpenStack, over its REST APIs."""

@@ -1,0 +1,67 @@
+"""The port `Identity` on a real Keystone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from secrets import token_hex
+from urllib.parse import urlsplit
+
+from moorage.cloud.openstack.rest import Rest
+from moorage.model.credential import Credential
+from moorage.model.errors import BadInput, NotFound
+from moorage.model.ownership import owned_by
+
+KEYSTONE = "identity"
+ADMINISTRATIVE = frozenset({"admin", "manager", "service"})
+"""Keystone's default roles that reach beyond one project's servers, networks and volumes."""
+
+
+class OpenStackIdentity:
+    """The port `Identity` on Keystone."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    @property
+    def project(self) -> str:
+        return self.rest.project()
+
+    def addresses(self) -> list[str]:
+        host = urlsplit(self.rest.endpoint("orchestration")).hostname or ""
+        return [host] if re.fullmatch(r"[0-9.]+", host) else []
+
+    def create_credential(self, cluster: str) -> Credential:
+        """The name is the cluster's and a random part; the description names the owner."""
+        body = {"name": f"moorage-{cluster}-{token_hex(4)}", "description": owned_by(cluster), "unrestricted": False}
+        body |= {"roles": [{"name": role} for role in without_administrative(self.rest.roles())]}
+        try:
+            response = self.rest.post(KEYSTONE, self._path(), {"application_credential": body})
+        except BadInput as error:
+            raise BadInput(
+                f"the cluster needs an application credential, and {error.message}",
+                "use credentials that may create one: a user's own (not a restricted application credential), "
+                "or --no-cloud-provider for a cluster without load balancers and volumes",
+            ) from error
+        created = response["application_credential"]
+        return Credential(created["id"], created["secret"], self.rest.endpoint(KEYSTONE), self.rest.region or "")
+
+    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+        for row in self.rest.get(KEYSTONE, self._path())["application_credentials"]:
+            if row["description"] == owned_by(cluster) and row["id"] != keep:
+                self._delete(row["id"])
+
+    def _delete(self, id: str) -> None:
+        try:
+            self.rest.delete(KEYSTONE, f"{self._path()}/{id}")
+        except NotFound:
+            return
+
+    def _path(self) -> str:
+        return f"/users/{self.rest.user()}/application_credentials"
+
+
+def without_administrative(roles: Iterable[str]) -> list[str]:
+    """The roles without administrative ones; all of them when there are no others."""
+    names = sorted(roles)
+    return [role for role in names if role not in ADMINISTRATIVE] or names

@@ -1,0 +1,55 @@
+"""The port `Images` on a real Glance."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.images import Image
+
+GLANCE = "image"
+
+
+class OpenStackImages:
+    """The port `Images` on Glance."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    def list(self) -> builtins.list[Image]:
+        return [_image(row) for row in self.rest.get(GLANCE, "/images", limit=1000)["images"]]
+
+    def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
+        created = self.rest.post(
+            GLANCE,
+            "/images",
+            {
+                "name": name,
+                "disk_format": "raw",
+                "container_format": "bare",
+                "min_disk": min_disk,
+                "min_ram": min_memory,
+                **properties,
+            },
+        )
+        try:
+            self.rest.put_file(GLANCE, f"/images/{created['id']}/file", file)
+        except BaseException:
+            self.rest.delete(GLANCE, f"/images/{created['id']}")
+            raise
+
+
+def _image(row: Mapping[str, Any]) -> Image:
+    properties = {key: value for key, value in row.items() if isinstance(value, str)}
+    return Image(
+        name=row["name"] or "",
+        id=row["id"],
+        status=row["status"],
+        created_at=row["created_at"],
+        properties=properties,
+        min_memory=row["min_ram"],
+        min_disk=row["min_disk"],
+    )

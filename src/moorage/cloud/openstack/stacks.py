@@ -1,0 +1,139 @@
+"""The port `Stacks` on a real Heat."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.stacks import Stack, StackRequest, StackResource
+from moorage.model.errors import BadInput, Conflict, NotFound
+
+HEAT = "orchestration"
+NESTED_DEPTH = 4  # cluster > group > members > node
+
+
+class OpenStackStacks:
+    """The port `Stacks` on Heat."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    def get(self, name: str, *, outputs: bool = False) -> Stack | None:
+        try:
+            answer = self.rest.get(HEAT, f"/stacks/{quote(name)}", resolve_outputs=str(outputs))
+        except NotFound:
+            return None
+        stack = _stack(answer["stack"])
+        return None if stack.status == "DELETE_COMPLETE" else stack
+
+    def list(self, tag: str) -> builtins.list[Stack]:
+        return [_stack(row) for row in self.rest.get(HEAT, "/stacks", tags=tag)["stacks"]]
+
+    def resources(self, stack: Stack) -> builtins.list[StackResource]:
+        try:
+            return [resource for _, resource in self._resources(stack)]
+        except NotFound:
+            return []
+
+    def _resources(self, stack: Stack) -> builtins.list[tuple[Mapping[str, Any], StackResource]]:
+        """Heat's resources, as returned and as ours."""
+        rows = self.rest.get(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)["resources"]
+        return list(zip(rows, _resources(rows, stack.id), strict=True))
+
+    def create(self, request: StackRequest) -> None:
+        body = {
+            "stack_name": request.name,
+            "template": request.template,
+            "files": dict(request.files),
+            "environment": {},
+            "parameters": dict(request.parameters),
+            "tags": ",".join(request.tags),
+            "timeout_mins": request.timeout_minutes,
+            "disable_rollback": True,
+        }
+        self.rest.post(HEAT, "/stacks", body)
+
+    def delete(self, stack: Stack) -> None:
+        try:
+            self.rest.delete(HEAT, _path(stack))
+        except NotFound:
+            return
+
+    def resume(self, stack: Stack) -> None:
+        self.replace_resources(stack, (), {}, "")
+
+    def replace_resources(
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
+    ) -> None:
+        requested = set(paths)
+        try:
+            for row, resource in self._resources(stack) if requested else ():
+                if resource.path in requested:
+                    body = {"mark_unhealthy": True, "resource_status_reason": reason}
+                    self.rest.patch(HEAT, _api_path(row), body)
+            self.rest.patch(HEAT, _path(stack), {"parameters": dict(parameters)})
+        except (NotFound, Conflict):
+            return
+        except BadInput:
+            current = self.get(stack.id)
+            # Heat rejects the request while it deletes the stack.
+            if current and not current.status.startswith("DELETE"):
+                raise
+
+
+def _path(stack: Stack) -> str:
+    return f"/stacks/{quote(stack.name)}/{stack.id}"
+
+
+def _stack(row: Mapping[str, Any]) -> Stack:
+    outputs = {output["output_key"]: output.get("output_value") for output in row.get("outputs", ())}
+    return Stack(
+        id=row["id"],
+        name=row["stack_name"],
+        status=row["stack_status"],
+        reason=row.get("stack_status_reason") or "",
+        created_at=row.get("creation_time") or "",
+        tags=tuple(row.get("tags") or ()),
+        parameters=row.get("parameters") or {},
+        outputs=outputs,
+    )
+
+
+def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResource]:
+    """Resources with their paths: the id of a nested stack is the physical id of its resource in the outer stack."""
+    parents = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
+    return [
+        StackResource(
+            path=_resource_path(row, parents, root),
+            type=row["resource_type"],
+            status=row["resource_status"],
+            reason=row.get("resource_status_reason") or "",
+            physical_id=row.get("physical_resource_id") or "",
+        )
+        for row in rows
+    ]
+
+
+def _resource_path(row: Mapping[str, Any], parents: Mapping[str, Mapping[str, Any]], root: str) -> tuple[str, ...]:
+    names = [row["resource_name"]]
+    stack = _stack_id(row)
+    while stack and stack != root and stack in parents:
+        names.append(parents[stack]["resource_name"])
+        stack = _stack_id(parents[stack])
+    return tuple(reversed(names))
+
+
+def _stack_id(row: Mapping[str, Any]) -> str:
+    return _link(row, "stack").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _api_path(row: Mapping[str, Any]) -> str:
+    """The path of a resource in the API, in whichever stack it is."""
+    return "/stacks/" + _link(row, "self").partition("/stacks/")[2]
+
+
+def _link(row: Mapping[str, Any], rel: str) -> str:
+    return next((str(link["href"]) for link in row.get("links", ()) if link["rel"] == rel), "")

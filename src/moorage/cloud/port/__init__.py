@@ -1,0 +1,1 @@
+"""The ports for OpenStack: calls, types and errors, one file for each service."""

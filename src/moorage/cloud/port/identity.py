@@ -1,0 +1,35 @@
+"""The port for the project and its credentials: Keystone."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from moorage.model.credential import Credential
+
+
+class Identity(Protocol):
+    """One project and the user of the credentials. Every call may raise CloudUnreachable."""
+
+    @property
+    def project(self) -> str:
+        """The project's id: the same for all its users, on any machine."""
+        ...
+
+    def addresses(self) -> list[str]:
+        """IP addresses at which nodes must reach the cloud itself; empty when the catalog has names only."""
+        ...
+
+    def create_credential(self, cluster: str) -> Credential:
+        """Create an application credential for a cluster: restricted, for this project, with this user's roles except
+        administrative ones.
+
+        A new one at every call; BadInput when Keystone creates none for this user.
+        """
+        ...
+
+    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+        """Revoke this user's credentials for the cluster, except the one with the id `keep`.
+
+        Other users' are not visible.
+        """
+        ...

@@ -1,0 +1,88 @@
+"""The port for stacks: Heat."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A Heat stack. `status` is Heat's, such as CREATE_IN_PROGRESS; the values of hidden parameters are asterisks."""
+
+    id: str
+    name: str
+    status: str
+    reason: str = ""
+    created_at: str = ""
+    tags: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StackResource:
+    """A resource of a stack or of a nested stack; `path` is its location, outermost first."""
+
+    path: tuple[str, ...]
+    type: str
+    status: str
+    reason: str = ""
+    physical_id: str = ""
+
+
+@dataclass(frozen=True)
+class StackRequest:
+    """A request for a stack: `template` and `files` are HOT texts; the timeout is Heat's, in minutes."""
+
+    name: str
+    template: str
+    files: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    tags: tuple[str, ...]
+    timeout_minutes: int = 60
+
+
+class Stacks(Protocol):
+    """The stacks of one project.
+
+    Every call may raise CloudUnreachable; only `create` raises Conflict. Calls may be repeated.
+    """
+
+    def get(self, name: str, *, outputs: bool = False) -> Stack | None:
+        """The stack of that name or id, unless it is deleted. Outputs only on request, because they take time."""
+        ...
+
+    def list(self, tag: str) -> builtins.list[Stack]:
+        """All stacks with that tag, without parameters and outputs."""
+        ...
+
+    def resources(self, stack: Stack) -> builtins.list[StackResource]:
+        """All resources of a stack and of its nested stacks; empty when the stack does not exist."""
+        ...
+
+    def create(self, request: StackRequest) -> None:
+        """Request a stack, without waiting; Conflict when one of that name exists, BadInput when Heat rejects it."""
+        ...
+
+    def delete(self, stack: Stack) -> None:
+        """Request a stack's deletion, without waiting; does nothing when it does not exist."""
+        ...
+
+    def resume(self, stack: Stack) -> None:
+        """Update the stack without changes, so that Heat resumes it; does nothing when it does not exist or is busy.
+
+        Living engines continue their work; the locks of dead engines are released.
+        """
+        ...
+
+    def replace_resources(
+        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
+    ) -> None:
+        """Make Heat recreate the resources with these paths and all that is nested in them, in whatever state they are.
+
+        The stack's parameters get these values; others are kept. Does nothing when the stack does not exist or is busy.
+        """
+        ...
