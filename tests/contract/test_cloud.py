@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.openstack import images as openstack_images
 from moorage.cloud.openstack.cloud import OpenStackCloud
 from moorage.cloud.openstack.rest import Rest
 from moorage.cloud.port.stacks import StackRequest
@@ -179,18 +180,32 @@ def test_cloud_has_ports_of_other_services(cloud_port):
     assert "nothing" not in {found.description for found in cloud_port.network.floating_ips()}
 
 
-def test_uploaded_image_is_listed(cloud_port, tmp_path):
+def test_uploaded_images_are_found_by_name_id_and_property(cloud_port, tmp_path, monkeypatch):
+    monkeypatch.setattr(openstack_images, "PAGE", 1)
     file = tmp_path / "image.raw"
     file.write_bytes(b"not much" * 1000)
-    name = f"contract-{uuid.uuid4().hex[:8]}"
-    cloud_port.images.upload(name, file, min_disk=4, min_memory=1024, properties={"moorage_try": "yes"})
-    found = next(image for image in cloud_port.images.list() if image.name == name)
+    word = uuid.uuid4().hex[:8]
+    images, names = cloud_port.images, [f"contract-{word}-{number}" for number in range(2)]
+    for name in names:
+        images.upload(name, file, min_disk=4, min_memory=1024, properties={"moorage_try": word})
+    found = images.list({"moorage_try": word})
     try:
-        assert (found.status, found.min_disk, found.min_memory) == ("active", 4, 1024)
-        assert found.properties["moorage_try"] == "yes"
+        assert sorted(image.name for image in found) == names
+        assert {(image.status, image.min_disk, image.min_memory) for image in found} == {("active", 4, 1024)}
+        assert images.list({"moorage_try": word, "moorage_other": "1"}) == []
+        assert [images.find(image.name) for image in found] == [images.find(image.id) for image in found] == found
+        assert images.find("no such/image") is None
     finally:
-        if isinstance(cloud_port, OpenStackCloud):
-            cloud_port.rest.delete("image", f"/images/{found.id}")
+        for image in found if isinstance(cloud_port, OpenStackCloud) else ():
+            cloud_port.rest.delete("image", f"/images/{image.id}")
+
+
+@pytest.mark.parametrize(("service", "path"), [("compute", "/flavors"), ("network", "/security-group-rules")])
+def test_openstack_list_follows_pages(cloud_entry, service, path):
+    rest = Rest.connect(cloud_entry)
+    rows = sorted(row["id"] for row in rest.list(service, path))
+    assert len(rows) > 1
+    assert sorted(row["id"] for row in rest.list(service, path, limit=1)) == rows
 
 
 def test_credential_is_created_and_revoked(cloud_port):

@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from moorage.cloud.port.cloud import Cloud
-from moorage.cloud.port.images import Image
+from moorage.cloud.port.images import Image, Images, newest
 from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.model.cluster import ClusterSpec
@@ -26,6 +26,7 @@ NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_LENGTH = 40  # leaves characters of a DNS label (63) for "-default-worker-" and an index
 CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
 NODE_MASK = 24  # each node gets a /24 of the pod CIDR
+OURS = {"os_distro": "moorage"}  # the properties of every Moorage node image
 IMAGE_PROPERTIES = ("moorage_version", "moorage_kubernetes_version")
 
 
@@ -58,7 +59,7 @@ class CloudOffer:
 def check(cloud: Cloud, spec: ClusterSpec) -> str:
     """The id of the image to boot. BadInput or QuotaExceeded lists all problems in one message."""
     with ThreadPoolExecutor(max_workers=5) as pool:
-        flavors, images = pool.submit(cloud.servers.flavors), pool.submit(cloud.images.list)
+        flavors, images = pool.submit(cloud.servers.flavors), pool.submit(_offered_images, cloud.images, spec)
         networks = pool.submit(cloud.network.external_networks)
         server_quotas, network_quotas = pool.submit(cloud.servers.quotas), pool.submit(cloud.network.quotas)
         addresses = cloud.identity.addresses()
@@ -89,10 +90,17 @@ def spec_problems(spec: ClusterSpec) -> list[Problem]:
     return [*_name(spec.name), *_counts(spec), *_networks(spec), *_others(spec)]
 
 
+def _offered_images(images: Images, spec: ClusterSpec) -> list[Image]:
+    """The Moorage images, and the one that the spec names, whatever it is."""
+    ours = images.list(OURS)
+    named = images.find(spec.image) if spec.image else None
+    return [*ours, named] if named and named not in ours else ours
+
+
 def choose_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
     """The image that the spec names, or the newest active Moorage image."""
     if spec.image is not None:
-        return next((image for image in images if spec.image in (image.id, image.name)), None)
+        return newest(image for image in images if spec.image in (image.id, image.name))
     ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
     return max(ours, key=lambda image: image.created_at, default=None)
 
@@ -223,7 +231,7 @@ def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
 
 def _missing_properties(image: Image) -> list[str]:
     lacking = [name for name in IMAGE_PROPERTIES if not image.properties.get(name)]
-    return lacking if image.properties.get("os_distro") == "moorage" else ["os_distro=moorage", *lacking]
+    return [*(f"{key}={value}" for key, value in OURS.items() if image.properties.get(key) != value), *lacking]
 
 
 def _external_network(spec: ClusterSpec, networks: Sequence[str]) -> Iterator[Problem]:

@@ -187,7 +187,7 @@ def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     """Replace the name of an image by its id, as the stack has it; preflight rejects an image that does not exist."""
     if spec.image is None:
         return spec
-    match = next((image for image in cloud.images.list() if spec.image in (image.id, image.name)), None)
+    match = cloud.images.find(spec.image)
     return replace(spec, image=match.id) if match else spec
 
 

@@ -59,7 +59,7 @@ class Project:
     """One project of a cloud, by its ports; the region may be empty, and without Cinder there are no volumes."""
 
     region: str
-    instances: Servers
+    servers: Servers
     load_balancers: LoadBalancers
     network: Network
     volumes: Volumes | None = None
@@ -137,7 +137,7 @@ def compose(
 
 
 def _add_nodes(runner: Runner, api: KubernetesClient, project: Project, settings: Settings, events: Recorder) -> None:
-    servers = count_calls(project.instances, "servers", runner.metrics.record_call)
+    servers = count_calls(project.servers, "servers", runner.metrics.record_call)
     view = ServerView(servers, settings.cluster, settings.place, time.monotonic)
     nodes = runner.cache.store(NODES)
     runner.add(NodeReconciler(api, nodes, view, events))

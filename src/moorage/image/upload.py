@@ -23,7 +23,7 @@ class ExistingImage(Protocol):
 class ImageService(Protocol):
     """What the upload needs of Glance; `moorage.cloud.port.images.Images` has it."""
 
-    def list(self) -> Iterable[ExistingImage]: ...
+    def list(self, properties: Mapping[str, str]) -> Iterable[ExistingImage]: ...
 
     def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
         """Create an image from the file; CloudUnreachable."""
@@ -32,9 +32,8 @@ class ImageService(Protocol):
 
 def upload(images: ImageService, image: NodeImage, report: Callable[[str], None]) -> str:
     """Upload unless the cloud has this image (same version, same bytes); returns its name in Glance."""
-    wanted = image.properties["moorage_sha256"]
-    for known in images.list():
-        if known.status == "active" and known.properties.get("moorage_sha256") == wanted:
+    for known in images.list({"moorage_sha256": image.properties["moorage_sha256"]}):
+        if known.status == "active":
             report(f"the cloud has {known.name} already")
             return known.name
     report(f"uploading {image.name} ({image.squashfs.stat().st_size / 2**20:.0f} MiB)")

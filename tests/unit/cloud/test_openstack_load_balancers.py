@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from keystoneauth1.session import Session as RealSession
 
 from answers import Answer
 from moorage.cloud.openstack.load_balancers import OpenStackLoadBalancers
@@ -85,13 +86,13 @@ ROWS = {
 }
 
 
-class Session:
+class Session(RealSession):
     """Returns responses by path, and records requests."""
 
     def __init__(self, answers):
         self.answers, self.requests = answers, []
 
-    def get_endpoint(self, service_type, **_):
+    def get_endpoint(self, *_, service_type, **__):
         return f"http://{service_type}"
 
     def get_project_id(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from keystoneauth1.session import Session as RealSession
 
 from answers import Answer
 from moorage.cloud.openstack.cloud import OpenStackCloud
@@ -17,13 +18,13 @@ REFUSED = {"error": {"message": "Updating a stack when it is deleting is not sup
 GONE = {"error": {"message": "The Stack (7) could not be found.", "type": "EntityNotFound"}}
 
 
-class Heat:
+class Heat(RealSession):
     """A session that rejects every change, and returns the given answers to reads."""
 
     def __init__(self, stack_answer):
         self.stack_answer = stack_answer
 
-    def get_endpoint(self, **_):
+    def get_endpoint(self, *_, **__):
         return "http://heat:8004/v1/project"
 
     def request(self, url, method, **options):

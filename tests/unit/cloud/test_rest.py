@@ -34,13 +34,13 @@ class Answer:
         return json.loads(self.text)
 
 
-class Session:
+class Session(RealSession):
     """A session that returns one response, or raises it, and records requests."""
 
     def __init__(self, answer, endpoint="http://heat:8004/v1/p"):
         self.answer, self.endpoint, self.requests = answer, endpoint, []
 
-    def get_endpoint(self, **_):
+    def get_endpoint(self, *_, **__):
         return self.endpoint
 
     def request(self, url, method, **options):
@@ -284,9 +284,40 @@ def test_delete_orphans_deletes_what_heat_does_not_know():
     ]
 
 
+LINK = [{"rel": "self", "href": "http://x/?a=1"}, {"rel": "next", "href": "http://elsewhere/things?limit=1&marker=one"}]
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"stacks_links": LINK},  # Nova, Cinder, Neutron, Octavia
+        {"links": LINK},  # Heat
+        {"links": {"next": "http://elsewhere/things?limit=1&marker=one", "previous": None}},  # Keystone
+        {"next": "/v2/things?limit=1&marker=one"},  # Glance
+    ],
+)
+def test_list_follows_link_of_each_service(links):
+    pages = [{"stacks": [1], **links}, {"stacks": [2], "links": {"next": None}}]
+
+    class Pages(Session):
+        def request(self, url, method, **options):
+            self.requests.append((url, options["params"]))
+            return Answer(200, json.dumps(pages[len(self.requests) - 1]))
+
+    session = Pages(None)
+    assert [*Rest(session, "mine", None, "public").list("orchestration", "/stacks", limit=1)] == [1, 2]
+    stacks = "http://heat:8004/v1/p/stacks"
+    assert session.requests == [(stacks, {"limit": 1}), (stacks, [("limit", "1"), ("marker", "one")])]
+
+
+def test_list_stops_when_next_page_is_the_same():
+    same = rest(Answer(200, json.dumps({"stacks": [1], "links": LINK})))
+    assert [*same.list("orchestration", "/stacks")] == [1, 1]
+
+
 def test_optional_services_are_none():
     class Catalog(Session):
-        def get_endpoint(self, service_type, **_):
+        def get_endpoint(self, *_, service_type, **__):
             return None if service_type in self.answer else "http://cloud"
 
     bare = OpenStackCloud(Rest(Catalog(("load-balancer", "block-storage")), "mine", None, "public"))

@@ -8,11 +8,11 @@ import time
 import pytest
 import yaml
 from click.testing import CliRunner
-from moorage.cloud.port.volumes import NewVolume
 
 from moorage.cli.context import Context
 from moorage.cli.main import cli
 from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.port.volumes import NewVolume
 from moorage.config import Paths
 from moorage.kube.memory import MemoryKube
 from moorage.kube.port import KubeNode

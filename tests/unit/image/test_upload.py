@@ -21,8 +21,8 @@ class Glance:
     stored: list = field(default_factory=list)
     uploads: int = 0
 
-    def list(self):
-        return [*self.stored]
+    def list(self, properties):
+        return [image for image in self.stored if properties.items() <= image.properties.items()]
 
     def upload(self, name, file: Path, *, min_disk, min_memory, properties):
         self.uploads += 1

@@ -17,8 +17,8 @@ FRESH = 1.0  # seconds for which one list serves all new nodes: nodes join in gr
 class ServerView:
     """One list of the servers for all nodes, read by any thread. It gets a single server only if the list lacks it."""
 
-    def __init__(self, instances: Servers, cluster: str, place: Place, clock: Callable[[], float]) -> None:
-        self.instances, self.cluster, self.place, self.clock = instances, cluster, place, clock
+    def __init__(self, servers: Servers, cluster: str, place: Place, clock: Callable[[], float]) -> None:
+        self.servers, self.cluster, self.place, self.clock = servers, cluster, place, clock
         self.unreachable = "not listed yet"
         self._by_id: dict[str, Server] = {}
         self._by_name: dict[str, list[Server]] = {}
@@ -53,7 +53,7 @@ class ServerView:
             if self._listed_at is None or not id:
                 self._refresh_if_stale()
             server = self.find_listed(node)
-            return self.instances.get(id) if server is None and id else server
+            return self.servers.get(id) if server is None and id else server
         except CloudUnreachable as error:
             return UnknownServer(error.message)
 
@@ -79,7 +79,7 @@ class ServerView:
 
     def _list(self) -> list[Server]:
         """Rejects an empty list: the controller itself runs on a server, so the credentials are of another project."""
-        servers = self.instances.list(self.cluster)
+        servers = self.servers.list(self.cluster)
         if not servers:
             raise CloudUnreachable(
                 f"the cloud lists no server of the cluster {self.cluster!r}: are the credentials of another project?"

@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from moorage.cloud.port.images import Image
+from moorage.cloud.port.images import Image, newest
 from moorage.model.errors import CloudUnreachable
 
 NODE_IMAGE = Image(
@@ -27,9 +27,14 @@ class MemoryImages:
         self.images = [*images]
         self.unreachable = ""
 
-    def list(self) -> builtins.list[Image]:
+    def list(self, properties: Mapping[str, str]) -> builtins.list[Image]:
         self._check_reachable()
-        return [*self.images]
+        return [image for image in self.images if properties.items() <= image.properties.items()]
+
+    def find(self, name: str) -> Image | None:
+        self._check_reachable()
+        by_id = next((image for image in self.images if image.id == name), None)
+        return newest(image for image in self.images if image.name == name) or by_id
 
     def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
         self._check_reachable()

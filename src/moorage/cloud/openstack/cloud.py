@@ -62,7 +62,7 @@ class OpenStackCloud:
         known, fields = set(ids), ["id", "network_id", "device_owner", "device_id"]
         untracked = [(c, row["id"]) for c, row in self._network_resources(cluster, UNTRACKED) if row["id"] not in known]
         known |= {id for _, id in untracked}
-        for port in self.rest.get(NEUTRON, "/ports", fields=fields)["ports"]:
+        for port in self.rest.list(NEUTRON, "/ports", fields=fields):
             if port["network_id"] in known:
                 self._release_port(port)
         for collection, id in untracked:
@@ -103,6 +103,6 @@ class OpenStackCloud:
         """A cluster's resources in Neutron, by these ids or by their description, each with its collection."""
         known, owned, fields = set(ids), owned_by(cluster), ["id", "name", "floating_ip_address", "description"]
         for collection in collections:
-            for row in self.rest.get(NEUTRON, f"/{collection}", fields=fields)[collection]:
+            for row in self.rest.list(NEUTRON, f"/{collection}", key=collection, fields=fields):
                 if row["id"] in known or row.get("description") == owned:
                     yield collection, row

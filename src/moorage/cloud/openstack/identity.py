@@ -47,7 +47,7 @@ class OpenStackIdentity:
         return Credential(created["id"], created["secret"], self.rest.endpoint(KEYSTONE), self.rest.region or "")
 
     def delete_credentials(self, cluster: str, keep: str = "") -> None:
-        for row in self.rest.get(KEYSTONE, self._path())["application_credentials"]:
+        for row in [*self.rest.list(KEYSTONE, self._path())]:
             if row["description"] == owned_by(cluster) and row["id"] != keep:
                 self._delete(row["id"])
 

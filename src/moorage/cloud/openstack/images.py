@@ -6,11 +6,14 @@ import builtins
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from moorage.cloud.openstack.rest import Rest
-from moorage.cloud.port.images import Image
+from moorage.cloud.port.images import Image, newest
+from moorage.model.errors import NotFound
 
 GLANCE = "image"
+PAGE = 1000  # Glance returns 25 images unless asked for more, and never more than its own limit
 
 
 class OpenStackImages:
@@ -19,8 +22,18 @@ class OpenStackImages:
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
 
-    def list(self) -> builtins.list[Image]:
-        return [_image(row) for row in self.rest.get(GLANCE, "/images", limit=1000)["images"]]
+    def list(self, properties: Mapping[str, str]) -> builtins.list[Image]:
+        return [_image(row) for row in self.rest.list(GLANCE, "/images", limit=PAGE, **properties)]
+
+    def find(self, name: str) -> Image | None:
+        named = [image for image in self.list({"name": name}) if image.name == name]
+        return newest(named) or self._get(name)
+
+    def _get(self, id: str) -> Image | None:
+        try:
+            return _image(self.rest.get(GLANCE, f"/images/{quote(id, safe='')}"))
+        except NotFound:
+            return None
 
     def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
         created = self.rest.post(

@@ -24,7 +24,7 @@ class OpenStackLoadBalancers:
     def providers(self) -> list[str]:
         if not self.rest.has_service(OCTAVIA):
             return []
-        return [row["name"] for row in self.rest.get(OCTAVIA, "/providers")["providers"]]
+        return [row["name"] for row in self.rest.list(OCTAVIA, "/providers")]
 
     def named(self, name: str) -> list[LoadBalancer]:
         return self._list(name=name)
@@ -33,14 +33,14 @@ class OpenStackLoadBalancers:
         return self._list(tags=tag)
 
     def _list(self, **query: str) -> list[LoadBalancer]:
-        rows = self.rest.get(OCTAVIA, "/loadbalancers", project_id=self.rest.project(), **query)["loadbalancers"]
+        rows = self.rest.list(OCTAVIA, "/loadbalancers", project_id=self.rest.project(), **query)
         return [_load_balancer(row) for row in rows]
 
     def get(self, id: str) -> LoadBalancer | None:
         try:
             row = self.rest.get(OCTAVIA, f"/loadbalancers/{id}")["loadbalancer"]
             pools = {pool.id: pool for pool in self._pools(id)} if row.get("pools") else {}
-            listeners = self.rest.get(OCTAVIA, "/listeners", loadbalancer_id=id)["listeners"]
+            listeners = self.rest.list(OCTAVIA, "/listeners", loadbalancer_id=id)
             status = self.status(id)
         except NotFound:
             return None
@@ -48,10 +48,10 @@ class OpenStackLoadBalancers:
         return replace(load_balancer, provisioning_status=status) if status else None
 
     def _pools(self, load_balancer: str) -> list[Pool]:
-        return [self._pool(row) for row in self.rest.get(OCTAVIA, "/pools", loadbalancer_id=load_balancer)["pools"]]
+        return [self._pool(row) for row in self.rest.list(OCTAVIA, "/pools", loadbalancer_id=load_balancer)]
 
     def _pool(self, row: Mapping[str, Any]) -> Pool:
-        members = self.rest.get(OCTAVIA, f"/pools/{row['id']}/members")["members"] if row["members"] else ()
+        members = self.rest.list(OCTAVIA, f"/pools/{row['id']}/members") if row["members"] else ()
         monitor = row.get("healthmonitor_id")
         monitor_row = self.rest.get(OCTAVIA, f"/healthmonitors/{monitor}")["healthmonitor"] if monitor else None
         return _pool(row, members, monitor_row)

@@ -39,7 +39,7 @@ class OpenStackNetwork:
         return ClusterNetwork(_subnet(subnet), group["id"], external_network)
 
     def _find_owned(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
-        rows = self.rest.get(NEUTRON, f"/{collection}", name=name)[collection.replace("-", "_")]
+        rows = self.rest.list(NEUTRON, f"/{collection}", name=name)
         return next((row for row in rows if row["description"] == owned_by(cluster)), None)
 
     def subnet(self, id: str) -> Subnet | None:
@@ -49,12 +49,12 @@ class OpenStackNetwork:
             return None
 
     def subnets(self, network: str) -> list[Subnet]:
-        subnets = [_subnet(row) for row in self.rest.get(NEUTRON, "/subnets", network_id=network)["subnets"]]
+        subnets = [_subnet(row) for row in self.rest.list(NEUTRON, "/subnets", network_id=network)]
         return sorted(subnets, key=lambda subnet: subnet.name)
 
     def floating_ips(self) -> list[FloatingIP]:
-        rows = self.rest.get(NEUTRON, "/floatingips", fields=FIELDS, project_id=self.rest.project())
-        return [_floating_ip(row) for row in rows["floatingips"]]
+        rows = self.rest.list(NEUTRON, "/floatingips", fields=FIELDS, project_id=self.rest.project())
+        return [_floating_ip(row) for row in rows]
 
     def create_floating_ip(
         self, network: str, subnet: str, port: str, description: str, address: str = ""
@@ -79,8 +79,8 @@ class OpenStackNetwork:
         self._delete(f"/floatingips/{id}")
 
     def rules(self, group: str) -> list[SecurityGroupRule]:
-        rows = self.rest.get(NEUTRON, "/security-group-rules", security_group_id=group, direction="ingress")
-        return [_rule(row) for row in rows["security_group_rules"] if _allows_one_port(row)]
+        rows = self.rest.list(NEUTRON, "/security-group-rules", security_group_id=group, direction="ingress")
+        return [_rule(row) for row in rows if _allows_one_port(row)]
 
     def create_rule(self, rule: SecurityGroupRule) -> None:
         body = {
@@ -106,7 +106,7 @@ class OpenStackNetwork:
 
     def external_networks(self) -> list[str]:
         query: dict[str, Any] = {"router:external": "True", "fields": ["id", "name"]}
-        rows = self.rest.get(NEUTRON, "/networks", **query)["networks"]
+        rows = self.rest.list(NEUTRON, "/networks", **query)
         return [value for row in rows for value in (row["name"], row["id"]) if value]
 
     def quotas(self) -> dict[str, Quota]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from moorage.model.errors import (
     BadInput,
@@ -19,6 +20,7 @@ from moorage.model.errors import (
 )
 
 if TYPE_CHECKING:
+    from keystoneauth1.adapter import Adapter
     from keystoneauth1.session import Session
 
 NAMES = {
@@ -47,6 +49,7 @@ class Rest:
         self.cloud = cloud
         self.region = region
         self.interface = interface
+        self._adapters: dict[str, Adapter] = {}
         self._endpoints: dict[str, str] = {}
 
     @classmethod
@@ -109,8 +112,16 @@ class Rest:
         return bool(self._catalog_url(service))
 
     def _catalog_url(self, service: str) -> str:
-        options: dict[str, Any] = {"service_type": service, "interface": self.interface, "region_name": self.region}
-        return self._translate_errors(service, lambda: self.session.get_endpoint(**options)) or ""
+        return self._translate_errors(service, self._adapter(service).get_endpoint) or ""
+
+    def _adapter(self, service: str) -> Adapter:
+        from keystoneauth1.adapter import Adapter
+
+        if service not in self._adapters:
+            self._adapters[service] = Adapter(
+                self.session, service_type=service, interface=self.interface, region_name=self.region
+            )
+        return self._adapters[service]
 
     def project(self) -> str:
         """The id of the credentials' project."""
@@ -139,11 +150,25 @@ class Rest:
 
     def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
         """GET, as a mapping; NotFound. `microversion` is the service's, as in "2.47"."""
-        return _body(self._send("GET", service, path, params=query, **_version_headers(service, microversion)))
+        return _body(self._send("GET", service, path, params=query, microversion=microversion or None))
+
+    def list(
+        self, service: str, path: str, *, microversion: str = "", key: str = "", **query: Any
+    ) -> Iterator[dict[str, Any]]:
+        """All rows of a collection, page by page; `key` names them in the response if the path's end does not."""
+        key = key or path.rsplit("/", 1)[-1].replace("-", "_")
+        params: Any = query
+        while True:
+            page = _body(self._send("GET", service, path, params=params, microversion=microversion or None))
+            yield from page[key]
+            following = _next_page(page, key)
+            if not page[key] or not following or following == params:
+                return
+            params = following
 
     def post(self, service: str, path: str, body: Mapping[str, Any], *, microversion: str = "") -> dict[str, Any]:
         """POST; Conflict when it exists, BadInput or QuotaExceeded when the service rejects it."""
-        return _body(self._send("POST", service, path, json=body, **_version_headers(service, microversion)))
+        return _body(self._send("POST", service, path, json=body, microversion=microversion or None))
 
     def put(self, service: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """PUT; the errors of `post` and NotFound."""
@@ -160,13 +185,13 @@ class Rest:
 
     def delete(self, service: str, path: str, *, microversion: str = "") -> None:
         """DELETE; NotFound."""
-        self._send("DELETE", service, path, **_version_headers(service, microversion))
+        self._send("DELETE", service, path, microversion=microversion or None)
 
     def _send(self, method: str, service: str, path: str, **options: Any) -> Any:
         url = self.endpoint(service) + path
 
         def send() -> Any:
-            return self.session.request(url, method, raise_exc=False, authenticated=True, **options)
+            return self._adapter(service).request(url, method, raise_exc=False, authenticated=True, **options)
 
         response = self._translate_errors(service, partial(_retry_once, send) if method == "GET" else send)
         if response.status_code >= 400:
@@ -194,7 +219,8 @@ class Rest:
 def _retry_once(send: Callable[[], Any]) -> Any:
     """Retry once, at once, when there was no connection: a kept-alive connection may have been closed long before.
 
-    Only for requests that change nothing. A response that is late is not requested twice.
+    Only for requests that change nothing. A response that is late is not requested twice, as keystoneauth's
+    connect_retries would do.
     """
     from keystoneauth1.exceptions import ConnectFailure
 
@@ -215,13 +241,17 @@ def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
     return entry if isinstance(entry, Mapping) else {}
 
 
-# Cinder's microversions use its former service type.
-MICROVERSION_TYPES = {"block-storage": "volume"}
+def _next_page(page: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
+    """The query of the next page, or nothing. Of the link only the query counts: a proxy may have another address.
 
-
-def _version_headers(service: str, microversion: str) -> dict[str, Any]:
-    version = f"{MICROVERSION_TYPES.get(service, service)} {microversion}"
-    return {"headers": {"OpenStack-API-Version": version}} if microversion else {}
+    Nova, Cinder, Neutron and Octavia link as `KEY_links`, Heat as `links`, Keystone as `links.next`, Glance as `next`.
+    """
+    links = page.get(f"{key}_links") or page.get("links") or ()
+    if isinstance(links, Mapping):
+        address = links.get("next")
+    else:
+        address = next((link["href"] for link in links if link["rel"] == "next"), page.get("next"))
+    return parse_qsl(urlsplit(address or "").query)
 
 
 def _body(response: Any) -> dict[str, Any]:

@@ -30,13 +30,9 @@ class OpenStackServers:
         return sorted((_server(row) for row in self._rows(cluster)), key=lambda server: server.name)
 
     def _rows(self, cluster: str) -> Iterator[Mapping[str, Any]]:
-        query = {"name": f"^{cluster}-"}
-        while True:
-            page = self.rest.get(NOVA, "/servers/detail", microversion=FLAVOR_BY_NAME, **query)
-            yield from (row for row in page["servers"] if row["metadata"].get("moorage_cluster") == cluster)
-            if not page["servers"] or not page.get("servers_links"):
-                return
-            query["marker"] = page["servers"][-1]["id"]
+        query = {"microversion": FLAVOR_BY_NAME, "name": f"^{cluster}-"}
+        rows = self.rest.list(NOVA, "/servers/detail", key="servers", **query)
+        return (row for row in rows if row["metadata"].get("moorage_cluster") == cluster)
 
     def get(self, id: str) -> Server | None:
         try:
@@ -52,7 +48,7 @@ class OpenStackServers:
             return  # deleted meanwhile, or being deleted
 
     def flavors(self) -> builtins.list[Flavor]:
-        rows = self.rest.get(NOVA, "/flavors/detail")["flavors"]
+        rows = self.rest.list(NOVA, "/flavors/detail", key="flavors")
         return [Flavor(row["name"], row["id"], row["vcpus"], row["ram"], row["disk"]) for row in rows]
 
     def quotas(self) -> dict[str, Quota]:

@@ -30,7 +30,7 @@ class OpenStackStacks:
         return None if stack.status == "DELETE_COMPLETE" else stack
 
     def list(self, tag: str) -> builtins.list[Stack]:
-        return [_stack(row) for row in self.rest.get(HEAT, "/stacks", tags=tag)["stacks"]]
+        return [_stack(row) for row in self.rest.list(HEAT, "/stacks", tags=tag)]
 
     def resources(self, stack: Stack) -> builtins.list[StackResource]:
         try:
@@ -40,7 +40,7 @@ class OpenStackStacks:
 
     def _resources(self, stack: Stack) -> builtins.list[tuple[Mapping[str, Any], StackResource]]:
         """Heat's resources, as returned and as ours."""
-        rows = self.rest.get(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)["resources"]
+        rows = [*self.rest.list(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)]
         return list(zip(rows, _resources(rows, stack.id), strict=True))
 
     def create(self, request: StackRequest) -> None:

@@ -86,7 +86,7 @@ class OpenStackVolumes:
     def attached(self, server: str) -> frozenset[str] | None:
         path = f"/servers/{server}/os-volume_attachments"
         return _none_if_missing(
-            lambda: frozenset(row["volumeId"] for row in self.rest.get("compute", path)["volumeAttachments"])
+            lambda: frozenset(row["volumeId"] for row in self.rest.list("compute", path, key="volumeAttachments"))
         )
 
     def attach(self, server: str, volume: str) -> None:
@@ -103,7 +103,7 @@ class OpenStackVolumes:
             self.rest.delete(CINDER, f"/attachments/{attachment}", microversion=ATTACHMENTS)
 
     def types(self) -> Mapping[str, str]:
-        return {row["id"]: row["name"] for row in self.rest.get(CINDER, "/types")["volume_types"]}
+        return {row["id"]: row["name"] for row in self.rest.list(CINDER, "/types", key="volume_types")}
 
     def default_type(self) -> str:
         default = _none_if_missing(lambda: self.rest.get(CINDER, "/types/default")["volume_type"])
@@ -125,14 +125,8 @@ class OpenStackVolumes:
             self.rest.post(CINDER, f"/volumes/{id}/action", body, microversion=microversion)
 
     def _rows(self, kind: str, name: str) -> Iterator[Mapping[str, Any]]:
-        """All rows, page by page; Cinder filters by name, so that the response is short."""
-        query = {"name": name} if name else {}
-        while True:
-            page = self.rest.get(CINDER, f"/{kind}/detail", **query)
-            yield from page[kind]
-            if not page[kind] or not page.get(f"{kind}_links"):
-                return
-            query["marker"] = page[kind][-1]["id"]
+        """All rows; Cinder filters by name, so that the response is short."""
+        return self.rest.list(CINDER, f"/{kind}/detail", key=kind, **({"name": name} if name else {}))
 
 
 def _body(request: NewVolume) -> dict[str, Any]:

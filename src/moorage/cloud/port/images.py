@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,10 +22,21 @@ class Image:
     min_disk: int = 0
 
 
+def newest(images: Iterable[Image]) -> Image | None:
+    """The newest active image, or the newest one when none is active."""
+    return max(images, key=lambda image: (image.status == "active", image.created_at), default=None)
+
+
 class Images(Protocol):
     """The images that one project can use. Every call may raise CloudUnreachable."""
 
-    def list(self) -> builtins.list[Image]: ...
+    def list(self, properties: Mapping[str, str]) -> builtins.list[Image]:
+        """The images that have all these properties."""
+        ...
+
+    def find(self, name: str) -> Image | None:
+        """The image of that name, or id; the newest that is active when several have the name."""
+        ...
 
     def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
         """Create an image from a raw file (GB, MB). An interrupted upload leaves no incomplete image."""
