@@ -161,7 +161,7 @@ def test_cloud_lists_flavors_images_and_networks(cloud_port):
 
 
 def test_quotas_have_our_names(cloud_port):
-    quotas = cloud_port.quotas()
+    quotas = cloud_port.servers.quotas() | cloud_port.network.quotas()
     names = {"instances", "cores", "ram", "networks", "ports", "routers", "security_groups", "floating_ips"}
     assert names <= set(quotas)
     assert all(quota.used >= 0 and (quota.available is None or quota.available >= 0) for quota in quotas.values())
