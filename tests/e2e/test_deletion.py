@@ -68,7 +68,7 @@ def left(project):
 
 def test_delete_cluster_with_dead_api_deletes_owned_resources(cloud, project):
     moorage(cloud, "create", NAME, "--workers", "1", timeout=300)
-    servers = {server.metadata["moorage_role"]: server.id for server in project.servers(NAME)}
+    servers = {server.metadata["moorage_role"]: server.id for server in project.servers.list(NAME)}
     balance(project)
     used = store(project.volumes, "used", MINE, servers["worker"])
     store(project.volumes, "precious", {**MINE, RECLAIM_MARK: "Retain"}, servers["worker"])
@@ -87,7 +87,7 @@ def test_delete_cluster_with_dead_api_deletes_owned_resources(cloud, project):
 
 def test_delete_cluster_with_keep_volumes(cloud, project):
     moorage(cloud, "create", NAME, "--workers", "1", timeout=300)
-    worker = next(server.id for server in project.servers(NAME) if server.metadata["moorage_role"] == "worker")
+    worker = next(server.id for server in project.servers.list(NAME) if server.metadata["moorage_role"] == "worker")
     id = store(project.volumes, "used", MINE, worker)
     message = moorage(cloud, "delete", NAME, "--yes", "--keep-volumes", timeout=300).stdout
     assert id in message
