@@ -19,8 +19,8 @@ from moorage.cloud.memory.servers import MemoryServers
 from moorage.cloud.memory.volumes import LIMITS, MemoryVolumes
 from moorage.cloud.port.network import Subnet
 from moorage.cloud.port.volumes import NewVolume
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import Change, Object, Resource, ResourceList
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import Change, Object, Resource, ResourceList
 from moorage.model.errors import CloudUnreachable
 
 PLENTY = 100_000

@@ -27,7 +27,7 @@ from moorage.ccm.nodes.identity import Place
 from moorage.controller.credential import CredentialWatch
 from moorage.controller.main import Controller, Project, Settings, compose
 from moorage.kube.events import Recorder
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, PERSISTENT_VOLUMES, SERVICES, Object
+from moorage.kube.port import ENDPOINT_SLICES, NODES, PERSISTENT_VOLUMES, SERVICES, Object
 
 REST = 60.0  # seconds without changes: each periodic call happens at least once
 BALANCED = load_balancing.Settings("demo", "subnet", "10.0.0.0/16", "group", "public")

@@ -21,8 +21,8 @@ from benchmarks.waiting import until
 from moorage.ccm.load_balancers import settings as load_balancing
 from moorage.ccm.nodes.identity import Place
 from moorage.controller.main import Project, Settings, compose
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import NODES, SERVICES
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import NODES, SERVICES
 
 CALL, PENDING = 0.05, 0.3  # seconds
 FEW, MANY = 2, 160

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moorage.cloud.port.servers import Address, Server
-from moorage.kube.objects import Object
+from moorage.kube.port import Object
 from moorage.model.ownership import CINDER_DRIVER
 
 TAINT = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"}

@@ -11,16 +11,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from lightkube.resources.core_v1 import Namespace
 
 from moorage.clusters import keys
 from moorage.config import Paths
 from moorage.image.release import find_release
-from moorage.kube.client import KubeClient
-from moorage.kube.port import KubeAccess
-from moorage.model.errors import CloudUnreachable
+from moorage.kube.http import HttpKubernetesClient
+from moorage.kube.kubeconfig import KubeAccess
+from moorage.kube.port import Resource, key_of
+from moorage.model.errors import KubernetesUnreachable
 from waiting import until
 
+NAMESPACES = Resource("v1", "namespaces", "Namespace", namespaced=False)
 PRIVATE = serialization.PrivateFormat.PKCS8
 PEM, PLAIN = serialization.Encoding.PEM, serialization.NoEncryption()
 
@@ -96,14 +97,16 @@ class RealApi:
         until(
             self.namespaces,
             {"kube-system", "default"}.issubset,
-            yet=(CloudUnreachable, FileNotFoundError),
+            yet=(KubernetesUnreachable, FileNotFoundError),
             why=lambda: (self.folder / "api.log").read_text()[-2000:],
         )
 
     def namespaces(self):
-        with KubeClient(self.access()) as kube:
-            kube.nodes()
-            return {found.metadata.name for found in kube._client.list(Namespace)}
+        api = HttpKubernetesClient.from_access(self.access())
+        try:
+            return {key_of(found) for found in api.list(NAMESPACES).items}
+        finally:
+            api.close()
 
 
 def free_port():

@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from threading import Lock
 
 from moorage.clusters import reconcile
 from moorage.clusters.explain import CONDITION, node_name
 from moorage.clusters.reconcile import PollInterval
-from moorage.kube.memory import MemoryKube
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, SECRETS, ResourceList
+from moorage.kube.port import NODES as KUBE_NODES
 from moorage.model.cluster import ClusterSpec
 
 SPEC = ClusterSpec("demo", workers=2)
 NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
 
 
-class Joined(MemoryKube):
-    """A cluster's API with the nodes that booted and have their server.
+class ClusterApi(MemoryKubernetesClient):
+    """A cluster's API with all its nodes Ready, and DNS available. `connect` keeps the access that it got."""
 
-    While `slow`, it has not noticed a deleted server.
+    def __init__(self):
+        super().__init__()
+        self.access_used = None
+        for name in NODES:
+            ready = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.37.2"}}
+            self.create(KUBE_NODES, {"metadata": {"name": name}, "status": ready})
+        dns = {"metadata": {"namespace": "kube-system", "name": "coredns"}, "status": {"availableReplicas": 1}}
+        self.create(DEPLOYMENTS, dns)
+
+    def connect(self, access):
+        self.access_used = access
+        return self
+
+    def fail_node(self, name, reason):
+        conditions = [{"type": "Ready", "status": "False", "message": reason}]
+        self.patch(KUBE_NODES, name, {"status": {"conditions": conditions}}, status=True)
+
+    def report_problem(self, problem):
+        metadata = {"namespace": "kube-system", "name": "moorage-controller"}
+        self.create(CONFIG_MAPS, {"metadata": metadata, "data": {"problem": problem}})
+
+    def secrets(self):
+        """The decoded data of each Secret, by name."""
+        return {
+            secret["metadata"]["name"]: {key: b64decode(text).decode() for key, text in secret["data"].items()}
+            for secret in self.list(SECRETS).items
+        }
+
+
+class Joined(ClusterApi):
+    """A cluster's API that lists the nodes that booted and have their server.
+
+    While `slow`, it has not noticed a deleted server. `removed` are the deleted nodes; the API keeps them, for the
+    server that gets the same name.
     """
 
     cloud = None
     slow = False
     removed = ()
 
-    def nodes(self):
+    def list(self, resource, field=""):
+        found = super().list(resource, field)
+        if resource != KUBE_NODES:
+            return found
         made = self.cloud.stacks.records.values() if self.cloud else ()
         ready = [r for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
         names = {node_name(resource, "demo") for resource in ready}
         if self.cloud and not self.slow:
             names &= {server.name for server in self.cloud.servers.list("demo")}
-        return [node for node in super().nodes() if node.name in names]
+        return ResourceList(tuple(node for node in found.items if node["metadata"]["name"] in names), found.version)
 
-    def remove_node(self, name):
-        self.removed += (name,)
+    def delete(self, resource, key, uid="", *, at_once=False):
+        if resource == KUBE_NODES:
+            self.removed += (key,)
+        else:
+            super().delete(resource, key, uid, at_once=at_once)
 
 
 class Clock:

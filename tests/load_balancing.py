@@ -11,8 +11,8 @@ from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
 from moorage.cloud.memory.network import MemoryNetwork
 from moorage.cloud.port.network import Subnet
 from moorage.kube.events import Recorder
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_of
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import ENDPOINT_SLICES, EVENTS, NODES, SERVICES, key_of
 from moorage.kube.store import Store
 
 PREFIX = "loadbalancer.openstack.org/"

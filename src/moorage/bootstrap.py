@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from moorage.cloud.port.cloud import Cloud
     from moorage.cloud.port.volumes import Volumes
     from moorage.controller.main import Project
-    from moorage.kube.objects import KubernetesClient
-    from moorage.kube.port import Kube, KubeAccess
+    from moorage.kube.kubeconfig import KubeAccess
+    from moorage.kube.port import KubernetesClient
 
 CONTROLLER_TIMEOUT = 20.0  # seconds for one response of the cloud to the controller, which retries
 
@@ -31,10 +31,10 @@ def connect_cloud(name: str | None) -> Cloud:
     return OpenStackCloud.connect(name)
 
 
-def connect_kube(access: KubeAccess) -> Kube:
-    from moorage.kube.client import KubeClient
+def connect_kube(access: KubeAccess) -> KubernetesClient:
+    from moorage.kube.http import HttpKubernetesClient
 
-    return KubeClient(access)
+    return HttpKubernetesClient.from_access(access)
 
 
 def connect_project(clouds: Path, name: str) -> Project:
@@ -71,17 +71,17 @@ def _controllers_rest(clouds: Path, name: str) -> Rest:
     return rest
 
 
-def connect_objects(kubeconfig: Path) -> KubernetesClient:
-    from moorage.kube.api import HttpKubernetesClient
+def connect_kubeconfig(kubeconfig: Path) -> KubernetesClient:
+    from moorage.kube.http import HttpKubernetesClient
 
-    return HttpKubernetesClient.connect(kubeconfig)
+    return HttpKubernetesClient.from_file(kubeconfig)
 
 
 def controller() -> None:
     """Run `moorage-controller`."""
     from moorage.controller.main import Adapters, command
 
-    _run(command, Adapters(connect_objects, connect_project, connect_check), _report)
+    _run(command, Adapters(connect_kubeconfig, connect_project, connect_check), _report)
 
 
 def csi_controller() -> None:

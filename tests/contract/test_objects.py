@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from contextlib import ExitStack, suppress
@@ -19,10 +18,11 @@ from moorage.cloud.memory.servers import MemoryServers
 from moorage.cloud.port.servers import Address, Server
 from moorage.controller.main import Project, Settings, compose
 from moorage.kube import informer
-from moorage.kube.api import HttpKubernetesClient
+from moorage.kube.http import HttpKubernetesClient
+from moorage.kube.kubeconfig import with_only
 from moorage.kube.lease import Elector
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import (
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import (
     EVENTS,
     LEASES,
     NODES,
@@ -32,26 +32,11 @@ from moorage.kube.objects import (
     STORAGE_CLASSES,
     Resource,
 )
-from moorage.model.errors import CloudUnreachable, Conflict, NotFound
+from moorage.model.errors import Conflict, KubernetesUnreachable, NotFound
 from waiting import until
 
 pytestmark = pytest.mark.contract
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
-
-
-def kubeconfig(access):
-    def data(pem):
-        return base64.b64encode(pem.encode()).decode()
-
-    user = {"client-certificate-data": data(access.certificate), "client-key-data": data(access.key)}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": access.url, "certificate-authority-data": data(access.ca)}}],
-        "users": [{"name": "u", "user": user}],
-    }
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +45,7 @@ def real(tmp_path_factory):
         folder = tmp_path_factory.mktemp("api")
         server = RealApi(folder, stack)
         server.until_ready()
-        (folder / "kubeconfig").write_text(json.dumps(kubeconfig(server.access())))
+        (folder / "kubeconfig").write_text(json.dumps(with_only("test", server.access())))
         yield folder / "kubeconfig"
 
 
@@ -69,7 +54,7 @@ def api(request):
     if request.param == "memory":
         yield MemoryKubernetesClient()
         return
-    api = HttpKubernetesClient.connect(request.getfixturevalue("real"))
+    api = HttpKubernetesClient.from_file(request.getfixturevalue("real"))
     yield api
     for node in api.list(NODES).items:
         api.patch(NODES, node["metadata"]["name"], {"metadata": {"finalizers": None}})
@@ -216,10 +201,10 @@ def test_unreachable_api_raises(real, tmp_path):
     config = json.loads(real.read_text())
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    api = HttpKubernetesClient.connect(tmp_path / "kubeconfig")
-    with pytest.raises(CloudUnreachable, match="does not answer"):
+    api = HttpKubernetesClient.from_file(tmp_path / "kubeconfig")
+    with pytest.raises(KubernetesUnreachable, match="does not answer"):
         api.list(NODES)
-    with pytest.raises(CloudUnreachable, match="does not answer"):
+    with pytest.raises(KubernetesUnreachable, match="does not answer"):
         next(iter(api.watch(NODES, "1", 1)))
     api.close()
 

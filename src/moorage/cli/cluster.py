@@ -15,7 +15,7 @@ from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Event
 
 if TYPE_CHECKING:
     from moorage.clusters.owned.resources import CleanupPreview
-    from moorage.kube.port import KubeAccess
+    from moorage.kube.kubeconfig import KubeAccess
 
 KEPT_COLUMNS = ("kind", "name", "size", "claim", "id", "why")
 LIST_COLUMNS = ("name", "status", "created_at", "reason")
@@ -135,8 +135,8 @@ def show(context: Context, name: str, output: str) -> None:
 @pass_context
 def kubeconfig(context: Context, name: str, print_: bool, file: Path | None) -> None:
     """Merge the cluster into your kubeconfig file and make it the current context, or print it."""
-    from moorage.clusters import kubeconfig as config
     from moorage.clusters.reconcile import access
+    from moorage.kube import kubeconfig as config
 
     how: KubeAccess = access(context.cloud(), context.connect_kube, context.paths.data, name)
     if print_:
@@ -180,8 +180,8 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
 
     With --no-wait it only requests the deletion; run it again without to verify it.
     """
-    from moorage.clusters import kubeconfig as config
     from moorage.clusters import reconcile
+    from moorage.kube import kubeconfig as config
 
     cloud, kube, data = context.cloud(), context.connect_kube, context.paths.data
     if not yes:

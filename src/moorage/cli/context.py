@@ -12,7 +12,8 @@ from moorage.config import Paths
 
 if TYPE_CHECKING:
     from moorage.cloud.port.cloud import Cloud
-    from moorage.kube.port import Kube, KubeAccess
+    from moorage.kube.kubeconfig import KubeAccess
+    from moorage.kube.port import KubernetesClient
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Context:
 
     paths: Paths
     connect_cloud: Callable[[str | None], Cloud]
-    connect_kube: Callable[[KubeAccess], Kube]
+    connect_kube: Callable[[KubeAccess], KubernetesClient]
     cloud_name: str | None = None
 
     def cloud(self) -> Cloud:

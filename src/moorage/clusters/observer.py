@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
-from moorage.clusters import explain, keys
+from moorage.clusters import explain, keys, kubernetes
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.parameters import CLUSTER_TAG, node_count
 from moorage.clusters.plan import Kubernetes, Observed
-from moorage.kube.port import Kube, KubeAccess
-from moorage.model.errors import CloudUnreachable, Conflict
+from moorage.kube.kubeconfig import KubeAccess
+from moorage.kube.port import KubernetesClient
+from moorage.model.errors import Conflict, KubernetesUnreachable
 
-ConnectKube = Callable[[KubeAccess], Kube]
-DNS = ("kube-system", "coredns")
+ConnectKube = Callable[[KubeAccess], KubernetesClient]
+DNS = "kube-system/coredns"
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Observer:
     connect_kube: ConnectKube
     keys: KeyStore
     name: str
-    _kube: Kube | None = field(default=None, init=False)
+    _kube: KubernetesClient | None = field(default=None, init=False)
     _made_for: str = field(default="", init=False)
 
     def observe(self, *, kubernetes: bool = True) -> Observed:
@@ -67,7 +68,7 @@ class Observer:
             str(outputs["api_url"]), str(outputs["ca_certificate"]), str(outputs["client_certificate"]), key
         )
 
-    def kube(self, stack: Stack) -> Kube | None:
+    def kube(self, stack: Stack) -> KubernetesClient | None:
         """A client for the cluster's API with this machine's key; None as for `access`."""
         if self._kube is None or self._made_for != stack.id:
             access = self.access(stack)
@@ -112,8 +113,9 @@ class Observer:
         if kube is None:
             return Kubernetes(unreachable="the control plane has not published its certificates")
         try:
-            return Kubernetes(kube.nodes(), kube.available(*DNS), problem=kube.problem())
-        except CloudUnreachable as error:
+            nodes, dns = kubernetes.nodes(kube), kubernetes.is_available(kube, DNS)
+            return Kubernetes(nodes, dns, problem=kubernetes.problem(kube))
+        except KubernetesUnreachable as error:
             return Kubernetes(unreachable=error.message)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain
+from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.owned.resources import CleanupPlan, CleanupPreview, Deletion
 from moorage.clusters.parameters import differences
-from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec
 
 MAX_ATTEMPTS = 3  # creations, deletions, updates of one kind before the plan fails

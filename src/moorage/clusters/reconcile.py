@@ -12,17 +12,18 @@ from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import explain, keys, plan, preflight
+from moorage.clusters import explain, keys, kubernetes, plan, preflight
 from moorage.clusters.describe import describe, summarize
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.owned.cleanup import Cleanup
 from moorage.clusters.owned.resources import CleanupPreview
 from moorage.clusters.parameters import CLUSTER_TAG, bootstrap_token, stack_request
-from moorage.kube.port import KubeAccess
+from moorage.kube.kubeconfig import KubeAccess
+from moorage.kube.port import NODES
 from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult, Event
 from moorage.model.credential import Credential, clouds_yaml
-from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut
+from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut, Unreachable
 
 Report = Callable[[str], None]
 READY_TIMEOUT = 600  # seconds that a node has to become Ready
@@ -152,7 +153,7 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
     """Replace the cluster's application credential by a new one, and revoke the old one.
 
     May be repeated. Raises the errors of `access`, Conflict for a cluster without a credential, BadInput when Keystone
-    refuses to create one, and CloudUnreachable, also for the cluster's API.
+    refuses to create one, CloudUnreachable, and KubernetesUnreachable.
     """
     stack = cloud.stacks.get(name)
     if stack is not None and not stack.parameters.get("cloud_provider"):
@@ -160,7 +161,7 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
     kube = connect_kube(access(cloud, connect_kube, data_folder, name))
     try:
         made = cloud.identity.create_credential(name)
-        kube.update_credential(clouds_yaml(made))
+        kubernetes.update_credential(kube, clouds_yaml(made))
         cloud.identity.delete_credentials(name, keep=made.id)
     finally:
         kube.close()
@@ -400,11 +401,11 @@ class _Run:
         try:
             if kube := self.observer.kube(step.stack):
                 for server in step.servers:
-                    kube.remove_node(explain.node_name(server, name))
-                kube.create_join_token(token)
+                    kube.delete(NODES, explain.node_name(server, name))
+                kubernetes.create_join_token(kube, token)
                 nodes = [server.path[:-1] for server in step.servers]
                 self.observer.cloud.stacks.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.reason)
-        except CloudUnreachable as error:
+        except Unreachable as error:
             self.log.record(f"waiting for the cloud: {error.message}")
 
     def _delete_orphans(self, step: plan.DeleteOrphans) -> None:

@@ -15,9 +15,10 @@ from threading import Event
 from typing import TypeVar
 
 from moorage.kube.events import Recorder
-from moorage.kube.objects import CONFIG_MAPS, SECRETS, SYSTEM, KubernetesClient, Resource
+from moorage.kube.merge import apply
+from moorage.kube.port import CONFIG_MAPS, SECRETS, SYSTEM, KubernetesClient, Resource
 from moorage.model.credential import SECRET, STATE
-from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
+from moorage.model.errors import CloudUnreachable, MoorageError
 from moorage.node.files import File, write
 
 Result = TypeVar("Result")
@@ -65,13 +66,10 @@ class CredentialWatch:
             write(self.file, File(text, 0o600))
 
     def _report(self, problem: str) -> None:
-        try:
-            self.api.patch(CONFIG_MAPS, STATE, {"data": {"problem": problem}})
-        except NotFound:
-            if problem:
-                namespace, _, name = STATE.partition("/")
-                metadata = {"namespace": namespace, "name": name}
-                self.api.create(CONFIG_MAPS, {"metadata": metadata, "data": {"problem": problem}})
+        if problem or self.api.get(CONFIG_MAPS, STATE):  # a ConfigMap that does not exist says the same as an empty one
+            namespace, _, name = STATE.partition("/")
+            metadata = {"namespace": namespace, "name": name}
+            apply(self.api, CONFIG_MAPS, {"metadata": metadata, "data": {"problem": problem}})
         self._reported = problem
 
 

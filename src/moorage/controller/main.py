@@ -37,7 +37,7 @@ from moorage.host.signals import stop_on_sigterm
 from moorage.kube.events import Recorder
 from moorage.kube.informer import Informer
 from moorage.kube.lease import Elector, LeaseTimings
-from moorage.kube.objects import (
+from moorage.kube.port import (
     ENDPOINT_SLICES,
     NODES,
     PERSISTENT_VOLUMES,

@@ -13,7 +13,7 @@ from moorage.controller.metrics import Metrics
 from moorage.controller.queue import WorkQueue
 from moorage.kube.informer import Informer, wait_ready
 from moorage.kube.lease import Elector
-from moorage.kube.objects import Object, Resource, key_of
+from moorage.kube.port import Object, Resource, key_of
 from moorage.model.errors import MoorageError
 
 LIST_TIMEOUT = 60.0  # seconds within which all informers must have listed

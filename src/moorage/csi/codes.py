@@ -13,7 +13,7 @@ from moorage.csi.locks import CallInProgress
 from moorage.csi.node.access import Incompatible
 from moorage.csi.pages import BadToken
 from moorage.csi.size import SizeOutOfRange
-from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageError, NotFound, QuotaExceeded, TimedOut
+from moorage.model.errors import BadInput, Conflict, MoorageError, NotFound, QuotaExceeded, TimedOut, Unreachable
 
 # The first match counts: subclasses come before their base classes.
 CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
@@ -26,7 +26,7 @@ CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
-    (CloudUnreachable, grpc.StatusCode.UNAVAILABLE),
+    (Unreachable, grpc.StatusCode.UNAVAILABLE),
     (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
     (MoorageError, grpc.StatusCode.INTERNAL),
 )

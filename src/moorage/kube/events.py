@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Literal
 from uuid import uuid4
 
-from moorage.kube.objects import EVENTS, KubernetesClient, Object
+from moorage.kube.port import EVENTS, KubernetesClient, Object
 from moorage.model.errors import MoorageError, NotFound
 
 REMEMBERED = 1000  # Events kept in memory; the oldest is dropped first, and would be created again

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from moorage.kube.objects import Change, KubernetesClient, Object, Resource, key_of
+from moorage.kube.port import Change, KubernetesClient, Object, Resource, key_of
 from moorage.kube.store import Store
-from moorage.model.errors import CloudUnreachable, MoorageError, NotFound
+from moorage.model.errors import Expired, KubernetesUnreachable, MoorageError, NotFound
 
 WATCH = 300  # seconds after which a watch is started again, as client-go does at 5 to 10 minutes
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts when the API is unreachable
@@ -43,7 +43,7 @@ class Reflector:
             for change in self.api.watch(self.resource, self.version, WATCH):
                 self._apply(change)
                 self.failures = 0
-        except NotFound:
+        except (Expired, NotFound):  # NotFound: the API does not know the resource, or no longer
             self.version = ""
         except MoorageError as error:
             log.warning("watch of %s ended: %s", self.resource.plural, error)
@@ -128,12 +128,12 @@ class Informer:
 
 
 def wait_ready(cache: Informer, stop: Event, seconds: float) -> None:
-    """Return when all is listed, or on `stop`; CloudUnreachable when it takes longer."""
+    """Return when all is listed, or on `stop`; KubernetesUnreachable when it takes longer."""
     waited = 0.0
     while not cache.ready() and not stop.wait(0.05):
         waited += 0.05
         if waited > seconds:
-            raise CloudUnreachable(f"the Kubernetes API gave no lists in {seconds:.0f} s")
+            raise KubernetesUnreachable(f"the Kubernetes API gave no lists in {seconds:.0f} s")
 
 
 def _run_reflector(reflector: Reflector, stop: Event) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from moorage.kube.objects import LEASES, KubernetesClient, Object
+from moorage.kube.port import LEASES, KubernetesClient, Object
 from moorage.model.errors import Conflict, MoorageError, NotFound
 
 
@@ -75,7 +75,7 @@ class Elector:
     def release(self) -> None:
         """Release the lease, so that another candidate need not wait. Does nothing when it is not ours.
 
-        CloudUnreachable when the API is unreachable: the lease then expires.
+        KubernetesUnreachable when the API is unreachable: the lease then expires.
         """
         if self._renewed is None:
             return

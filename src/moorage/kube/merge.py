@@ -1,11 +1,12 @@
-"""JSON merge patch (RFC 7386), and the API's rules for patches."""
+"""JSON merge patch (RFC 7386), the API's rules for patches, and an apply that is built on them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from moorage.kube.objects import Object
+from moorage.kube.port import KubernetesClient, Object, Resource, key_of
+from moorage.model.errors import NotFound
 
 
 def merge(old: Any, change: Any) -> Any:
@@ -19,6 +20,14 @@ def merge(old: Any, change: Any) -> Any:
         else:
             result[name] = merge(result.get(name), value)
     return result
+
+
+def apply(api: KubernetesClient, resource: Resource, desired: Object) -> None:
+    """Merge the object into the existing one, or create it; Conflict when another client creates it meanwhile."""
+    try:
+        api.patch(resource, key_of(desired), desired)
+    except NotFound:
+        api.create(resource, desired)
 
 
 def apply_patch(old: Object, change: Mapping[str, Any], status: bool) -> Object:

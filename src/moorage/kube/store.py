@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from threading import Lock
 
-from moorage.kube.objects import Object, key_of
+from moorage.kube.port import Object, key_of
 
 Index = Callable[[Object], Iterable[str]]
 

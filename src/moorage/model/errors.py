@@ -5,7 +5,10 @@ MoorageError            exit code 1
 ├── BadInput            2  rejected before anything was changed
 ├── NotFound            3  the named object does not exist
 ├── Conflict            4  it exists already, or another client is changing it
-├── CloudUnreachable    5  a service did not answer, or refused the credentials
+├── Expired             1  the Kubernetes API no longer has that resource version
+├── Unreachable         5  a service did not answer, or refused the credentials
+│   ├── CloudUnreachable        of OpenStack
+│   └── KubernetesUnreachable   a cluster's Kubernetes API
 ├── QuotaExceeded       6  the project's quota does not allow it
 └── TimedOut            7  it did not happen within its time limit
 """
@@ -49,14 +52,26 @@ class Conflict(MoorageError):
     exit_code = 4
 
 
-class CloudUnreachable(MoorageError):
-    """A service did not answer, or refused the credentials; `service` is its name, such as Heat, where it is known."""
+class Expired(MoorageError):
+    """The Kubernetes API no longer has that resource version: list again."""
+
+
+class Unreachable(MoorageError):
+    """A service did not answer, or refused the credentials. Raised as one of the two below."""
 
     exit_code = 5
+
+
+class CloudUnreachable(Unreachable):
+    """A service of OpenStack is unreachable; `service` is its name, such as Heat, where it is known."""
 
     def __init__(self, message: str, hint: str = "", service: str = "") -> None:
         super().__init__(message, hint)
         self.service = service
+
+
+class KubernetesUnreachable(Unreachable):
+    """A cluster's Kubernetes API is unreachable."""
 
 
 class QuotaExceeded(MoorageError):

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moorage.kube import kubeconfig
 from moorage.model.credential import Credential, clouds_yaml
 from moorage.node.files import File
-from moorage.node.kubeconfig import kubeconfig
 from moorage.node.layout import Layout
 from moorage.node.source import UNKNOWN, Server
 from moorage.node.userdata import Cluster, UserData
@@ -64,7 +64,7 @@ def control_plane(layout: Layout, cluster: Cluster) -> dict[Path, File]:
     """How the control plane's own programs reach the API server: on loopback, whatever the network does."""
     names = ("admin", "controller-manager", "scheduler", "approver")
     return {
-        layout.kubernetes / f"{name}.conf": kubeconfig(
+        layout.kubernetes / f"{name}.conf": _kubeconfig(
             "https://127.0.0.1:6443", layout.ca, layout.pki / f"{name}.crt", layout.pki / f"{name}.key"
         )
         for name in (*names, *(JOINING if cluster.cloud_provider else ()))
@@ -191,6 +191,12 @@ def _file(text: str) -> File:
     return File(text, rewritten_at_boot=True)
 
 
+def _kubeconfig(url: str, ca: Path, certificate: Path, key: Path) -> File:
+    """As JSON, which is valid YAML."""
+    document = kubeconfig.with_files(url, ca, certificate, key)
+    return File(json.dumps(document, indent=2) + "\n", 0o600, rewritten_at_boot=True)
+
+
 def _kubelet_access(layout: Layout, data: UserData) -> File:
     current = layout.kubelet_certificate
-    return kubeconfig(f"https://{data.cluster.api_address}:6443", layout.ca, current, current)
+    return _kubeconfig(f"https://{data.cluster.api_address}:6443", layout.ca, current, current)

@@ -12,6 +12,7 @@ from string import Template
 
 import yaml
 
+from moorage.kube.kubeconfig import without_user
 from moorage.model.ownership import CINDER_DRIVER
 from moorage.node.api import Object
 from moorage.node.layout import Layout
@@ -105,17 +106,7 @@ def signature(text: str, token_secret: str, header: str) -> str:
 
 
 def _public_kubeconfig(cluster: Cluster, ca: str) -> str:
-    authority = base64.b64encode(ca.encode()).decode()
-    server = f"https://{cluster.api_address}:6443"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "", "cluster": {"certificate-authority-data": authority, "server": server}}],
-        "contexts": [],
-        "users": [],
-        "current-context": "",
-    }
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps(without_user(f"https://{cluster.api_address}:6443", ca), indent=2) + "\n"
 
 
 def _manifest(name: str, values: dict[str, str]) -> list[Object]:

@@ -2,6 +2,7 @@
 only the permissions that a cluster gives them. The driver's volumes are in memory.
 """
 
+import json
 import os
 import re
 import shutil
@@ -17,10 +18,10 @@ from moorage.csi.cinder.reader import Settings
 from moorage.csi.main import start
 from moorage.image import node_image
 from moorage.image.release import find_release
+from moorage.kube.kubeconfig import with_files
 from moorage.node import api as node_api
 from moorage.node import objects
 from moorage.node.api import Api, Credential, Refused
-from moorage.node.kubeconfig import kubeconfig
 from moorage.node.layout import Layout
 from waiting import until
 
@@ -75,8 +76,8 @@ def configure(folder, server, file, organization, name):
     credential = Credential(folder / f"{file}.crt", folder / f"{file}.key")
     credential.certificate.write_text(access.certificate)
     credential.key.write_text(access.key)
-    text = kubeconfig(server.url, folder / "server-ca.crt", credential.certificate, credential.key).text
-    (folder / f"{file}.conf").write_text(text)
+    config = with_files(server.url, folder / "server-ca.crt", credential.certificate, credential.key)
+    (folder / f"{file}.conf").write_text(json.dumps(config))
     return credential
 
 

@@ -14,8 +14,8 @@ from moorage.ccm.load_balancers.settings import AMPHORA, OVN
 from moorage.ccm.load_balancers.views import EXCLUDED
 from moorage.cloud.port.load_balancers import LoadBalancer
 from moorage.cloud.port.network import FloatingIP, SecurityGroupRule
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
-from moorage.model.errors import CloudUnreachable
+from moorage.kube.port import ENDPOINT_SLICES, NODES, SERVICES
+from moorage.model.errors import CloudUnreachable, KubernetesUnreachable
 from moorage.model.ownership import cluster_tag
 
 pytestmark = pytest.mark.unit
@@ -372,6 +372,16 @@ def test_lost_answer_creates_no_duplicates(number):
     assert (
         len(world.load_balancers.by_id) == len(world.network.floating) == len(world.network.security_group_rules) == 1
     )
+
+
+def test_unreachable_kubernetes_api_raises_and_records_no_event():
+    world = World()
+    world.api.create(SERVICES, service())
+    world.api.unreachable = "etcd has no leader"
+    world.api.calls.clear()
+    with pytest.raises(KubernetesUnreachable):
+        world.reconcile()
+    assert "create events" not in world.api.calls
 
 
 def test_deletion_waits_for_unreachable_cloud():

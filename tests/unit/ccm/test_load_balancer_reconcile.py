@@ -11,7 +11,7 @@ from moorage.ccm.load_balancers.settings import AMPHORA
 from moorage.ccm.load_balancers.views import EXCLUDED, FINALIZER
 from moorage.cloud.port.load_balancers import Listener, LoadBalancer
 from moorage.cloud.port.network import FloatingIP
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES
+from moorage.kube.port import ENDPOINT_SLICES, NODES, SERVICES
 from moorage.model.ownership import cluster_tag, serving_tag
 
 pytestmark = pytest.mark.unit

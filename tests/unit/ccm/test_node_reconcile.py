@@ -13,10 +13,10 @@ from moorage.ccm.nodes.view import ServerView
 from moorage.cloud.memory.servers import MemoryServers
 from moorage.cloud.port.servers import Address, Server
 from moorage.kube.events import Recorder
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import EVENTS, NODES, PODS
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import EVENTS, NODES, PODS
 from moorage.kube.store import Store
-from moorage.model.errors import CloudUnreachable
+from moorage.model.errors import KubernetesUnreachable
 
 pytestmark = pytest.mark.unit
 
@@ -245,7 +245,7 @@ def test_unreachable_api_raises(world):
     world.cloud.set_status("id-1", "SHUTOFF")
     world.view.refresh()
     world.api.unreachable = "etcd has no leader"
-    with pytest.raises(CloudUnreachable):
+    with pytest.raises(KubernetesUnreachable):
         world.nodes.reconcile("demo-1")
 
 

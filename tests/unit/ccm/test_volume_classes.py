@@ -10,8 +10,8 @@ from moorage.ccm.volumes.classes import DEFAULT, class_name, plan_classes
 from moorage.ccm.volumes.reconcile import PERIOD, ClassReconciler
 from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.kube.events import Recorder
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import EVENTS, STORAGE_CLASSES
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import EVENTS, STORAGE_CLASSES
 from moorage.model.errors import CloudUnreachable
 
 pytestmark = pytest.mark.unit

@@ -9,8 +9,8 @@ from moorage.ccm.volumes.reconcile import FRESH, MetadataCache, snapshot_policie
 from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.cloud.port.volumes import NewVolume
 from moorage.kube.events import Recorder
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import EVENTS, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, key_of
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import EVENTS, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, key_of
 from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable
 from moorage.model.ownership import CINDER_DRIVER, CLUSTER_MARK, RECLAIM_MARK

@@ -9,19 +9,16 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from clustering import NODES, ClusterApi
 from moorage.cli.context import Context
 from moorage.cli.main import cli
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.volumes import NewVolume
 from moorage.config import Paths
-from moorage.kube.memory import MemoryKube
-from moorage.kube.port import KubeNode
 from moorage.model.errors import Conflict, MoorageError, NotFound
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
-
-NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
 
 
 class Shell:
@@ -29,7 +26,7 @@ class Shell:
 
     def __init__(self, folder):
         self.cloud = MemoryCloud()
-        self.kube = MemoryKube([KubeNode(name, True, "v1.37.2") for name in NODES], {("kube-system", "coredns")})
+        self.kube = ClusterApi()
         self.config = folder / "kubeconfig"
         self.context = Context(
             Paths(folder / "c", folder / "s", folder / "r", folder / "d"), lambda _: self.cloud, self.kube.connect
@@ -85,7 +82,7 @@ def test_list_and_show_and_nodes(moorage):
     assert "https://172.24.4.20:6443" in shown
     nodes = yaml.safe_load(moorage("node list demo -o yaml").stdout)
     assert [node["ready"] for node in nodes] == [True, True, True]
-    moorage.kube.node_list[2] = KubeNode(NODES[2], False, reason="disk pressure")
+    moorage.kube.fail_node(NODES[2], "disk pressure")
     assert "degraded" in moorage("cluster show demo").stdout
     assert "disk pressure" in moorage("node list demo").stdout
 

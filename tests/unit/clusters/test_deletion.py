@@ -16,7 +16,6 @@ from moorage.cloud.port.network import Subnet
 from moorage.cloud.port.volumes import NewVolume
 from moorage.clusters import reconcile
 from moorage.clusters.reconcile import PollInterval
-from moorage.kube.port import KubeNode
 from moorage.model.errors import BadInput, CloudUnreachable, Failed, NotFound, TimedOut
 from moorage.model.ownership import (
     CLUSTER_MARK,
@@ -42,7 +41,7 @@ def new_cloud(settle=2):
 
 
 def new_world(cloud, folder):
-    kube = Joined([KubeNode(name, True, "v1.37.2") for name in NODES], {("kube-system", "coredns")})
+    kube = Joined()
     return World(cloud, kube, folder)
 
 

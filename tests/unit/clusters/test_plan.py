@@ -7,6 +7,7 @@ import pytest
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import parameters, plan
+from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.plan import (
     CreateStack,
     DeleteKey,
@@ -21,7 +22,6 @@ from moorage.clusters.plan import (
     ResumeStack,
     Wait,
 )
-from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec
 
 pytestmark = pytest.mark.unit

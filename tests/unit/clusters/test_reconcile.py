@@ -14,9 +14,17 @@ from moorage.cloud.port.servers import Flavor
 from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
 from moorage.clusters.reconcile import PollInterval
-from moorage.kube.port import KubeNode
 from moorage.model.cluster import ClusterSpec, ClusterStatus
-from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
+from moorage.model.errors import (
+    BadInput,
+    CloudUnreachable,
+    Conflict,
+    Failed,
+    KubernetesUnreachable,
+    NotFound,
+    QuotaExceeded,
+    TimedOut,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -28,7 +36,7 @@ def cloud():
 
 @pytest.fixture
 def kube():
-    return Joined([KubeNode(name, True, "v1.37.2") for name in NODES], {("kube-system", "coredns")})
+    return Joined()
 
 
 @pytest.fixture
@@ -192,8 +200,9 @@ def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
     assert [node.name for node in made.nodes] == NODES
     assert missing not in {server.id for server in cloud.servers.list("demo")}
     assert kube.removed == (NODES[1],)
-    (token,) = kube.tokens
-    assert cloud.stacks.updated_parameters["demo"] == {"bootstrap_token": token}
+    token = cloud.stacks.updated_parameters["demo"]["bootstrap_token"]
+    id, _, secret = token.partition(".")
+    assert kube.secrets()[f"bootstrap-token-{id}"]["token-secret"] == secret
     assert cloud.stacks.records["demo"].stack.status == "UPDATE_COMPLETE"
 
 
@@ -284,7 +293,7 @@ def test_create_beyond_quota_creates_nothing(world, cloud):
 
 
 def test_create_with_unready_node_times_out_with_reason(world, kube):
-    kube.node_list[1] = KubeNode(NODES[1], False, reason="container runtime is down")
+    kube.fail_node(NODES[1], "container runtime is down")
     with pytest.raises(TimedOut, match="container runtime is down"):
         world.create(timeout=60)
     assert world.observe().status is ClusterStatus.DEGRADED
@@ -387,16 +396,16 @@ def test_renew_credential_updates_before_revoking(world, cloud, kube):
     world.renew()
     [(_, second)] = cloud.identity.credentials
     assert first.id != second.id
-    assert second.secret in kube.credential
+    assert second.secret in kube.secrets()["moorage-cloud"]["clouds.yaml"]
     kube.unreachable = "the API is away"
-    with pytest.raises(CloudUnreachable):
+    with pytest.raises(KubernetesUnreachable):
         world.renew()
     assert second in [one for _, one in cloud.identity.credentials], "what the cluster uses stays"
 
 
 def test_cluster_that_cannot_reach_its_cloud_is_degraded(world, kube):
     world.create()
-    kube.cloud_problem = "Keystone refused the credentials of the cloud 'moorage'"
+    kube.report_problem("Keystone refused the credentials of the cloud 'moorage'")
     seen = world.observe()
     assert seen.status is ClusterStatus.DEGRADED
     assert "Keystone refused" in seen.reason

@@ -10,8 +10,8 @@ import pytest
 
 from moorage.controller.credential import PERIOD, SOON, CredentialWatch, until_accepted
 from moorage.kube.events import Recorder
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import CONFIG_MAPS, EVENTS, SECRETS
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import CONFIG_MAPS, EVENTS, SECRETS
 from moorage.model.credential import SECRET, STATE
 from moorage.model.errors import CloudUnreachable
 

@@ -31,8 +31,8 @@ from moorage.controller.run import Runner
 from moorage.kube import informer as cache_module
 from moorage.kube.informer import Informer
 from moorage.kube.lease import LeaseTimings
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import LEASES, NODES, PERSISTENT_VOLUMES, SERVICES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import LEASES, NODES, PERSISTENT_VOLUMES, SERVICES, SNAPSHOT_CONTENTS, STORAGE_CLASSES
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
@@ -353,7 +353,7 @@ from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
 from moorage.cloud.memory.network import MemoryNetwork
 from moorage.cloud.memory.servers import MemoryServers
 from moorage.cloud.memory.volumes import MemoryVolumes
-from moorage.kube.memory_client import MemoryKubernetesClient
+from moorage.kube.memory import MemoryKubernetesClient
 import sys
 from moorage.cloud.port.network import ClusterNetwork, Subnet
 api = MemoryKubernetesClient()
@@ -365,7 +365,7 @@ main.command.main(
     obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),
 )
 print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "missing", flush=True)
-""".replace("main.LEASES_TEST", "__import__('moorage.kube.objects', fromlist=['LEASES']).LEASES")
+""".replace("main.LEASES_TEST", "__import__('moorage.kube.port', fromlist=['LEASES']).LEASES")
 
 
 def test_sigterm_releases_the_lease(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.kube.events import Recorder
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import EVENTS, NODES
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import EVENTS, NODES
 
 pytestmark = pytest.mark.unit
 

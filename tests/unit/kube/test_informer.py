@@ -10,10 +10,10 @@ import pytest
 import waiting
 from moorage.kube import informer as module
 from moorage.kube.informer import Informer, Reflector, wait_ready
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import NODES, SERVICES, SNAPSHOT_CONTENTS
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import NODES, SERVICES, SNAPSHOT_CONTENTS
 from moorage.kube.store import Store
-from moorage.model.errors import CloudUnreachable
+from moorage.model.errors import KubernetesUnreachable
 
 pytestmark = pytest.mark.unit
 until = partial(waiting.until, seconds=5, pause=0.01)
@@ -112,7 +112,7 @@ def test_wait_ready_with_unreachable_api_raises(api):
     api.unreachable = "down"
     cache, stop = Informer(api), Event()
     cache.store(SERVICES)
-    with pytest.raises(CloudUnreachable, match="no lists"):
+    with pytest.raises(KubernetesUnreachable, match="no lists"):
         wait_ready(cache, stop, 0.1)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.kube.lease import Elector, ObservedLease, decide
-from moorage.kube.memory_client import MemoryKubernetesClient
-from moorage.kube.objects import LEASES
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import LEASES
 
 pytestmark = pytest.mark.unit
 KEY = "kube-system/moorage-controller"

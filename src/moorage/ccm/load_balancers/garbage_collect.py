@@ -17,7 +17,7 @@ from moorage.ccm.load_balancers.steps import DeleteFloatingIP, DeleteLoadBalance
 from moorage.ccm.load_balancers.views import Service, parse_service
 from moorage.cloud.port.load_balancers import ERROR, LoadBalancer, LoadBalancers
 from moorage.cloud.port.network import FloatingIP, Network, SecurityGroupRule
-from moorage.kube.objects import SERVICES, KubernetesClient, Resource
+from moorage.kube.port import SERVICES, KubernetesClient, Resource
 from moorage.model.errors import Conflict, NotFound
 from moorage.model.ownership import SERVICE_PREFIX, cluster_tag, described_kept, service_named
 

@@ -22,7 +22,7 @@ from moorage.ccm.load_balancers.views import FINALIZER, Service, nodes_with_endp
 from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
 from moorage.cloud.port.network import FloatingIP, Network
 from moorage.kube.events import Recorder
-from moorage.kube.objects import ENDPOINT_SLICES, SERVICES, KubernetesClient, Object, Resource, key_of
+from moorage.kube.port import ENDPOINT_SLICES, SERVICES, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
 
 SERVICE_LABEL = "kubernetes.io/service-name"  # on an EndpointSlice: the name of its Service

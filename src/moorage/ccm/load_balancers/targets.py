@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from moorage.ccm.load_balancers.views import Node, parse_node
-from moorage.kube.objects import NODES, Object, Resource
+from moorage.kube.port import NODES, Object, Resource
 
 
 class Stored(Protocol):

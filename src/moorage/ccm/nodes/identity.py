@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from moorage.cloud.port.servers import Server
-from moorage.kube.objects import Object
+from moorage.kube.port import Object
 from moorage.model.nodes import external_ips_label
 
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"

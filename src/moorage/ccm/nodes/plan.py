@@ -14,7 +14,7 @@ from moorage.ccm.nodes.identity import (
     server_id,
 )
 from moorage.cloud.port.servers import Server
-from moorage.kube.objects import Object
+from moorage.kube.port import Object
 from moorage.model.nodes import EXTERNAL_IPS, UNINITIALIZED
 
 SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from moorage.ccm.nodes.plan import NodeEvent, NodePlan, plan_node
 from moorage.ccm.nodes.view import ServerView
 from moorage.kube.events import Recorder
-from moorage.kube.objects import NODES, PODS, SYSTEM, KubernetesClient, Object, Resource, key_of
+from moorage.kube.port import NODES, PODS, SYSTEM, KubernetesClient, Object, Resource, key_of
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 PERIOD = 10.0  # seconds between two lists of the servers; a deleted server's node is deleted shortly after that

@@ -8,7 +8,7 @@ from threading import Lock
 from moorage.ccm.nodes.identity import Place, server_id
 from moorage.ccm.nodes.plan import UnknownServer
 from moorage.cloud.port.servers import Server, Servers
-from moorage.kube.objects import Object
+from moorage.kube.port import Object
 from moorage.model.errors import CloudUnreachable
 
 FRESH = 1.0  # seconds for which one list serves all new nodes: nodes join in groups

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moorage.kube.objects import Object
+from moorage.kube.port import Object
 from moorage.model.ownership import CINDER_DRIVER
 
 MANAGED = ("app.kubernetes.io/managed-by", "moorage")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moorage.kube.objects import Object
+from moorage.kube.port import Object
 from moorage.model.ownership import CINDER_DRIVER, CLUSTER_MARK, RECLAIM_MARK, RETAIN
 
 PROVISIONED = "pv.kubernetes.io/provisioned-by"  # the external-provisioner deletes only volumes with this annotation

@@ -12,7 +12,7 @@ from moorage.ccm.volumes.classes import NewClass, plan_classes
 from moorage.ccm.volumes.policy import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
 from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, Volumes
 from moorage.kube.events import Recorder
-from moorage.kube.objects import (
+from moorage.kube.port import (
     PERSISTENT_VOLUMES,
     SNAPSHOT_CONTENTS,
     STORAGE_CLASSES,

@@ -16,7 +16,7 @@ from moorage.cli.demo.kubectl import kubectl
 from moorage.cli.demo.names import CLOUD, CLUSTER, GATEWAY_CIDR, REGISTRY, REGISTRY_HOST, WORKERS
 from moorage.cli.demo.record import Database, Demo
 from moorage.cloud.port.cloud import Cloud
-from moorage.kube.port import KubeAccess
+from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec
 from moorage.model.errors import Failed
 
@@ -86,7 +86,8 @@ def bring_up(context: Context, report: Report) -> Demo:
 
 def _cluster(context: Context, cloud: Cloud, report: Report) -> tuple[Cluster, KubeAccess]:
     """The cluster and its kubeconfig entry; meanwhile the examples' images are pushed."""
-    from moorage.clusters import kubeconfig, reconcile
+    from moorage.clusters import reconcile
+    from moorage.kube import kubeconfig
 
     connect, data = context.connect_kube, context.paths.data
     mirrors = {REGISTRY_HOST: f"http://{REGISTRY}"}

@@ -73,7 +73,7 @@ def reset(context: Context, yes: bool) -> None:
 
 def _forget(context: Context, project: str | None) -> None:
     """Delete what the demo wrote in the user's home: the project's keys and the kubeconfig entry."""
-    from moorage.clusters import kubeconfig
+    from moorage.kube import kubeconfig
 
     if project:
         shutil.rmtree(context.paths.data / "clusters" / project, ignore_errors=True)

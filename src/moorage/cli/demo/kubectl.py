@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moorage.cli.demo.names import CLUSTER
-from moorage.kube.port import KubeAccess
+from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.errors import Failed
 
 
@@ -33,8 +33,8 @@ class Kubectl:
 @contextmanager
 def kubectl(cache: Path, access: KubeAccess) -> Iterator[Kubectl]:
     """Yield kubectl; its kubeconfig is a file that exists within the block only."""
-    from moorage.clusters import kubeconfig
     from moorage.image.release import find_release
+    from moorage.kube import kubeconfig
 
     with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
         file.write(kubeconfig.text(kubeconfig.with_only(CLUSTER, access)))

@@ -7,9 +7,9 @@ import json
 import httpx2
 import pytest
 
-from moorage.kube.api import HttpKubernetesClient
-from moorage.kube.objects import ENDPOINT_SLICES, NODES, SERVICES, path_of
-from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
+from moorage.kube.http import HttpKubernetesClient
+from moorage.kube.port import ENDPOINT_SLICES, NODES, SERVICES, path_of
+from moorage.model.errors import BadInput, Conflict, Expired, KubernetesUnreachable, NotFound
 
 pytestmark = pytest.mark.unit
 
@@ -53,9 +53,9 @@ def test_list_follows_pages():
         (404, NotFound),
         (409, Conflict),
         (422, BadInput),
-        (401, CloudUnreachable),
-        (429, CloudUnreachable),
-        (500, CloudUnreachable),
+        (401, KubernetesUnreachable),
+        (429, KubernetesUnreachable),
+        (500, KubernetesUnreachable),
     ],
 )
 def test_rejections_become_errors(code, error):
@@ -64,9 +64,9 @@ def test_rejections_become_errors(code, error):
 
 
 def test_response_without_json_is_unreachable():
-    with pytest.raises(CloudUnreachable):
+    with pytest.raises(KubernetesUnreachable):
         api(lambda _: httpx2.Response(200, text="<html>")).get(NODES, "a")
-    with pytest.raises(CloudUnreachable, match="502: bad gateway"):
+    with pytest.raises(KubernetesUnreachable, match="502: bad gateway"):
         api(lambda _: httpx2.Response(502, text="bad gateway")).get(NODES, "a")
 
 
@@ -74,9 +74,9 @@ def test_timeouts_and_refused_connections_are_unreachable():
     def fail(_):
         raise httpx2.ReadTimeout("timed out")
 
-    with pytest.raises(CloudUnreachable, match="timed out"):
+    with pytest.raises(KubernetesUnreachable, match="timed out"):
         api(fail).list(NODES)
-    with pytest.raises(CloudUnreachable, match="timed out"):
+    with pytest.raises(KubernetesUnreachable, match="timed out"):
         list(api(fail).watch(NODES, "1", 1))
 
 
@@ -84,10 +84,10 @@ def lines(*events):
     return httpx2.Response(200, text="".join(json.dumps(event) + "\n" for event in events))
 
 
-def test_expired_version_is_not_found_in_both_forms():
+def test_expired_version_raises_in_both_forms():
     expired = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
     for respond in (lines(expired), status(410, "too old resource version")):
-        with pytest.raises(NotFound, match="too old"):
+        with pytest.raises(Expired, match="too old"):
             list(api(lambda _, respond=respond: respond).watch(NODES, "1", 1))
 
 
@@ -102,7 +102,7 @@ def test_changes_before_watch_error_are_returned():
 
     watch = api(lambda _: httpx2.Response(200, stream=Stream())).watch(NODES, "1", 1)
     assert next(watch).object["metadata"]["name"] == "a"
-    with pytest.raises(CloudUnreachable, match="peer closed"):
+    with pytest.raises(KubernetesUnreachable, match="peer closed"):
         next(watch)
 
 
@@ -114,7 +114,7 @@ def test_delete_sends_uid_and_ignores_missing():
 
 def test_connect_with_invalid_kubeconfig_is_rejected(tmp_path):
     with pytest.raises(BadInput, match="not a kubeconfig"):
-        HttpKubernetesClient.connect(tmp_path / "missing")
+        HttpKubernetesClient.from_file(tmp_path / "missing")
     (tmp_path / "k").write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")
     with pytest.raises(BadInput):
-        HttpKubernetesClient.connect(tmp_path / "k")
+        HttpKubernetesClient.from_file(tmp_path / "k")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moorage.clusters import kubeconfig
-from moorage.kube.port import KubeAccess
+from moorage.kube import kubeconfig
+from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.errors import BadInput
 
 pytestmark = pytest.mark.unit

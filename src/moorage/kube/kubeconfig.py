@@ -1,17 +1,27 @@
-"""A cluster's entries in a kubeconfig file that may have other entries."""
+"""Kubeconfigs: of one cluster, of a node's own program, and a user's file that may have other entries."""
 
 from __future__ import annotations
 
 import os
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moorage.kube.port import KubeAccess
 from moorage.model.errors import BadInput, Failed
 
 SECTIONS = ("clusters", "users", "contexts")
+
+
+@dataclass(frozen=True)
+class KubeAccess:
+    """The URL of a Kubernetes API and a client's credentials; certificates and key as PEM."""
+
+    url: str
+    ca: str
+    certificate: str
+    key: str
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
@@ -22,22 +32,28 @@ def default_path(environment: Mapping[str, str]) -> Path:
 
 def with_only(name: str, access: KubeAccess) -> dict[str, Any]:
     """A kubeconfig with this cluster only."""
-    return merge({}, name, access)
+    user = {"client-certificate-data": _data(access.certificate), "client-key-data": _data(access.key)}
+    return _document(entry_name(name), {"server": access.url, "certificate-authority-data": _data(access.ca)}, user)
+
+
+def with_files(url: str, ca: Path, certificate: Path, key: Path) -> dict[str, Any]:
+    """A kubeconfig that names the certificates by file, so that renewed ones are used."""
+    user = {"client-certificate": str(certificate), "client-key": str(key)}
+    return _document("default", {"server": url, "certificate-authority": str(ca)}, user)
+
+
+def without_user(url: str, ca: str) -> dict[str, Any]:
+    """A kubeconfig without credentials, for the public ConfigMap cluster-info."""
+    cluster = {"certificate-authority-data": _data(ca), "server": url}
+    return {**_document("", cluster, {}), "users": [], "contexts": []}
 
 
 def merge(there: Mapping[str, Any], name: str, access: KubeAccess) -> dict[str, Any]:
     """`there` with the cluster's entries added or replaced; the cluster's context is the current one."""
-    entry = entry_name(name)
-    made = {
-        "clusters": {"cluster": {"server": access.url, "certificate-authority-data": _data(access.ca)}},
-        "users": {"user": {"client-certificate-data": _data(access.certificate), "client-key-data": _data(access.key)}},
-        "contexts": {"context": {"cluster": entry, "user": entry}},
-    }
-    result = {"apiVersion": "v1", "kind": "Config", **there}
-    for section in SECTIONS:
-        others = [item for item in there.get(section) or [] if item.get("name") != entry]
-        result[section] = [*others, {"name": entry, **made[section]}]
-    return {**result, "current-context": entry}
+    ours = with_only(name, access)
+    others = remove(there, name)
+    sections = {section: [*(others.get(section) or []), *ours[section]] for section in SECTIONS}
+    return {**ours, **there, **sections, "current-context": ours["current-context"]}
 
 
 def remove(there: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -86,6 +102,17 @@ def text(content: Mapping[str, Any]) -> str:
     import yaml
 
     return yaml.safe_dump(dict(content), sort_keys=False)
+
+
+def _document(entry: str, cluster: Mapping[str, str], user: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": entry, "cluster": dict(cluster)}],
+        "users": [{"name": entry, "user": dict(user)}],
+        "contexts": [{"name": entry, "context": {"cluster": entry, "user": entry}}],
+        "current-context": entry,
+    }
 
 
 def _data(pem: str) -> str:

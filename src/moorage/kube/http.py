@@ -1,19 +1,22 @@
-"""The real Kubernetes API for controllers: lightkube's connection, objects as plain JSON."""
+"""The real Kubernetes API over HTTP: lightkube's connection, objects as plain JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from moorage.kube.objects import Change, Object, Resource, ResourceList, key_of, path_of
-from moorage.model.errors import BadInput, CloudUnreachable, Conflict, MoorageError, NotFound
+from moorage.kube.kubeconfig import KubeAccess, with_only
+from moorage.kube.port import Change, Object, Resource, ResourceList, key_of, path_of
+from moorage.model.errors import BadInput, Conflict, Expired, KubernetesUnreachable, MoorageError, NotFound
 
 if TYPE_CHECKING:
     from httpx2 import Client, Response
 
 TIMEOUT = 10.0  # seconds for one response
+CONNECT_TIMEOUT = 2.0  # seconds to connect: the API's floating IP may be associated a moment after the server boots
 PAGE = 500  # objects in one page of a list
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
@@ -25,11 +28,9 @@ class HttpKubernetesClient:
         self.client = client
 
     @classmethod
-    def connect(cls, kubeconfig: Path) -> HttpKubernetesClient:
+    def from_file(cls, kubeconfig: Path) -> HttpKubernetesClient:
         """Read a kubeconfig, without a request. BadInput when it is not one."""
-        import httpx2
         from lightkube import KubeConfig
-        from lightkube.config.client_adapter import Client, ConnectionParams
         from lightkube.core.exceptions import ConfigError
 
         try:
@@ -38,7 +39,14 @@ class HttpKubernetesClient:
             raise BadInput(f"{kubeconfig} is not a kubeconfig: {error}") from error
         if config is None:
             raise BadInput(f"{kubeconfig} has no current context")
-        return cls(Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT), trust_env=False)))
+        return cls(_connect(config))
+
+    @classmethod
+    def from_access(cls, access: KubeAccess) -> HttpKubernetesClient:
+        """Use a URL and a client's credentials, without a request."""
+        from lightkube import KubeConfig
+
+        return cls(_connect(KubeConfig.from_dict(with_only("cluster", access)).get()))
 
     def list(self, resource: Resource, field: str = "") -> ResourceList:
         items: list[Object] = []
@@ -53,7 +61,7 @@ class HttpKubernetesClient:
     def watch(self, resource: Resource, version: str, seconds: int) -> Iterator[Change]:
         query: dict[str, Any] = {"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds}
         query["allowWatchBookmarks"] = "true"
-        with _translate_errors(), self._stream(path_of(resource), query, seconds + TIMEOUT) as response:
+        with self._translate_errors(), self._stream(path_of(resource), query, seconds + TIMEOUT) as response:
             for line in response.iter_lines():
                 yield _change(line)
 
@@ -88,13 +96,30 @@ class HttpKubernetesClient:
         self.client.close()
 
     def _request(self, method: str, path: str, **options: Any) -> Object:
-        with _translate_errors():
+        with self._translate_errors():
             response = self.client.request(method, path, **options)
             _check(response)
             return cast(Object, response.json())
 
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        import httpx2
+
+        try:
+            yield
+        except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+            address, reason = str(self.client.base_url).rstrip("/"), error or type(error).__name__
+            raise KubernetesUnreachable(f"the Kubernetes API does not answer at {address}: {reason}") from error
+
     def _stream(self, path: str, query: Mapping[str, Any], timeout: float) -> _Stream:
         return _Stream(lambda: self.client.stream("GET", path, params=query, timeout=timeout))
+
+
+def _connect(config: Any) -> Client:
+    import httpx2
+    from lightkube.config.client_adapter import Client, ConnectionParams
+
+    return Client(config, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), trust_env=False))
 
 
 class _Stream:
@@ -115,19 +140,6 @@ class _Stream:
         self.context.__exit__(*exception)
 
 
-class _translate_errors:
-    """Translates httpx errors."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        import httpx2
-
-        if isinstance(error, httpx2.HTTPError | httpx2.StreamError | ValueError):
-            raise CloudUnreachable(f"the Kubernetes API does not answer: {error or type(error).__name__}") from error
-
-
 def _change(line: str) -> Change:
     event = json.loads(line)
     if event["type"] == "ERROR":
@@ -145,11 +157,13 @@ def _check(response: Response) -> None:
 
 
 def error_for(status: int, message: str) -> MoorageError:
-    """The error for a rejected request; 410 is a resource version that the API no longer has."""
-    if status in (404, 410):
+    """The error for a rejected request."""
+    if status == 404:
         return NotFound(message)
+    if status == 410:
+        return Expired(message)
     if status == 409:
         return Conflict(message)
     if status in (400, 405, 413, 422):
         return BadInput(f"the Kubernetes API refused: {message}")
-    return CloudUnreachable(f"the Kubernetes API answered {status}: {message}")
+    return KubernetesUnreachable(f"the Kubernetes API answered {status}: {message}")

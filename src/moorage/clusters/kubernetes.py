@@ -1,0 +1,77 @@
+"""What a cluster's Kubernetes API is asked for and given from outside, as its administrator."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from moorage.kube.merge import apply
+from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, KubernetesClient, Object
+from moorage.model import join_token
+from moorage.model.credential import SECRET, STATE
+from moorage.model.nodes import UNINITIALIZED
+
+
+@dataclass(frozen=True)
+class KubeNode:
+    """A Node; `reason` is why it is not ready."""
+
+    name: str
+    ready: bool
+    version: str = ""
+    reason: str = ""
+
+
+def nodes(api: KubernetesClient) -> list[KubeNode]:
+    """All nodes, by name."""
+    return sorted((_node(node) for node in api.list(NODES).items), key=lambda node: node.name)
+
+
+def is_available(api: KubernetesClient, deployment: str) -> bool:
+    """Whether the Deployment `namespace/name` exists and has an available replica."""
+    found = api.get(DEPLOYMENTS, deployment) or {}
+    return bool(found.get("status", {}).get("availableReplicas"))
+
+
+def problem(api: KubernetesClient) -> str:
+    """Why the cluster cannot reach its cloud, as moorage-controller reports it; "" when it can, or need not."""
+    state = api.get(CONFIG_MAPS, STATE) or {}
+    return str((state.get("data") or {}).get("problem", ""))
+
+
+def update_credential(api: KubernetesClient, clouds: str) -> None:
+    """Replace the cluster's clouds.yaml."""
+    namespace, _, name = SECRET.partition("/")
+    _apply_secret(api, {"metadata": {"namespace": namespace, "name": name}, "stringData": {"clouds.yaml": clouds}})
+
+
+def create_join_token(api: KubernetesClient, token: str) -> None:
+    """Create another bootstrap token, valid for a day."""
+    _apply_secret(api, join_token.secret(token, datetime.now(UTC)))
+
+
+def _apply_secret(api: KubernetesClient, secret: Mapping[str, Any]) -> None:
+    data = {name: b64encode(text.encode()).decode() for name, text in secret["stringData"].items()}
+    apply(api, SECRETS, {**{key: value for key, value in secret.items() if key != "stringData"}, "data": data})
+
+
+def _node(node: Object) -> KubeNode:
+    status = node.get("status", {})
+    condition = next((found for found in status.get("conditions") or () if found["type"] == "Ready"), None)
+    reason = _unready_reason(condition)
+    if not reason and any(taint["key"] == UNINITIALIZED for taint in node.get("spec", {}).get("taints") or ()):
+        reason = "moorage-controller has not initialized it yet"
+    version = status.get("nodeInfo", {}).get("kubeletVersion", "")
+    return KubeNode(node["metadata"]["name"], not reason, version, reason)
+
+
+def _unready_reason(condition: Mapping[str, Any] | None) -> str:
+    """Why a node with this Ready condition is not ready; "" when it is."""
+    if condition is None:
+        return "its kubelet has not reported yet"
+    if condition["status"] == "True":
+        return ""
+    return condition.get("message") or condition.get("reason") or "its kubelet gave no reason"
