@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moorage.host import kernel, loops, mountinfo
+from moorage.host import kernel, mountinfo
+from moorage.local.machine.host import loops
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from moorage.host.linux import LinuxHost
-from moorage.host.port import Port
 from moorage.local.machine import disks, life
+from moorage.local.machine.host.linux import LinuxHost
+from moorage.local.machine.host.port import Port
 from moorage.local.machine.spec import Machine, Nic
 from moorage.node.pki import Subject, new_request
 from waiting import until

@@ -1,1 +1,1 @@
-"""A Linux host: the ports, the real adapters (`linux*`) and the in-memory adapters (`memory*`)."""
+"""A Linux host: file systems and mounts, and its programs."""

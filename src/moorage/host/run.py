@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 
-from moorage.host.port import HostError
+
+class HostError(Exception):
+    """A program of the host failed. The message has the command and the tail of its output."""
 
 
 def run(*command: str, stdin: str | None = None, check: bool = True) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from moorage.host.linux import LinuxHost
-from moorage.host.port import Port
 from moorage.local.machine import disks, life
+from moorage.local.machine.host.linux import LinuxHost
+from moorage.local.machine.host.port import Port
 from moorage.local.machine.spec import Machine, load_all
 from outside import outside
 from waiting import until

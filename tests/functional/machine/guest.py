@@ -43,9 +43,9 @@ def prepare() -> None:
 
 
 def check_machine() -> None:
-    from moorage.host.cgroups import ControlGroup
-    from moorage.host.linux import LinuxHost
     from moorage.local.machine import disks, life
+    from moorage.local.machine.host.cgroups import ControlGroup
+    from moorage.local.machine.host.linux import LinuxHost
     from moorage.local.machine.spec import Machine
 
     host = LinuxHost()

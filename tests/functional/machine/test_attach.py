@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from moorage.host import kernel, loops
-from moorage.host.linux import LinuxHost
+from moorage.host import kernel
 from moorage.local.machine import attach, life
+from moorage.local.machine.host import loops
+from moorage.local.machine.host.linux import LinuxHost
 from moorage.local.machine.spec import Machine, Nic, Volume, load
 from waiting import until
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from moorage.host.cgroups import ControlGroup
 from moorage.local.machine import life
+from moorage.local.machine.host.cgroups import ControlGroup
 from moorage.local.machine.spec import Machine
 from waiting import until
 
@@ -118,7 +118,7 @@ def test_console_is_stored(sandbox: Any, machine: Machine) -> None:
 def test_machine_survives_its_starter(sandbox: Any) -> None:
     machine = sandbox.create()
     code = (
-        "from moorage.local.machine import life, spec; from moorage.host.linux import LinuxHost\n"
+        "from moorage.local.machine import life, spec; from moorage.local.machine.host.linux import LinuxHost\n"
         "from pathlib import Path; import sys\n"
         "life.start(spec.load(Path(sys.argv[1])), LinuxHost())"
     )

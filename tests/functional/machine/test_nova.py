@@ -18,8 +18,8 @@ import pytest
 
 import rows
 import waiting
-from moorage.host import loops
 from moorage.local.machine import life
+from moorage.local.machine.host import loops
 from moorage.local.machine.spec import Machine, load
 
 pytestmark = [

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from moorage.host.memory import MemoryHost
-from moorage.host.port import Cgroup, HostError
+from moorage.host.run import HostError
 from moorage.local.machine import attach, disks, life
+from moorage.local.machine.host.memory import MemoryHost
+from moorage.local.machine.host.port import Cgroup
 from moorage.local.machine.spec import Machine, Nic, Volume, load
 
 pytestmark = pytest.mark.unit

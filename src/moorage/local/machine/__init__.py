@@ -21,8 +21,8 @@ def install() -> None:
 
 def stop_all(state: Path) -> None:
     """Shut down every machine below `state` and release its resources on the host; their data is kept."""
-    from moorage.host.linux import LinuxHost
     from moorage.local.machine import life
+    from moorage.local.machine.host.linux import LinuxHost
 
     life.stop_all(state, LinuxHost())
 

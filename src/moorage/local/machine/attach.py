@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from moorage.host import loops
-from moorage.host.port import Host
 from moorage.local.machine import inside, interfaces, life
 from moorage.local.machine.disks import locked
+from moorage.local.machine.host import loops
+from moorage.local.machine.host.port import Host
 from moorage.local.machine.spec import Machine, Nic, Volume, load
 
 Volumes = tuple[Volume, ...]

@@ -25,7 +25,7 @@ from nova.objects import fields
 from nova.virt import driver, event, hardware
 from nova.virt import node as node_identity
 
-from moorage.host.port import HostError
+from moorage.host.run import HostError
 from moorage.local.machine import attach, images, interfaces, life, options, translate
 from moorage.local.machine.spec import Machine, Volume, load, load_all
 from moorage.local.machine.watch import Watch

@@ -11,10 +11,11 @@ import subprocess
 from pathlib import Path
 from typing import NoReturn
 
-from moorage.host import kernel, loops
-from moorage.host.cgroups import LEGACY, ControlGroup
-from moorage.host.linux import NAMESPACES
+from moorage.host import kernel
 from moorage.local.machine import interfaces
+from moorage.local.machine.host import loops
+from moorage.local.machine.host.cgroups import LEGACY, ControlGroup
+from moorage.local.machine.host.linux import NAMESPACES
 from moorage.local.machine.spec import Machine, Volume
 
 INIT = "/lib/systemd/systemd"

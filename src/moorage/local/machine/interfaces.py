@@ -6,8 +6,8 @@ import shutil
 import socket
 from collections.abc import Iterable
 
-from moorage.host.port import Host, Port, VethPair
 from moorage.host.run import run
+from moorage.local.machine.host.port import Host, Port, VethPair
 from moorage.local.machine.spec import Machine, Nic
 
 

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from moorage.host.port import Cgroup, Host
 from moorage.local.machine import disks, interfaces
+from moorage.local.machine.host.port import Cgroup, Host
 from moorage.local.machine.monitor import start_time
 from moorage.local.machine.spec import Machine, load_all
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from moorage.host.linux import LinuxHost
+from moorage.local.machine.host.linux import LinuxHost
 
 GROUP = "moorage"
 OPTIONS = [

@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 
-class HostError(Exception):
-    """An error of the host, such as a program that failed. The message has the command and its output."""
-
-
 @dataclass(frozen=True)
 class VethPair:
     """A veth pair: `name` is the interface on the host, `peer` the one in a namespace, with `mac` and `mtu`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from moorage.host.port import HostError
+from moorage.host.run import HostError
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD = 100_000

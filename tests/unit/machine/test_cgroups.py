@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from moorage.host.cgroups import ControlGroup
-from moorage.host.port import HostError
+from moorage.host.run import HostError
+from moorage.local.machine.host.cgroups import ControlGroup
 
 pytestmark = pytest.mark.unit
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moorage.host.port import Cgroup, HostError, Port, VethPair
+from moorage.host.run import HostError
+from moorage.local.machine.host.port import Cgroup, Port, VethPair
 
 
 @dataclass

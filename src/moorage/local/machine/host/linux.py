@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from moorage.host import loops
-from moorage.host.cgroups import ControlGroup
-from moorage.host.port import Cgroup, Port, VethPair
 from moorage.host.run import run
+from moorage.local.machine.host import loops
+from moorage.local.machine.host.cgroups import ControlGroup
+from moorage.local.machine.host.port import Cgroup, Port, VethPair
 
 NAMESPACES = Path("/run/netns")
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from moorage.host import kernel
-from moorage.host.linux import LinuxHost
-from moorage.host.memory import MemoryHost
-from moorage.host.port import Cgroup, Host, HostError, Port, VethPair
+from moorage.host.run import HostError
+from moorage.local.machine.host.linux import LinuxHost
+from moorage.local.machine.host.memory import MemoryHost
+from moorage.local.machine.host.port import Cgroup, Host, Port, VethPair
 from waiting import until
 
 pytestmark = pytest.mark.contract
