@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from moorage.cloud.port.volumes import Volumes
 from moorage.csi.cinder.backend import CinderBackend
-from moorage.csi.cinder.reader import Settings
-from moorage.csi.cinder.waiter import Timeouts
+from moorage.csi.cinder.reader import Settings, Timeouts
 
 
 class Clock:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moorage.csi.cinder.device import device_names
+from moorage.csi.cinder.device import CinderAttacher, device_names
+from moorage.csi.node.service import Node
 from moorage.csi.spec import csi_pb2 as csi
+from moorage.model.ownership import CINDER_ZONE
 
 MODE = csi.VolumeCapability.AccessMode
 
@@ -84,3 +86,8 @@ class Kubelet:
     def stats(self, path: Path | None = None) -> Any:
         asked = csi.NodeGetVolumeStatsRequest(volume_id=self.volume, volume_path=str(path or self.target()))
         return self.call("NodeGetVolumeStats", asked)
+
+
+def node_service(files, by_id, zone="nova", limit=25):
+    """The node service of the server "server-1", which does not wait for devices."""
+    return Node(files, CinderAttacher(by_id, timeout=0), "server-1", zone, CINDER_ZONE, limit)

@@ -92,6 +92,16 @@ def csi_controller() -> None:
     _run(command, Adapters(connect_volumes, log_json), _report)
 
 
+def csi_node() -> None:
+    """Run `moorage-csi-node`."""
+    from moorage.csi.cinder.device import CinderAttacher
+    from moorage.csi.node.main import Adapters, command
+    from moorage.host.linux_filesystems import LinuxFilesystems
+    from moorage.model.ownership import CINDER_DRIVER, CINDER_ZONE
+
+    _run(command, Adapters(CINDER_DRIVER, CINDER_ZONE, LinuxFilesystems(), CinderAttacher), _report)
+
+
 def context() -> Context:
     from moorage.cli.context import Context
 

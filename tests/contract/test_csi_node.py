@@ -22,13 +22,13 @@ import grpc
 import pytest
 
 from disks import LoopDisks
-from moorage.csi.node.main import NAME
 from moorage.csi.node.registration import Sockets
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
 from moorage.csi.spec import pluginregistration_pb2 as registration
 from moorage.host import mountinfo
 from moorage.host.filesystems import KINDS
+from moorage.model.ownership import CINDER_DRIVER as NAME
 from node_service import MODE, Kubelet, capability, plug
 
 pytestmark = pytest.mark.contract
@@ -55,7 +55,8 @@ class Driver:
         self.process = subprocess.Popen(
             [
                 *("nsenter", f"--mount=/proc/{self.namespace_process.pid}/ns/mnt", "--"),
-                *(sys.executable, "-m", "moorage.csi.node.main", "--node-id=server-1", "--zone=nova"),
+                *(sys.executable, "-c", "from moorage.bootstrap import csi_node; csi_node()"),
+                *("--node-id=server-1", "--zone=nova"),
                 *(f"--kubelet={self.folder / 'kubelet'}", f"--by-id={self.by_id}"),
             ]
         )

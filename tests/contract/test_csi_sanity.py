@@ -24,8 +24,7 @@ from moorage.cloud.openstack.volumes import OpenStackVolumes
 from moorage.cloud.port.volumes import Volumes
 from moorage.config import Paths
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
-from moorage.csi.cinder.reader import Settings
-from moorage.csi.cinder.waiter import Timeouts
+from moorage.csi.cinder.reader import Settings, Timeouts
 from moorage.csi.controller import Controller
 from moorage.csi.identity import Identity
 from moorage.csi.main import start

@@ -23,7 +23,6 @@ from moorage.ccm.load_balancers.targets import NodeChanges, TargetNodes
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
-from moorage.ccm.volumes.reconcile import ClassReconciler, snapshot_policies, volume_policies
 from moorage.cloud.port.load_balancers import LoadBalancers
 from moorage.cloud.port.network import Network
 from moorage.cloud.port.servers import Servers
@@ -33,6 +32,7 @@ from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, count_calls
 from moorage.controller.run import Runner, lead
+from moorage.csi.cinder.reconcile import ClassReconciler, snapshot_policies, volume_policies
 from moorage.host.signals import stop_on_sigterm
 from moorage.kube.events import Recorder
 from moorage.kube.informer import Informer

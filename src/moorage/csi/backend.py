@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from moorage.model.errors import Conflict
@@ -125,4 +126,16 @@ class Backend(Protocol):
 
     def capacity(self, given: Mapping[str, str], zone: str) -> int | None:
         """Available bytes; None when the backend does not know."""
+        ...
+
+
+class Attacher(Protocol):
+    """Finds the device of an attached volume on a node, without a request to the backend."""
+
+    def find(self, volume: str) -> Path | None:
+        """The device, None when it does not exist."""
+        ...
+
+    def wait_for(self, volume: str) -> Path:
+        """The device of a volume that was just attached; TimedOut when it does not appear: try again."""
         ...

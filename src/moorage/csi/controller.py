@@ -1,18 +1,24 @@
-"""CSI's controller service over any backend: volumes. One call at a time for each volume."""
+"""CSI's controller service over any backend. One call at a time for each volume or snapshot."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from moorage.csi import uses
-from moorage.csi.backend import Backend, NameTaken, Volume, VolumeRequest
-from moorage.csi.controller_snapshots import SnapshotCalls
-from moorage.csi.fields import require_field
+from moorage.csi.backend import Backend, NameTaken, Snapshot, Volume, VolumeRequest
 from moorage.csi.locks import Locks
-from moorage.csi.messages import parse_source, preferred_zone, volume_condition, volume_message
-from moorage.csi.pages import paginate
+from moorage.csi.messages import (
+    check_capabilities,
+    paginate,
+    parse_source,
+    preferred_zone,
+    require_field,
+    snapshot_message,
+    volume_condition,
+    volume_message,
+)
 from moorage.csi.size import SizeOutOfRange, choose_size, is_in_range
 from moorage.csi.spec import csi_pb2 as csi
+from moorage.csi.spec import csi_pb2_grpc
 from moorage.model.errors import BadInput, NotFound
 
 RPC = csi.ControllerServiceCapability.RPC
@@ -35,6 +41,49 @@ CAPABILITIES = (
 UNLIMITED = 2**63 - 1  # bytes; the largest number that the response can hold
 
 
+class SnapshotCalls(csi_pb2_grpc.ControllerServicer):  # type: ignore[misc,unused-ignore]
+    """One call at a time for each snapshot."""
+
+    def __init__(self, backend: Backend, locks: Locks) -> None:
+        self.backend = backend
+        self.locks = locks
+
+    def CreateSnapshot(self, request: Any, context: Any) -> Any:
+        """The snapshot, possibly before it is ready: the caller repeats the call until it is."""
+        name, volume = require_field(request.name, "name"), require_field(request.source_volume_id, "source_volume_id")
+        with self.locks.hold(f"snapshot {name}"):
+            snapshot = self.backend.snapshot(name, volume, request.parameters)
+        return csi.CreateSnapshotResponse(snapshot=snapshot_message(snapshot))
+
+    def DeleteSnapshot(self, request: Any, context: Any) -> Any:
+        handle = require_field(request.snapshot_id, "snapshot_id")
+        with self.locks.hold(handle):
+            self.backend.delete_snapshot(handle)
+        return csi.DeleteSnapshotResponse()
+
+    def GetSnapshot(self, request: Any, context: Any) -> Any:
+        handle = require_field(request.snapshot_id, "snapshot_id")
+        snapshot = self.backend.find_snapshot(handle)
+        if snapshot is None:
+            raise NotFound(f"snapshot {handle} does not exist")
+        return csi.GetSnapshotResponse(snapshot=snapshot_message(snapshot))
+
+    def ListSnapshots(self, request: Any, context: Any) -> Any:
+        rows = [(snapshot.handle, snapshot) for snapshot in self._find_snapshots(request)]
+        snapshots, token = paginate(rows, request.starting_token, request.max_entries)
+        entries = [csi.ListSnapshotsResponse.Entry(snapshot=snapshot_message(snapshot)) for snapshot in snapshots]
+        return csi.ListSnapshotsResponse(entries=entries, next_token=token)
+
+    def _find_snapshots(self, request: Any) -> list[Snapshot]:
+        """All snapshots, or those of a volume, or only the one that the request names, without listing the others."""
+        if request.snapshot_id:
+            requested = self.backend.find_snapshot(request.snapshot_id)
+            snapshots = [] if requested is None else [requested]
+        else:
+            snapshots = self.backend.snapshots()
+        return [snapshot for snapshot in snapshots if request.source_volume_id in ("", snapshot.volume)]
+
+
 class Controller(SnapshotCalls):
     """`topology` is the key of the zone in nodes' topology."""
 
@@ -48,7 +97,7 @@ class Controller(SnapshotCalls):
 
     def CreateVolume(self, request: Any, context: Any) -> Any:
         name = require_field(request.name, "name")
-        uses.check_capabilities(request.volume_capabilities)
+        check_capabilities(request.volume_capabilities)
         new = VolumeRequest(
             name=name,
             size=choose_size(request.capacity_range.required_bytes, request.capacity_range.limit_bytes),
@@ -69,7 +118,7 @@ class Controller(SnapshotCalls):
 
     def ControllerPublishVolume(self, request: Any, context: Any) -> Any:
         handle, node = require_field(request.volume_id, "volume_id"), require_field(request.node_id, "node_id")
-        uses.check_capabilities([request.volume_capability] if request.HasField("volume_capability") else [])
+        check_capabilities([request.volume_capability] if request.HasField("volume_capability") else [])
         if request.readonly:
             raise BadInput("a volume is read-only by its mount on the node, not by its attachment")
         with self.locks.hold(handle):
@@ -116,7 +165,7 @@ class Controller(SnapshotCalls):
 
     def GetCapacity(self, request: Any, context: Any) -> Any:
         if request.volume_capabilities:
-            uses.check_capabilities(request.volume_capabilities)
+            check_capabilities(request.volume_capabilities)
         zone = request.accessible_topology.segments.get(self.topology, "")
         available = self.backend.capacity(request.parameters, zone)
         return csi.GetCapacityResponse(available_capacity=UNLIMITED if available is None else available)
@@ -128,7 +177,7 @@ class Controller(SnapshotCalls):
         self._require_volume(handle)
         response = csi.ValidateVolumeCapabilitiesResponse()
         try:
-            uses.check_capabilities(request.volume_capabilities)
+            check_capabilities(request.volume_capabilities)
         except BadInput as error:
             response.message = error.message
         else:

@@ -16,8 +16,7 @@ from moorage.cloud.port.volumes import Volumes
 from moorage.csi.cinder.backend import NAME, TOPOLOGY, CinderBackend
 from moorage.csi.cinder.reader import Settings
 from moorage.csi.controller import Controller
-from moorage.csi.identity import Identity
-from moorage.csi.ready import Ready
+from moorage.csi.identity import Identity, Ready
 from moorage.csi.serve import serve
 from moorage.csi.spec import csi_pb2_grpc
 from moorage.host.signals import stop_on_sigterm

@@ -1,4 +1,8 @@
-"""Serve CSI on a Unix socket, and translate all our errors to gRPC codes in one place."""
+"""Serve CSI on a Unix socket, and translate all our errors to gRPC codes in one place.
+
+Kubernetes' sidecars decide by the code: INVALID_ARGUMENT and OUT_OF_RANGE end an attempt to create, ABORTED and
+UNAVAILABLE are repeated soon, and DEADLINE_EXCEEDED means that the work continues.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,42 @@ from typing import Any
 
 import grpc
 
-from moorage.csi.codes import format_error, status_code
-from moorage.model.errors import MoorageError
+from moorage.csi.backend import NameTaken
+from moorage.csi.locks import CallInProgress
+from moorage.csi.messages import BadToken
+from moorage.csi.node.access import Incompatible
+from moorage.csi.size import SizeOutOfRange
+from moorage.model.errors import BadInput, Conflict, MoorageError, NotFound, QuotaExceeded, TimedOut, Unreachable
+
+# The first match counts: subclasses come before their base classes.
+CODES: tuple[tuple[type[MoorageError], grpc.StatusCode], ...] = (
+    (CallInProgress, grpc.StatusCode.ABORTED),
+    (BadToken, grpc.StatusCode.ABORTED),
+    (NameTaken, grpc.StatusCode.ALREADY_EXISTS),
+    (Incompatible, grpc.StatusCode.ALREADY_EXISTS),
+    (SizeOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
+    (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+    (Unreachable, grpc.StatusCode.UNAVAILABLE),
+    (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (MoorageError, grpc.StatusCode.INTERNAL),
+)
+
 
 THREADS = 32  # concurrent calls: each may wait for the cloud
-
 log = logging.getLogger(__name__)
+
+
+def status_code(error: MoorageError) -> grpc.StatusCode:
+    """The gRPC code of an error."""
+    return next(code for kind, code in CODES if isinstance(error, kind))
+
+
+def format_error(error: MoorageError) -> str:
+    """The text of the Event that the sidecar records: the error's message and its hint."""
+    return f"{error.message}: {error.hint}" if error.hint else error.message
 
 
 class ErrorTranslator(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]

@@ -30,7 +30,7 @@ COMMANDS = {
     "moorage-node": "from moorage.node.main import main",
     "moorage-controller": "from moorage.bootstrap import controller as main",
     "moorage-csi-controller": "from moorage.bootstrap import csi_controller as main",
-    "moorage-csi-node": "from moorage.csi.node.main import main",
+    "moorage-csi-node": "from moorage.bootstrap import csi_node as main",
 }
 SUFFIXES = (".py", ".yaml")
 PROGRAMS = (

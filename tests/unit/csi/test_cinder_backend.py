@@ -11,7 +11,7 @@ from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.cloud.port.volumes import NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
 from moorage.csi.cinder.backend import CinderBackend
-from moorage.csi.cinder.waiter import Timeouts
+from moorage.csi.cinder.reader import Timeouts
 from moorage.csi.size import GIB, SizeOutOfRange
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
 

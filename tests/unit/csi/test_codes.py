@@ -4,9 +4,9 @@ import grpc
 import pytest
 
 from moorage.csi.backend import NameTaken
-from moorage.csi.codes import CODES, format_error, status_code
 from moorage.csi.locks import CallInProgress
-from moorage.csi.pages import BadToken
+from moorage.csi.messages import BadToken
+from moorage.csi.serve import CODES, format_error, status_code
 from moorage.csi.size import SizeOutOfRange
 from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
 

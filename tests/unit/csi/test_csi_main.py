@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.csi.cinder.reader import Settings
+from moorage.csi.identity import Ready
 from moorage.csi.main import Adapters, command, start
-from moorage.csi.ready import Ready
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
 from moorage.model.errors import CloudUnreachable

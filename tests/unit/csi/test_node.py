@@ -6,13 +6,12 @@ import pytest
 
 from moorage.csi.locks import CallInProgress
 from moorage.csi.node.access import Incompatible
-from moorage.csi.node.answers import ZONE
-from moorage.csi.node.service import Node
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.host.filesystems import Damaged, InUse, Mounted
 from moorage.host.memory_filesystems import MemoryFilesystems
 from moorage.model.errors import Conflict, NotFound, TimedOut
-from node_service import MODE, Kubelet, capability, plug
+from moorage.model.ownership import CINDER_ZONE
+from node_service import MODE, Kubelet, capability, node_service, plug
 
 pytestmark = pytest.mark.unit
 
@@ -32,7 +31,7 @@ class NodeHost:
         plug(self.by_id, VOLUME, self.device)
         self.files = MemoryFilesystems()
         self.disk = self.files.add(self.device, GIB)
-        self.node = Node(self.files, "server-1", "nova", 25, self.by_id, timeout=0)
+        self.node = node_service(self.files, self.by_id)
         self.kubelet = Kubelet(self.call, VOLUME, folder / "staging", folder / "pods")
 
     def call(self, name, request):
@@ -168,7 +167,7 @@ def test_stage_waits_for_device(host, kubelet, tmp_path):
         if now[0] > 3 and not (host.by_id / "virtio-late").is_symlink():
             plug(host.by_id, volume, device)
 
-    host.node.devices = replace(host.node.devices, timeout=10, clock=lambda: now[0], sleep=sleep)
+    host.node.attacher = replace(host.node.attacher, timeout=10, clock=lambda: now[0], sleep=sleep)
     replace(kubelet, volume=volume).stage()
     assert host.disk.signature == ""
     assert host.files.disks[device].signature == "ext4"
@@ -354,7 +353,7 @@ def test_statistics_of_missing_volume_is_not_found(host, kubelet):
 def test_node_info_has_zone_limit_and_capabilities(host):
     info = host.call("NodeGetInfo", csi.NodeGetInfoRequest())
     assert (info.node_id, info.max_volumes_per_node) == ("server-1", 25)
-    assert dict(info.accessible_topology.segments) == {ZONE: "nova"}
+    assert dict(info.accessible_topology.segments) == {CINDER_ZONE: "nova"}
     rpc = csi.NodeServiceCapability.RPC
     response = host.call("NodeGetCapabilities", csi.NodeGetCapabilitiesRequest())
     capabilities = {row.rpc.type for row in response.capabilities}
@@ -363,7 +362,7 @@ def test_node_info_has_zone_limit_and_capabilities(host):
 
 
 def test_node_info_without_zone(tmp_path):
-    node = Node(MemoryFilesystems(), "server-1", "", 25, tmp_path)
+    node = node_service(MemoryFilesystems(), tmp_path, zone="")
     assert not node.NodeGetInfo(csi.NodeGetInfoRequest(), None).HasField("accessible_topology")
 
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.csi.node.service import Node
 from moorage.host.memory_filesystems import MemoryFilesystems
-from node_service import Kubelet, capability, plug
+from node_service import Kubelet, capability, node_service, plug
 
 pytestmark = pytest.mark.unit
 
@@ -43,14 +42,14 @@ class KilledHost:
 
 def run_life_cycle(folder, requested, files, host):
     """Stage, publish, expand, unpublish and unstage a volume; repeat each call that is interrupted."""
-    node = Node(host, "n", "", 1, folder / "by-id", timeout=0)
+    node = node_service(host, folder / "by-id")
 
     def call(name, request):
         try:
             return getattr(node, name)(request, None)
         except Killed:
             node.files = files
-            return getattr(Node(files, "n", "", 1, folder / "by-id", timeout=0), name)(request, None)
+            return getattr(node_service(files, folder / "by-id"), name)(request, None)
 
     kubelet = Kubelet(call, "volume", folder / "staging", folder / "pods")
     states = []

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from moorage.csi.node.main import Run, command
 from moorage.csi.node.registration import Sockets
-from moorage.csi.node.service import Node
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
 from moorage.csi.spec import pluginregistration_pb2 as kubelet
 from moorage.host.memory_filesystems import MemoryFilesystems
+from node_service import node_service
 
 pytestmark = pytest.mark.unit
 
@@ -39,7 +39,7 @@ class RunningDriver:
         self.serving.set()
 
     def serve(self, folder):
-        node = Node(MemoryFilesystems(), "server-1", "nova", 25, folder)
+        node = node_service(MemoryFilesystems(), folder)
         self.exit_code = self.run.serve_until_stopped(node, NAME, self.sockets)
 
     def stop(self):

@@ -3,11 +3,10 @@
 import pytest
 
 from moorage.csi.node.access import parse_access
-from moorage.csi.node.service import Node
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.host.memory_filesystems import MemoryFilesystems
 from moorage.model.errors import BadInput
-from node_service import MODE, capability
+from node_service import MODE, capability, node_service
 
 pytestmark = pytest.mark.unit
 
@@ -39,7 +38,7 @@ def test_missing_field_is_reported(tmp_path, name, field):
     request.CopyFrom(COMPLETE[name])
     request.ClearField(field)
     with pytest.raises(BadInput):
-        getattr(Node(files, "n", "", 1, tmp_path, timeout=0), name)(request, None)
+        getattr(node_service(files, tmp_path), name)(request, None)
     assert files == MemoryFilesystems()
 
 
@@ -71,5 +70,5 @@ def test_block_access_by_several_nodes_is_accepted():
 
 @pytest.mark.parametrize("volume", ["../../etc/passwd", "a" * 5000, "v\x00v", " "])
 def test_unknown_handle_is_not_found(tmp_path, volume):
-    node = Node(MemoryFilesystems(), "n", "", 1, tmp_path, timeout=0)
-    assert node.devices.find(volume) is None
+    node = node_service(MemoryFilesystems(), tmp_path)
+    assert node.attacher.find(volume) is None

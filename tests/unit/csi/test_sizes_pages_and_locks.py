@@ -5,7 +5,7 @@ from threading import Thread
 import pytest
 
 from moorage.csi.locks import CallInProgress, Locks
-from moorage.csi.pages import BadToken, paginate
+from moorage.csi.messages import BadToken, paginate
 from moorage.csi.size import GIB, SizeOutOfRange, choose_size, is_in_range
 from moorage.model.errors import BadInput
 

@@ -10,7 +10,7 @@ import yaml
 from moorage.csi.cinder.backend import NAME, TOPOLOGY
 from moorage.csi.cinder.parameters import parse_snapshot_class
 from moorage.csi.controller import CAPABILITIES, RPC
-from moorage.csi.uses import FILE_SYSTEMS, MODE, ONE_NODE
+from moorage.csi.messages import FILE_SYSTEMS, MODE, ONE_NODE
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moorage.csi.cinder.waiter import Timeouts
+from moorage.csi.cinder.reader import Timeouts
 from moorage.image import debian, node_image
 from moorage.image.release import CONTENTS
 from moorage.model.errors import NotFound

@@ -10,9 +10,9 @@ from moorage.csi.cinder import parameters
 from moorage.csi.cinder.attach import VolumeAttacher
 from moorage.csi.cinder.change import VolumeChanger
 from moorage.csi.cinder.create import VolumeCreator
+from moorage.csi.cinder.parameters import resolve_type
 from moorage.csi.cinder.reader import Settings, VolumeReader, as_snapshot
 from moorage.csi.cinder.snapshots import Snapshots
-from moorage.csi.cinder.types import resolve_type
 from moorage.csi.size import GIB
 from moorage.model.errors import Conflict, NotFound
 from moorage.model.ownership import CINDER_DRIVER, CINDER_ZONE

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from moorage.cloud.port.volumes import CinderVolume
 from moorage.csi.cinder import parameters
+from moorage.csi.cinder.parameters import resolve_type
 from moorage.csi.cinder.reader import VolumeReader
-from moorage.csi.cinder.types import resolve_type
 from moorage.csi.size import GIB
 
 

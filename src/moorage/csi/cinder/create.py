@@ -8,8 +8,8 @@ from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, NewVolume
 from moorage.csi.backend import NameTaken, Source, VolumeRequest
 from moorage.csi.cinder import parameters
 from moorage.csi.cinder.metadata import build_metadata, is_owned_by
+from moorage.csi.cinder.parameters import resolve_type
 from moorage.csi.cinder.reader import Settings, VolumeReader
-from moorage.csi.cinder.types import resolve_type
 from moorage.csi.size import GIB, SizeOutOfRange
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound
 

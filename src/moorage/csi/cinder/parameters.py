@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from moorage.cloud.port.volumes import Volumes
 from moorage.model.errors import BadInput
 
 # The provisioner and the snapshotter add these (`--extra-create-metadata`).
@@ -56,3 +57,16 @@ def _check_names(kind: str, given: Mapping[str, str], names: tuple[str, ...]) ->
                 "correct or remove it: a class cannot be changed in place, delete it and create it again",
             )
     return own
+
+
+def resolve_type(volumes: Volumes, type: str) -> str:
+    """The type's name; BadInput lists those that the project may use."""
+    types = volumes.types()
+    if type in types:
+        return types[type]
+    if type in types.values():
+        return type
+    raise BadInput(
+        f"Cinder has no volume type {type!r} for this project; available: {', '.join(sorted(types.values()))}",
+        "name one of these in the class",
+    )

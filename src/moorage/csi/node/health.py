@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from moorage.csi.codes import format_error
+from moorage.csi.serve import format_error
 from moorage.host.filesystems import Filesystems, Mounted, Usage
 from moorage.model.errors import MoorageError, NotFound, TimedOut
 

@@ -12,22 +12,34 @@ from typing import Any
 import click
 
 from moorage import __version__
-from moorage.csi.cinder.device import BY_ID
+from moorage.csi.backend import Attacher
 from moorage.csi.identity import Identity
 from moorage.csi.node.registration import Registration, Sockets
 from moorage.csi.node.service import Node
 from moorage.csi.serve import serve
 from moorage.csi.spec import csi_pb2_grpc, pluginregistration_pb2_grpc
-from moorage.host.linux_filesystems import LinuxFilesystems
+from moorage.host.filesystems import Filesystems
 from moorage.host.signals import stop_on_sigterm
-from moorage.model.ownership import CINDER_DRIVER
 
-NAME = CINDER_DRIVER
+BY_ID = Path("/dev/disk/by-id")
 ROOT = Path("/var/lib/kubelet")
 LIMIT = 25
 """Volumes for the names vdb to vdz. Some clouds allow fewer: QEMU's q35 has as many as free PCIe ports."""
 GRACE = 20.0  # seconds for running calls at the end
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The driver: its name, the key of zones in nodes' topology, and its adapters.
+
+    `attacher` gets the folder where udev names disks by serial.
+    """
+
+    name: str
+    topology: str
+    files: Filesystems
+    attacher: Callable[[Path], Attacher]
 
 
 @dataclass
@@ -79,26 +91,16 @@ def add_services(server: Any, node: Node, name: str) -> None:
 @click.option(
     "--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="The maximum number of volumes."
 )
-@click.option("--name", default=NAME, show_default=True, help="The driver's name.")
 @click.option("--kubelet", default=ROOT, show_default=True, type=FOLDER, help="The kubelet's folder.")
 @click.option(
     "--by-id", default=BY_ID, show_default=True, type=FOLDER, help="The folder where udev names disks by serial."
 )
-def command(node_id: str, zone: str, limit: int, name: str, kubelet: Path, by_id: Path) -> int:
-    """Mount attached volumes for pods of this node. Needs root, and no access to the cloud."""
+@click.pass_obj
+def command(adapters: Adapters, node_id: str, zone: str, limit: int, kubelet: Path, by_id: Path) -> int:
+    """Mount attached volumes for pods of this node. Needs root, and no access to the cloud.
+
+    systemd decides by the exit code whether to restart it.
+    """
     run = Run(lambda line: click.echo(line, err=True), stop_on_sigterm())
-    node = Node(LinuxFilesystems(), node_id, zone, limit, by_id)
-    return run.serve_until_stopped(node, name, Sockets.below(kubelet, name))
-
-
-def main() -> None:
-    """Run the program; systemd decides by the exit code whether to restart it."""
-    try:
-        raise SystemExit(command.main(standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        raise SystemExit(error.exit_code) from error
-
-
-if __name__ == "__main__":
-    main()
+    node = Node(adapters.files, adapters.attacher(by_id), node_id, zone, adapters.topology, limit)
+    return run.serve_until_stopped(node, adapters.name, Sockets.below(kubelet, adapters.name))

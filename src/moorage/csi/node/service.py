@@ -6,52 +6,56 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from moorage.csi.cinder.device import BY_ID
+from moorage.csi.backend import Attacher
 from moorage.csi.locks import Locks
-from moorage.csi.node import answers
 from moorage.csi.node.access import parse_access
-from moorage.csi.node.devices import TIMEOUT, Devices
-from moorage.csi.node.health import expand, read_health
-from moorage.csi.node.publish import Publication, unpublish
-from moorage.csi.node.stage import Staging, unmount_all
+from moorage.csi.node.health import Health, expand, read_health
+from moorage.csi.node.mounts import Publication, Staging, unmount_all, unpublish
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
 from moorage.host.filesystems import Filesystems
 from moorage.model.errors import BadInput, Conflict, NotFound
 
+RPC = csi.NodeServiceCapability.RPC
+CAPABILITIES = (
+    RPC.STAGE_UNSTAGE_VOLUME,
+    RPC.EXPAND_VOLUME,
+    RPC.GET_VOLUME_STATS,
+    RPC.VOLUME_CONDITION,
+    RPC.SINGLE_NODE_MULTI_WRITER,
+)
+"""Without VOLUME_MOUNT_GROUP: ext4 and xfs have no mount option for it, so the kubelet sets the group of the files."""
+
 
 class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
     """The volumes of one node.
 
-    `node_id` is the server's id, by which the controller attaches; `zone` is its zone, "" for any; `limit` is the
-    maximum number of volumes. `by_id` has the devices' names; `timeout` (seconds) is for a volume that was just
-    attached.
+    `node_id` is the server's id, by which the controller attaches; `zone` is its zone, "" for any, and `topology` the
+    key of zones in nodes' topology; `limit` is the maximum number of volumes.
     """
 
     def __init__(
-        self,
-        filesystems: Filesystems,
-        node_id: str,
-        zone: str,
-        limit: int,
-        by_id: Path = BY_ID,
-        timeout: float = TIMEOUT,
+        self, files: Filesystems, attacher: Attacher, node_id: str, zone: str, topology: str, limit: int
     ) -> None:
-        self.files = filesystems
-        self.node_id, self.zone, self.limit = node_id, zone, limit
-        self.devices = Devices(by_id, timeout)
+        self.files, self.attacher = files, attacher
+        self.node_id, self.zone, self.topology, self.limit = node_id, zone, topology, limit
         self.locks = Locks()
 
     def NodeGetInfo(self, request: Any, context: Any) -> Any:
-        return answers.info(self.node_id, self.zone, self.limit)
+        """Without a zone, the node has no topology."""
+        response = csi.NodeGetInfoResponse(node_id=self.node_id, max_volumes_per_node=self.limit)
+        if self.zone:
+            response.accessible_topology.segments[self.topology] = self.zone
+        return response
 
     def NodeGetCapabilities(self, request: Any, context: Any) -> Any:
-        return answers.capabilities()
+        rows = [csi.NodeServiceCapability(rpc=RPC(type=kind)) for kind in CAPABILITIES]
+        return csi.NodeGetCapabilitiesResponse(capabilities=rows)
 
     def NodeStageVolume(self, request: Any, context: Any) -> Any:
         staging, access = _require_path(request, "staging_target_path"), parse_access(request.volume_capability)
         with self.locks.hold(_require_volume(request)):
-            device = self.devices.wait_for(request.volume_id)
+            device = self.attacher.wait_for(request.volume_id)
             if not access.block:
                 Staging(self.files, device, staging, access).stage()
         return csi.NodeStageVolumeResponse()
@@ -68,7 +72,7 @@ class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
             raise Conflict("a volume is published from its staging path, and none was given")
         access = replace(access, read_only=access.read_only or request.readonly)
         with self.locks.hold(_require_volume(request)):
-            device = self.devices.wait_for(request.volume_id)
+            device = self.attacher.wait_for(request.volume_id)
             Publication(self.files, device, Path(request.staging_target_path), target, access).publish()
         return csi.NodePublishVolumeResponse()
 
@@ -80,13 +84,13 @@ class Node(csi_pb2_grpc.NodeServicer):  # type: ignore[misc,unused-ignore]
 
     def NodeGetVolumeStats(self, request: Any, context: Any) -> Any:
         path = _require_path(request, "volume_path")
-        return answers.stats(read_health(self.files, self.devices.find(_require_volume(request)), path))
+        return _stats(read_health(self.files, self.attacher.find(_require_volume(request)), path))
 
     def NodeExpandVolume(self, request: Any, context: Any) -> Any:
         path, volume = _require_path(request, "volume_path"), _require_volume(request)
         paths = (Path(request.staging_target_path), path) if request.staging_target_path else (path,)
         with self.locks.hold(volume):
-            device = self.devices.find(volume)
+            device = self.attacher.find(volume)
             if device is None:
                 raise NotFound(f"volume {volume} is not on this node")
             size = expand(self.files, device, paths, request.capacity_range.required_bytes)
@@ -106,3 +110,22 @@ def _require_path(request: Any, name: str) -> Path:
     if not getattr(request, name):
         raise BadInput(f"the request has no {name}")
     return path
+
+
+def _stats(health: Health) -> Any:
+    """Usage and condition; an abnormal volume may have no usage."""
+    response = csi.NodeGetVolumeStatsResponse(usage=_usage(health))
+    response.volume_condition.abnormal = bool(health.fault)
+    response.volume_condition.message = health.fault or "healthy"
+    return response
+
+
+def _usage(health: Health) -> list[Any]:
+    unit, usage = csi.VolumeUsage.Unit, health.usage
+    if usage is None:
+        return [csi.VolumeUsage(unit=unit.BYTES, total=health.size)] if health.size else []
+    used_inodes = usage.inodes - usage.inodes_free
+    return [
+        csi.VolumeUsage(unit=unit.BYTES, total=usage.size, used=usage.used, available=usage.free),
+        csi.VolumeUsage(unit=unit.INODES, total=usage.inodes, used=used_inodes, available=usage.inodes_free),
+    ]

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from moorage.ccm.volumes.classes import DEFAULT, class_name, plan_classes
-from moorage.ccm.volumes.reconcile import PERIOD, ClassReconciler
 from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.csi.cinder.classes import DEFAULT, class_name, plan_classes
+from moorage.csi.cinder.reconcile import PERIOD, ClassReconciler
 from moorage.kube.events import Recorder
 from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import EVENTS, STORAGE_CLASSES

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
 
-from moorage.ccm.volumes.classes import NewClass, plan_classes
-from moorage.ccm.volumes.policy import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
 from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, Volumes
+from moorage.csi.cinder.classes import NewClass, plan_classes
+from moorage.csi.cinder.metadata import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
 from moorage.kube.events import Recorder
 from moorage.kube.port import (
     PERSISTENT_VOLUMES,

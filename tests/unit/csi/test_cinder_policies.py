@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.ccm.volumes.policy import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
-from moorage.ccm.volumes.reconcile import FRESH, MetadataCache, snapshot_policies, volume_policies
 from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.cloud.port.volumes import NewVolume
+from moorage.csi.cinder.metadata import ReclaimPolicy, missing_metadata, read_snapshot_policy, read_volume_policy
+from moorage.csi.cinder.reconcile import FRESH, MetadataCache, snapshot_policies, volume_policies
 from moorage.kube.events import Recorder
 from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import EVENTS, PERSISTENT_VOLUMES, SNAPSHOT_CONTENTS, key_of

@@ -1,1 +1,0 @@
-"""Volumes: a StorageClass for each Cinder volume type, and the reclaim policies recorded in Cinder's metadata."""
