@@ -6,7 +6,7 @@ from moorage.ccm.load_balancers.execute import Executor
 from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
 from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
 from moorage.ccm.load_balancers.settings import OVN, Settings
-from moorage.ccm.load_balancers.targets import NodeChanges, TargetNodes
+from moorage.ccm.load_balancers.views import NodeChanges, TargetNodes
 from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
 from moorage.cloud.memory.network import MemoryNetwork
 from moorage.cloud.port.network import Subnet

@@ -19,7 +19,7 @@ from moorage.ccm.load_balancers import settings as load_balancing
 from moorage.ccm.load_balancers.execute import Executor
 from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
 from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
-from moorage.ccm.load_balancers.targets import NodeChanges, TargetNodes
+from moorage.ccm.load_balancers.views import NodeChanges, TargetNodes
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView

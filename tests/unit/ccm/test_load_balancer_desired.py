@@ -9,10 +9,10 @@ import pytest
 from load_balancing import node, service
 from moorage.ccm.load_balancers.annotations import ServiceOptions
 from moorage.ccm.load_balancers.desired import build_desired, choose_floating_subnet
+from moorage.ccm.load_balancers.execute import CreateListener, CreateLoadBalancer, SetMembers
 from moorage.ccm.load_balancers.names import ServiceRef, described_service_key, is_listener_of, was_created_for
 from moorage.ccm.load_balancers.plan import Observed, plan, plan_removal
 from moorage.ccm.load_balancers.settings import AMPHORA, OVN, Settings
-from moorage.ccm.load_balancers.steps import CreateListener, CreateLoadBalancer, SetMembers
 from moorage.ccm.load_balancers.views import Node, Port, Service, nodes_with_endpoints, parse_node, parse_service
 from moorage.cloud.port.load_balancers import Listener, LoadBalancer
 from moorage.cloud.port.network import FloatingIP, Subnet

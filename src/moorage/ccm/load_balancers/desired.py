@@ -1,23 +1,63 @@
-"""Builds the desired load balancer from a Service, its nodes and its endpoints. Pure."""
+"""Builds the desired load balancer from a Service, its nodes and its endpoints. Pure.
+
+Nodes change most often and are the same for most Services. So the desired and the applied state of each Service are
+kept apart from its nodes: what is remembered is small, and a comparison does not build a thousand members.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from moorage.ccm.load_balancers.annotations import PREFIX, ServiceOptions
-from moorage.ccm.load_balancers.members import build_members, select_nodes, uses_kube_proxy_health_check
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.settings import Monitoring, Settings
 from moorage.ccm.load_balancers.views import Node, Port, Service
-from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Pool
+from moorage.cloud.port.load_balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool
 from moorage.cloud.port.network import SecurityGroupRule, Subnet
 from moorage.model.errors import BadInput
 
 ANYWHERE = "0.0.0.0/0"
 HEALTH_PATH = "/healthz"  # served by kube-proxy on a Service's health-check node port
 MONITORS = {"TCP": "TCP", "UDP": "UDP-CONNECT", "SCTP": "SCTP"}
+
+
+def uses_kube_proxy_health_check(service: Service, settings: Settings) -> bool:
+    """Whether the provider checks each node of a Service with local traffic on the Service's health-check node port."""
+    return bool(service.local and service.health_port and "HTTP" in settings.provider.monitors)
+
+
+def select_nodes(
+    service: Service, options: ServiceOptions, settings: Settings, nodes: Iterable[Node], endpoint_nodes: Iterable[str]
+) -> tuple[Node, ...]:
+    """The nodes that receive traffic, by name.
+
+    These are the nodes that are Ready; all nodes if none is, because then a failed control plane is more likely. Local
+    traffic needs a ready endpoint on the node: the provider checks that itself where it can, else it is read from the
+    EndpointSlices (`endpoint_nodes`).
+    """
+    selected = sorted(nodes, key=lambda node: node.name)
+    if options.node_selector:
+        selected = [node for node in selected if all(node.labels.get(k) == v for k, v in options.node_selector)]
+    if service.local and not uses_kube_proxy_health_check(service, settings):
+        names = frozenset(endpoint_nodes)
+        selected = [node for node in selected if node.name in names]
+    return tuple([node for node in selected if node.ready] or selected)
+
+
+def build_members(
+    port: Port, service: Service, options: ServiceOptions, settings: Settings, nodes: Sequence[Node]
+) -> tuple[Member, ...]:
+    """The members of one port's pool, given the selected nodes."""
+    monitor_port = service.health_port if uses_kube_proxy_health_check(service, settings) else None
+    subnet, node_port = options.member_subnet or settings.subnet, port.node_port
+    return tuple([Member(node.address, node_port, subnet, monitor_port, node.name) for node in nodes])
+
+
+def have_same_members(one: Sequence[Node], other: Sequence[Node]) -> bool:
+    """Whether both give the same members, which depend only on the names and addresses of the nodes."""
+    return one == other or [(node.name, node.address) for node in one] == [(n.name, n.address) for n in other]
 
 
 @dataclass(frozen=True)
@@ -264,3 +304,65 @@ def _rules(inputs: _Inputs, listeners: Sequence[Listener]) -> tuple[SecurityGrou
         for protocol, port in sorted(ports)
         for cidr in sorted(sources)
     )
+
+
+@dataclass(frozen=True)
+class AppliedState:
+    """`outline` is the applied load balancer without members; `nodes` are its members. `status` is the Service's.
+
+    `pools` are the ids of the load balancer's pools, in the order of the outline's listeners. `confirmed` is False
+    after new members were sent, until the load balancer was seen to be ACTIVE.
+    """
+
+    outline: DesiredLoadBalancer
+    status: str
+    nodes: tuple[Node, ...]
+    load_balancer: str
+    pools: tuple[str, ...]
+    confirmed: bool = True
+
+    def has_members(self, nodes: tuple[Node, ...]) -> bool:
+        return have_same_members(self.nodes, nodes)
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """The desired load balancer of a Service, as an `outline` without members and the `nodes`."""
+
+    outline: DesiredLoadBalancer
+    nodes: tuple[Node, ...]
+    service: Service
+    options: ServiceOptions
+    settings: Settings
+    subnet: str
+
+    @classmethod
+    def build(
+        cls,
+        service: Service,
+        nodes: tuple[Node, ...],
+        endpoint_nodes: Collection[str],
+        options: ServiceOptions,
+        settings: Settings,
+        subnet: str,
+    ) -> DesiredState:
+        """Raises what `build_desired` raises."""
+        outline = build_desired(service, (), (), options, settings, subnet)
+        members = select_nodes(service, options, settings, nodes, endpoint_nodes)
+        return cls(outline, nodes if members == nodes else members, service, options, settings, subnet)
+
+    def with_members(self) -> DesiredLoadBalancer:
+        endpoint_nodes = {node.name for node in self.nodes}
+        return build_desired(self.service, self.nodes, endpoint_nodes, self.options, self.settings, self.subnet)
+
+    def members(self) -> Iterator[tuple[Member, ...]]:
+        """The members for each listener of the outline."""
+        for port in self.service.ports:
+            yield build_members(port, self.service, self.options, self.settings, self.nodes)
+
+    def applied(self, load_balancer: LoadBalancer, status: str) -> AppliedState:
+        """The applied state, once the load balancer matches the desired one."""
+        by_port = {(listener.protocol, listener.port): listener.pool for listener in load_balancer.listeners}
+        pools = [by_port[listener.protocol, listener.port] for listener in self.outline.load_balancer.listeners]
+        pool_ids = tuple(pool.id if pool else "" for pool in pools)
+        return AppliedState(self.outline, status, self.nodes, load_balancer.id, pool_ids)

@@ -1,4 +1,7 @@
-"""Executes steps in the cloud. The process may die after any call: the next plan continues from there."""
+"""The steps of a plan, and their execution in the cloud. Each step is one change, with the ids of what it changes.
+
+The process may die after any call: the next plan continues from there.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,175 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from moorage.ccm.load_balancers.steps import (
-    AssociateFloatingIP,
-    CreateFloatingIP,
-    CreateHealthMonitor,
-    CreateListener,
-    CreateLoadBalancer,
-    CreatePool,
-    CreateRule,
-    DeleteFloatingIP,
-    DeleteHealthMonitor,
-    DeleteListener,
-    DeleteLoadBalancer,
-    DeletePool,
-    DeleteRule,
-    LoadBalancerStep,
-    NetworkStep,
-    ReleaseFloatingIP,
-    SetFloatingIPDescription,
-    SetMembers,
-    SetTags,
-    Step,
-    UpdateHealthMonitor,
-    UpdateListener,
-    UpdatePool,
+from moorage.cloud.port.load_balancers import ACTIVE, HealthMonitor, Listener, LoadBalancer, LoadBalancers, Member, Pool
+from moorage.cloud.port.network import Network, SecurityGroupRule
+
+
+@dataclass(frozen=True)
+class CreateLoadBalancer:
+    desired: LoadBalancer
+
+
+@dataclass(frozen=True)
+class DeleteLoadBalancer:
+    load_balancer: str
+
+
+@dataclass(frozen=True)
+class SetTags:
+    load_balancer: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CreateListener:
+    """Creates it with its pool, members and monitor."""
+
+    load_balancer: str
+    desired: Listener
+
+
+@dataclass(frozen=True)
+class UpdateListener:
+    load_balancer: str
+    id: str
+    desired: Listener
+
+
+@dataclass(frozen=True)
+class DeleteListener:
+    """Deletes it with its pool, which Octavia would otherwise keep."""
+
+    load_balancer: str
+    id: str
+    pool: str = ""
+
+
+@dataclass(frozen=True)
+class CreatePool:
+    """Creates it with its members and monitor."""
+
+    load_balancer: str
+    listener: str
+    desired: Pool
+
+
+@dataclass(frozen=True)
+class UpdatePool:
+    load_balancer: str
+    id: str
+    desired: Pool
+
+
+@dataclass(frozen=True)
+class DeletePool:
+    load_balancer: str
+    id: str
+
+
+@dataclass(frozen=True)
+class SetMembers:
+    """Sets all members of a pool in one call."""
+
+    load_balancer: str
+    pool: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class CreateHealthMonitor:
+    load_balancer: str
+    pool: str
+    desired: HealthMonitor
+
+
+@dataclass(frozen=True)
+class UpdateHealthMonitor:
+    load_balancer: str
+    id: str
+    desired: HealthMonitor
+
+
+@dataclass(frozen=True)
+class DeleteHealthMonitor:
+    load_balancer: str
+    id: str
+
+
+@dataclass(frozen=True)
+class CreateFloatingIP:
+    network: str
+    subnet: str
+    port: str
+    description: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class AssociateFloatingIP:
+    """Maps it to a port, or unmaps it when `port` is empty."""
+
+    id: str
+    port: str
+
+
+@dataclass(frozen=True)
+class ReleaseFloatingIP:
+    """Unmaps it and clears its description, but keeps it in the project."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class SetFloatingIPDescription:
+    """Assigns it to another Service by description, or to none when that is empty."""
+
+    id: str
+    description: str
+
+
+@dataclass(frozen=True)
+class DeleteFloatingIP:
+    id: str
+
+
+@dataclass(frozen=True)
+class CreateRule:
+    desired: SecurityGroupRule
+
+
+@dataclass(frozen=True)
+class DeleteRule:
+    id: str
+
+
+# Changes in Octavia, which need a load balancer that is not PENDING.
+LoadBalancerStep = (
+    DeleteLoadBalancer
+    | SetTags
+    | CreateListener
+    | UpdateListener
+    | DeleteListener
+    | CreatePool
+    | UpdatePool
+    | DeletePool
+    | SetMembers
+    | CreateHealthMonitor
+    | UpdateHealthMonitor
+    | DeleteHealthMonitor
 )
-from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancers, Member, Pool
-from moorage.cloud.port.network import Network
+# Changes in Neutron.
+NetworkStep = (
+    CreateFloatingIP
+    | AssociateFloatingIP
+    | ReleaseFloatingIP
+    | SetFloatingIPDescription
+    | DeleteFloatingIP
+    | CreateRule
+    | DeleteRule
+)
+Step = CreateLoadBalancer | LoadBalancerStep | NetworkStep
+
 
 TIMEOUT = 3.0  # seconds to wait for a load balancer between two changes; then the worker is free for other Services
 PAUSE = 0.2  # seconds between two polls

@@ -9,11 +9,18 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from moorage.ccm.load_balancers.execute import Executor, LoadBalancerPending
+from moorage.ccm.load_balancers.execute import (
+    DeleteFloatingIP,
+    DeleteLoadBalancer,
+    DeleteRule,
+    Executor,
+    LoadBalancerPending,
+    ReleaseFloatingIP,
+    Step,
+)
 from moorage.ccm.load_balancers.names import ServiceRef, described_service_key
 from moorage.ccm.load_balancers.plan import plan_detach
 from moorage.ccm.load_balancers.reconcile import LoadBalancerReconciler
-from moorage.ccm.load_balancers.steps import DeleteFloatingIP, DeleteLoadBalancer, DeleteRule, ReleaseFloatingIP, Step
 from moorage.ccm.load_balancers.views import Service, parse_service
 from moorage.cloud.port.load_balancers import ERROR, LoadBalancer, LoadBalancers
 from moorage.cloud.port.network import FloatingIP, Network, SecurityGroupRule

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from moorage.ccm.load_balancers.execute import NetworkStep, Step
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.plan import Observed
-from moorage.ccm.load_balancers.steps import NetworkStep, Step
 from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
 from moorage.cloud.port.network import FloatingIP, Network
 from moorage.model.ownership import SERVICE_PREFIX

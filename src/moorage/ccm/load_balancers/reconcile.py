@@ -9,16 +9,27 @@ from threading import Lock
 from typing import Any
 
 from moorage.ccm.load_balancers.annotations import KEEP, LOAD_BALANCER_ID, ParsedAnnotations, parse_annotations
-from moorage.ccm.load_balancers.applied import AppliedState, DesiredState
-from moorage.ccm.load_balancers.desired import DesiredLoadBalancer, choose_floating_subnet
-from moorage.ccm.load_balancers.execute import Executor, LoadBalancerPending
+from moorage.ccm.load_balancers.desired import AppliedState, DesiredLoadBalancer, DesiredState, choose_floating_subnet
+from moorage.ccm.load_balancers.execute import (
+    CreateFloatingIP,
+    CreateLoadBalancer,
+    DeleteLoadBalancer,
+    Executor,
+    LoadBalancerPending,
+    Step,
+)
 from moorage.ccm.load_balancers.names import ServiceRef
 from moorage.ccm.load_balancers.observe import ObservedState, Observer, PendingOperations
 from moorage.ccm.load_balancers.plan import Observed, ignored_annotations, plan, plan_removal
 from moorage.ccm.load_balancers.settings import Settings
-from moorage.ccm.load_balancers.steps import CreateFloatingIP, CreateLoadBalancer, DeleteLoadBalancer, Step
-from moorage.ccm.load_balancers.targets import Stored, TargetNodes
-from moorage.ccm.load_balancers.views import FINALIZER, Service, nodes_with_endpoints, parse_service
+from moorage.ccm.load_balancers.views import (
+    FINALIZER,
+    Service,
+    Stored,
+    TargetNodes,
+    nodes_with_endpoints,
+    parse_service,
+)
 from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer, LoadBalancers
 from moorage.cloud.port.network import FloatingIP, Network
 from moorage.kube.events import Recorder

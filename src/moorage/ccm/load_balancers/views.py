@@ -1,12 +1,15 @@
-"""The parts of a Service, a Node and an EndpointSlice that load balancers depend on, as plain dataclasses."""
+"""The parts of a Service, a Node and an EndpointSlice that load balancers depend on, as plain dataclasses.
+
+Each version of a node is parsed once, because many Services use many nodes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from moorage.kube.port import Object
+from moorage.kube.port import NODES, Object, Resource
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -110,3 +113,72 @@ def nodes_with_endpoints(slices: Iterable[Object]) -> frozenset[str]:
 def _is_ready(endpoint: Mapping[str, Any]) -> bool:
     """Kubernetes defines that an endpoint without the condition `ready` is ready."""
     return (endpoint.get("conditions") or {}).get("ready") is not False
+
+
+class Stored(Protocol):
+    """Objects of one resource in the watch cache."""
+
+    def get(self, key: str) -> Object | None: ...
+    def all(self) -> list[Object]: ...
+    def by(self, name: str, value: str) -> list[Object]: ...
+
+
+class TargetNodes:
+    """Used by many threads: a race at worst parses a node twice."""
+
+    def __init__(self, nodes: Stored) -> None:
+        self.nodes = nodes
+        self._parsed: dict[str, tuple[str, Node | None]] = {}
+        self._reported: dict[str, Node | None] = {}
+        self._last: tuple[Node, ...] = ()
+
+    def all(self) -> tuple[Node, ...]:
+        """The nodes by name; the same tuple as before if none has changed, because every Service keeps a reference."""
+        views = [view for node in self.nodes.all() if (view := self._view(node)) is not None]
+        current, last = tuple(sorted(views, key=lambda view: view.name)), self._last
+        if current != last:
+            self._last = last = current
+        return last
+
+    def has_changed(self, node: Object) -> bool:
+        """Whether the node changed in what load balancers depend on since the last call; most updates do not."""
+        name = node["metadata"]["name"]
+        new = self._view(node) if self.nodes.get(name) is not None else None
+        if new is None:
+            self._parsed.pop(name, None)
+        old = self._reported.pop(name, None)
+        if new is not None:
+            self._reported[name] = new
+        return new != old
+
+    def _view(self, node: Object) -> Node | None:
+        name, version = node["metadata"]["name"], node["metadata"].get("resourceVersion", "")
+        cached = self._parsed.get(name)
+        if cached is None or cached[0] != version:
+            cached = self._parsed[name] = (version, parse_node(node))
+        return cached[1]
+
+
+@dataclass
+class NodeChanges:
+    """Wakes the reconciler for the `affected` Services when a node changed in what load balancers depend on.
+
+    It gathers all changes within `gather` seconds: when a rack fails or a cluster starts, each Service is reconciled
+    once, not once for each node.
+    """
+
+    targets: TargetNodes
+    affected: Callable[[], Iterable[str]]
+    wake: Callable[[str], None]
+    name: str = "load-balancer-nodes"
+    watches: tuple[Resource, ...] = (NODES,)
+    gather: float = 0.2
+
+    def keys_for(self, resource: Resource, found: Object) -> Iterable[str]:
+        """Empty for most updates of a node."""
+        return ("all",) if self.targets.has_changed(found) else ()
+
+    def reconcile(self, key: str) -> float | None:
+        for service in self.affected():
+            self.wake(service)
+        return None
