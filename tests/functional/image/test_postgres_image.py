@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from moorage.cli.demo import database
-from moorage.cli.demo.database import Login
+from moorage.catalog import database
+from moorage.catalog.database import Login
 from moorage.config import Paths
 from moorage.image import debian_container
 from moorage.model.errors import Failed

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from moorage.cli.demo import bring_up, build, database, hello, record
-from moorage.cli.demo.commands import summary
-from moorage.cli.demo.database import Login
-from moorage.cli.demo.kubectl import Kubectl
-from moorage.cli.demo.record import Database, Demo
+from moorage.catalog import build, database, demo, hello, record
+from moorage.catalog.database import Login
+from moorage.catalog.kubectl import Kubectl
+from moorage.catalog.record import Database, Demo
+from moorage.cli.demo import summary
 from moorage.config import Paths
 from moorage.image import debian_container
 from moorage.model.errors import BadInput, Failed, TimedOut
@@ -199,6 +199,10 @@ class Cloud:
         return [SimpleNamespace(health="ready"), SimpleNamespace(health=self.health)]
 
 
+def no_connection(_):
+    pytest.fail("a running demo is checked without a connection to the cloud")
+
+
 @pytest.fixture
 def already(tmp_path, monkeypatch):
     """Whether all runs, with answers that can be changed."""
@@ -213,10 +217,9 @@ def already(tmp_path, monkeypatch):
             raise kind
         return kind
 
-    monkeypatch.setattr(bring_up, "local_cloud", lambda paths: given.cloud)
     monkeypatch.setattr(hello, "ask", lambda page, timeout: answer(given.answer, page))
     monkeypatch.setattr(database, "count", lambda login, timeout: answer(given.rows, login))
-    given.look = lambda: bring_up.running(SimpleNamespace(paths=paths))
+    given.look = lambda: demo.running(demo.Site(paths, lambda: given.cloud, no_connection, no_connection))
     return given
 
 
@@ -259,15 +262,13 @@ class TestBuild:
         made.mkdir(parents=True)
         (made / "index.json").touch()
         monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
-        context = SimpleNamespace(paths=SimpleNamespace(cache=tmp_path))
-        assert build.build(context, database.FOLDER, lambda text: pytest.fail(text)) is False
+        assert build.build(tmp_path, no_connection, database.FOLDER, lambda text: pytest.fail(text)) is False
 
     def test_build_with_missing_container_image_builds_only_that(self, tmp_path, monkeypatch):
         seen = []
         monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
         monkeypatch.setattr(debian_container, "build", lambda recipe, cache, report: seen.append(recipe.name))
-        context = SimpleNamespace(paths=SimpleNamespace(cache=tmp_path))
-        assert build.build(context, database.FOLDER, lambda text: None) is True
+        assert build.build(tmp_path, no_connection, database.FOLDER, lambda text: None) is True
         assert seen == ["registry.local/postgres:15"]
 
     def test_push_uses_name_in_registry(self, tmp_path, monkeypatch):

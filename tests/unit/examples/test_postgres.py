@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moorage.cli.demo import database
+from moorage.catalog import database
 from moorage.image import debian_container
 
 pytestmark = pytest.mark.unit

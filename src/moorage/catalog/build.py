@@ -5,50 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moorage.cli.cloud import local_cloud
-from moorage.cli.context import Context
-from moorage.cli.demo.names import REGISTRY, REGISTRY_HOST
+from moorage.catalog.names import REGISTRY, REGISTRY_HOST
 from moorage.model.errors import NotFound
+
+if TYPE_CHECKING:
+    from moorage.local.cloud import LocalCloud
 
 Report = Callable[[str], None]
 
 
-def build(context: Context, recipe: Path, report: Report) -> bool:
+def build(cache: Path, local: Callable[[], LocalCloud], recipe: Path, report: Report) -> bool:
     """Build the release, the node image and, in parallel, the recipe's container image, if missing.
 
-    False when nothing was missing.
+    `local` returns the local cloud, with what is built so far. False when nothing was missing.
     """
     from moorage.image import debian_container
     from moorage.image.node_image import find_image
 
-    cache = context.paths.cache
     wanted = debian_container.read(recipe)
     if _exists(find_image, cache) and debian_container.built(wanted, cache):
         return False
     with ThreadPoolExecutor(1) as pool:
         container = pool.submit(debian_container.build, wanted, cache, report)
-        _build_nodes(context, report)
+        _build_nodes(cache, local, report)
         container.result()
     return True
 
 
-def _build_nodes(context: Context, report: Report) -> None:
+def _build_nodes(cache: Path, local: Callable[[], LocalCloud], report: Report) -> None:
     """Build the release and the node image; while Go builds, start the cloud for the first time."""
     from moorage.image.node_image import build_image, find_image
     from moorage.image.release import build as build_release
     from moorage.image.release import find_release
 
-    cache = context.paths.cache
     if _exists(find_image, cache):
         return
     if not _exists(find_release, cache):
         with ThreadPoolExecutor(1) as pool:
             release = pool.submit(build_release, cache, report=report)
-            local_cloud(context.paths).up(lambda text: None)
+            local().up(lambda text: None)
             release.result()
         report("stopping the cloud that was started during the build: it has no registry yet")
-        local_cloud(context.paths).down(lambda text: None)
+        local().down(lambda text: None)
     build_image(cache, find_release(cache), report)
 
 

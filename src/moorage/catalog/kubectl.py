@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from moorage.cli.demo.names import CLUSTER
+from moorage.catalog.names import CLUSTER
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.errors import Failed
 

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moorage.cli.cloud import local_cloud
-from moorage.cli.context import Context
-from moorage.cli.demo import database, hello, record
-from moorage.cli.demo.build import Report, build
-from moorage.cli.demo.kubectl import kubectl
-from moorage.cli.demo.names import CLOUD, CLUSTER, GATEWAY_CIDR, REGISTRY, REGISTRY_HOST, WORKERS
-from moorage.cli.demo.record import Database, Demo
+from moorage.catalog import database, hello, record
+from moorage.catalog.build import Report, build
+from moorage.catalog.kubectl import kubectl
+from moorage.catalog.names import CLOUD, CLUSTER, GATEWAY_CIDR, REGISTRY, REGISTRY_HOST, WORKERS
+from moorage.catalog.record import Database, Demo
 from moorage.cloud.port.cloud import Cloud
+from moorage.config import Paths
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec
 from moorage.model.errors import Failed
 
 if TYPE_CHECKING:
+    from moorage.clusters.observer import ConnectKube
     from moorage.local.cloud import LocalCloud
 
 ALREADY_RUNNING = "everything was running"
 CHECK_TIMEOUT = 2.0  # seconds for each check of a running demo
 
 
-def running(context: Context) -> Demo | None:
+@dataclass(frozen=True)
+class Site:
+    """Where the demo runs. `local` returns the local cloud, with what is built so far."""
+
+    paths: Paths
+    local: Callable[[], LocalCloud]
+    connect_cloud: Callable[[str | None], Cloud]
+    connect_kube: ConnectKube
+
+
+def running(site: Site) -> Demo | None:
     """The demo, if all of it runs: every service is ready, the application and the database answer; else None."""
     began = time.monotonic()
-    cloud = local_cloud(context.paths)
-    noted = record.read(context.paths.state)
+    cloud = site.local()
+    noted = record.read(site.paths.state)
     if noted is None or not cloud.running:
         return None
     try:
@@ -58,18 +69,18 @@ def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
     return replace(known, answer=answer.result(), database=replace(where, rows=rows))
 
 
-def bring_up(context: Context, report: Report) -> Demo:
+def bring_up(site: Site, report: Report) -> Demo:
     """Do what is not done yet, from the programs to a row in the database."""
     clock = _Clock()
-    if build(context, database.FOLDER, report):
+    if build(site.paths.cache, site.local, database.FOLDER, report):
         clock.lap("Kubernetes, the node image, the database's image")
-    local_cloud(context.paths).up(report)
+    site.local().up(report)
     clock.lap("the cloud")
-    cloud = context.cloud()
-    made, access = _cluster(context, cloud, report)
+    cloud = site.connect_cloud(CLOUD)
+    made, access = _cluster(site, cloud, report)
     clock.lap("the cluster")
     application = hello.url(made.api_url.removeprefix("https://").split(":")[0])
-    with kubectl(context.paths.cache, access) as run:
+    with kubectl(site.paths.cache, access) as run:
         report("starting the application and the database")
         password = database.password(run)
         run("apply", f"--filename={hello.MANIFEST}", f"--filename={database.MANIFEST}")
@@ -80,20 +91,20 @@ def bring_up(context: Context, report: Report) -> Demo:
     clock.lap("the database")
     where = Database(login.host, login.port, rows)
     result = Demo(CLOUD, cloud.identity.project, CLUSTER, made.api_url, application, answer, where, clock.laps)
-    record.write(context.paths.state, result, password)
+    record.write(site.paths.state, result, password)
     return result
 
 
-def _cluster(context: Context, cloud: Cloud, report: Report) -> tuple[Cluster, KubeAccess]:
+def _cluster(site: Site, cloud: Cloud, report: Report) -> tuple[Cluster, KubeAccess]:
     """The cluster and its kubeconfig entry; meanwhile the examples' images are pushed."""
     from moorage.clusters import reconcile
     from moorage.kube import kubeconfig
 
-    connect, data = context.connect_kube, context.paths.data
+    connect, data = site.connect_kube, site.paths.data
     mirrors = {REGISTRY_HOST: f"http://{REGISTRY}"}
     spec = ClusterSpec(CLUSTER, workers=WORKERS, registry_mirrors=mirrors, node_port_cidr=GATEWAY_CIDR)
     with ThreadPoolExecutor(2) as pool:
-        pushed = [pool.submit(hello.push_image), pool.submit(database.push_image, context.paths.cache)]
+        pushed = [pool.submit(hello.push_image), pool.submit(database.push_image, site.paths.cache)]
         made = reconcile.create(cloud, connect, data, spec, report)
         for push in pushed:
             push.result()

@@ -7,8 +7,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from moorage.cli.demo.build import Report, push
-from moorage.cli.demo.names import EXAMPLES, REGISTRY_HOST
+from moorage.catalog.build import Report, push
+from moorage.catalog.names import EXAMPLES, REGISTRY_HOST
 from moorage.model.errors import TimedOut
 
 MANIFEST = EXAMPLES / "hello" / "hello.yaml"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moorage.cli.demo.build import Report, push
-from moorage.cli.demo.kubectl import Kubectl
-from moorage.cli.demo.names import EXAMPLES
+from moorage.catalog.build import Report, push
+from moorage.catalog.kubectl import Kubectl
+from moorage.catalog.names import EXAMPLES
 from moorage.model.errors import Failed, TimedOut
 
 FOLDER = EXAMPLES / "postgres"

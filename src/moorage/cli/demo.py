@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import click
 
+from moorage.catalog import database, record
+from moorage.catalog import demo as catalog
+from moorage.catalog.build import build as build_all
+from moorage.catalog.names import CLUSTER
+from moorage.catalog.record import Demo
 from moorage.cli.cloud import local_cloud
 from moorage.cli.context import Context, pass_context
-from moorage.cli.demo import bring_up, database, record
-from moorage.cli.demo.build import build as build_all
-from moorage.cli.demo.names import CLOUD, CLUSTER
-from moorage.cli.demo.record import Demo
 from moorage.cli.output import emit, output_option, progress
 
 
@@ -30,9 +31,9 @@ def demo() -> None:
 @pass_context
 def up(context: Context, output: str) -> None:
     """Start a real OpenStack, the cluster `demo` on it, and an application and a database on that."""
-    context = replace(context, cloud_name=CLOUD)
+    site = catalog.Site(context.paths, lambda: local_cloud(context.paths), context.connect_cloud, context.connect_kube)
     with progress() as report:
-        made = bring_up.running(context) or bring_up.bring_up(context, report)
+        made = catalog.running(site) or catalog.bring_up(site, report)
     if output == "table":
         _print_summary(made)
     else:
@@ -47,7 +48,7 @@ def build(context: Context) -> None:
     `up` does this too; after this it needs no network but this machine's own.
     """
     with progress() as report:
-        build_all(context, database.FOLDER, report)
+        build_all(context.paths.cache, lambda: local_cloud(context.paths), database.FOLDER, report)
 
 
 @demo.command()
