@@ -155,7 +155,8 @@ def test_create_stack_with_wrong_parameters_is_rejected(cloud_port, parameters):
 def test_cloud_lists_flavors_images_and_networks(cloud_port):
     flavor = next(flavor for flavor in cloud_port.servers.flavors() if flavor.name == "m1.node")
     assert (flavor.vcpus, flavor.memory, flavor.disk) == (2, 2048, 10)
-    assert "public" in cloud_port.network.external_networks()
+    (external,) = cloud_port.network.external_networks()
+    assert external.name == "public"
     assert cloud_port.identity.addresses() == ["172.24.4.1"]
     assert cloud_port.identity.project == cloud_port.identity.project != ""
 

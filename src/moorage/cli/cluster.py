@@ -41,14 +41,13 @@ def cluster() -> None:
 @click.argument("name")
 @click.option("--workers", type=int, default=DEFAULTS.workers, show_default=True, help="Number of workers.")
 @click.option("--control-plane-nodes", type=int, default=1, show_default=True, help="Number of control-plane nodes.")
-@click.option("--flavor", default=DEFAULTS.flavor, show_default=True, help="Flavor of the nodes.")
+@click.option("--flavor", default="", help="Flavor of the nodes.  [default: the one that clouds.yaml names]")
 @click.option("--worker-flavor", default="", help="Flavor of the workers, if different.")
 @click.option("--image", help="Node image, by name or id.  [default: the newest Moorage image]")
 @click.option(
     "--external-network",
-    default=DEFAULTS.external_network,
-    show_default=True,
-    help="External network for the floating IP.",
+    default="",
+    help="External network for the floating IP.  [default: the one that clouds.yaml names, or the only one]",
 )
 @click.option("--node-cidr", default=DEFAULTS.node_cidr, show_default=True, help="Address range of nodes.")
 @click.option("--pod-cidr", default=DEFAULTS.pod_cidr, show_default=True, help="Address range of pods.")
@@ -88,6 +87,14 @@ def create(
     moorage --cloud mine cluster create demo
     moorage --cloud mine cluster create big --workers 20 --worker-flavor m1.large --no-wait
     moorage --cloud mine cluster create open --node-port-cidr 0.0.0.0/0 --dns-nameserver 9.9.9.9
+
+    An entry of clouds.yaml may name defaults for its cloud:
+
+    \b
+    clouds:
+      mine:
+        auth: …
+        moorage: {flavor: m1.large, external_network: internet}
 
     \b
     Exit codes: 1 failed, 2 bad input, 3 not found, 4 exists already, 5 cloud unreachable, 6 quota, 7 timed out.

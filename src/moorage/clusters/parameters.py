@@ -32,14 +32,16 @@ USER_PARAMETERS = (
     "registry_mirrors",
     "cloud_provider",
 )
+# Those that a spec may leave open.
+OPEN = ("image", "flavor", "worker_flavor", "external_network")
 
 
 def stack_request(
-    spec: ClusterSpec, image: str, signing_request: str, ready_timeout: int, credential: Credential | None = None
+    spec: ClusterSpec, signing_request: str, ready_timeout: int, credential: Credential | None = None
 ) -> StackRequest:
-    """The request for a cluster's stack. `image` is the selected image's id; `ready_timeout` in seconds."""
+    """The request for a cluster's stack. The spec leaves nothing open; `ready_timeout` in seconds."""
     parameters = {
-        **user_parameters(spec, image),
+        **user_parameters(spec),
         "client_csr": signing_request,
         "bootstrap_token": bootstrap_token(),
         "ready_timeout": ready_timeout,
@@ -51,10 +53,10 @@ def stack_request(
     return StackRequest(spec.name, template("cluster.yaml"), nested, parameters, TAGS, minutes)
 
 
-def user_parameters(spec: ClusterSpec, image: str) -> dict[str, Any]:
+def user_parameters(spec: ClusterSpec) -> dict[str, Any]:
     """The stack parameters that the user chose."""
     return {
-        "image": image,
+        "image": spec.image or "",
         "flavor": spec.flavor,
         "worker_flavor": spec.flavor_of_workers,
         "workers": spec.workers,
@@ -73,13 +75,14 @@ def user_parameters(spec: ClusterSpec, image: str) -> dict[str, Any]:
 def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
     """Differences between the spec and the stack's parameters, as in "workers 2, not 3".
 
-    A spec without an image matches any.
+    What the spec leaves open matches anything.
     """
-    wanted = user_parameters(spec, spec.image or str(stack.parameters.get("image", "")))
     return [
         f"{name} {_text(there)}, not {_text(asked)}"
-        for name, asked in wanted.items()
-        if (there := stack.parameters.get(name)) is not None and _plain(there) != _plain(asked)
+        for name, asked in user_parameters(spec).items()
+        if (asked != "" or name not in OPEN)
+        and (there := stack.parameters.get(name)) is not None
+        and _plain(there) != _plain(asked)
     ]
 
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from itertools import combinations
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.images import Image, Images, newest
+from moorage.cloud.port.network import ExternalNetwork
 from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.model.cluster import ClusterSpec
 from moorage.model.errors import BadInput, MoorageError, QuotaExceeded
 
-T = TypeVar("T", Flavor, Image)
+T = TypeVar("T", Flavor, Image, ExternalNetwork)
+DEFAULTS = ("flavor", "worker_flavor", "external_network")  # what clouds.yaml may name for new clusters
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_LENGTH = 40  # leaves characters of a DNS label (63) for "-default-worker-" and an index
 CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
@@ -51,13 +53,17 @@ class CloudOffer:
 
     flavors: Sequence[Flavor]
     images: Sequence[Image]
-    external_networks: Sequence[str]
+    external_networks: Sequence[ExternalNetwork]
     quotas: Mapping[str, Quota]
     addresses: Sequence[str] = ()
 
 
-def check(cloud: Cloud, spec: ClusterSpec) -> str:
-    """The id of the image to boot. BadInput or QuotaExceeded lists all problems in one message."""
+def check(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
+    """The spec with everything that it left open: the image's id, flavors and external network.
+
+    BadInput or QuotaExceeded lists all problems in one message.
+    """
+    spec = with_defaults(spec, cloud.defaults)
     with ThreadPoolExecutor(max_workers=5) as pool:
         flavors, images = pool.submit(cloud.servers.flavors), pool.submit(_offered_images, cloud.images, spec)
         networks = pool.submit(cloud.network.external_networks)
@@ -68,9 +74,21 @@ def check(cloud: Cloud, spec: ClusterSpec) -> str:
     found = problems(spec, offer)
     if found:
         raise _error(found)
-    image = choose_image(spec, offer.images)
+    image, network = choose_image(spec, offer.images), choose_network(spec, offer.external_networks)
     assert image is not None
-    return image.id
+    assert network is not None
+    return replace(spec, image=image.id, external_network=spec.external_network or network.name or network.id)
+
+
+def with_defaults(spec: ClusterSpec, defaults: Mapping[str, str]) -> ClusterSpec:
+    """The spec with the cloud's own defaults for what it leaves open. BadInput for a default that does not exist."""
+    unknown = [name for name in defaults if name not in DEFAULTS]
+    if unknown:
+        raise BadInput(f"moorage.{unknown[0]} in clouds.yaml: no such default", f"known are {', '.join(DEFAULTS)}")
+    given: dict[str, Any] = {name: value for name, value in defaults.items() if not getattr(spec, name)}
+    if spec.flavor:  # then it is the workers' too
+        given.pop("worker_flavor", None)
+    return replace(spec, **given)
 
 
 def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
@@ -103,6 +121,13 @@ def choose_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
         return newest(image for image in images if spec.image in (image.id, image.name))
     ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
     return max(ours, key=lambda image: image.created_at, default=None)
+
+
+def choose_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> ExternalNetwork | None:
+    """The external network that the spec names, or the cloud's only one."""
+    if spec.external_network:
+        return _named(spec.external_network, networks)
+    return networks[0] if len(networks) == 1 else None
 
 
 def required_quotas(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
@@ -201,16 +226,27 @@ def _flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
 
 
 def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: Sequence[Flavor]) -> Iterator[Problem]:
-    flavor = _named(name, flavors)
+    fits = [f for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
+    smallest_first = sorted(fits, key=lambda flavor: (flavor.memory, flavor.vcpus, flavor.disk))
+    if not name:
+        yield Problem(option, "", "no flavor was given", _proposal(smallest_first))
+        return
+    flavor, fitting = _named(name, flavors), [fit.name for fit in fits]
     if flavor is None:
         yield Problem(option, name, "no such flavor", _choices(name, [flavor.name for flavor in flavors]))
         return
-    fitting = [f.name for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
     if flavor.memory < memory:
         reason = f"{flavor.memory} MB of memory, {what} needs {memory} MB"
         yield Problem(option, name, reason, _one_of(fitting))
     if flavor.disk and flavor.disk < disk:
         yield Problem(option, name, f"{flavor.disk} GB of disk, the image needs {disk} GB", _one_of(fitting))
+
+
+def _proposal(fitting: Sequence[Flavor]) -> str:
+    if not fitting:
+        return "no flavor of this cloud fits: ask its operator for one"
+    first = fitting[0]
+    return f"{first.name} fits: {first.vcpus} VCPUs, {first.memory} MB of memory, {first.disk} GB of disk"
 
 
 def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
@@ -234,15 +270,18 @@ def _missing_properties(image: Image) -> list[str]:
     return [*(f"{key}={value}" for key, value in OURS.items() if image.properties.get(key) != value), *lacking]
 
 
-def _external_network(spec: ClusterSpec, networks: Sequence[str]) -> Iterator[Problem]:
-    if spec.external_network not in networks:
-        names = [name for name in networks if not re.fullmatch(r"[0-9a-f-]{36}", name)]
-        yield Problem(
-            "--external-network",
-            spec.external_network,
-            "no external network of that name, so that there are no floating IPs",
-            _choices(spec.external_network, names),
-        )
+def _external_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> Iterator[Problem]:
+    if choose_network(spec, networks) is not None:
+        return
+    names = [network.name or network.id for network in networks]
+    if spec.external_network:
+        reason = "no external network of that name, so that there are no floating IPs"
+        yield Problem("--external-network", spec.external_network, reason, _choices(spec.external_network, names))
+    elif names:
+        yield Problem("--external-network", "", "the cloud has several external networks", _one_of(names))
+    else:
+        reason = "the cloud has no external network, so that there are no floating IPs"
+        yield Problem("--external-network", "", reason, "ask its operator for one")
 
 
 def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]:

@@ -243,7 +243,7 @@ class _Run:
     ids: set[str] = field(default_factory=set)
     seen: float | None = None
     progress: ProgressTracker = field(default_factory=ProgressTracker)
-    image: str = ""
+    spec: ClusterSpec | None = None
     credential: Credential | None = None
 
     def create(self, spec: ClusterSpec, wait: bool) -> None:
@@ -335,13 +335,13 @@ class _Run:
 
     def _create_stack(self, spec: ClusterSpec) -> bool:
         """Check the spec, create the key if needed, request the stack; False when Heat could not be reached."""
-        image = self._check_spec(spec)
+        spec = self._complete(spec)
         key = self.observer.keys.get_or_create(spec.name)
         self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
         try:
             credential = self._credential(spec)
             self.log.record("requesting a network, a control plane and workers from Heat")
-            request = stack_request(spec, image, keys.signing_request(key), READY_TIMEOUT, credential)
+            request = stack_request(spec, keys.signing_request(key), READY_TIMEOUT, credential)
             self.observer.cloud.stacks.create(request)
         except Conflict:
             return False  # another run was faster: the next observation shows its stack
@@ -358,12 +358,12 @@ class _Run:
             self.credential = self.observer.cloud.identity.create_credential(spec.name)
         return self.credential
 
-    def _check_spec(self, spec: ClusterSpec) -> str:
-        """The id of the image to boot; read from the cloud once in a run."""
-        if not self.image:
+    def _complete(self, spec: ClusterSpec) -> ClusterSpec:
+        """The spec with what it left open; checked once in a run."""
+        if self.spec is None:
             self.log.record("checking names, flavors, image, addresses and quotas")
-            self.image = preflight.check(self.observer.cloud, spec)
-        return self.image
+            self.spec = preflight.check(self.observer.cloud, spec)
+        return self.spec
 
     def _delete(self, step: plan.DeleteStack) -> None:
         self.log.record(step.reason)

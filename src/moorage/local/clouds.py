@@ -11,7 +11,7 @@ import yaml
 
 from moorage.local.layout import GATEWAY, REGION
 from moorage.local.secrets import Secrets, write_private
-from moorage.local.seed import TENANT
+from moorage.local.seed import NODE_FLAVOR, TENANT
 from moorage.local.services import KEYSTONE
 from moorage.model.errors import BadInput
 
@@ -37,7 +37,7 @@ def entries(secrets: Secrets) -> dict[str, dict[str, Any]]:
         }
 
     return {
-        TENANT_CLOUD: entry(TENANT, secrets.tenant, TENANT),
+        TENANT_CLOUD: entry(TENANT, secrets.tenant, TENANT) | {"moorage": {"flavor": NODE_FLAVOR}},
         ADMIN_CLOUD: entry("admin", secrets.admin, "admin"),
     }
 

@@ -35,9 +35,10 @@ class Flavor:
     disk: int
 
 
+NODE_FLAVOR = "m1.node"  # the default for clusters
 FLAVORS = (
     Flavor("m1.small", 1, 1024, 6),
-    Flavor("m1.node", 2, 2048, 10),
+    Flavor(NODE_FLAVOR, 2, 2048, 10),
     Flavor("m1.large", 4, 4096, 20),
 )
 

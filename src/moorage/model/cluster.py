@@ -11,17 +11,18 @@ from enum import StrEnum
 class ClusterSpec:
     """What the user requested. CIDRs are text as the user wrote it; `preflight` checks them.
 
-    `image` None selects the newest Moorage image of the cloud. `registry_mirrors` maps a registry's host to the URL
+    `image` None selects the newest Moorage image of the cloud. An empty `flavor` is the one that clouds.yaml names; an
+    empty `external_network` that, or the cloud's only one. `registry_mirrors` maps a registry's host to the URL
     from which nodes pull instead. `cloud_provider` is "external", or "" for a cluster that does not use its cloud.
     """
 
     name: str
     workers: int = 2
     control_plane_nodes: int = 1
-    flavor: str = "m1.node"
+    flavor: str = ""
     worker_flavor: str = ""
     image: str | None = None
-    external_network: str = "public"
+    external_network: str = ""
     node_cidr: str = "10.0.0.0/24"
     pod_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/16"

@@ -159,6 +159,33 @@ def test_unknown_cloud_is_reported(tmp_path, monkeypatch):
         OpenStackCloud.connect("mine")
 
 
+@pytest.fixture
+def clouds_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "clouds.yaml"
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    return file
+
+
+ENTRY = "clouds: {mine: {auth: {auth_url: http://x/v3, username: u, password: p, project_name: p}, moorage: %s}}"
+
+
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
+def test_defaults_are_those_of_the_entry(clouds_file):
+    clouds_file.write_text(ENTRY % "{flavor: m1.large, external_network: internet}")
+    assert OpenStackCloud.connect("mine").defaults == {"flavor": "m1.large", "external_network": "internet"}
+    clouds_file.write_text(ENTRY % "")
+    assert OpenStackCloud.connect("mine").defaults == {}
+
+
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
+@pytest.mark.parametrize("text", ["m1.large", "[m1.large]"])
+def test_defaults_of_another_type_are_rejected(clouds_file, text):
+    clouds_file.write_text(ENTRY % text)
+    with pytest.raises(BadInput, match=r"moorage in clouds\.yaml is not a mapping to text"):
+        OpenStackCloud.connect("mine")
+
+
 ROWS = [
     ("control_plane", "s-1", "root"),
     ("worker_nodes", "g-1", "root"),

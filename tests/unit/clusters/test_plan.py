@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from moorage.cloud.port.servers import Server
@@ -26,8 +28,8 @@ from moorage.model.cluster import ClusterSpec
 
 pytestmark = pytest.mark.unit
 
-SPEC = ClusterSpec("demo", workers=1)
-PARAMETERS = {name: str(value) for name, value in parameters.user_parameters(SPEC, "image-1").items()}
+SPEC = ClusterSpec("demo", workers=1, flavor="m1.node")
+PARAMETERS = {name: str(value) for name, value in parameters.user_parameters(replace(SPEC, image="image-1")).items()}
 PARAMETERS["registry_mirrors"] = "{}"
 WELL = Kubernetes([KubeNode("demo-control-plane-0", True), KubeNode("demo-default-worker-0", True)], dns=True)
 SUBNET = StackResource(("subnet",), "OS::Neutron::Subnet", "DELETE_IN_PROGRESS", physical_id="a")

@@ -11,6 +11,7 @@ from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.memory.images import NODE_IMAGE
 from moorage.cloud.memory.servers import FLAVORS
 from moorage.cloud.port.images import Image
+from moorage.cloud.port.network import ExternalNetwork
 from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.clusters import preflight
@@ -24,11 +25,11 @@ LARGE = Flavor("m1.large", "f3", 4, 4096, 20)
 OFFER = CloudOffer(
     flavors=[*FLAVORS, LARGE],
     images=[NODE_IMAGE],
-    external_networks=["public", "3f1c7a52-0000-4000-8000-000000000001"],
+    external_networks=[ExternalNetwork("3f1c7a52-0000-4000-8000-000000000001", "public")],
     quotas={name: Quota(0, limit) for name, limit in {**servers.LIMITS, **network.LIMITS}.items()},
     addresses=["172.24.4.1"],
 )
-GOOD = ClusterSpec("demo")
+GOOD = ClusterSpec("demo", flavor="m1.node")
 
 
 def refusals(spec, offer=OFFER):
@@ -123,6 +124,47 @@ def test_quota_problem_has_needed_and_available(name, used, limit, reported):
 
 def test_unlimited_quota_is_no_problem():
     assert refusals(GOOD, replace(OFFER, quotas={"instances": Quota(900, None)})) == []
+
+
+ONE_EXTERNAL, TWO_EXTERNAL = OFFER.external_networks, [*OFFER.external_networks, ExternalNetwork("e-2", "other")]
+
+
+@pytest.mark.parametrize(
+    ("networks", "requested", "reported"),
+    [
+        (ONE_EXTERNAL, "", []),
+        (TWO_EXTERNAL, "", ["--external-network: the cloud has several external networks; available: other, public"]),
+        (TWO_EXTERNAL, "other", []),
+        (TWO_EXTERNAL, "e-2", []),
+        ([], "", ["--external-network: the cloud has no external network, so that there are no floating IPs"]),
+    ],
+)
+def test_external_network_may_be_left_out_when_there_is_one(networks, requested, reported):
+    found = refusals(replace(GOOD, external_network=requested), replace(OFFER, external_networks=networks))
+    assert [line.startswith(start) for line, start in zip(found, reported, strict=True)] == [True] * len(reported)
+
+
+def test_missing_flavor_is_proposed_by_name():
+    (found,) = refusals(replace(GOOD, flavor=""))
+    assert found == "--flavor: no flavor was given; m1.node fits: 2 VCPUs, 2048 MB of memory, 10 GB of disk"
+    (found,) = refusals(replace(GOOD, flavor=""), replace(OFFER, flavors=FLAVORS[:1]))
+    assert "no flavor of this cloud fits" in found
+
+
+def test_check_completes_what_the_spec_leaves_open():
+    cloud = MemoryCloud()
+    cloud.defaults = {"flavor": "m1.node", "worker_flavor": "m1.small"}
+    checked = preflight.check(cloud, ClusterSpec("demo"))
+    assert (checked.flavor, checked.flavor_of_workers, checked.external_network) == ("m1.node", "m1.small", "public")
+    assert checked.image == NODE_IMAGE.id
+    assert preflight.check(cloud, GOOD).flavor_of_workers == "m1.node"
+
+
+def test_unknown_default_is_rejected():
+    cloud = MemoryCloud()
+    cloud.defaults = {"flavour": "m1.node"}
+    with pytest.raises(BadInput, match=r"moorage\.flavour in clouds.yaml"):
+        preflight.check(cloud, GOOD)
 
 
 def test_all_problems_are_reported_together():

@@ -25,6 +25,7 @@ class MemoryCloud:
     volumes: MemoryVolumes | None = field(default_factory=MemoryVolumes)
     identity: MemoryIdentity = field(default_factory=MemoryIdentity)
     images: MemoryImages = field(default_factory=MemoryImages)
+    defaults: dict[str, str] = field(default_factory=lambda: {"flavor": "m1.node"})
     leftover: dict[str, list[str]] = field(default_factory=dict)
     stacks: MemoryStacks = field(init=False)
     servers: StackServers = field(init=False)

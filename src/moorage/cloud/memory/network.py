@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from moorage.cloud.memory.stacks import MemoryStacks
-from moorage.cloud.port.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.port.network import ClusterNetwork, ExternalNetwork, FloatingIP, SecurityGroupRule, Subnet
 from moorage.cloud.port.quota import Quota
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
@@ -34,6 +34,7 @@ class MemoryNetwork:
     stacks: MemoryStacks | None = None
     """Where the networks of clusters are."""
     can_choose_address: bool = False
+    external: tuple[ExternalNetwork, ...] = (ExternalNetwork("external-1", "public"),)
     unreachable: str = ""
     floating: dict[str, FloatingIP] = field(default_factory=dict)
     security_group_rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
@@ -111,9 +112,9 @@ class MemoryNetwork:
         if self.stacks is not None:
             self.stacks.detach_subnet(router, subnet)
 
-    def external_networks(self) -> list[str]:
+    def external_networks(self) -> list[ExternalNetwork]:
         self._record_call("external_networks")
-        return ["public"]
+        return [*self.external]
 
     def quotas(self) -> dict[str, Quota]:
         self._record_call("quotas")

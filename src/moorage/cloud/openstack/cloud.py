@@ -42,6 +42,10 @@ class OpenStackCloud:
         self.images = OpenStackImages(rest)
         self.network = OpenStackNetwork(rest)
 
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        return self.rest.defaults
+
     @classmethod
     def connect(cls, name: str | None) -> OpenStackCloud:
         """Use an entry of clouds.yaml, or the environment's credentials; BadInput when there are none."""

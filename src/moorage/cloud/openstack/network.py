@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moorage.cloud.openstack.rest import Rest
-from moorage.cloud.port.network import ClusterNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.port.network import ClusterNetwork, ExternalNetwork, FloatingIP, SecurityGroupRule, Subnet
 from moorage.cloud.port.quota import Quota
 from moorage.model.errors import NotFound
 from moorage.model.ownership import owned_by
@@ -104,10 +104,10 @@ class OpenStackNetwork:
         except NotFound:
             return
 
-    def external_networks(self) -> list[str]:
+    def external_networks(self) -> list[ExternalNetwork]:
         query: dict[str, Any] = {"router:external": "True", "fields": ["id", "name"]}
         rows = self.rest.list(NEUTRON, "/networks", **query)
-        return [value for row in rows for value in (row["name"], row["id"]) if value]
+        return [ExternalNetwork(row["id"], row["name"] or "") for row in rows]
 
     def quotas(self) -> dict[str, Quota]:
         rows = self.rest.get(NEUTRON, f"/quotas/{self.rest.project()}/details.json")["quota"]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -36,6 +37,7 @@ NAMES = {
 VERSIONS = {"identity": "/v3", "image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
 # Seconds for one response, unless clouds.yaml has an api_timeout. Without a limit, a hanging service would hang us.
 ANSWER_TIMEOUT = 60.0
+DEFAULTS = "moorage"  # in an entry of clouds.yaml: what new clusters get unless their user says otherwise
 
 
 class Rest:
@@ -44,8 +46,16 @@ class Rest:
     Addresses are used as they are in the catalog, without version discovery.
     """
 
-    def __init__(self, session: Session, cloud: str, region: str | None, interface: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        cloud: str,
+        region: str | None,
+        interface: str,
+        defaults: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.session = session
+        self.defaults = defaults
         self.cloud = cloud
         self.region = region
         self.interface = interface
@@ -69,7 +79,8 @@ class Rest:
         except (sdk.ConfigException, identity.MissingRequiredOptions, identity.MissingAuthPlugin) as error:
             raise _no_credentials(name, error) from error
         session.timeout = session.timeout or ANSWER_TIMEOUT
-        return cls(session, config.name, config.get_region_name(), str(config.get_interface() or "public"))
+        interface, defaults = str(config.get_interface() or "public"), config.config.get(DEFAULTS)
+        return cls(session, config.name, config.get_region_name(), interface, _checked(defaults))
 
     @classmethod
     def from_file(cls, clouds: Path, name: str) -> Rest:
@@ -239,6 +250,16 @@ def _entry(clouds: Path, name: str) -> Mapping[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BadInput(f"{clouds} has no cloud {name!r}: {_one_line(error)}") from error
     return entry if isinstance(entry, Mapping) else {}
+
+
+def _checked(defaults: object) -> Mapping[str, str]:
+    """The defaults of a clouds.yaml entry; BadInput when they are not a mapping to text."""
+    if defaults is None:
+        return {}
+    if not isinstance(defaults, Mapping) or not all(isinstance(value, str) for value in defaults.values()):
+        reason = f"{DEFAULTS} in clouds.yaml is not a mapping to text: {defaults!r}"
+        raise BadInput(reason, f"correct it, as in {DEFAULTS}: {{flavor: NAME}}")
+    return defaults
 
 
 def _next_page(page: Mapping[str, Any], key: str) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from moorage.cloud.port.identity import Identity
@@ -20,6 +20,11 @@ class Cloud(Protocol):
     Every call may raise CloudUnreachable (which service, which address, why). A read of an object that does not exist
     returns None or leaves it out. Calls may be repeated.
     """
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """What clouds.yaml names below `moorage` for new clusters: `flavor`, `worker_flavor`, `external_network`."""
+        ...
 
     @property
     def identity(self) -> Identity: ...

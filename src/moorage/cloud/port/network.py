@@ -19,6 +19,14 @@ class Subnet:
 
 
 @dataclass(frozen=True)
+class ExternalNetwork:
+    """A network that gives floating IPs."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class ClusterNetwork:
     """A cluster's network: the nodes' subnet, the id of their security group, and the id of the external network of
     their router, which may be empty.
@@ -102,9 +110,7 @@ class Network(Protocol):
         """Detach a subnet from a router, both by id; does nothing when it is not attached."""
         ...
 
-    def external_networks(self) -> list[str]:
-        """Names and ids of the networks with floating IPs."""
-        ...
+    def external_networks(self) -> list[ExternalNetwork]: ...
 
     def quotas(self) -> dict[str, Quota]:
         """By name: networks, ports, routers, security_groups, floating_ips."""
