@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from moorage.local import ovn
 from moorage.local.layout import EXTERNAL_CIDR
 from moorage.local.ovn import BRIDGES, EXTERNAL_BRIDGE
@@ -86,7 +88,7 @@ def observe(state: Path, started_before: bool) -> Facts:
         subnet_users=() if started_before else _find_subnet_users(),
         disk_free=shutil.disk_usage(folder).free,
         disk_path=str(folder),
-        memory_available=_read_memory_available(),
+        memory_available=psutil.virtual_memory().available,
     )
 
 
@@ -144,10 +146,3 @@ def _find_subnet_users() -> tuple[str, ...]:
     ).stdout
     interfaces = {line.split()[1] for line in output.splitlines()}
     return tuple(sorted(interfaces - {"lo", EXTERNAL_BRIDGE}))
-
-
-def _read_memory_available() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from moorage.local import health
 from moorage.local.layout import GATEWAY, Layout
 from moorage.local.programs import REGISTRY_PORT, Program
 from moorage.local.services import SERVICES, Service
 from moorage.local.supervisor import ProgramState
 
-MIB = 1024
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,6 @@ def _read_version(command: tuple[str, ...]) -> str:
 def proportional_memory(pid: int) -> int:
     """The proportional set size of one process in MiB; 0 when it has ended."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
+        return int(psutil.Process(pid).memory_full_info().pss // MIB)
+    except psutil.Error:
         return 0
-    return next((int(line.split()[1]) // MIB for line in lines if line.startswith("Pss:")), 0)

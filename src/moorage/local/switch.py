@@ -15,6 +15,7 @@ import time
 
 from moorage.local.layout import GATEWAY
 from moorage.local.ovn import EXTERNAL_BRIDGE, device_exists
+from moorage.local.waiting import until
 
 BRIDGE_TIMEOUT = 120.0
 PAUSE = 0.05
@@ -40,11 +41,7 @@ def main(command: list[str]) -> None:
 
 def address_bridge() -> None:
     """Wait for the bridge, then set it up with the gateway's address; TimeoutError."""
-    deadline = time.monotonic() + BRIDGE_TIMEOUT
-    while not device_exists(EXTERNAL_BRIDGE):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the switch did not create {EXTERNAL_BRIDGE}")
-        time.sleep(PAUSE)
+    until(lambda: device_exists(EXTERNAL_BRIDGE), BRIDGE_TIMEOUT, f"the switch did not create {EXTERNAL_BRIDGE}", PAUSE)
     subprocess.run(["ip", "address", "replace", f"{GATEWAY}/24", "dev", EXTERNAL_BRIDGE], check=True)
     keep_up(EXTERNAL_BRIDGE)
 

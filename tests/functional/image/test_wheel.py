@@ -23,9 +23,12 @@ print(database.FOLDER / "root/usr/local/bin/run-postgres")
 def installed(tmp_path_factory):
     """A folder with the installed wheel."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(["uv", "build", "-q", "--wheel", f"--out-dir={folder}", ROOT], check=True)
+    build = ["uv", "build", "-q", "--offline", "--no-build-isolation", "--wheel", f"--out-dir={folder}"]
+    subprocess.run([*build, ROOT], check=True)
     (wheel,) = folder.glob("*.whl")
-    subprocess.run(["uv", "pip", "install", "-q", "--no-deps", f"--target={folder / 'site'}", wheel], check=True)
+    subprocess.run(
+        ["uv", "pip", "install", "-q", "--offline", "--no-deps", f"--target={folder / 'site'}", wheel], check=True
+    )
     return folder / "site"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import nova.conf
 import os_resource_classes as resource_classes
+import psutil
 from nova import exception
 from nova.compute import power_state
 from nova.objects import fields
@@ -331,9 +332,8 @@ class MachineDriver(driver.ComputeDriver):  # type: ignore[misc]
 
 def _read_memory() -> tuple[int, int]:
     """The host's total and used memory, in bytes."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    total, available = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    return total, total - available
+    memory = psutil.virtual_memory()
+    return memory.total, memory.total - memory.available
 
 
 def _get_image_record(context: Any, image: str) -> dict[str, Any]:

@@ -10,17 +10,12 @@ from moorage.local import health, secrets
 from moorage.local.api import ApiError, Session
 from moorage.local.layout import Layout
 from moorage.local.services import SERVICES, Service, service
-
-PAUSE = 0.05
+from moorage.local.waiting import PAUSE, until
 
 
 def wait_for_socket(path: Path, timeout: float = 120) -> None:
     """Return when a server accepts connections on the Unix socket; TimeoutError."""
-    deadline = time.monotonic() + timeout
-    while not _accepts(path):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no process accepts connections on {path}")
-        time.sleep(PAUSE)
+    until(lambda: _accepts(path), timeout, f"no process accepts connections on {path}")
 
 
 def _accepts(path: Path) -> bool:
@@ -51,8 +46,4 @@ def wait_for_catalog(layout: Layout, entry: Service, timeout: float = 300) -> No
 
 def wait_for_health(name: str, timeout: float = 300) -> None:
     """Return when another service of the table reports ready; TimeoutError."""
-    deadline = time.monotonic() + timeout
-    while not health.check(service(name)).ready:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{name} is not ready")
-        time.sleep(PAUSE * 4)
+    until(lambda: health.check(service(name)).ready, timeout, f"{name} is not ready", PAUSE * 4)

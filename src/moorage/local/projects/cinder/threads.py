@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from moorage.local.layout import Layout
+from moorage.local.waiting import until
 
 BACKEND_TIMEOUT = 60.0
 
@@ -33,12 +32,5 @@ def start(layout: Layout) -> None:
             coordination=True,
         )
         volume.start()
-        _wait_until_initialized(volume.manager, backend)
-
-
-def _wait_until_initialized(manager: object, backend: str) -> None:
-    deadline = time.monotonic() + BACKEND_TIMEOUT
-    while not manager.is_working():  # type: ignore[attr-defined]
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"Cinder's backend {backend} did not initialize; see Cinder's log")
-        time.sleep(0.1)
+        reason = f"Cinder's backend {backend} did not initialize; see Cinder's log"
+        until(volume.manager.is_working, BACKEND_TIMEOUT, reason, pause=0.1)

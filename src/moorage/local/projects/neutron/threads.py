@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from moorage.local.layout import Layout
+from moorage.local.waiting import until
 
 CHASSIS_TIMEOUT = 60.0
 
@@ -47,8 +47,7 @@ def start(layout: Layout) -> None:
 def _wait_for_chassis(plugin: Any) -> None:
     from neutron_lib import context
 
-    deadline = time.monotonic() + CHASSIS_TIMEOUT
-    while not any(agent["alive"] for agent in plugin.get_agents(context.get_admin_context())):
-        if time.monotonic() > deadline:
-            raise TimeoutError("ovn-controller did not register; see its log")
-        time.sleep(0.1)
+    def is_registered() -> bool:
+        return any(agent["alive"] for agent in plugin.get_agents(context.get_admin_context()))
+
+    until(is_registered, CHASSIS_TIMEOUT, "ovn-controller did not register; see its log", pause=0.1)

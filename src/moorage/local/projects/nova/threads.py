@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 
 from moorage.local.layout import Layout
 from moorage.local.projects.nova import cells, lost_builds
 from moorage.local.serve import dependencies
+from moorage.local.waiting import until
 
 HOST_TIMEOUT = 60.0
 COMPUTE = "nova-compute"
@@ -79,14 +79,12 @@ def _map_host() -> None:
     from nova.objects import host_mapping
 
     admin = context.get_admin_context()
-    deadline = time.monotonic() + HOST_TIMEOUT
-    while True:
+
+    def is_known() -> bool:
         host_mapping.discover_hosts(admin)
-        if len(host_mapping.HostMappingList.get_all(admin)) > 0 and _has_resources():
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError("nova-compute did not report its resources; see Nova's log")
-        time.sleep(0.2)
+        return len(host_mapping.HostMappingList.get_all(admin)) > 0 and _has_resources()
+
+    until(is_known, HOST_TIMEOUT, "nova-compute did not report its resources; see Nova's log", pause=0.2)
 
 
 def _has_resources() -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import socketserver
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from moorage.local.layout import Layout
 from moorage.local.serve import dependencies
+from moorage.local.waiting import until
 
 SOCKETS_TIMEOUT = 10.0
 
@@ -66,8 +66,5 @@ def _start_thread(function: Any) -> None:
 
 
 def _wait_for(sockets: tuple[str, ...]) -> None:
-    deadline = time.monotonic() + SOCKETS_TIMEOUT
-    while missing := [path for path in sockets if not Path(path).exists()]:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"Octavia's agent does not listen at {', '.join(missing)}; see its log")
-        time.sleep(0.05)
+    for path in sockets:
+        until(Path(path).exists, SOCKETS_TIMEOUT, f"Octavia's agent does not listen at {path}; see its log")
