@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from moorage.local.layout import GATEWAY, REGION
 from moorage.local.secrets import Secrets, write_private
@@ -47,75 +49,65 @@ def merge(text: str, desired: Mapping[str, Mapping[str, Any]], names: tuple[str,
 
     BadInput when `text` is not a clouds.yaml.
     """
-    expected = _parse(text)
-    clouds = {name: value for name, value in (expected.get("clouds") or {}).items() if name not in names}
-    expected["clouds"] = {**clouds, **desired}
-    lines = _remove_entries(text.splitlines(), names)
-    if desired:
-        lines = _add_entries(lines, desired)
-    merged = "\n".join(lines).rstrip() + "\n"
-    if _normalized(merged) != _normalized(yaml.safe_dump(expected)):
-        # A layout without one line for each entry, such as flow style: write it again as YAML.
-        merged = yaml.safe_dump(expected, sort_keys=False)
-    return merged
+    document = _parse(text)
+    if document is None:  # at most comments
+        return text + (_dump({"clouds": dict(desired)}) if desired else "")
+    clouds = document["clouds"] = document.get("clouds") or CommentedMap()
+    for name in names:
+        if name in clouds and clouds.get(name) != desired.get(name):
+            _delete(document, name)
+    clouds.update({name: entry for name, entry in desired.items() if name not in clouds})
+    if not clouds:
+        del document["clouds"]
+    return _dump(document) if document else "".join(line for line in text.splitlines(True) if line.startswith("#"))
 
 
-def _normalized(text: str) -> dict[str, Any] | None:
-    """Return the document without an empty `clouds`; None when it is not YAML."""
+def _parse(text: str) -> CommentedMap | None:
     try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError:
-        return None
-    if not document.get("clouds"):
-        document.pop("clouds", None)
-    return dict(document)
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+        document = _yaml().load(text)
+    except YAMLError as error:
         raise BadInput(f"clouds.yaml is not YAML: {error}", "repair the file, or move it away") from error
-    if not isinstance(document, dict) or not isinstance(document.get("clouds") or {}, dict):
+    if document is None:
+        return None
+    if not isinstance(document, CommentedMap) or not isinstance(document.get("clouds") or {}, dict):
         raise BadInput("clouds.yaml has no mapping `clouds`", "repair the file, or move it away")
     return document
 
 
-def _find_clouds_line(lines: list[str]) -> int | None:
-    return next((i for i, line in enumerate(lines) if re.match(r"clouds\s*:\s*(\{\s*\})?\s*(#.*)?$", line)), None)
+def _delete(document: CommentedMap, name: str) -> None:
+    """Delete an entry, and keep the comment below it, which describes the next one."""
+    comment = _comment_below(document["clouds"], name)
+    for mapping, key in ((document["clouds"], name), (document, "clouds")):
+        keys = list(mapping)
+        following = keys[keys.index(key) + 1 :]
+        if comment and following:
+            column = mapping.lc.key(following[0])[1]
+            mapping.yaml_set_comment_before_after_key(following[0], before=comment, indent=column)
+            break
+    del document["clouds"][name]
 
 
-def _remove_entries(lines: list[str], names: tuple[str, ...]) -> list[str]:
-    """Remove the blocks of `names` directly below `clouds:`."""
-    start = _find_clouds_line(lines)
-    if start is None:
-        return lines
-    remaining, dropping, depth = lines[: start + 1], False, -1
-    for position, line in enumerate(lines[start + 1 :], start + 1):
-        indent = len(line) - len(line.lstrip())
-        comment = line.lstrip().startswith("#")
-        if line.strip() and not comment:
-            if indent == 0:
-                return remaining + lines[position:]
-            depth = indent if depth < 0 else depth
-            if indent == depth:
-                dropping = line.strip().rstrip(":").strip("'\"") in names
-        # A comment at the entries' own depth describes the next entry.
-        if not dropping or (comment and indent <= depth):
-            remaining.append(line)
-    return remaining
+def _comment_below(mapping: CommentedMap, key: str) -> str:
+    """The comment lines below a value: ruamel.yaml keeps them with the last value in it."""
+    value = mapping[key]
+    if isinstance(value, CommentedMap) and value:
+        return _comment_below(value, list(value)[-1])
+    tokens = mapping.ca.items.get(key)
+    lines = tokens[2].value.splitlines()[1:] if tokens and tokens[2] else []
+    return "\n".join(line.strip().removeprefix("#").strip() for line in lines if line.strip())
 
 
-def _add_entries(lines: list[str], desired: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    start = _find_clouds_line(lines)
-    if start is None:
-        lines = [*lines, "clouds:"]
-        start = len(lines) - 1
-    lines = [*lines[:start], re.sub(r"\s*\{\s*\}", "", lines[start]), *lines[start + 1 :]]
-    following = [line for line in lines[start + 1 :] if line.strip() and not line.lstrip().startswith("#")]
-    depth = len(following[0]) - len(following[0].lstrip()) if following else 0
-    block = yaml.safe_dump(dict(desired), sort_keys=False).splitlines()
-    return [*lines[: start + 1], *(" " * (depth or 2) + line for line in block), *lines[start + 1 :]]
+def _dump(document: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    return text.getvalue()
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # round trip: it keeps comments, order and quotes
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    return yaml
 
 
 def write(path: Path, secrets: Secrets) -> None:
@@ -133,7 +125,7 @@ def remove(path: Path) -> None:
     if not path.exists():
         return
     after = merge(path.read_text(), {}, (TENANT_CLOUD, ADMIN_CLOUD))
-    if _normalized(after):
+    if after:
         write_private(path, after)
     else:
         path.unlink()

@@ -57,6 +57,26 @@ def test_remove_restores_file():
 
 
 @pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        ("  # the one at work\n  work: {a: 1}\n", "clouds:\n  # the one at work\n  work: {a: 1}\n"),
+        ("\n  # two\n  # lines\n  work:\n    a: 1\n", "clouds:\n  # two\n  # lines\n  work:\n    a: 1\n"),
+        ("# seconds\ncache: {a: 1}\n", "# seconds\ncache: {a: 1}\n"),
+    ],
+)
+def test_remove_keeps_comment_below_the_entry(after, kept):
+    text = f"clouds:\n  moorage:\n    auth:\n      username: old\n{after}"
+    assert clouds.merge(text, {}, NAMES) == kept
+    replaced = clouds.merge(text, DESIRED, NAMES)
+    assert all(line in replaced.splitlines() for line in after.splitlines() if line)
+
+
+def test_remove_only_entries_leaves_comments():
+    assert clouds.merge(clouds.merge("", DESIRED, NAMES), {}, NAMES) == ""
+    assert clouds.merge(clouds.merge("# mine\n", DESIRED, NAMES), {}, NAMES) == "# mine\n"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "clouds: {work: {region_name: a}}\n",
