@@ -138,7 +138,8 @@ def test_replaced_worker_waits_for_deletion_of_old_node(cluster, compute):
     stack(cluster, "resource", "mark", "unhealthy", workers, "0")
     stack(cluster, "update", "--existing", NAME)
     machine = inside(cluster, compute, WORKER).machine
-    until(lambda: "waiting for its name to be free" in machine.console.read_text(errors="replace"))
+    waiting, unstarted = "waiting for its name to be free", (FileNotFoundError,)
+    until(lambda: waiting in machine.console.read_text(errors="replace"), yet=unstarted)
     control_plane.run("systemctl", "start", "moorage-controller")
     wanted = ("get", "node", WORKER, "-o", "jsonpath={.spec.providerID}")
     until(lambda: kubectl(cluster, *wanted, check=False), lambda found: found == f"openstack:///{machine.id}")
