@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from moorage.csi.backend import Backend, NameTaken, Snapshot, Volume, VolumeRequest
 from moorage.csi.locks import Locks
 from moorage.csi.messages import (
@@ -48,33 +46,33 @@ class SnapshotCalls(csi_pb2_grpc.ControllerServicer):  # type: ignore[misc,unuse
         self.backend = backend
         self.locks = locks
 
-    def CreateSnapshot(self, request: Any, context: Any) -> Any:
+    def CreateSnapshot(self, request: csi.CreateSnapshotRequest, context: object) -> csi.CreateSnapshotResponse:
         """The snapshot, possibly before it is ready: the caller repeats the call until it is."""
         name, volume = require_field(request.name, "name"), require_field(request.source_volume_id, "source_volume_id")
         with self.locks.hold(f"snapshot {name}"):
             snapshot = self.backend.snapshot(name, volume, request.parameters)
         return csi.CreateSnapshotResponse(snapshot=snapshot_message(snapshot))
 
-    def DeleteSnapshot(self, request: Any, context: Any) -> Any:
+    def DeleteSnapshot(self, request: csi.DeleteSnapshotRequest, context: object) -> csi.DeleteSnapshotResponse:
         handle = require_field(request.snapshot_id, "snapshot_id")
         with self.locks.hold(handle):
             self.backend.delete_snapshot(handle)
         return csi.DeleteSnapshotResponse()
 
-    def GetSnapshot(self, request: Any, context: Any) -> Any:
+    def GetSnapshot(self, request: csi.GetSnapshotRequest, context: object) -> csi.GetSnapshotResponse:
         handle = require_field(request.snapshot_id, "snapshot_id")
         snapshot = self.backend.find_snapshot(handle)
         if snapshot is None:
             raise NotFound(f"snapshot {handle} does not exist")
         return csi.GetSnapshotResponse(snapshot=snapshot_message(snapshot))
 
-    def ListSnapshots(self, request: Any, context: Any) -> Any:
+    def ListSnapshots(self, request: csi.ListSnapshotsRequest, context: object) -> csi.ListSnapshotsResponse:
         rows = [(snapshot.handle, snapshot) for snapshot in self._find_snapshots(request)]
         snapshots, token = paginate(rows, request.starting_token, request.max_entries)
         entries = [csi.ListSnapshotsResponse.Entry(snapshot=snapshot_message(snapshot)) for snapshot in snapshots]
         return csi.ListSnapshotsResponse(entries=entries, next_token=token)
 
-    def _find_snapshots(self, request: Any) -> list[Snapshot]:
+    def _find_snapshots(self, request: csi.ListSnapshotsRequest) -> list[Snapshot]:
         """All snapshots, or those of a volume, or only the one that the request names, without listing the others."""
         if request.snapshot_id:
             requested = self.backend.find_snapshot(request.snapshot_id)
@@ -91,11 +89,13 @@ class Controller(SnapshotCalls):
         super().__init__(backend, Locks())
         self.topology = topology
 
-    def ControllerGetCapabilities(self, request: Any, context: Any) -> Any:
+    def ControllerGetCapabilities(
+        self, request: csi.ControllerGetCapabilitiesRequest, context: object
+    ) -> csi.ControllerGetCapabilitiesResponse:
         capabilities = [csi.ControllerServiceCapability(rpc=RPC(type=type)) for type in CAPABILITIES]
         return csi.ControllerGetCapabilitiesResponse(capabilities=capabilities)
 
-    def CreateVolume(self, request: Any, context: Any) -> Any:
+    def CreateVolume(self, request: csi.CreateVolumeRequest, context: object) -> csi.CreateVolumeResponse:
         name = require_field(request.name, "name")
         check_capabilities(request.volume_capabilities)
         new = VolumeRequest(
@@ -110,13 +110,15 @@ class Controller(SnapshotCalls):
         _check_size(volume, request.capacity_range)
         return csi.CreateVolumeResponse(volume=volume_message(volume, self.topology))
 
-    def DeleteVolume(self, request: Any, context: Any) -> Any:
+    def DeleteVolume(self, request: csi.DeleteVolumeRequest, context: object) -> csi.DeleteVolumeResponse:
         handle = require_field(request.volume_id, "volume_id")
         with self.locks.hold(handle):
             self.backend.delete(handle)
         return csi.DeleteVolumeResponse()
 
-    def ControllerPublishVolume(self, request: Any, context: Any) -> Any:
+    def ControllerPublishVolume(
+        self, request: csi.ControllerPublishVolumeRequest, context: object
+    ) -> csi.ControllerPublishVolumeResponse:
         handle, node = require_field(request.volume_id, "volume_id"), require_field(request.node_id, "node_id")
         check_capabilities([request.volume_capability] if request.HasField("volume_capability") else [])
         if request.readonly:
@@ -125,7 +127,9 @@ class Controller(SnapshotCalls):
             publish_context = self.backend.publish(handle, node)
         return csi.ControllerPublishVolumeResponse(publish_context=publish_context)
 
-    def ControllerUnpublishVolume(self, request: Any, context: Any) -> Any:
+    def ControllerUnpublishVolume(
+        self, request: csi.ControllerUnpublishVolumeRequest, context: object
+    ) -> csi.ControllerUnpublishVolumeResponse:
         """Detach the volume from all nodes when the request names none."""
         handle = require_field(request.volume_id, "volume_id")
         with self.locks.hold(handle):
@@ -133,7 +137,9 @@ class Controller(SnapshotCalls):
                 self.backend.unpublish(handle, node)
         return csi.ControllerUnpublishVolumeResponse()
 
-    def ControllerExpandVolume(self, request: Any, context: Any) -> Any:
+    def ControllerExpandVolume(
+        self, request: csi.ControllerExpandVolumeRequest, context: object
+    ) -> csi.ControllerExpandVolumeResponse:
         handle = require_field(request.volume_id, "volume_id")
         if not request.HasField("capacity_range"):
             raise BadInput("no capacity_range was given")
@@ -145,32 +151,38 @@ class Controller(SnapshotCalls):
         block = request.volume_capability.WhichOneof("access_type") == "block"
         return csi.ControllerExpandVolumeResponse(capacity_bytes=volume.size, node_expansion_required=not block)
 
-    def ControllerModifyVolume(self, request: Any, context: Any) -> Any:
+    def ControllerModifyVolume(
+        self, request: csi.ControllerModifyVolumeRequest, context: object
+    ) -> csi.ControllerModifyVolumeResponse:
         handle = require_field(request.volume_id, "volume_id")
         with self.locks.hold(handle):
             self.backend.modify(handle, request.mutable_parameters)
         return csi.ControllerModifyVolumeResponse()
 
-    def ControllerGetVolume(self, request: Any, context: Any) -> Any:
+    def ControllerGetVolume(
+        self, request: csi.ControllerGetVolumeRequest, context: object
+    ) -> csi.ControllerGetVolumeResponse:
         volume = self._require_volume(require_field(request.volume_id, "volume_id"))
         status = csi.ControllerGetVolumeResponse.VolumeStatus(
             published_node_ids=volume.nodes, volume_condition=volume_condition(volume)
         )
         return csi.ControllerGetVolumeResponse(volume=volume_message(volume, self.topology), status=status)
 
-    def ListVolumes(self, request: Any, context: Any) -> Any:
+    def ListVolumes(self, request: csi.ListVolumesRequest, context: object) -> csi.ListVolumesResponse:
         rows = [(volume.handle, volume) for volume in self.backend.volumes()]
         volumes, token = paginate(rows, request.starting_token, request.max_entries)
         return csi.ListVolumesResponse(entries=[self._list_entry(volume) for volume in volumes], next_token=token)
 
-    def GetCapacity(self, request: Any, context: Any) -> Any:
+    def GetCapacity(self, request: csi.GetCapacityRequest, context: object) -> csi.GetCapacityResponse:
         if request.volume_capabilities:
             check_capabilities(request.volume_capabilities)
         zone = request.accessible_topology.segments.get(self.topology, "")
         available = self.backend.capacity(request.parameters, zone)
         return csi.GetCapacityResponse(available_capacity=UNLIMITED if available is None else available)
 
-    def ValidateVolumeCapabilities(self, request: Any, context: Any) -> Any:
+    def ValidateVolumeCapabilities(
+        self, request: csi.ValidateVolumeCapabilitiesRequest, context: object
+    ) -> csi.ValidateVolumeCapabilitiesResponse:
         handle = require_field(request.volume_id, "volume_id")
         if not request.volume_capabilities:
             raise BadInput("no volume capability was given")
@@ -197,14 +209,14 @@ class Controller(SnapshotCalls):
         volume = self.backend.volume(handle)
         return () if volume is None else volume.nodes
 
-    def _list_entry(self, volume: Volume) -> Any:
+    def _list_entry(self, volume: Volume) -> csi.ListVolumesResponse.Entry:
         status = csi.ListVolumesResponse.VolumeStatus(
             published_node_ids=volume.nodes, volume_condition=volume_condition(volume)
         )
         return csi.ListVolumesResponse.Entry(volume=volume_message(volume, self.topology), status=status)
 
 
-def _check_size(volume: Volume, capacity_range: Any) -> None:
+def _check_size(volume: Volume, capacity_range: csi.CapacityRange) -> None:
     """A volume that existed before may have another size."""
     if not is_in_range(volume.size, capacity_range.required_bytes, capacity_range.limit_bytes):
         raise NameTaken(f"volume {volume.handle} has the name {volume.name!r}, and {volume.size} bytes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.csi.spec import csi_pb2_grpc
@@ -27,7 +26,7 @@ class Ready:
     Each call that needs the cloud reports when it is unreachable; restarting the driver would not help.
     """
 
-    def __init__(self, read: Callable[[], Any]) -> None:
+    def __init__(self, read: Callable[[], object]) -> None:
         self._read = read
         self._is_ready = False
 
@@ -53,13 +52,15 @@ class Identity(csi_pb2_grpc.IdentityServicer):  # type: ignore[misc,unused-ignor
         self.version = version
         self.ready = ready
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+    def GetPluginInfo(self, request: csi.GetPluginInfoRequest, context: object) -> csi.GetPluginInfoResponse:
         return csi.GetPluginInfoResponse(name=self.name, vendor_version=self.version)
 
-    def GetPluginCapabilities(self, request: Any, context: Any) -> Any:
+    def GetPluginCapabilities(
+        self, request: csi.GetPluginCapabilitiesRequest, context: object
+    ) -> csi.GetPluginCapabilitiesResponse:
         return csi.GetPluginCapabilitiesResponse(capabilities=CAPABILITIES)
 
-    def Probe(self, request: Any, context: Any) -> Any:
+    def Probe(self, request: csi.ProbeRequest, context: object) -> csi.ProbeResponse:
         response = csi.ProbeResponse()
         response.ready.value = self.ready()
         return response

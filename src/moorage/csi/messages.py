@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from moorage.csi.backend import Snapshot, Source, Volume
 from moorage.csi.spec import csi_pb2 as csi
@@ -30,7 +30,7 @@ def require_field(value: str, field: str) -> str:
     return value
 
 
-def check_capabilities(capabilities: Iterable[Any]) -> None:
+def check_capabilities(capabilities: Iterable[csi.VolumeCapability]) -> None:
     """Raise BadInput, which names the unsupported use, or says that none was requested."""
     requested = list(capabilities)
     if not requested:
@@ -39,7 +39,7 @@ def check_capabilities(capabilities: Iterable[Any]) -> None:
         _check_capability(capability)
 
 
-def _check_capability(capability: Any) -> None:
+def _check_capability(capability: csi.VolumeCapability) -> None:
     mode = capability.access_mode.mode
     if mode not in ONE_NODE:
         raise BadInput(
@@ -54,7 +54,7 @@ def _check_capability(capability: Any) -> None:
         raise BadInput(f"file system {fs_type!r} is not supported; supported: {' and '.join(FILE_SYSTEMS)}")
 
 
-def volume_message(volume: Volume, topology: str) -> Any:
+def volume_message(volume: Volume, topology: str) -> csi.Volume:
     """`topology` is the key of the zone in nodes' topology."""
     message = csi.Volume(volume_id=volume.handle, capacity_bytes=volume.size)
     if volume.source.snapshot:
@@ -66,11 +66,11 @@ def volume_message(volume: Volume, topology: str) -> Any:
     return message
 
 
-def volume_condition(volume: Volume) -> Any:
+def volume_condition(volume: Volume) -> csi.VolumeCondition:
     return csi.VolumeCondition(abnormal=bool(volume.fault), message=volume.fault or "healthy")
 
 
-def snapshot_message(snapshot: Snapshot) -> Any:
+def snapshot_message(snapshot: Snapshot) -> csi.Snapshot:
     message = csi.Snapshot(
         snapshot_id=snapshot.handle,
         source_volume_id=snapshot.volume,
@@ -81,12 +81,12 @@ def snapshot_message(snapshot: Snapshot) -> Any:
     return message
 
 
-def parse_source(message: Any) -> Source:
+def parse_source(message: csi.VolumeContentSource) -> Source:
     """The source in a VolumeContentSource; empty when it is not set."""
     return Source(message.snapshot.snapshot_id, message.volume.volume_id)
 
 
-def preferred_zone(requirement: Any, topology: str) -> str:
+def preferred_zone(requirement: csi.TopologyRequirement, topology: str) -> str:
     """The most preferred zone, "" when any is allowed."""
     for candidate in (*requirement.preferred, *requirement.requisite):
         if topology in candidate.segments:

@@ -13,8 +13,10 @@ def test_generate_again_gives_same_files(tmp_path):
     generated = sorted(path.name for path in tmp_path.iterdir())
     assert generated == [
         "csi_pb2.py",
+        "csi_pb2.pyi",
         "csi_pb2_grpc.py",
         "pluginregistration_pb2.py",
+        "pluginregistration_pb2.pyi",
         "pluginregistration_pb2_grpc.py",
     ]
     for name in generated:

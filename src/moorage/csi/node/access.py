@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from moorage.csi.spec import csi_pb2 as csi
 from moorage.host.filesystems import KINDS
@@ -32,14 +31,14 @@ class Access:
     options: tuple[str, ...] = ()
 
 
-def parse_access(capability: Any) -> Access:
+def parse_access(capability: csi.VolumeCapability) -> Access:
     """Parse a VolumeCapability; BadInput when it is incomplete or cannot be provided safely."""
     mode = capability.access_mode.mode
     if mode == MODE.UNKNOWN:
         raise BadInput("the volume capability has no access mode")
-    settings = {"read_only": mode in READ_ONLY_MODES, "single_pod": mode == MODE.SINGLE_NODE_SINGLE_WRITER}
+    read_only, single_pod = mode in READ_ONLY_MODES, mode == MODE.SINGLE_NODE_SINGLE_WRITER
     if capability.HasField("block"):
-        return Access(block=True, **settings)
+        return Access(block=True, read_only=read_only, single_pod=single_pod)
     if not capability.HasField("mount"):
         raise BadInput("the volume capability has no access type: block or mount")
     if mode in MULTI_NODE_WRITERS:
@@ -47,10 +46,10 @@ def parse_access(capability: Any) -> Access:
             "a file system on several nodes cannot be writable",
             "use ReadWriteOnce, ReadOnlyMany, or a volume of mode Block",
         )
-    return _parse_mount(capability.mount, **settings)
+    return _parse_mount(capability.mount, read_only=read_only, single_pod=single_pod)
 
 
-def _parse_mount(mount: Any, *, read_only: bool, single_pod: bool) -> Access:
+def _parse_mount(mount: csi.VolumeCapability.MountVolume, *, read_only: bool, single_pod: bool) -> Access:
     if mount.fs_type and mount.fs_type not in KINDS:
         raise BadInput(f"the file system {mount.fs_type!r} is not supported; supported: {', '.join(KINDS)}")
     if mount.volume_mount_group:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from moorage.csi.spec import pluginregistration_pb2 as kubelet
 from moorage.csi.spec import pluginregistration_pb2_grpc
@@ -34,11 +33,13 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):  # type: i
         self.endpoint = endpoint
         self.report_result = report_result
 
-    def GetInfo(self, request: Any, context: Any) -> Any:
+    def GetInfo(self, request: kubelet.InfoRequest, context: object) -> kubelet.PluginInfo:
         return kubelet.PluginInfo(
             type=TYPE, name=self.name, endpoint=str(self.endpoint), supported_versions=[CSI_VERSION]
         )
 
-    def NotifyRegistrationStatus(self, request: Any, context: Any) -> Any:
+    def NotifyRegistrationStatus(
+        self, request: kubelet.RegistrationStatus, context: object
+    ) -> kubelet.RegistrationStatusResponse:
         self.report_result("" if request.plugin_registered else request.error or "the kubelet gave no reason")
         return kubelet.RegistrationStatusResponse()

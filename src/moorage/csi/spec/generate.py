@@ -15,7 +15,8 @@ def generate(into: Path) -> None:
 
     arguments = ["protoc", f"-I{HERE}", f"-I{protoc.__file__.rpartition('/')[0]}/_proto"]
     files = [f"{name}.proto" for name in NAMES]
-    if protoc.main([*arguments, f"--python_out={into}", f"--grpc_python_out={into}", *files]) != 0:
+    outputs = [f"--{kind}_out={into}" for kind in ("python", "pyi", "grpc_python")]
+    if protoc.main([*arguments, *outputs, *files]) != 0:
         raise RuntimeError(f"protoc failed for {' and '.join(files)}")
     for name in NAMES:
         module = into / f"{name}_pb2_grpc.py"
