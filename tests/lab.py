@@ -6,8 +6,6 @@ import http.server
 import json
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import tempfile
 import threading
@@ -28,7 +26,6 @@ HOST = "10.66.0.1"
 PORT = 8004
 API = "10.66.0.10"
 TOKEN = "abcdef.0123456789abcdef"
-DHCP_MAGIC = b"\x63\x82\x53\x63"
 
 
 class Bridge(LinuxHost):
@@ -44,54 +41,28 @@ class Bridge(LinuxHost):
         """Removing the pair is enough."""
 
 
-class Leases(threading.Thread):
-    """A DHCP server with one address a MAC, as Neutron has it (RFC 2131, offers and acknowledgements)."""
+class Leases:
+    """A DHCP server with one address for each MAC, as Neutron has it."""
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.addresses: dict[str, str] = {}
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier lab's never ends
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, BRIDGE.encode())
-        self.socket.bind(("0.0.0.0", 67))
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.process = subprocess.Popen(
+            [
+                *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file", "--port=0"),
+                *(f"--interface={BRIDGE}", "--bind-interfaces", "--except-interface=lo"),
+                *("--dhcp-range=10.66.0.0,static,255.255.255.0,1h", f"--dhcp-hostsdir={folder}", "--leasefile-ro"),
+                *(f"--dhcp-option=option:router,{HOST}", f"--dhcp-option=option:dns-server,{HOST}", "--no-ping"),
+                *("--dhcp-authoritative", "--quiet-dhcp"),
+            ]
+        )
 
-    def run(self) -> None:
-        while True:
-            packet = self.socket.recv(2048)
-            address = self.addresses.get(packet[28:34].hex(":"))
-            kind = _option(packet, 53)
-            if address and kind in (b"\x01", b"\x03"):
-                reply = _reply(packet, address, 2 if kind == b"\x01" else 5)
-                self.socket.sendto(reply, ("255.255.255.255", 68))
+    def add(self, mac: str, address: str) -> None:
+        (self.folder / mac.replace(":", "-")).write_text(f"{mac},{address}\n")
 
-
-def _option(packet: bytes, wanted: int) -> bytes:
-    at = 240
-    while at < len(packet) and packet[at] != 255:
-        if packet[at] == 0:
-            at += 1
-            continue
-        code, length = packet[at], packet[at + 1]
-        if code == wanted:
-            return packet[at + 2 : at + 2 + length]
-        at += 2 + length
-    return b""
-
-
-def _reply(asked: bytes, address: str, kind: int) -> bytes:
-    host = socket.inet_aton(HOST)
-    head = b"\x02" + asked[1:8] + b"\0\0" + asked[10:12] + b"\0" * 4 + socket.inet_aton(address) + host + b"\0" * 4
-    options = {
-        53: bytes([kind]),
-        54: host,
-        51: struct.pack("!I", 3600),
-        1: socket.inet_aton("255.255.255.0"),
-        3: host,
-        6: host,
-    }
-    encoded = b"".join(bytes([code, len(value)]) + value for code, value in options.items())
-    return head + asked[28:44] + b"\0" * 192 + DHCP_MAGIC + encoded + b"\xff"
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
 
 
 class Signals(http.server.ThreadingHTTPServer):
@@ -134,8 +105,7 @@ class Lab:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
         run("ip", "link", "set", BRIDGE, "up")
-        self.leases = Leases()
-        self.leases.start()
+        self.leases = Leases(self.folder / "leases")
         self.signals = Signals()
         threading.Thread(target=self.signals.serve_forever, daemon=True).start()
         self.client = new_request(Subject("tester"))
@@ -166,7 +136,7 @@ class Lab:
 
     def boot(self, name: str, address: str, user_data: str, memory: int = 2048) -> Machine:
         mac = "fa:16:3e:" + os.urandom(3).hex(":")
-        self.leases.addresses[mac] = address
+        self.leases.add(mac, address)
         nic = Nic(str(uuid.uuid4()), mac, 1450, "eth0")
         folder = str(self.folder / name)
         machine = Machine(f"lab-{name}", name, folder, self.image.version, 2, memory, 10, self.folder.name, nics=(nic,))
@@ -213,6 +183,7 @@ class Lab:
         for machine in self.machines.values():
             life.remove(machine, self.host)
         disks.unmount_slots(self.folder)
+        self.leases.close()
         shutil.rmtree(self.folder)
         self.signals.shutdown()
         self.signals.server_close()
