@@ -66,7 +66,7 @@ class OpenStackCloud:
         known, fields = set(ids), ["id", "network_id", "device_owner", "device_id"]
         untracked = [(c, row["id"]) for c, row in self._network_resources(cluster, UNTRACKED) if row["id"] not in known]
         known |= {id for _, id in untracked}
-        for port in self.rest.list(NEUTRON, "/ports", fields=fields):
+        for port in [*self.rest.list(NEUTRON, "/ports", fields=fields)]:  # not while ports are deleted
             if port["network_id"] in known:
                 self._release_port(port)
         for collection, id in untracked:
