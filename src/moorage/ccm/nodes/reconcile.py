@@ -35,7 +35,7 @@ class NodeReconciler:
     watches: tuple[Resource, ...] = (NODES,)
 
     def reconcile(self, key: str) -> float | None:
-        """Raises CloudUnreachable when the Kubernetes API does not answer."""
+        """Raises KubernetesUnreachable."""
         node = self.nodes.get(key)
         if node is None or node["metadata"].get("deletionTimestamp"):
             return None

@@ -48,7 +48,7 @@ class ClassReconciler:
     _reported: set[str] = field(default_factory=set)
 
     def reconcile(self, key: str) -> float | None:
-        """Raises CloudUnreachable when Cinder or the Kubernetes API does not answer."""
+        """Raises CloudUnreachable when Cinder does not answer, and KubernetesUnreachable."""
         types = self.volumes.types()
         plan = plan_classes(types, self.volumes.default_type(), self.api.list(STORAGE_CLASSES).items)
         for new in plan.create:
