@@ -20,6 +20,7 @@ from moorage.ccm.load_balancers.execute import Executor
 from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
 from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
 from moorage.ccm.load_balancers.views import NodeChanges, TargetNodes
+from moorage.ccm.nodes.certificates import CertificateReconciler
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
@@ -31,17 +32,18 @@ from moorage.controller.credential import CredentialWatch, until_accepted
 from moorage.controller.health import Endpoints, serve
 from moorage.controller.logs import log_json
 from moorage.controller.metrics import Metrics, count_calls
-from moorage.controller.run import Runner, lead
+from moorage.controller.run import LIST_TIMEOUT, Runner, lead
 from moorage.csi.cinder.reconcile import ClassReconciler, snapshot_policies, volume_policies
 from moorage.host.signals import stop_on_sigterm
 from moorage.kube.events import Recorder
-from moorage.kube.informer import Informer
+from moorage.kube.informer import Informer, wait_ready
 from moorage.kube.lease import Elector, LeaseTimings
 from moorage.kube.port import (
     ENDPOINT_SLICES,
     NODES,
     PERSISTENT_VOLUMES,
     SERVICES,
+    SIGNING_REQUESTS,
     SNAPSHOT_CONTENTS,
     KubernetesClient,
 )
@@ -49,9 +51,11 @@ from moorage.model.errors import BadInput
 
 NAME = "moorage-controller"
 LEASE = f"kube-system/{NAME}"
+ALIVE_EVERY = 1.0  # seconds between two checks that no thread has died
 PORT = 10270  # on the loopback interface; Kubernetes' own controllers use the ports around it
 log = logging.getLogger(__name__)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PATH = click.Path(dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Controller:
-    """The composed controller, ready to run."""
+    """The composed controller, ready to run; `certificates` is the part that runs already."""
 
     runner: Runner
     elector: Elector
     metrics: Metrics
     settings: Settings
+    certificates: Runner | None = None
 
     def run(self, stop: Event) -> bool:
         """Run until `stop`; False when the lease was lost."""
@@ -112,7 +117,19 @@ class Controller:
             server.server_close()
 
     def _alive(self) -> bool:
-        return self.runner.cache.alive() and self.runner.alive()
+        runners = (self.runner, self.certificates) if self.certificates else (self.runner,)
+        return all(runner.cache.alive() and runner.alive() for runner in runners)
+
+
+def start_certificates(api: KubernetesClient, node_cidr: str, metrics: Metrics, stop: Event) -> Runner:
+    """Approve serving certificates from now on: before the cloud answers, and without the lease."""
+    runner = Runner(Informer(api), metrics)
+    requests, nodes = runner.cache.store(SIGNING_REQUESTS), runner.cache.store(NODES)
+    runner.add(CertificateReconciler(api, requests, nodes, node_cidr))
+    runner.cache.start(stop)
+    wait_ready(runner.cache, stop, LIST_TIMEOUT)
+    runner.start()
+    return runner
 
 
 def compose(
@@ -121,9 +138,10 @@ def compose(
     settings: Settings,
     load_balancer_settings: load_balancing.Settings | None = None,
     watch: CredentialWatch | None = None,
+    certificates: Runner | None = None,
 ) -> Controller:
     """Add all reconcilers to the runner. Without `load_balancer_settings` there are no load balancers."""
-    metrics, cache = Metrics(), Informer(api)
+    metrics, cache = certificates.metrics if certificates else Metrics(), Informer(api)
     runner = Runner(cache, metrics)
     events = Recorder(api, NAME, time.monotonic)
     _add_nodes(runner, api, project, settings, events)
@@ -133,7 +151,7 @@ def compose(
         runner.add(watch)
     _add_volumes(runner, api, project.volumes, settings, events)
     elector = Elector(api, LEASE, settings.me, time.monotonic, settings.timings)
-    return Controller(runner, elector, metrics, settings)
+    return Controller(runner, elector, metrics, settings, certificates)
 
 
 def _add_nodes(runner: Runner, api: KubernetesClient, project: Project, settings: Settings, events: Recorder) -> None:
@@ -186,11 +204,28 @@ def load_balancer_settings(project: Project, cluster: str, provider: str = "") -
         return None
 
 
+def _run_without_cloud(certificates: Runner, stop: Event, port: int) -> bool:
+    """Run until `stop`; False when a thread has died."""
+
+    def is_alive() -> bool:
+        return certificates.cache.alive() and certificates.alive()
+
+    server = serve(Endpoints(is_alive, certificates.cache.ready, certificates.metrics), port)
+    try:
+        while is_alive() and not stop.wait(ALIVE_EVERY):
+            pass
+        return stop.is_set()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @click.command(name=NAME)
 @click.option("--kubeconfig", type=FILE, required=True, help="Kubeconfig for the cluster's API.")
-@click.option("--clouds", type=FILE, required=True, help="A clouds.yaml.")
+@click.option("--clouds", type=PATH, required=True, help="A clouds.yaml; without the file, there is no cloud.")
 @click.option("--cloud", default="moorage", show_default=True, help="The entry of clouds.yaml.")
 @click.option("--cluster", required=True, help="The cluster's name in its servers' metadata.")
+@click.option("--node-cidr", required=True, help="The address range of the nodes, for their certificates.")
 @click.option("--regional-ids", is_flag=True, help="Put the region into the provider IDs of Nodes.")
 @click.option("--provider", default="", help="Octavia's provider for load balancers  [default: amphora, else ovn]")
 @click.option(
@@ -204,15 +239,19 @@ def command(
     clouds: Path,
     cloud: str,
     cluster: str,
+    node_cidr: str,
     regional_ids: bool,
     provider: str,
     port: int,
     log_level: str,
 ) -> int:
-    """Connect a Kubernetes cluster to the OpenStack cloud that it runs on."""
+    """Connect a Kubernetes cluster to the OpenStack cloud that it runs on, and approve kubelets' certificates."""
     log_json(log_level)
     stop = stop_on_sigterm()
     api = adapters.kube(kubeconfig)
+    certificates = start_certificates(api, node_cidr, Metrics(), stop)
+    if not clouds.exists():
+        return os.EX_OK if _run_without_cloud(certificates, stop, port) else os.EX_TEMPFAIL
     events = Recorder(api, NAME, time.monotonic)
     watch = CredentialWatch(api, events, clouds, adapters.check(clouds, cloud))
 
@@ -220,7 +259,7 @@ def command(
         project = adapters.project(clouds, cloud)
         me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
         settings = Settings(cluster, Place(project.region, regional_ids), me, port)
-        return compose(api, project, settings, load_balancer_settings(project, cluster, provider), watch)
+        return compose(api, project, settings, load_balancer_settings(project, cluster, provider), watch, certificates)
 
     controller = until_accepted(watch, begin, stop)
     return os.EX_OK if controller is None or controller.run(stop) else os.EX_TEMPFAIL

@@ -75,9 +75,10 @@ class HttpKubernetesClient:
         full = {"apiVersion": resource.version, "kind": resource.kind, **desired}
         return self._request("POST", path_of(resource, key_of(desired)).rpartition("/")[0], json=full)
 
-    def replace(self, resource: Resource, desired: Object) -> Object:
+    def replace(self, resource: Resource, desired: Object, subresource: str = "") -> Object:
         full = {"apiVersion": resource.version, "kind": resource.kind, **desired}
-        return self._request("PUT", path_of(resource, key_of(desired)), json=full)
+        path = path_of(resource, key_of(desired)) + (f"/{subresource}" if subresource else "")
+        return self._request("PUT", path, json=full)
 
     def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:
         path = path_of(resource, key) + ("/status" if status else "")

@@ -67,11 +67,13 @@ class MemoryKubernetesClient:
             created["metadata"].setdefault("uid", str(uuid4()))
             return self._record("ADDED", resource, key, created)
 
-    def replace(self, resource: Resource, desired: Object) -> Object:
+    def replace(self, resource: Resource, desired: Object, subresource: str = "") -> Object:
         with self._begin_call("replace", resource):
             key = key_of(desired)
             old = self._get_existing(resource, key)
             _check_version(old, desired, key)
+            if subresource == "approval":
+                desired = {**old, "status": {**old.get("status", {}), "conditions": desired["status"]["conditions"]}}
             metadata = {**desired["metadata"], "uid": old["metadata"]["uid"]}
             return self._update(resource, key, old, {**deepcopy(desired), "metadata": metadata})
 

@@ -38,6 +38,10 @@ SNAPSHOT_CONTENTS = Resource(
     "snapshot.storage.k8s.io/v1", "volumesnapshotcontents", "VolumeSnapshotContent", namespaced=False, optional=True
 )
 
+SIGNING_REQUESTS = Resource(
+    "certificates.k8s.io/v1", "certificatesigningrequests", "CertificateSigningRequest", namespaced=False
+)
+
 SYSTEM: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
 """The object of Events that concern the whole cluster."""
 
@@ -102,8 +106,11 @@ class KubernetesClient(Protocol):
         """Create the object; Conflict when it exists."""
         ...
 
-    def replace(self, resource: Resource, desired: Object) -> Object:
-        """Replace the object. NotFound when it does not exist; Conflict when its resourceVersion is stale."""
+    def replace(self, resource: Resource, desired: Object, subresource: str = "") -> Object:
+        """Replace the object. NotFound when it does not exist; Conflict when its resourceVersion is stale.
+
+        With the `subresource` "approval" of a signing request, replace its conditions only.
+        """
         ...
 
     def patch(self, resource: Resource, key: str, change: Mapping[str, Any], *, status: bool = False) -> Object:

@@ -9,7 +9,7 @@ UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
 """The label with a node's floating IPs, set by moorage-controller.
 
-NodeRestriction keeps kubelets from setting it, so the approver of serving certificates trusts it.
+NodeRestriction keeps kubelets from setting it, so that CertificateReconciler trusts it.
 """
 
 

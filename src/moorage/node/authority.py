@@ -15,21 +15,20 @@ from moorage.node.userdata import Cluster
 CLUSTER_AUTHORITY = "kubernetes"
 FRONT_PROXY_AUTHORITY = "front-proxy"
 ADMINISTRATORS = "system:masters"
-APPROVER = "moorage:csr-approver"
 CONTROLLER, VOLUMES = "moorage:controller", "moorage:csi"
 KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 
 
 def subjects(cluster: Cluster) -> Mapping[str, Subject]:
     """File name → subject, for all certificates that the cluster's CA signs on the control plane."""
-    joining = {"controller": Subject(CONTROLLER), "csi": Subject(VOLUMES)} if cluster.cloud_provider else {}
+    joining = {"csi": Subject(VOLUMES)} if cluster.cloud_provider else {}
     return {
         "apiserver": Subject("kube-apiserver", "", api_addresses(cluster), api_names()),
         KUBELET_CLIENT.removeprefix("kube-"): Subject(KUBELET_CLIENT),
         "admin": Subject("moorage-node", ADMINISTRATORS),
         "controller-manager": Subject("system:kube-controller-manager"),
         "scheduler": Subject("system:kube-scheduler"),
-        "approver": Subject(APPROVER),
+        "controller": Subject(CONTROLLER),
         **joining,
     }
 

@@ -18,14 +18,12 @@ from moorage.node.userdata import Cluster, UserData
 GROUP_LABEL = "moorage.io/node-group"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 VXLAN_PORT = 8472
-JOINING = ("controller", "csi")
-"""Names of the kubeconfigs, and of the certificates, of the programs that connect a cluster to its cloud."""
 SYSTEM_MEMORY = 256
 """MiB that systemd, containerd and the kubelet use."""
 CONTROL_PLANE_MEMORY = 768
-"""MiB that etcd and the API server, controller manager and scheduler use."""
-JOINING_MEMORY = 384
-"""MiB that moorage-controller, the CSI controller and its sidecars use."""
+"""MiB that etcd, the API server, the controller manager, the scheduler and moorage-controller use."""
+CLOUD_MEMORY = 384
+"""MiB that moorage-controller's cloud part, the CSI controller and its sidecars use."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,12 @@ def common(layout: Layout, data: UserData, node: Identity) -> dict[Path, File]:
 
 def control_plane(layout: Layout, cluster: Cluster) -> dict[Path, File]:
     """How the control plane's own programs reach the API server: on loopback, whatever the network does."""
-    names = ("admin", "controller-manager", "scheduler", "approver")
+    names = ("admin", "controller-manager", "scheduler", "controller")
     return {
         layout.kubernetes / f"{name}.conf": _kubeconfig(
             "https://127.0.0.1:6443", layout.ca, layout.pki / f"{name}.crt", layout.pki / f"{name}.key"
         )
-        for name in (*names, *(JOINING if cluster.cloud_provider else ()))
+        for name in (*names, *(("csi",) if cluster.cloud_provider else ()))
     }
 
 
@@ -126,7 +124,7 @@ def reserved(data: UserData, resources: Resources) -> dict[str, str]:
     """What pods may not use: our own programs' share, and what the kernel shows of the host beyond a limit."""
     own = SYSTEM_MEMORY
     if data.role == "control-plane":
-        own += CONTROL_PLANE_MEMORY + (JOINING_MEMORY if data.cluster.cloud_provider else 0)
+        own += CONTROL_PLANE_MEMORY + (CLOUD_MEMORY if data.cluster.cloud_provider else 0)
     # A machine that is too small for its own programs still registers, with the little it has.
     usable = max(resources.memory_limit - own, resources.memory_limit // 8)
     memory = max(resources.memory_shown - usable, 0)

@@ -98,8 +98,7 @@ def grant_access(node: Node) -> None:
     """Access rules, the join token (at the first boot only: an expired one is not renewed), cluster-info."""
     _apply(node, objects.namespaces())
     _apply(node, objects.access())
-    if node.data.cluster.cloud_provider:
-        _apply(node, objects.controller())
+    _apply(node, objects.controller())
     ca = node.layout.ca.read_text()
     first = node.layout.state / "token-given"
     if first.exists():
@@ -121,9 +120,9 @@ def start_controllers(node: Node) -> None:
 
     node.deadline.until(attempt)
     api.close()
-    node.machine.start(*CONTROL_PLANE_UNITS[2:], *NETWORK_UNITS)
+    node.machine.start(*CONTROL_PLANE_UNITS[2:], *NETWORK_UNITS, "moorage-controller")
     if node.data.cluster.cloud_provider:
-        node.machine.start("moorage-controller", "moorage-credential.path")
+        node.machine.start("moorage-credential.path")
 
 
 def wait_for_address(node: Node) -> None:
@@ -139,7 +138,6 @@ def wait_for_address(node: Node) -> None:
 
 def start_dns(node: Node) -> None:
     _apply(node, objects.dns(node.data.cluster, forwards=resolve(node)))
-    node.machine.start("moorage-approver")
 
 
 def mark(node: Node) -> None:

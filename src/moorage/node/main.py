@@ -1,8 +1,7 @@
-"""`moorage-node`: boot, approve, bless."""
+"""`moorage-node`: boot, bless."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -12,7 +11,6 @@ from moorage.node.layout import Layout
 USAGE = """usage: moorage-node COMMAND
 
   boot      bring this node up, join its cluster, signal the stack (every boot; may be repeated)
-  approve   answer kubelets' requests for serving certificates (control plane)
   bless     call this boot a good one, for the boot loader
 """
 
@@ -25,22 +23,13 @@ def boot() -> None:
     run(Layout(), Linux(), Clock(), say)
 
 
-def approve() -> None:
-    from moorage.node.api import Api, Credential
-    from moorage.node.approving import approve_forever
-
-    pki = Layout().pki
-    credential = Credential(pki / "approver.crt", pki / "approver.key")
-    approve_forever(Api("127.0.0.1", Layout().ca.read_text(), credential), os.environ["NODE_CIDR"], say)
-
-
 def bless() -> None:
     from moorage.node.blessing import bless as run
 
     say(run(Layout()) or "no boot entry to bless")
 
 
-COMMANDS: Mapping[str, Callable[[], None]] = {"boot": boot, "approve": approve, "bless": bless}
+COMMANDS: Mapping[str, Callable[[], None]] = {"boot": boot, "bless": bless}
 
 
 def say(line: str) -> None:

@@ -361,20 +361,41 @@ subnet = Subnet("subnet", "demo", "10.0.0.0/24")
 network = MemoryNetwork(cluster_networks={"demo": ClusterNetwork(subnet, "group", "outside")})
 project = main.Project("", MemoryServers(), MemoryLoadBalancers(), network, MemoryVolumes())
 main.command.main(
-    ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[0], "--cluster", "demo", "--port", "0"], standalone_mode=False,
-    obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),
+    ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[1], "--cluster", "demo", "--node-cidr", "10.0.0.0/24", "--port", "0"],
+    standalone_mode=False, obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),
 )
-print("holder:", api.get(main.LEASES_TEST, main.LEASE)["spec"]["holderIdentity"] or "missing", flush=True)
+lease = api.get(main.LEASES_TEST, main.LEASE)
+print("holder:", lease and lease["spec"]["holderIdentity"] or "missing", flush=True)
 """.replace("main.LEASES_TEST", "__import__('moorage.kube.port', fromlist=['LEASES']).LEASES")
 
 
 def test_sigterm_releases_the_lease(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     with subprocess.Popen(
-        [sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, tmp_path / "program.py", tmp_path / "program.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         line = process.stderr.readline()
         assert '"message": "holding the lease kube-system/moorage-controller' in line
+        os.kill(process.pid, signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, "holder: missing\n")
+
+
+def test_without_clouds_yaml_certificates_are_approved_until_sigterm(tmp_path):
+    asked = {"metadata": {"name": "csr"}, "spec": {"signerName": "kubernetes.io/kubelet-serving", "request": "bm8="}}
+    prepared = f"from moorage.kube.port import SIGNING_REQUESTS\napi.create(SIGNING_REQUESTS, {asked!r})\nmain.command"
+    (tmp_path / "program.py").write_text(PROGRAM.replace("main.command", prepared))
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "program.py", tmp_path / "missing.yaml"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        line = process.stderr.readline()
+        assert '"message": "denied csr of None: it is not a readable certificate signing request' in line
         os.kill(process.pid, signal.SIGTERM)
         out, _ = process.communicate(timeout=10)
     assert (process.returncode, out) == (0, "holder: missing\n")

@@ -97,7 +97,7 @@ def test_image_has_files_that_the_node_reads() -> None:
 
 def test_started_units_exist() -> None:
     enabled = {name.split("@")[0].removesuffix(".service") for name in debian.ENABLED}
-    started = {*control_plane.CONTROL_PLANE_UNITS, *steps.NODE_UNITS, *steps.NETWORK_UNITS, "moorage-approver"}
+    started = {*control_plane.CONTROL_PLANE_UNITS, *steps.NODE_UNITS, *steps.NETWORK_UNITS, "moorage-controller"}
     known = {name.split("@")[0].removesuffix(".service") for name in texts()} | {"systemd-networkd"}
     assert enabled | started <= known
 

@@ -1,8 +1,9 @@
-"""The approver: a kubelet's serving certificate is for its own name and its own addresses."""
+"""Certificates: a kubelet's serving certificate is for its own name and its own addresses."""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import ipaddress
 from typing import Any
 
@@ -11,10 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from moorage.ccm.nodes.certificates import PATIENCE, RETRY, SIGNER, CertificateReconciler, answer, decide
 from moorage.ccm.nodes.plan import EXTERNAL_IPS as SAID_BY_THE_CONTROLLER
+from moorage.kube.memory import MemoryKubernetesClient
+from moorage.kube.port import NODES as NODE_RESOURCE
+from moorage.kube.port import SIGNING_REQUESTS, Object
 from moorage.model.nodes import EXTERNAL_IPS, external_ips, external_ips_label
-from moorage.node.api import Object
-from moorage.node.approver import SIGNER, answer, decide
 from moorage.node.pki import Subject
 
 pytestmark = pytest.mark.unit
@@ -131,9 +134,77 @@ def test_decide_floating_ip_is_approved_once_confirmed() -> None:
     assert decide(asked, [node("w0", "10.0.0.5"), other], CIDR).verdict == "deny"
 
 
-def test_controller_and_approver_share_the_label() -> None:
+def test_nodes_and_certificates_share_the_label() -> None:
     assert EXTERNAL_IPS == SAID_BY_THE_CONTROLLER
     assert EXTERNAL_IPS.startswith("node-restriction.kubernetes.io/"), "else a kubelet could set it"
     message = external_ips_label(["172.24.4.9", "172.24.4.10"])
     assert external_ips({EXTERNAL_IPS: message}) == {"172.24.4.9", "172.24.4.10"}
     assert (external_ips_label([]), external_ips({})) == ("", set())
+
+
+CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+class World:
+    """The API with one request and its reconciler, whose clock the test sets."""
+
+    def __init__(self, asked: Object, nodes: list[Object]) -> None:
+        self.api, self.now = MemoryKubernetesClient(), CREATED
+        asked["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        self.api.create(SIGNING_REQUESTS, asked)
+        for found in nodes:
+            self.api.create(NODE_RESOURCE, found)
+        stores = Stores(self.api, SIGNING_REQUESTS), Stores(self.api, NODE_RESOURCE)
+        self.reconciler = CertificateReconciler(self.api, *stores, CIDR, lambda: self.now)
+
+    def reconcile(self) -> float | None:
+        return self.reconciler.reconcile("csr-1")
+
+    def conditions(self) -> list[tuple[str, str]]:
+        found = self.api.get(SIGNING_REQUESTS, "csr-1") or {}
+        return [(one["type"], one["message"]) for one in found.get("status", {}).get("conditions", ())]
+
+
+class Stores:
+    """A watch cache that is always up to date."""
+
+    def __init__(self, api: MemoryKubernetesClient, resource: Any) -> None:
+        self.api, self.resource = api, resource
+
+    def get(self, key: str) -> Object | None:
+        return self.api.get(self.resource, key)
+
+    def all(self) -> list[Object]:
+        return list(self.api.list(self.resource).items)
+
+
+def test_reconcile_answers_once() -> None:
+    world = World(request(), NODES)
+    assert world.reconcile() is None
+    assert world.conditions() == [("Approved", "the name and all addresses are those of w0")]
+    world.api.calls.clear()
+    assert world.reconcile() is None
+    assert "replace certificatesigningrequests" not in world.api.calls
+
+
+def test_reconcile_waits_for_address_and_denies_after_a_while() -> None:
+    world = World(request(addresses=("10.0.0.7",)), NODES)
+    assert world.reconcile() == RETRY
+    assert world.conditions() == []
+    world.now = CREATED + datetime.timedelta(seconds=PATIENCE)
+    assert world.reconcile() is None
+    assert world.conditions() == [("Denied", "w0 has not reported the address 10.0.0.7")]
+
+
+def test_reconcile_approves_waiting_request_once_node_reports_address() -> None:
+    world = World(request(), NODES[:1])
+    assert world.reconcile() == RETRY
+    world.api.create(NODE_RESOURCE, NODES[1])
+    assert world.reconcile() is None
+    assert [kind for kind, _ in world.conditions()] == ["Approved"]
+
+
+def test_reconcile_deleted_request_does_nothing() -> None:
+    world = World(request(), NODES)
+    world.api.delete(SIGNING_REQUESTS, "csr-1")
+    assert world.reconcile() is None

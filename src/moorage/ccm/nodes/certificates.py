@@ -1,4 +1,4 @@
-"""Decide about kubelets' serving certificates: each for its own node, its own name and its own addresses.
+"""Approves kubelets' serving certificates: each for its own node, its own name and its own addresses.
 
 Kubernetes signs such requests but leaves their approval to the cluster. The rules for the form of a request are those
 of the signer `kubernetes.io/kubelet-serving`. The rule that an address must be in the cluster's network and not another
@@ -8,23 +8,29 @@ node's, or be a floating IP that moorage-controller confirms, is ours.
 from __future__ import annotations
 
 import base64
+import datetime
 import ipaddress
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+from moorage.kube.port import SIGNING_REQUESTS, KubernetesClient, Object, Resource
+from moorage.model.errors import Conflict, NotFound
 from moorage.model.nodes import external_ips
-from moorage.node.api import Object
 
+log = logging.getLogger(__name__)
+RETRY = 1.0  # seconds until a waiting request is looked at again
+PATIENCE = 30.0  # seconds for which a request waits until its node has reported the requested addresses
 SIGNER = "kubernetes.io/kubelet-serving"
 PREFIX = "system:node:"
 GROUP = "system:nodes"
 UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""Errors of parsing a request: any client can write a malformed one, which must not end the approver."""
+"""Errors of parsing a request: any client can write a malformed one."""
 ALLOWED_USAGES = ({"digital signature", "server auth"}, {"digital signature", "server auth", "key encipherment"})
 
 
@@ -79,6 +85,56 @@ def read(pem: str) -> Asked:
     addresses = tuple(str(one) for one in alternatives.get_values_for_type(x509.IPAddress))
     others = len(list(alternatives)) - len(dns) - len(addresses)
     return Asked(asked.name, groups, dns, addresses, others)
+
+
+class Stored(Protocol):
+    """Objects of one resource in the watch cache."""
+
+    def get(self, key: str) -> Object | None: ...
+    def all(self) -> list[Object]: ...
+
+
+@dataclass
+class CertificateReconciler:
+    """Approves or denies signing requests of the signer; the key is the request's name.
+
+    It needs neither the cloud nor the lease: two that answer the same request agree.
+    """
+
+    api: KubernetesClient
+    requests: Stored
+    nodes: Stored
+    node_cidr: str
+    clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
+    name: str = "certificates"
+    watches: tuple[Resource, ...] = (SIGNING_REQUESTS,)
+
+    def reconcile(self, key: str) -> float | None:
+        """Raises KubernetesUnreachable."""
+        request = self.requests.get(key)
+        if request is None:
+            return None
+        decision = decide(request, self.nodes.all(), self.node_cidr)
+        if decision.verdict == "wait":
+            if self._age(request) < PATIENCE:
+                return RETRY
+            decision = Decision("deny", decision.reason)
+        if decision.verdict in ("approve", "deny"):
+            self._answer(request, decision)
+        return None
+
+    def _age(self, request: Object) -> float:
+        """Seconds since the request was created."""
+        created = datetime.datetime.fromisoformat(request["metadata"]["creationTimestamp"])
+        return (self.clock() - created).total_seconds()
+
+    def _answer(self, request: Object, decision: Decision) -> None:
+        try:
+            self.api.replace(SIGNING_REQUESTS, answer(request, decision), subresource="approval")
+        except (Conflict, NotFound):
+            return  # answered or deleted meanwhile
+        user, verdict = request["spec"].get("username"), "approved" if decision.verdict == "approve" else "denied"
+        log.info("%s %s of %s: %s", verdict, request["metadata"]["name"], user, decision.reason)
 
 
 def answer(request: Object, decision: Decision) -> Object:
