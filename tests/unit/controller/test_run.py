@@ -361,7 +361,7 @@ subnet = Subnet("subnet", "demo", "10.0.0.0/24")
 network = MemoryNetwork(cluster_networks={"demo": ClusterNetwork(subnet, "group", "outside")})
 project = main.Project("", MemoryServers(), MemoryLoadBalancers(), network, MemoryVolumes())
 main.command.main(
-    ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[1], "--cluster", "demo", "--node-cidr", "10.0.0.0/24", "--port", "0"],
+    ["--kubeconfig", sys.argv[0], "--clouds", sys.argv[1], "--cluster=demo", "--node-cidr=10.0.0.0/24", "--port=0"],
     standalone_mode=False, obj=main.Adapters(lambda _: api, lambda *_: project, lambda *_: lambda: None),
 )
 lease = api.get(main.LEASES_TEST, main.LEASE)
