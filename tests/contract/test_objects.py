@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from contextlib import ExitStack, suppress
@@ -10,6 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from api_server import RealApi
+from moorage.ccm.nodes.certificates import Decision, answer
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.plan import UNINITIALIZED
 from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
@@ -28,11 +30,13 @@ from moorage.kube.port import (
     NODES,
     PERSISTENT_VOLUMES,
     PODS,
+    SIGNING_REQUESTS,
     SNAPSHOT_CONTENTS,
     STORAGE_CLASSES,
     Resource,
 )
 from moorage.model.errors import Conflict, KubernetesUnreachable, NotFound
+from moorage.node.pki import Subject, new_request
 from waiting import until
 
 pytestmark = pytest.mark.contract
@@ -76,6 +80,27 @@ def test_created_object_is_found_by_key_and_list(api):
     assert api.get(NODES, "b") is None
     with pytest.raises(Conflict):
         api.create(NODES, node())
+
+
+def test_approval_replaces_conditions_only(api):
+    pem = new_request(Subject("system:node:a", "system:nodes")).certificate
+    spec = {
+        "signerName": "kubernetes.io/kubelet-serving",
+        "request": base64.b64encode(pem.encode()).decode(),
+        "usages": ["digital signature", "server auth"],
+    }
+    created = api.create(SIGNING_REQUESTS, {"metadata": {"name": "csr-a"}, "spec": spec})
+    try:
+        approved = answer(created, Decision("approve", "its own"))
+        api.replace(SIGNING_REQUESTS, {**approved, "spec": {**created["spec"], "usages": ["any"]}}, "approval")
+        found = api.get(SIGNING_REQUESTS, "csr-a")
+        assert found["spec"]["usages"] == spec["usages"]
+        (condition,) = found["status"]["conditions"]
+        assert (condition["type"], condition["message"]) == ("Approved", "its own")
+    finally:
+        api.delete(SIGNING_REQUESTS, "csr-a")
+    with pytest.raises(NotFound):
+        api.replace(SIGNING_REQUESTS, approved, "approval")
 
 
 def test_list_pods_of_node_and_delete_at_once(api):

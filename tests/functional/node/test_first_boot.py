@@ -111,6 +111,15 @@ def test_no_unit_failed_and_boot_is_blessed(cluster: Any) -> None:
         assert entries == f"moorage-{cluster.image.version}.conf"
 
 
+def test_serving_certificate_of_each_node_is_approved_without_a_cloud(cluster: Any) -> None:
+    def holders() -> set[str]:
+        requests = json.loads(cluster.kubectl("get", "csr", "-o", "json"))["items"]
+        serving = [one for one in requests if one["spec"]["signerName"] == "kubernetes.io/kubelet-serving"]
+        return {one["spec"]["username"] for one in serving if one["status"].get("certificate")}
+
+    until(holders, lambda found: found == {f"system:node:{name}" for name in (CONTROL_PLANE, WORKER)})
+
+
 def test_signal_grants_access_without_secrets(cluster: Any, tmp_path: Path) -> None:
     reported = cluster.signals.reported[CONTROL_PLANE]["data"]
     assert "PRIVATE" not in json.dumps(cluster.signals.reported)
