@@ -146,7 +146,7 @@ CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 class World:
-    """The API with one request and its reconciler, whose clock the test sets."""
+    """The API with one request and its reconciler, with a clock that the test sets."""
 
     def __init__(self, asked: Object, nodes: list[Object]) -> None:
         self.api, self.now = MemoryKubernetesClient(), CREATED
