@@ -7,7 +7,7 @@ from threading import Lock
 
 from moorage.clusters import reconcile
 from moorage.clusters.explain import CONDITION, node_name
-from moorage.clusters.reconcile import PollInterval
+from moorage.clusters.progress import PollInterval
 from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, SECRETS, ResourceList
 from moorage.kube.port import NODES as KUBE_NODES

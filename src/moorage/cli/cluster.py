@@ -14,7 +14,7 @@ from moorage.cli.output import emit, output_option, progress
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Event
 
 if TYPE_CHECKING:
-    from moorage.clusters.owned.resources import CleanupPreview
+    from moorage.clusters.deletion.resources import CleanupPlan
     from moorage.kube.kubeconfig import KubeAccess
 
 KEPT_COLUMNS = ("kind", "name", "size", "claim", "id", "why")
@@ -211,7 +211,7 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
         emit(output, kept, KEPT_COLUMNS)
 
 
-def _print_preview(preview: CleanupPreview) -> None:
+def _print_preview(preview: CleanupPlan) -> None:
     """Before the confirmation: what else is deleted, and what is kept."""
     for resource in preview.deleted:
         click.echo(f"also deleted: {resource}", err=True)

@@ -69,10 +69,10 @@ def _status(
 
 def _missing(observed: Observed, stack: Stack) -> list[str]:
     """Missing servers, and what the user can do."""
-    if not observed.missing:
+    if not observed.lost:
         return []
-    gone = explain.describe_missing(observed.missing, stack.name)
-    if explain.includes_control_plane(observed.missing):
+    gone = explain.describe_missing(observed.lost, stack.name)
+    if explain.includes_control_plane(observed.lost):
         return [gone]
     return [f"{gone}: run the command that created the cluster again to recreate that"]
 

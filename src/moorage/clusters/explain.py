@@ -9,12 +9,11 @@ from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 
 SERVER, CONDITION = "OS::Nova::Server", "OS::Heat::WaitCondition"
-ROUTER, SUBNET, INTERFACE = "OS::Neutron::Router", "OS::Neutron::Subnet", "OS::Neutron::RouterInterface"
 DISPLAY_NAMES = {
     "OS::Neutron::Net": "network",
-    SUBNET: "subnet",
-    ROUTER: "router",
-    INTERFACE: "router's interface",
+    "OS::Neutron::Subnet": "subnet",
+    "OS::Neutron::Router": "router",
+    "OS::Neutron::RouterInterface": "router's interface",
     "OS::Neutron::SecurityGroup": "security group",
     "OS::Neutron::Port": "port",
     "OS::Neutron::FloatingIP": "floating IP",
@@ -23,21 +22,6 @@ DISPLAY_NAMES = {
     CONDITION: "first boot",
     "OS::Heat::WaitConditionHandle": "credential for signaling",
 }
-IN_USE = "is still in use"
-# Errors that a stack records when a service dies while Heat calls it; a retry helps.
-TRANSIENT = re.compile(
-    r"went down|unable to establish connection|connectfailure|connection refused|connection aborted|remotedisconnected"
-    r"|messagingtimeout|messagedeliveryfailure|timed out waiting for a reply|\(http 50[0234]\)|internal server error"
-    r"|serviceunavailable|lost connection|gone away|was restarted|can't connect|dbconnectionerror|message: unknown"
-    # Nova, after a restart in the middle of a server's creation, deletes the port together with the server.
-    r"|port id \S+ could not be found"
-    # A server that Heat created without recording it holds the port; the port is free once that server is deleted.
-    rf"|port \S+ {IN_USE}",
-    re.IGNORECASE,
-)
-ATTACHED = re.compile(
-    r"of subnet (\S+) overlaps with cidr \S+ of subnet \1\b"
-)  # Neutron: the subnet is attached already
 
 
 def describe_waiting(resources: Sequence[StackResource], nodes: int) -> str:
@@ -79,36 +63,23 @@ def failure_reason(stack: Stack, resources: Sequence[StackResource]) -> str:
     return f"{_named(deepest, stack.name)}: {_own_message(deepest.reason)}"
 
 
-def is_transient(reason: str) -> bool:
-    """Whether a stack failed because a service was unavailable for a moment."""
-    return bool(TRANSIENT.search(reason))
-
-
-def unrecorded_attachment(resources: Sequence[StackResource]) -> tuple[str, str] | None:
-    """Ids of a router and a subnet that Heat cannot connect because they are connected.
-
-    Heat died before recording that.
-    """
-    failed = [resource for resource in resources if resource.type == INTERFACE and resource.status.endswith("_FAILED")]
-    if not any(ATTACHED.search(resource.reason) for resource in failed):
-        return None
-    ids = {resource.type: resource.physical_id for resource in resources}
-    return ids[ROUTER], ids[SUBNET]
-
-
-def blocked_servers(resources: Sequence[StackResource]) -> list[StackResource]:
-    """Servers that Heat could not create because their port is in use, or that it is about to create again."""
+def lost_servers(resources: Sequence[StackResource], servers: Sequence[Server]) -> list[StackResource]:
+    """The servers that Heat began to create and that it does not have complete, or that Nova does not have."""
+    there = {server.id for server in servers}
+    begun = (resource for resource in resources if resource.type == SERVER and resource.status != "INIT_COMPLETE")
     return [
         resource
-        for resource in resources
-        if resource.type == SERVER
-        and (resource.status == "DELETE_COMPLETE" or (resource.status == "CREATE_FAILED" and IN_USE in resource.reason))
+        for resource in begun
+        if not (resource.physical_id in there and resource.status.endswith("_COMPLETE"))
+        or resource.status == "DELETE_COMPLETE"
     ]
 
 
-def was_interrupted(reason: str) -> bool:
-    """Whether nothing failed, but a newer update of the stack cancelled an older one."""
-    return reason.endswith("cancelled")
+def untracked_servers(resources: Sequence[StackResource], servers: Sequence[Server], cluster: str) -> list[Server]:
+    """Servers in the place of lost ones: Heat died before it recorded them, and cannot create others beside them."""
+    lost = {node_name(resource, cluster) for resource in lost_servers(resources, servers)}
+    known = {resource.physical_id for resource in existing_resources(resources)}
+    return [server for server in servers if server.name in lost and server.id not in known]
 
 
 def server_faults(servers: Sequence[Server]) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moorage.cloud.port.cloud import Cloud
-from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain, keys, kubernetes
-from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.parameters import CLUSTER_TAG, node_count
 from moorage.clusters.plan import Kubernetes, Observed
@@ -35,6 +33,9 @@ class Observer:
     def observe(self, *, kubernetes: bool = True) -> Observed:
         """Observe once.
 
+        Nova is asked about a complete stack, since Kubernetes may report a node as Ready for most of a minute after its
+        server was deleted; Heat is asked about its resources only when servers are missing.
+
         CloudUnreachable when OpenStack does not answer; an unreachable Kubernetes API is part of the result.
         """
         stack = self.cloud.stacks.get(self.name)
@@ -50,12 +51,14 @@ class Observer:
         key = self._has_key(stack)
         ask = kubernetes and key and _has_certificates(stack, resources)
         asked = self._ask(stack) if ask else None
-        made = complete and kubernetes
-        servers = tuple(self.cloud.servers.list(self.name)) if made else ()
-        missing = self._missing(stack, servers) if made else ()
-        short = kubernetes and explain.blocked_servers(resources) and not stack.status.startswith("DELETE")
-        untracked = self._untracked(stack) if short else ()
-        return Observed(stack, resources, key, asked, servers=servers, missing=missing, untracked=untracked)
+        if not kubernetes or not stack.status.endswith(("_COMPLETE", "_FAILED")):
+            return Observed(stack, resources, key, asked)
+        servers = tuple(self.cloud.servers.list(self.name))
+        if complete and len(servers) < node_count(stack):
+            resources = tuple(self.cloud.stacks.resources(stack))
+        lost = tuple(explain.lost_servers(resources, servers))
+        untracked = tuple(explain.untracked_servers(resources, servers, self.name)) if lost else ()
+        return Observed(stack, resources, key, asked, servers=servers, lost=lost, untracked=untracked)
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """Access to the cluster's API with this machine's key; None until the stack has the certificates."""
@@ -83,27 +86,6 @@ class Observer:
             self._kube.close()
             self._kube = None
 
-    def _missing(self, stack: Stack, servers: Sequence[Server]) -> tuple[StackResource, ...]:
-        """The servers of a complete stack that Nova does not have. Heat is called only when servers are missing.
-
-        Kubernetes may report a node as Ready for most of a minute after its server was deleted.
-        """
-        there = {server.id for server in servers}
-        if len(there) >= node_count(stack):
-            return ()
-        held = explain.existing_resources(self.cloud.stacks.resources(stack))
-        return tuple(resource for resource in held if resource.type == SERVER and resource.physical_id not in there)
-
-    def _untracked(self, stack: Stack) -> tuple[Server, ...]:
-        """Servers that have the place of servers that Heat could not create.
-
-        Nova is called before Heat, so that a server that Heat creates between the two calls is not reported.
-        """
-        servers, resources = self.cloud.servers.list(self.name), self.cloud.stacks.resources(stack)
-        names = {explain.node_name(resource, self.name) for resource in explain.blocked_servers(resources)}
-        known = {resource.physical_id for resource in explain.existing_resources(resources)}
-        return tuple(server for server in servers if server.name in names and server.id not in known)
-
     def _has_key(self, stack: Stack) -> bool:
         key, request = self.keys.key(self.name), stack.parameters.get("client_csr")
         return bool(key and request and keys.matches(key, str(request)))
@@ -123,4 +105,4 @@ def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> boo
     """Whether the control plane has signaled that it is Ready. Its certificates came with that signal."""
     if stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_FAILED"):
         return True
-    return stack.status == "CREATE_IN_PROGRESS" and explain.control_plane_was_ready(resources)
+    return stack.status.startswith("CREATE") and explain.control_plane_was_ready(resources)

@@ -5,38 +5,24 @@ A run can be interrupted anywhere. The next run observes what was done, and does
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
-from moorage.cloud.port.stacks import Stack
-from moorage.clusters import explain, keys, kubernetes, plan, preflight
+from moorage.clusters import kubernetes, preflight
+from moorage.clusters.creation import READY_TIMEOUT, Creation
+from moorage.clusters.deletion.resources import CleanupPlan, combine
+from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.describe import describe, summarize
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.owned.cleanup import Cleanup
-from moorage.clusters.owned.resources import CleanupPreview
-from moorage.clusters.parameters import CLUSTER_TAG, bootstrap_token, stack_request
+from moorage.clusters.parameters import CLUSTER_TAG
+from moorage.clusters.progress import EVERY_SECOND, EventLog, PollInterval, Report, Run
 from moorage.kube.kubeconfig import KubeAccess
-from moorage.kube.port import NODES
-from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult, Event
-from moorage.model.credential import Credential, clouds_yaml
-from moorage.model.errors import CloudUnreachable, Conflict, Failed, NotFound, TimedOut, Unreachable
-
-Report = Callable[[str], None]
-READY_TIMEOUT = 600  # seconds that a node has to become Ready
-OUTAGE_LIMIT = 120.0  # seconds for which the cloud may be unreachable during a run
-
-
-@dataclass(frozen=True)
-class PollInterval:
-    """Seconds between two observations; tests replace the clock."""
-
-    interval: float = 1.0
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds)
+from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult
+from moorage.model.credential import clouds_yaml
+from moorage.model.errors import Conflict, NotFound
 
 
 def key_store(cloud: Cloud, data_folder: Path) -> KeyStore:
@@ -53,7 +39,7 @@ def create(
     *,
     wait: bool = True,
     timeout: float = READY_TIMEOUT + 300,
-    poll: PollInterval = PollInterval(),
+    poll: PollInterval = EVERY_SECOND,
 ) -> Cluster:
     """Create a cluster, or resume its creation, or return the existing one.
 
@@ -62,11 +48,15 @@ def create(
     the failed resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), spec.name)
-    run = _Run(observer, EventLog(report, poll), timeout)
+    unfinished, hint = (
+        f"cluster {spec.name!r} is not ready",
+        f"its creation continues: moorage cluster show {spec.name}",
+    )
+    run = Run(EventLog(report, poll), timeout, unfinished, hint)
     try:
         if preflight.spec_problems(spec):
             preflight.check(cloud, spec)
-        run.create(_with_image_id(cloud, spec), wait)
+        Creation(observer, run, _with_image_id(cloud, spec)).create(wait=wait)
         return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.log.events))
     finally:
         observer.close()
@@ -82,7 +72,7 @@ def delete(
     keep_volumes: bool = False,
     wait: bool = True,
     timeout: float = 600,
-    poll: PollInterval = PollInterval(),
+    poll: PollInterval = EVERY_SECOND,
 ) -> DeletionResult:
     """Delete all that a cluster ever created, and its key on this machine. Returns what was done and what is kept.
 
@@ -91,22 +81,39 @@ def delete(
     that nothing remains and deletes the key. Raises NotFound when there is nothing of that name, Failed when something
     remains.
     """
-    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    run = _Run(observer, EventLog(report, poll), timeout)
-    cleanup = Cleanup(cloud, name, keep_volumes)
-    run.delete(cleanup, wait)
-    return DeletionResult(tuple(run.log.events), tuple(cleanup.kept.values()))
+    log = EventLog(report, poll)
+    run = Run(log, timeout, f"cluster {name!r} is not deleted", "run the same command again to resume")
+    deletion, observer = _deletion(cloud, connect_kube, data_folder, name, run, keep_volumes)
+    deletion.check(_preview(deletion, observer))
+    deletion.delete(deletion.kinds, wait=wait)
+    if wait or cloud.stacks.get(name) is None:
+        observer.keys.delete(name)
+    return DeletionResult(tuple(log.events), tuple(deletion.kept.values()))
 
 
 def preview_deletion(
     cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str, *, keep_volumes: bool = False
-) -> CleanupPreview:
-    """What the cluster owns beside its stack, and what `delete` would delete and keep of that; NotFound as there."""
+) -> CleanupPlan:
+    """What the cluster owns beside its nodes and their network, and what `delete` would delete and keep of that.
+
+    NotFound as there.
+    """
+    run = Run(EventLog(lambda _: None, EVERY_SECOND), 0, "", "")
+    return combine(_preview(*_deletion(cloud, connect_kube, data_folder, name, run, keep_volumes)))
+
+
+def _deletion(
+    cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str, run: Run, keep_volumes: bool
+) -> tuple[ClusterDeletion, Observer]:
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    observed = observer.observe(kubernetes=False)
-    preview = Cleanup(cloud, name, keep_volumes).observe(stackless=observed.stack is None)
-    if replace(observed, preview=preview).absent:
-        raise _no_cluster(name)
+    stack = observer.observe(kubernetes=False).stack
+    return ClusterDeletion(cloud, name, stack, run, keep_volumes), observer
+
+
+def _preview(deletion: ClusterDeletion, observer: Observer) -> Sequence[CleanupPlan]:
+    preview = deletion.preview()
+    if deletion.stack is None and combine(preview).done and observer.keys.key(deletion.cluster) is None:
+        raise _no_cluster(deletion.cluster)
     return preview
 
 
@@ -162,7 +169,9 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
     try:
         made = cloud.identity.create_credential(name)
         kubernetes.update_credential(kube, clouds_yaml(made))
-        cloud.identity.delete_credentials(name, keep=made.id)
+        for id in cloud.identity.credentials(name):
+            if id != made.id:
+                cloud.identity.delete_credential(id)
     finally:
         kube.close()
 
@@ -171,302 +180,9 @@ def _no_cluster(name: str) -> NotFound:
     return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
-def _creation_failed(name: str, step: plan.Fail) -> Failed:
-    if step.used:
-        return Failed(
-            f"cluster {name!r} exists, but could not be repaired: {step.reason}",
-            "fix the cause, then run this command again; what runs in the cluster keeps running."
-            f" To give it up: moorage cluster delete {name}, then create it again",
-        )
-    return Failed(
-        f"cluster {name!r} could not be created: {step.reason}",
-        f"moorage cluster delete {name}, fix the cause, then create it again",
-    )
-
-
 def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     """Replace the name of an image by its id, as the stack has it; preflight rejects an image that does not exist."""
     if spec.image is None:
         return spec
     match = cloud.images.find(spec.image)
     return replace(spec, image=match.id) if match else spec
-
-
-@dataclass
-class EventLog:
-    """Reports each step once, and keeps when it began."""
-
-    report: Report
-    poll: PollInterval
-    events: list[Event] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.began = self.poll.now()
-
-    @property
-    def seconds(self) -> float:
-        return self.poll.now() - self.began
-
-    def record(self, text: str) -> None:
-        if not self.events or self.events[-1].text != text:
-            self.events.append(Event(round(self.seconds, 1), text))
-            self.report(text)
-
-
-@dataclass
-class ProgressTracker:
-    """Measures for how long a stack has not changed."""
-
-    last_state: object = None
-    since: float = 0.0
-    unresponsive: bool = False
-
-    def update(self, observed: plan.Observed, now: float) -> plan.Observed:
-        """The observed state with `unchanged_for`, which starts at zero again once the stack counts as stuck."""
-        last_state = (observed.stack and observed.stack.status, {(r.path, r.status) for r in observed.resources})
-        if last_state != self.last_state:
-            self.last_state, self.since = last_state, now
-        seen = replace(observed, unchanged_for=now - self.since, unresponsive=self.unresponsive)
-        if seen.stuck:
-            self.since, self.unresponsive = now, False
-        return seen
-
-
-@dataclass
-class _Run:
-    """One run of the loop."""
-
-    observer: Observer
-    log: EventLog
-    timeout: float
-    attempts: plan.Attempts = field(default_factory=plan.Attempts)
-    ids: set[str] = field(default_factory=set)
-    seen: float | None = None
-    progress: ProgressTracker = field(default_factory=ProgressTracker)
-    spec: ClusterSpec | None = None
-    credential: Credential | None = None
-
-    def create(self, spec: ClusterSpec, wait: bool) -> None:
-        message, hint = (
-            f"cluster {spec.name!r} is not ready",
-            f"its creation continues: moorage cluster show {spec.name}",
-        )
-        while True:
-            observed = self._observe()
-            if observed and self._step_creation(plan.plan_creation(spec, observed, self.attempts), spec, wait):
-                return
-            self._wait(message, hint)
-
-    def _step_creation(self, step: plan.Step, spec: ClusterSpec, wait: bool) -> bool:
-        """Execute one step; True when the run is done."""
-        match step:
-            case plan.Reject():
-                raise Conflict(
-                    f"a different cluster {spec.name!r} exists: {'; '.join(step.differences)}",
-                    f"choose another name, or moorage cluster delete {spec.name}",
-                )
-            case plan.Fail():
-                raise _creation_failed(spec.name, step)
-            case plan.Done():
-                self.log.record(f"cluster {spec.name} is ready" + (f": {step.note}" if step.note else ""))
-                return True
-            case plan.CreateStack():
-                return self._create_stack(spec) and not wait
-            case plan.Wait():
-                self.log.record(step.reason)
-                return not wait
-            case _:
-                self._execute(step)
-        return False
-
-    def _execute(self, step: plan.Step) -> None:
-        match step:
-            case plan.DeleteStack():
-                self._delete(step)
-            case plan.ResumeStack():
-                self._resume(step)
-            case plan.ReplaceNodes():
-                self._replace(step)
-            case plan.DeleteOrphans():
-                self._delete_orphans(step)
-
-    def delete(self, cleanup: Cleanup, wait: bool) -> None:
-        name, first = self.observer.name, True
-        while True:
-            observed = self._observe(kubernetes=False, cleanup=cleanup)
-            step = plan.plan_deletion(observed, self.attempts) if observed else None
-            if first and observed and observed.absent:
-                raise _no_cluster(name)
-            first = first and observed is None
-            if step and self._step_deletion(step, cleanup):
-                return
-            # Without `wait`, return once the deletion of the stack was requested; that comes after its network is free.
-            if step and not wait and not (isinstance(step, plan.DeleteOwned) and observed and observed.stack):
-                return
-            self._wait(f"cluster {name!r} is not deleted", "run the same command again to resume")
-
-    def _step_deletion(self, step: plan.Step, cleanup: Cleanup) -> bool:
-        """Execute one step; True when nothing remains."""
-        match step:
-            case plan.DeleteOwned():
-                self._delete_owned(step, cleanup)
-            case plan.DeleteOrphans():
-                self._delete_orphans(step)
-            case plan.DeleteKey():
-                if self._verify_deleted():
-                    self.observer.keys.delete(self.observer.name)
-                    return True
-            case plan.Fail():
-                raise Failed(
-                    f"cluster {self.observer.name!r} could not be deleted: {step.reason}",
-                    "remove what blocks it, then delete it again",
-                )
-            case plan.DeleteStack():
-                self._delete(step)
-            case plan.Wait():
-                self.log.record(step.reason)
-        return False
-
-    def _delete_owned(self, step: plan.DeleteOwned, cleanup: Cleanup) -> None:
-        if step.deletions:
-            cleanup.execute(step.deletions, self.log.record)
-        else:
-            self.log.record(step.waiting[0] + (f" (and {more} more)" if (more := len(step.waiting) - 1) else ""))
-
-    def _create_stack(self, spec: ClusterSpec) -> bool:
-        """Check the spec, create the key if needed, request the stack; False when Heat could not be reached."""
-        spec = self._complete(spec)
-        key = self.observer.keys.get_or_create(spec.name)
-        self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
-        try:
-            credential = self._credential(spec)
-            self.log.record("requesting a network, a control plane and workers from Heat")
-            request = stack_request(spec, keys.signing_request(key), READY_TIMEOUT, credential)
-            self.observer.cloud.stacks.create(request)
-        except Conflict:
-            return False  # another run was faster: the next observation shows its stack
-        except CloudUnreachable as error:
-            if self.attempts.creations >= plan.MAX_ATTEMPTS:
-                raise
-            self.log.record(f"requesting the stack again: {error.message}")
-            return False
-        return True
-
-    def _credential(self, spec: ClusterSpec) -> Credential | None:
-        """The application credential of the new cluster; created once in a run."""
-        if spec.cloud_provider and self.credential is None:
-            self.credential = self.observer.cloud.identity.create_credential(spec.name)
-        return self.credential
-
-    def _complete(self, spec: ClusterSpec) -> ClusterSpec:
-        """The spec with what it left open; checked once in a run."""
-        if self.spec is None:
-            self.log.record("checking names, flavors, image, addresses and quotas")
-            self.spec = preflight.check(self.observer.cloud, spec)
-        return self.spec
-
-    def _delete(self, step: plan.DeleteStack) -> None:
-        self.log.record(step.reason)
-        cloud = self.observer.cloud
-        try:
-            self.ids |= {
-                resource.physical_id for resource in cloud.stacks.resources(step.stack) if resource.physical_id
-            }
-            # Heat would retry for a minute before it reports that something blocks a deletion.
-            delete_orphans = (
-                not (step.delete_orphans or step.stack.status.endswith("_FAILED")) or self._orphans_deleted()
-            )
-            if not delete_orphans and step.stack.status == "DELETE_FAILED":
-                return
-            cloud.stacks.delete(step.stack)
-            self.attempts = replace(self.attempts, deletions=self.attempts.deletions + 1)
-        except (CloudUnreachable, Conflict) as error:
-            self.log.record(f"trying again: {error.message}")
-
-    def _resume(self, step: plan.ResumeStack) -> None:
-        self.log.record(step.reason)
-        self.attempts = replace(self.attempts, resumptions=self.attempts.resumptions + 1)
-        try:
-            if step.attached:
-                self.observer.cloud.network.detach_subnet(*step.attached)
-            self.observer.cloud.stacks.resume(step.stack)
-        except (CloudUnreachable, Conflict) as error:
-            self.log.record(f"trying again: {error.message}")
-
-    def _replace(self, step: plan.ReplaceNodes) -> None:
-        """The first boots of the nodes need a new token, because the stack's first token has expired."""
-        self.log.record(step.reason)
-        self.attempts = replace(self.attempts, replacements=self.attempts.replacements + 1)
-        name, token = self.observer.name, bootstrap_token()
-        try:
-            if kube := self.observer.kube(step.stack):
-                for server in step.servers:
-                    kube.delete(NODES, explain.node_name(server, name))
-                kubernetes.create_join_token(kube, token)
-                nodes = [server.path[:-1] for server in step.servers]
-                self.observer.cloud.stacks.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.reason)
-        except Unreachable as error:
-            self.log.record(f"waiting for the cloud: {error.message}")
-
-    def _delete_orphans(self, step: plan.DeleteOrphans) -> None:
-        self.ids |= set(step.ids)
-        try:
-            self._orphans_deleted()
-        except CloudUnreachable as error:
-            self.log.record(f"waiting for the cloud: {error.message}")
-
-    def _orphans_deleted(self) -> bool:
-        """Delete what Heat does not know; False while a deletion is in progress."""
-        remaining = self.observer.cloud.delete_orphans(self.observer.name, self.ids)
-        if remaining:
-            self.log.record(f"waiting for Nova to delete what Heat does not know: {', '.join(remaining)}")
-        return not remaining
-
-    def _verify_deleted(self) -> bool:
-        self.log.record("checking that nothing remains")
-        try:
-            remaining = self.observer.cloud.leftovers(self.observer.name, self.ids)
-            if remaining:
-                self._orphans_deleted()
-            else:
-                self.observer.cloud.identity.delete_credentials(self.observer.name)
-        except CloudUnreachable as error:
-            self.log.record(f"waiting for the cloud: {error.message}")
-            return False
-        if remaining:
-            self.log.record(
-                f"waiting for what remains: {', '.join(remaining[:3])}" + (" …" if len(remaining) > 3 else "")
-            )
-        return not remaining
-
-    def _observe(self, *, kubernetes: bool = True, cleanup: Cleanup | None = None) -> plan.Observed | None:
-        """Observe. A cloud that answered before may be unreachable for a while (None); one that never did may not."""
-        try:
-            observed = self.observer.observe(kubernetes=kubernetes)
-            if cleanup:
-                observed = replace(observed, preview=self._preview_cleanup(cleanup, observed.stack))
-        except CloudUnreachable as error:
-            if self.seen is None or self.log.poll.now() - self.seen > OUTAGE_LIMIT:
-                raise
-            self.log.record(f"waiting for the cloud: {error.message}")
-            self.progress.unresponsive |= error.service == "Heat"
-            return None
-        self.seen = self.log.poll.now()
-        return self.progress.update(observed, self.seen)
-
-    def _preview_cleanup(self, cleanup: Cleanup, stack: Stack | None) -> CleanupPreview:
-        """While Heat deletes the stack, do not list again what was empty before: the requests would slow Heat down."""
-        if stack and stack.status == "DELETE_IN_PROGRESS" and cleanup.seen and cleanup.seen.done:
-            return cleanup.seen
-        known = set(cleanup.kept)
-        preview = cleanup.observe(stackless=stack is None)
-        for resource in preview.kept:
-            if resource.id not in known:
-                self.log.record(f"keeping {resource}")
-        return preview
-
-    def _wait(self, message: str, hint: str) -> None:
-        if self.log.seconds > self.timeout:
-            last = self.log.events[-1].text if self.log.events else "nothing was observed"
-            raise TimedOut(f"{message} after {self.timeout:.0f} s: {last}", hint)
-        self.log.poll.sleep(self.log.poll.interval)

@@ -50,6 +50,22 @@ class Session(RealSession):
         return self.answer
 
 
+class Rows(Session):
+    """A session of the project "mine" that returns the rows of each collection."""
+
+    def __init__(self, **rows):
+        super().__init__(None)
+        self.rows = rows
+
+    def get_project_id(self, *_, **__):
+        return "mine"
+
+    def request(self, url, method, **options):
+        self.requests.append((method, url, options))
+        name = url.rsplit("/", 1)[-1].replace("-", "_")
+        return Answer(200, json.dumps({name: self.rows.get(name, [])}))
+
+
 def rest(answer, **options):
     return Rest(Session(answer, **options), "mine", "RegionOne", "public")
 
@@ -253,62 +269,25 @@ def test_hanging_service_times_out(tmp_path, monkeypatch):
         connection.session.session.close()
 
 
-def test_delete_orphans_deletes_what_heat_does_not_know():
-    common = {"status": "ACTIVE", "addresses": {}, "flavor": {"original_name": "m1.node"}}
-    servers = [
-        {"id": "s-1", "name": "a-0", "metadata": {"moorage_cluster": "a"}, **common},
-        {"id": "s-2", "name": "a-1", "metadata": {"moorage_cluster": "a-1"}, **common},
+def test_credentials_are_those_of_project_and_region():
+    """One Keystone serves all regions, and lists a user's credentials for all projects."""
+    credentials = [
+        {"id": "own", "project_id": "mine", "description": "Moorage cluster a in north"},
+        {"id": "another-region", "project_id": "mine", "description": "Moorage cluster a in south"},
+        {"id": "another-project", "project_id": "theirs", "description": "Moorage cluster a in north"},
+        {"id": "another-cluster", "project_id": "mine", "description": "Moorage cluster ab in north"},
     ]
-    ports = [
-        {"id": "p-1", "network_id": "own", "device_owner": "compute:nova", "device_id": "s-1"},
-        {"id": "p-2", "network_id": "own", "device_owner": "network:router_interface", "device_id": "r-1"},
-        {"id": "p-3", "network_id": "theirs", "device_owner": "", "device_id": ""},
-        {"id": "p-4", "network_id": "own", "device_owner": "compute:nova", "device_id": "gone"},
-        {"id": "p-5", "network_id": "own", "device_owner": "", "device_id": ""},
-        {"id": "p-6", "network_id": "own", "device_owner": "Octavia", "device_id": "lb-1"},
-        {"id": "p-7", "network_id": "own", "device_owner": "ovn-lb:vip", "device_id": "lb-2"},
-        {"id": "p-8", "network_id": "own", "device_owner": "ovn-lb-hm:distributed", "device_id": "ovn-lb-hm-x"},
-        {"id": "p-9", "network_id": "lost", "device_owner": "", "device_id": ""},
-    ]
-    items = {
-        "floatingips": [{"id": "lost-fip", "description": "Moorage cluster a"}],
-        "routers": [{"id": "r-1", "description": "Moorage cluster a"}, {"id": "r-2", "description": ""}],
-        "networks": [
-            {"id": "own", "description": "Moorage cluster a"},
-            {"id": "lost", "description": "Moorage cluster a"},
-        ],
-        "security_groups": [{"id": "g", "description": "Moorage cluster ab"}],
-    }
-    answers = {
-        "/servers/detail": {"servers": servers},
-        "/servers/s-1": {"server": servers[0]},
-        "/ports": {"ports": ports},
-        **{f"/{collection}": {collection: rows} for collection, rows in items.items()},
-    }
+    session = Rows(application_credentials=credentials)
+    session.get_user_id = lambda **_: "user"
+    assert OpenStackCloud(Rest(session, "mine", "north", "public")).identity.credentials("a") == ["own"]
 
-    class Cloud(Session):
-        def request(self, url, method, **options):
-            path = url.removeprefix("http://cloud").removeprefix("/v2.0")
-            self.requests.append(
-                (method, path, json.loads(options["data"]) if options.get("data") else options.get("json"))
-            )
-            if method != "GET":
-                return Answer(204)
-            return Answer(200, json.dumps(answers[path])) if path in answers else Answer(404)
 
-    session = Cloud(None, "http://cloud")
-    waiting = OpenStackCloud(Rest(session, "mine", None, "public")).delete_orphans("a", ["own", "another", "r-1"])
-    assert waiting == ["server a-0"]
-    assert [request for request in session.requests if request[0] != "GET"] == [
-        ("DELETE", "/servers/s-1", None),
-        ("PUT", "/routers/r-1/remove_router_interface", {"port_id": "p-2"}),
-        ("PUT", "/ports/p-4", {"port": {"device_id": "", "device_owner": ""}}),
-        ("DELETE", "/ports/p-4", None),
-        ("DELETE", "/ports/p-5", None),
-        ("DELETE", "/ports/p-9", None),
-        ("DELETE", "/floatingips/lost-fip", None),
-        ("DELETE", "/networks/lost", None),
-    ]
+def test_owned_network_resources_are_those_of_project():
+    """An administrator's list has all projects."""
+    session = Rows(networks=[{"id": "n", "name": "a", "description": "Moorage cluster a"}])
+    found = OpenStackCloud(Rest(session, "mine", None, "public")).network.owned("a")
+    assert [(resource.kind, resource.id) for resource in found] == [("network", "n")]
+    assert {options["params"]["project_id"] for _, _, options in session.requests} == {"mine"}
 
 
 LINK = [{"rel": "self", "href": "http://x/?a=1"}, {"rel": "next", "href": "http://elsewhere/things?limit=1&marker=one"}]

@@ -62,43 +62,16 @@ def test_failure_is_the_deepest_reason(resources, reported):
     assert explain.failure_reason(STACK, resources).startswith(reported)
 
 
-@pytest.mark.parametrize(
-    ("reason", "is_transient"),
-    [
-        ("Engine went down during stack CREATE", True),
-        ("ConnectFailure: resources.network: Unable to establish connection to http://172.24.4.1:9696", True),
-        ("InternalServerError: resources.port: (HTTP 503)", True),
-        ("Request Failed: internal server error while processing your request.", True),
-        ("(2013, 'Lost connection to server during query')", True),
-        ('Went to status ERROR due to "Message: Unknown, Code: Unknown"', True),
-        ("Port id 16c9f38e-b436-471d-8bc1-93095a386bf5 could not be found. (HTTP 400)", True),
-        ("Port 16c9f38e-b436-471d-8bc1-93095a386bf5 is still in use. (HTTP 409)", True),
-        ("No valid host was found.", False),
-        ("containerd.service failed: no space left on device", False),
-    ],
-)
-def test_passing_recognizes_transient_errors(reason, is_transient):
-    assert explain.is_transient(reason) is is_transient
-
-
-@pytest.mark.parametrize(("other", "found"), [("s-1", ("r", "s-1")), ("s-2", None)])
-def test_attached_finds_unrecorded_subnet(other, found):
-    reason = f"BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet {other}. Neutron"
-    interface = failed("router_interface", "OS::Neutron::RouterInterface", reason)
-    router = StackResource(("router",), "OS::Neutron::Router", "CREATE_COMPLETE", physical_id="r")
-    subnet = StackResource(("subnet",), "OS::Neutron::Subnet", "CREATE_COMPLETE", physical_id="s-1")
-    assert explain.unrecorded_attachment([router, subnet, interface]) == found
-    assert explain.unrecorded_attachment([router, subnet, replace(interface, status="UPDATE_IN_PROGRESS")]) is None
-
-
-def test_unmade_finds_blocked_servers():
-    in_use = failed(
-        "nodes/0/server", "OS::Nova::Server", "Conflict: resources.server: Port p is still in use. (HTTP 409)"
-    )
-    full = failed("nodes/1/server", "OS::Nova::Server", "No valid host was found.")
-    between = replace(full, status="DELETE_COMPLETE")
+def test_lost_servers_are_incomplete_or_not_in_nova():
+    complete = StackResource(("nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="a")
+    deleted, unfinished = replace(complete, physical_id="b"), replace(complete, status="CREATE_FAILED")
+    between, planned = replace(complete, status="DELETE_COMPLETE"), replace(complete, status="INIT_COMPLETE")
     port = failed("nodes/0/port", "OS::Neutron::Port", "Port p is still in use.")
-    assert explain.blocked_servers([in_use, full, between, port]) == [in_use, between]
+    servers = [Server("a", "demo-default-worker-0", "ACTIVE"), Server("x", "demo-default-worker-0", "ACTIVE")]
+    resources = [complete, deleted, unfinished, between, planned, port]
+    assert explain.lost_servers(resources, servers) == [deleted, unfinished, between]
+    assert explain.untracked_servers([complete], servers, "demo") == [], "the other one is not in its place"
+    assert explain.untracked_servers([complete, unfinished], servers, "demo") == [servers[1]]
     assert explain.servers_complete([between]) == 0
 
 

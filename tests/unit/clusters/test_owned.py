@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from moorage.cloud.port.load_balancers import Listener, LoadBalancer, Pool
-from moorage.cloud.port.network import FloatingIP
+from moorage.cloud.port.network import FloatingIP, NetworkResource, Port
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, VolumeAttachment
-from moorage.clusters.owned.network import plan_network
-from moorage.clusters.owned.resources import MAX_REQUESTS, ObservedResources
-from moorage.clusters.owned.storage import plan_retention, plan_storage
+from moorage.clusters.deletion import infrastructure
+from moorage.clusters.deletion.load_balancers import plan_load_balancers
+from moorage.clusters.deletion.resources import MAX_REQUESTS, BalancedResources, StoredResources
+from moorage.clusters.deletion.storage import plan_retention, plan_storage
 from moorage.model.ownership import (
     CLUSTER_MARK,
     RECLAIM_MARK,
@@ -57,17 +58,19 @@ def snapshot(id="s", of="v", status="available", metadata=MINE):
 
 
 def deletions(clearing):
-    return [(type(act).__name__, act.id) for act in clearing.deletions]
+    return [(act.action, act.id) for act in clearing.deletions]
 
 
 def network(asked=(), **found):
-    return plan_network(ObservedResources("demo", servers=(CONTROL, WORKER), **found), dict(asked))
+    return plan_load_balancers(BalancedResources("demo", **found), dict(asked))
 
 
 def storage(*items, asked=(), keep=False, **messages):
     volumes = tuple(item for item in items if isinstance(item, CinderVolume))
     snapshots = tuple(item for item in items if isinstance(item, CinderSnapshot))
-    made = ObservedResources("demo", **{"servers": (WORKER,), "volumes": volumes, "snapshots": snapshots, **messages})
+    made = StoredResources(
+        "demo", **{"servers": {WORKER.id: WORKER.name}, "volumes": volumes, "snapshots": snapshots, **messages}
+    )
     return plan_retention(made, keep, dict(asked)), plan_storage(made, keep, dict(asked))
 
 
@@ -76,28 +79,52 @@ def test_plan_without_resources_is_empty():
     assert all(clearing.done for clearing in storage())
 
 
-def test_plan_stops_control_plane_before_load_balancer():
+def test_plan_deletes_floating_ip_before_load_balancer():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web"))
     clearing = network(load_balancers=(web(),), floating=(address,))
-    assert deletions(clearing) == [("DeleteServer", "s-0"), ("DeleteFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
+    assert deletions(clearing) == [("delete floating IP", "f"), ("delete load balancer", "lb")]
     assert [(item.kind, item.claim) for item in clearing.deleted] == [
         ("floating IP", "default/web"),
         ("load balancer", "default/web"),
     ]
 
 
-def test_plan_waits_for_pending_load_balancer_and_control_plane():
-    clearing = network({"s-0": 1, "lb": 1}, load_balancers=(web(provisioning_status="PENDING_DELETE"),))
-    assert deletions(clearing) == []
-    assert clearing.waiting[0] == "waiting for Nova to delete server demo-control-plane-0"
-    assert "waiting for Octavia" in clearing.waiting[1]
-    assert network({"s-0": 1}).waiting, "it could make another one as long as it runs"
-    assert network().done, "but it is not stopped where it has made none"
+def test_plan_waits_for_pending_load_balancer():
+    plan = network({"lb": 1}, load_balancers=(web(provisioning_status="PENDING_DELETE"),))
+    assert deletions(plan) == []
+    assert "waiting for Octavia" in plan.waiting[0]
+
+
+def test_plan_servers_requests_again_what_a_service_lost():
+    plan = infrastructure.plan_servers([CONTROL, WORKER], {"s-0"})
+    assert deletions(plan) == [("delete server", "s-1")]
+    assert len(infrastructure.plan_servers([CONTROL], {"s-0"}).waiting) == 1
+    assert infrastructure.plan_servers([], ()).done
+
+
+def test_plan_ports_keeps_those_of_neutron_and_load_balancers():
+    owners = ["compute:nova", "", "network:router_interface", "network:dhcp", "Octavia", "ovn-lb-hm:distributed"]
+    ports = [Port(f"p-{number}", owner, "device") for number, owner in enumerate(owners)]
+    plan = infrastructure.plan_ports("demo", ports, {})
+    assert deletions(plan) == [("delete port", "p-0"), ("delete port", "p-1"), ("detach port", "p-2")]
+    assert plan.deletions[2].detail == ("device",)
+
+
+def test_plan_ports_of_foreign_server_is_blocked():
+    plan = infrastructure.plan_ports("demo", [Port("p", "compute:nova", "x"), Port("q")], {"x": "theirs"})
+    assert deletions(plan) == []
+    assert plan.blocked == ("server theirs, which is not the cluster's, has a port in its network",)
+
+
+def test_plan_network_in_order_that_neutron_accepts():
+    kinds = ["network", "security group", "floating IP", "router"]
+    plan = infrastructure.plan_network([NetworkResource(kind, kind[0]) for kind in kinds])
+    assert [deletion.detail[0] for deletion in plan.deletions] == ["floating IP", "router", "network", "security group"]
 
 
 def test_plan_load_balancer_in_error_is_deleted_then_blocked():
     broken = (web(provisioning_status="ERROR"),)
-    assert ("DeleteLoadBalancer", "lb") in deletions(network({"lb": MAX_REQUESTS - 1}, load_balancers=broken))
+    assert ("delete load balancer", "lb") in deletions(network({"lb": MAX_REQUESTS - 1}, load_balancers=broken))
     assert "could not delete load balancer" in network({"lb": MAX_REQUESTS}, load_balancers=broken).blocked[0]
     assert network({"lb": MAX_REQUESTS}, load_balancers=(web(),)).blocked == (), "OVN may set it to ACTIVE again"
 
@@ -123,26 +150,26 @@ def test_plan_shared_load_balancer_is_blocked():
     ids=["own", "formerly", "formerly-elsewhere", "formerly-free", "another-cluster", "a-person", "the-stack's"],
 )
 def test_plan_floating_ip_by_owner(held, goes):
-    assert (("DeleteFloatingIP", "f") in deletions(network(load_balancers=(web(),), floating=(held,)))) == goes
+    assert (("delete floating IP", "f") in deletions(network(load_balancers=(web(),), floating=(held,)))) == goes
 
 
 def test_plan_kept_floating_ip_is_released():
     address = FloatingIP("f", "172.24.4.9", "vip", service_description("demo", "default/web", kept=True))
-    clearing = network({"s-0": 1}, load_balancers=(web(),), floating=(address,))
-    assert deletions(clearing) == [("ReleaseFloatingIP", "f"), ("DeleteLoadBalancer", "lb")]
+    clearing = network(load_balancers=(web(),), floating=(address,))
+    assert deletions(clearing) == [("release floating IP", "f"), ("delete load balancer", "lb")]
     assert [item.name for item in clearing.kept] == ["172.24.4.9"]
     assert "172.24.4.9" not in {item.name for item in clearing.deleted}
 
 
 def test_plan_foreign_load_balancer_is_left_step_by_step():
     steps, found = [], theirs()
-    while (act := network({"s-0": 1}, shared=(found,)).deletions)[0].__class__.__name__ != "SetTags":
-        steps.append(deletions(network({"s-0": 1}, shared=(found,))))
+    while (act := network(shared=(found,)).deletions)[0].action != "set tags":
+        steps.append(deletions(network(shared=(found,))))
         own = found.listeners[1]
         kept = (replace(own, pool=None),) if own.pool else ()
         found = replace(found, listeners=(found.listeners[0], *kept))
-    assert steps == [[("DeletePool", "p-2")], [("DeleteListener", "l-2")]]
-    assert act[0].tags == ("other",)
+    assert steps == [[("delete pool", "p-2")], [("delete listener", "l-2")]]
+    assert act[0].detail == ("other",)
     assert network(shared=(theirs(provisioning_status="PENDING_UPDATE"),)).waiting
 
 
@@ -155,13 +182,13 @@ def test_plan_foreign_load_balancer_in_error_is_kept():
 def test_plan_volume_after_snapshots_and_derived_volumes():
     one, two, three = volume("v"), volume("w", snapshot="s"), volume("x", source="v")
     _, clearing = storage(one, two, three, snapshot("s", "v"))
-    assert deletions(clearing) == [("DeleteVolume", "w"), ("DeleteVolume", "x")]
+    assert deletions(clearing) == [("delete volume", "w"), ("delete volume", "x")]
     assert len(clearing.waiting) == 2
     _, clearing = storage(one, snapshot("s", "v"))
-    assert deletions(clearing) == [("DeleteSnapshot", "s")]
+    assert deletions(clearing) == [("delete snapshot", "s")]
     _, clearing = storage(one, snapshot("s", "v", "deleting"))
     assert (deletions(clearing), len(clearing.waiting)) == ([], 2)
-    assert deletions(storage(one)[1]) == [("DeleteVolume", "v")]
+    assert deletions(storage(one)[1]) == [("delete volume", "v")]
 
 
 @pytest.mark.parametrize("status", ["creating", "deleting", "detaching", "in-use"])
@@ -175,18 +202,11 @@ def test_plan_releases_volume_of_deleted_server():
     _, clearing = storage(volume(status="in-use", at=["s-1"]))
     assert clearing.waiting[0] == "waiting for server demo-default-worker-0 to release volume pvc-v (1 GiB)"
     _, clearing = storage(volume(status="in-use", at=["s-9"]), missing_servers=frozenset(["s-9"]))
-    assert deletions(clearing) == [("DeleteAttachment", "a-s-9")]
+    assert deletions(clearing) == [("delete attachment", "a-s-9")]
     _, clearing = storage(
         volume(status="attaching", at=["s-9"]), asked={"a-s-9": MAX_REQUESTS}, missing_servers=frozenset(["s-9"])
     )
     assert (deletions(clearing), len(clearing.waiting)) == ([], 1)
-
-
-def test_plan_deletes_servers_left_by_heat():
-    held = volume(status="in-use", at=["s-1"])
-    assert deletions(storage(held)[1]) == [], "they are Heat's to delete"
-    assert deletions(storage(held, stackless=True)[1]) == [("DeleteServer", "s-1")]
-    assert "Nova" in storage(held, stackless=True, asked={"s-1": 1})[1].waiting[0]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +237,7 @@ def test_plan_kept_volumes_and_reasons(items, kept, why):
 def test_plan_keep_keeps_all():
     keeping, clearing = storage(volume("v"), volume("w", metadata=RETAINED), snapshot(), keep=True)
     assert {(item.id, item.why) for item in keeping.kept} == {(id, "as requested") for id in "vws"}
-    assert deletions(keeping) == [("KeepSnapshot", "s"), ("KeepVolume", "v")]
+    assert deletions(keeping) == [("keep snapshot", "s"), ("keep volume", "v")]
     assert clearing.done
 
 
@@ -228,7 +248,7 @@ def test_plan_unmarkable_volume_is_blocked():
 
 def test_plan_undeletable_volume_is_reported_and_others_deleted():
     _, clearing = storage(volume(status="error_deleting"), volume("w"), messages={"v": "backend is full"})
-    assert deletions(clearing) == [("DeleteVolume", "w")]
+    assert deletions(clearing) == [("delete volume", "w")]
     assert clearing.blocked == ("volume pvc-v (1 GiB) cannot be deleted, it is error_deleting: backend is full",)
     _, clearing = storage(volume(), asked={"v": MAX_REQUESTS})
     assert len(clearing.blocked) == 1
@@ -236,7 +256,7 @@ def test_plan_undeletable_volume_is_reported_and_others_deleted():
 
 def test_plan_does_not_wait_for_undeletable():
     _, clearing = storage(volume(), snapshot(status="error_deleting"))
-    assert deletions(clearing) == [("DeleteVolume", "v")]
+    assert deletions(clearing) == [("delete volume", "v")]
     _, clearing = storage(volume(), snapshot(status="error_deleting"), asked={"v": MAX_REQUESTS})
     assert (deletions(clearing), clearing.waiting, len(clearing.blocked)) == ([], (), 2)
 

@@ -10,10 +10,11 @@ import pytest
 from clustering import NODES, SPEC, Clock, Dying, Joined, Killed, World
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.memory.stacks import RETRY_POLLS
-from moorage.cloud.port.servers import Flavor
+from moorage.cloud.port.network import NetworkResource, Port
+from moorage.cloud.port.servers import Flavor, Server
 from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
-from moorage.clusters.reconcile import PollInterval
+from moorage.clusters.progress import PollInterval
 from moorage.model.cluster import ClusterSpec, ClusterStatus
 from moorage.model.errors import (
     BadInput,
@@ -155,11 +156,22 @@ def test_create_deletes_unrecorded_resources_that_block_heat(world, cloud, dupli
     made = world.create()
     assert made.status is ClusterStatus.READY
     assert cloud.stacks.duplicated == {}
-    message = "".join(world.reported)
-    assert ("router_interface" in duplicated) == ("detaching a subnet that Heat attached" in message)
-    assert ("unknown-1" in duplicated.values()) == ("Heat does not know that it created demo-" in message)
     assert "unknown-1" not in {server.id for server in cloud.servers.list("demo")}
     assert len(cloud.servers.list("demo")) == len(NODES)
+
+
+def test_replacement_deletes_server_that_heat_does_not_know(world, cloud):
+    world.create()
+    delete_server(cloud, NODES[1])
+    cloud.stacks.failing["worker_nodes/nodes/0/server"] = "Nova died"
+    with pytest.raises(Failed, match="Nova died"):
+        world.create()
+    cloud.stacks.failing.clear()
+    cloud.stacks.duplicated = {"worker_nodes/nodes/0/server": "unknown-1"}
+    assert world.create().status is ClusterStatus.READY
+    assert f"deleting server {NODES[1]}, which Heat does not know" in world.reported
+    assert len(cloud.servers.list("demo")) == len(NODES)
+    assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing else was recreated"
 
 
 def test_create_reports_failed_nodes_message(world, cloud):
@@ -324,29 +336,58 @@ def test_delete_retries_failed_stack_and_gives_up(world, cloud):
 
 def test_delete_includes_servers_unknown_to_heat(world, cloud):
     world.create()
-    cloud.stacks.orphans["demo"] = ["server demo-default-worker-1"]
+    cloud.stacks.orphans = [Server("x", "demo-default-worker-9", "ACTIVE", metadata={"moorage_cluster": "demo"})]
     done = world.delete()
     assert not any("deletion failed" in line for line in world.reported), "Heat need not fail first"
     assert done.events[-1].seconds < RETRY_POLLS / 4
-    assert any("what Heat does not know: server demo-default-worker-1" in line for line in world.reported)
+    assert "deleting server demo-default-worker-9" in world.reported
     assert not cloud.stacks.records
     assert not cloud.stacks.orphans
 
 
-def test_interrupted_delete_verifies_that_nothing_remains(world, cloud):
+def test_interrupted_delete_deletes_network_that_heat_does_not_know(world, cloud):
     world.create()
     del cloud.stacks.records["demo"]  # Heat completed meanwhile
-    cloud.leftover["demo"] = ["port demo-default-worker-1"]
-    with pytest.raises(TimedOut, match="what remains: port demo-default-worker-1"):
-        world.delete()
-    assert world.files(), "it can be repeated"
-    cloud.leftover.clear()
+    resources = [NetworkResource(kind, f"{kind}-9", "demo") for kind in ("network", "router", "security group")]
+    cloud.network.untracked["demo"] = {resource.id: resource for resource in resources}
+    cloud.network.untracked_ports["port-9"] = ("network-9", Port("port-9", "compute:nova", "gone"))
     world.delete()
     assert not world.files()
+    assert not cloud.network.untracked["demo"]
+    assert not cloud.network.untracked_ports
+    assert "deleting router demo" in world.reported
+
+
+def test_delete_refuses_network_with_foreign_server_before_deleting(world, cloud):
+    world.create()
+    (network,) = (found.id for found in cloud.network.owned("demo") if found.kind == "network")
+    cloud.stacks.orphans = [Server("x", "theirs", "ACTIVE", metadata={"moorage_cluster": "another"})]
+    cloud.network.untracked_ports["port-9"] = (network, Port("port-9", "compute:nova", "x"))
+    with pytest.raises(Failed, match="server theirs, which is not the cluster's, has a port in its network"):
+        world.delete()
+    assert world.observe().status is ClusterStatus.READY
+
+
+def test_delete_does_not_touch_later_cluster_of_same_name(world, cloud, kube, tmp_path):
+    """Somebody creates another one as soon as the first one's stack is deleted."""
+    world.create()
+    owned, elsewhere = cloud.network.owned, World(cloud, kube, tmp_path / "elsewhere")
+
+    def create_then_list(cluster):
+        if "demo" not in cloud.stacks.records:
+            elsewhere.create()
+        return owned(cluster)
+
+    cloud.network.owned = create_then_list
+    with pytest.raises(Conflict, match="another cluster 'demo' was created meanwhile"):
+        world.delete()
+    assert elsewhere.observe().status is ClusterStatus.READY
+    assert len(cloud.identity.created) == 1
 
 
 def test_delete_without_wait_is_verified_later(world, cloud):
     world.create()
+    cloud.stacks.polls = 20
     world.delete(wait=False)
     assert cloud.stacks.records["demo"].stack.status == "DELETE_IN_PROGRESS"
     assert world.files(), "the key stays until nothing else is left"
@@ -371,14 +412,14 @@ def test_foreign_stack_is_not_changed(world, cloud):
 
 def test_cluster_gets_credential_and_delete_revokes_it(world, cloud):
     world.create()
-    assert [owner for owner, _ in cloud.identity.credentials] == ["demo"]
+    assert [owner for owner, _ in cloud.identity.created] == ["demo"]
     world.delete()
-    assert cloud.identity.credentials == []
+    assert cloud.identity.created == []
 
 
 def test_cluster_without_cloud_provider_gets_no_credential(world, cloud):
     world.create(replace(SPEC, cloud_provider=""))
-    assert cloud.identity.credentials == []
+    assert cloud.identity.created == []
     with pytest.raises(Conflict, match="no-cloud-provider"):
         world.renew()
 
@@ -392,15 +433,15 @@ def test_create_without_permission_for_credentials_creates_nothing(world, cloud)
 
 def test_renew_credential_updates_before_revoking(world, cloud, kube):
     world.create()
-    [(_, first)] = cloud.identity.credentials
+    [(_, first)] = cloud.identity.created
     world.renew()
-    [(_, second)] = cloud.identity.credentials
+    [(_, second)] = cloud.identity.created
     assert first.id != second.id
     assert second.secret in kube.secrets()["moorage-cloud"]["clouds.yaml"]
     kube.unreachable = "the API is away"
     with pytest.raises(KubernetesUnreachable):
         world.renew()
-    assert second in [one for _, one in cloud.identity.credentials], "what the cluster uses stays"
+    assert second in [one for _, one in cloud.identity.created], "what the cluster uses stays"
 
 
 def test_cluster_that_cannot_reach_its_cloud_is_degraded(world, kube):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from moorage.cloud.memory.identity import MemoryIdentity
@@ -15,10 +14,7 @@ from moorage.cloud.memory.volumes import MemoryVolumes
 
 @dataclass
 class MemoryCloud:
-    """The port `Cloud`. The services have the switches for most faults.
-
-    `leftover` are resources that a cluster's stack no longer knows.
-    """
+    """The port `Cloud`. The services have the switches for faults."""
 
     load_balancers: MemoryLoadBalancers | None = field(default_factory=MemoryLoadBalancers)
     network: MemoryNetwork = field(default_factory=MemoryNetwork)
@@ -26,7 +22,6 @@ class MemoryCloud:
     identity: MemoryIdentity = field(default_factory=MemoryIdentity)
     images: MemoryImages = field(default_factory=MemoryImages)
     defaults: dict[str, str] = field(default_factory=lambda: {"flavor": "m1.node"})
-    leftover: dict[str, list[str]] = field(default_factory=dict)
     stacks: MemoryStacks = field(init=False)
     servers: StackServers = field(init=False)
 
@@ -39,14 +34,3 @@ class MemoryCloud:
         """From now on no service answers, with that reason, the service's name first; "" ends it."""
         for service in (self.identity, self.stacks, self.servers, self.images, self.network):
             service.unreachable = why
-
-    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        self.servers.list(cluster)
-        return self.stacks.orphans.pop(cluster, [])
-
-    def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        self.servers.list(cluster)
-        known = set(ids)
-        existing = [(name, resource) for name, record in self.stacks.records.items() for resource in record.resources]
-        remaining = [resource for name, resource in existing if resource.physical_id in known or name == cluster]
-        return [*(f"{resource.type} {resource.physical_id}" for resource in remaining), *self.leftover.get(cluster, ())]

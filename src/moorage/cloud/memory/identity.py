@@ -9,14 +9,14 @@ from moorage.model.errors import BadInput, CloudUnreachable
 
 
 class MemoryIdentity:
-    """The port `Identity`. `credentials` are pairs of a cluster's name and its credential.
+    """The port `Identity`. `created` are pairs of a cluster's name and its credential.
 
     Faults: `unreachable` is why Keystone does not answer; `allow_credentials` is whether this user may create any.
     """
 
     def __init__(self) -> None:
         self.project = "project-1"
-        self.credentials: list[tuple[str, Credential]] = []
+        self.created: list[tuple[str, Credential]] = []
         self.allow_credentials = True
         self.unreachable = ""
 
@@ -29,14 +29,16 @@ class MemoryIdentity:
         if not self.allow_credentials:
             raise BadInput("Keystone refused: application credentials cannot create others")
         created = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
-        self.credentials.append((cluster, created))
+        self.created.append((cluster, created))
         return created
 
-    def delete_credentials(self, cluster: str, keep: str = "") -> None:
+    def credentials(self, cluster: str) -> list[str]:
         self._check_reachable()
-        self.credentials = [
-            (owner, credential) for owner, credential in self.credentials if owner != cluster or credential.id == keep
-        ]
+        return [credential.id for owner, credential in self.created if owner == cluster]
+
+    def delete_credential(self, id: str) -> None:
+        self._check_reachable()
+        self.created = [(owner, credential) for owner, credential in self.created if credential.id != id]
 
     def _check_reachable(self) -> None:
         if self.unreachable:

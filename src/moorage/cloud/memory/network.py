@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
 from moorage.cloud.memory.stacks import MemoryStacks
-from moorage.cloud.port.network import ClusterNetwork, ExternalNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.port.network import (
+    ClusterNetwork,
+    ExternalNetwork,
+    FloatingIP,
+    NetworkResource,
+    Port,
+    SecurityGroupRule,
+    Subnet,
+)
 from moorage.cloud.port.quota import Quota
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound, QuotaExceeded
 
@@ -33,6 +41,10 @@ class MemoryNetwork:
     limits: dict[str, int] = field(default_factory=lambda: dict(LIMITS))
     stacks: MemoryStacks | None = None
     """Where the networks of clusters are."""
+    untracked: dict[str, dict[str, NetworkResource]] = field(default_factory=dict)
+    """Resources that Heat does not know, by the name of their cluster and their id."""
+    untracked_ports: dict[str, tuple[str, Port]] = field(default_factory=dict)
+    """Ports that Heat does not know, with their network, by id."""
     can_choose_address: bool = False
     external: tuple[ExternalNetwork, ...] = (ExternalNetwork("external-1", "public"),)
     unreachable: str = ""
@@ -107,10 +119,38 @@ class MemoryNetwork:
         self._record_call("delete_rule")
         self.security_group_rules.pop(id, None)
 
-    def detach_subnet(self, router: str, subnet: str) -> None:
-        self._record_call("detach_subnet")
-        if self.stacks is not None:
-            self.stacks.detach_subnet(router, subnet)
+    def owned(self, cluster: str) -> list[NetworkResource]:
+        self._record_call("owned")
+        created = self.stacks.network_resources(cluster) if self.stacks else []
+        return [*created, *self.untracked.get(cluster, {}).values()]
+
+    def ports(self, networks: Iterable[str]) -> list[Port]:
+        self._record_call("ports")
+        wanted = [*networks]
+        created = self.stacks.ports(wanted) if self.stacks else []
+        return [*created, *(port for network, port in self.untracked_ports.values() if network in wanted)]
+
+    def detach_port(self, port: str, router: str) -> None:
+        self._record_call("detach_port")
+        self._delete_port(port)
+
+    def delete_port(self, id: str) -> None:
+        self._record_call("delete_port")
+        self._delete_port(id)
+
+    def _delete_port(self, id: str) -> None:
+        self.untracked_ports.pop(id, None)
+        if self.stacks:
+            self.stacks.delete_network_resource(id)
+
+    def delete(self, resource: NetworkResource) -> None:
+        self._record_call("delete")
+        if any(network == resource.id for network, _ in self.untracked_ports.values()):
+            raise Conflict(f"Unable to complete operation on network {resource.id}: one or more ports in use.")
+        for resources in self.untracked.values():
+            resources.pop(resource.id, None)
+        if self.stacks:
+            self.stacks.delete_network_resource(resource.id)
 
     def external_networks(self) -> list[ExternalNetwork]:
         self._record_call("external_networks")

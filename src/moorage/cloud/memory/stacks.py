@@ -12,11 +12,19 @@ from typing import Any
 from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
 from moorage.cloud.memory.servers import MemoryServers
 from moorage.cloud.memory.volumes import MemoryVolumes
+from moorage.cloud.port.network import NetworkResource, Port
 from moorage.cloud.port.servers import Address, Server
 from moorage.cloud.port.stacks import Stack, StackRequest, StackResource
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 
 SERVER, ROUTER_INTERFACE = "OS::Nova::Server", "OS::Neutron::RouterInterface"
+PORT = "OS::Neutron::Port"
+KINDS = {
+    "OS::Neutron::FloatingIP": "floating IP",
+    "OS::Neutron::Router": "router",
+    "OS::Neutron::Net": "network",
+    "OS::Neutron::SecurityGroup": "security group",
+}
 DUPLICATE_ERRORS = {
     SERVER: "Conflict: resources.server: Port p-1 is still in use.",
     ROUTER_INTERFACE: "BadRequest: Cidr 10.0.0.0/24 of subnet s-1 overlaps with cidr 10.0.0.0/24 of subnet s-1.",
@@ -42,7 +50,7 @@ class MemoryStacks:
     ("worker_nodes/nodes/0/ready") to the reason for which it fails. `duplicated` maps the path of a server or a
     router's interface to the id of one that exists already and that Heat does not know, so that Heat cannot create it
     (an interface has no id). `failing_deletions` is how many stack deletions fail first, `lost_answers` how many
-    answers to `create` get lost. `orphans` are servers that a cluster's stack no longer knows. `engine_dead`: no
+    answers to `create` get lost. `orphans` are servers that Heat does not know. `engine_dead`: no
     stack makes progress until the next request. A load balancer in a stack's subnet blocks the stack's deletion.
     `updated_parameters` are the values that stacks were last updated with.
     """
@@ -55,11 +63,12 @@ class MemoryStacks:
     duplicated: dict[str, str] = field(default_factory=dict)
     failing_deletions: int = 0
     lost_answers: int = 0
-    orphans: dict[str, list[str]] = field(default_factory=dict)
+    orphans: builtins.list[Server] = field(default_factory=builtins.list)
     engine_dead: bool = False
     records: dict[str, StackRecord] = field(default_factory=dict)
     updated_parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     _deleted_servers: set[str] = field(default_factory=set)
+    _deleted_resources: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def get(self, name: str, *, outputs: bool = False) -> Stack | None:
@@ -145,22 +154,44 @@ class MemoryStacks:
         servers = [] if record is None else [r for r in record.resources if r.type == SERVER]
         existing = [r for r in servers if _exists(r) and r.physical_id]
         existing += [replace(r, physical_id=id) for r in servers if (id := self.duplicated.get("/".join(r.path)))]
-        return [_server(cluster, r) for r in existing if r.physical_id not in self._deleted_servers]
+        found = [_server(cluster, r) for r in existing if r.physical_id not in self._deleted_servers]
+        return [*found, *(server for server in self.orphans if server.metadata.get("moorage_cluster") == cluster)]
 
     def delete_server(self, id: str) -> None:
         """What Nova does."""
         self._deleted_servers.add(id)
+        self.orphans = [server for server in self.orphans if server.id != id]
         self.duplicated = {path: other for path, other in self.duplicated.items() if other != id}
         if self.volumes is not None:
             self.volumes.delete_server(id)
 
-    def detach_subnet(self, router: str, subnet: str) -> None:
-        """What Neutron does."""
-        stacks = (record.resources for record in self.records.values())
-        stack = next((resources for resources in stacks if router in {r.physical_id for r in resources}), [])
-        if subnet in {resource.physical_id for resource in stack}:
-            for interface in (resource for resource in stack if resource.type == ROUTER_INTERFACE):
-                self.duplicated.pop("/".join(interface.path), None)
+    def network_resources(self, cluster: str) -> builtins.list[NetworkResource]:
+        """The network resources of a cluster's stack."""
+        existing = self._network_resources(self.records.get(cluster))
+        return [NetworkResource(KINDS[r.type], r.physical_id, cluster) for r in existing if r.type in KINDS]
+
+    def ports(self, networks: Sequence[str]) -> builtins.list[Port]:
+        """The ports in these networks, which are of stacks; a router's interface is one too."""
+        found = []
+        for record in self.records.values():
+            existing = self._network_resources(record)
+            if {r.physical_id for r in existing}.intersection(networks):
+                found += [_port(r) for r in existing if r.type in (PORT, ROUTER_INTERFACE)]
+                found += [Port(path, "network:router_interface", "r") for path in self._duplicated_interfaces(record)]
+        return found
+
+    def _network_resources(self, record: StackRecord | None) -> builtins.list[StackResource]:
+        resources = record.resources if record else []
+        return [r for r in resources if r.physical_id and _exists(r) and r.physical_id not in self._deleted_resources]
+
+    def _duplicated_interfaces(self, record: StackRecord) -> builtins.list[str]:
+        paths = ("/".join(r.path) for r in record.resources if r.type == ROUTER_INTERFACE)
+        return [path for path in paths if path in self.duplicated]
+
+    def delete_network_resource(self, id: str) -> None:
+        """What Neutron does; the id of an interface that Heat does not know is its path."""
+        self._deleted_resources.add(id)
+        self.duplicated.pop(id, None)
 
     def _check_reachable(self) -> None:
         if self.unreachable:
@@ -201,9 +232,9 @@ class MemoryStacks:
         for server in self.servers(record.stack.name):
             self.delete_server(server.id)
         record.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in record.resources]
-        if record.polls <= (RETRY_POLLS if record.stack.name in self.orphans else self.polls):
+        if record.polls <= (RETRY_POLLS if self._in_use(record) else self.polls):
             return
-        if self.failing_deletions or record.stack.name in self.orphans or self._in_use(record):
+        if self.failing_deletions or self._in_use(record):
             self.failing_deletions = max(self.failing_deletions - 1, 0)
             self._set_status(
                 record, "DELETE_FAILED", "Resource DELETE failed: Conflict: resources.network: port in use"
@@ -212,6 +243,9 @@ class MemoryStacks:
             del self.records[record.stack.name]
 
     def _in_use(self, record: StackRecord) -> bool:
+        orphans = (server.metadata.get("moorage_cluster") for server in self.orphans)
+        if self._duplicated_interfaces(record) or record.stack.name in orphans:
+            return True
         load_balancers = self.load_balancers.by_id.values() if self.load_balancers else ()
         return bool(
             {load_balancer.subnet for load_balancer in load_balancers}
@@ -313,6 +347,11 @@ def _parameter(value: Any, parameters: Mapping[str, Any]) -> Any:
     return None if resolved is value and isinstance(value, dict) else resolved
 
 
+def _port(resource: StackResource) -> Port:
+    owner = "network:router_interface" if resource.type == ROUTER_INTERFACE else "compute:nova"
+    return Port(resource.physical_id, owner, "router-1" if resource.type == ROUTER_INTERFACE else "server-1")
+
+
 def _exists(resource: StackResource) -> bool:
     return resource.status in ("CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED")
 
@@ -343,4 +382,5 @@ class StackServers(MemoryServers):
         self.stacks.delete_server(id)
 
     def _all(self) -> Iterable[Server]:
-        return [server for name in self.stacks.records for server in self.stacks.servers(name)]
+        names = {*self.stacks.records, *(server.metadata["moorage_cluster"] for server in self.stacks.orphans)}
+        return [server for name in sorted(names) for server in self.stacks.servers(name)]

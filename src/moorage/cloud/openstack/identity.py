@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from secrets import token_hex
+from typing import Any
 from urllib.parse import urlsplit
 
 from moorage.cloud.openstack.rest import Rest
@@ -33,7 +34,8 @@ class OpenStackIdentity:
 
     def create_credential(self, cluster: str) -> Credential:
         """The name is the cluster's and a random part; the description names the owner."""
-        body = {"name": f"moorage-{cluster}-{token_hex(4)}", "description": owned_by(cluster), "unrestricted": False}
+        body = {"name": f"moorage-{cluster}-{token_hex(4)}", "unrestricted": False}
+        body |= {"description": self._description(cluster)}
         body |= {"roles": [{"name": role} for role in without_administrative(self.rest.roles())]}
         try:
             response = self.rest.post(KEYSTONE, self._path(), {"application_credential": body})
@@ -46,12 +48,18 @@ class OpenStackIdentity:
         created = response["application_credential"]
         return Credential(created["id"], created["secret"], self.rest.endpoint(KEYSTONE), self.rest.region or "")
 
-    def delete_credentials(self, cluster: str, keep: str = "") -> None:
-        for row in [*self.rest.list(KEYSTONE, self._path())]:
-            if row["description"] == owned_by(cluster) and row["id"] != keep:
-                self._delete(row["id"])
+    def credentials(self, cluster: str) -> list[str]:
+        rows = self.rest.list(KEYSTONE, self._path())
+        return [row["id"] for row in rows if self._is_owned(row, cluster)]
 
-    def _delete(self, id: str) -> None:
+    def _is_owned(self, row: Mapping[str, Any], cluster: str) -> bool:
+        return bool(row["project_id"] == self.project and row["description"] == self._description(cluster))
+
+    def _description(self, cluster: str) -> str:
+        """One Keystone serves all regions, and lists a user's credentials for all projects."""
+        return owned_by(cluster) + (f" in {self.rest.region}" if self.rest.region else "")
+
+    def delete_credential(self, id: str) -> None:
         try:
             self.rest.delete(KEYSTONE, f"{self._path()}/{id}")
         except NotFound:

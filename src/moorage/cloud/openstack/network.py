@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moorage.cloud.openstack.rest import Rest
-from moorage.cloud.port.network import ClusterNetwork, ExternalNetwork, FloatingIP, SecurityGroupRule, Subnet
+from moorage.cloud.port.network import (
+    ClusterNetwork,
+    ExternalNetwork,
+    FloatingIP,
+    NetworkResource,
+    Port,
+    SecurityGroupRule,
+    Subnet,
+)
 from moorage.cloud.port.quota import Quota
 from moorage.model.errors import NotFound
 from moorage.model.ownership import owned_by
@@ -19,6 +27,13 @@ QUOTAS = {
     "routers": "router",
     "security_groups": "security_group",
     "floating_ips": "floatingip",
+}
+# Paths of what belongs to a cluster, and the field that names it.
+COLLECTIONS = {
+    "floating IP": ("/floatingips", "floating_ip_address"),
+    "router": ("/routers", "name"),
+    "network": ("/networks", "name"),
+    "security group": ("/security-groups", "name"),
 }
 FIELDS = ["id", "floating_ip_address", "port_id", "description"]
 
@@ -98,11 +113,36 @@ class OpenStackNetwork:
     def delete_rule(self, id: str) -> None:
         self._delete(f"/security-group-rules/{id}")
 
-    def detach_subnet(self, router: str, subnet: str) -> None:
+    def owned(self, cluster: str) -> list[NetworkResource]:
+        query: dict[str, Any] = {"project_id": self.rest.project(), "description": owned_by(cluster)}
+        return [
+            NetworkResource(kind, row["id"], row[name] or row["id"])
+            for kind, (path, name) in COLLECTIONS.items()
+            for row in self.rest.list(NEUTRON, path, fields=["id", name, "description"], **query)
+            if row["description"] == owned_by(cluster)
+        ]
+
+    def ports(self, networks: Iterable[str]) -> list[Port]:
+        fields = ["id", "device_owner", "device_id"]
+        rows = self.rest.list(NEUTRON, "/ports", fields=fields, network_id=[*networks])
+        return [Port(row["id"], row["device_owner"], row["device_id"]) for row in rows]
+
+    def detach_port(self, port: str, router: str) -> None:
         try:
-            self.rest.put(NEUTRON, f"/routers/{router}/remove_router_interface", {"subnet_id": subnet})
+            self.rest.put(NEUTRON, f"/routers/{router}/remove_router_interface", {"port_id": port})
         except NotFound:
             return
+
+    def delete_port(self, id: str) -> None:
+        try:
+            # Neutron 29 lets no project delete a port that belongs to a server, but lets it change the port's owner.
+            self.rest.put(NEUTRON, f"/ports/{id}", {"port": {"device_id": "", "device_owner": ""}})
+            self.rest.delete(NEUTRON, f"/ports/{id}")
+        except NotFound:
+            return
+
+    def delete(self, resource: NetworkResource) -> None:
+        self._delete(f"{COLLECTIONS[resource.kind][0]}/{resource.id}")
 
     def external_networks(self) -> list[ExternalNetwork]:
         query: dict[str, Any] = {"router:external": "True", "fields": ["id", "name"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from moorage.cloud.port.identity import Identity
@@ -49,22 +49,4 @@ class Cloud(Protocol):
     @property
     def volumes(self) -> Volumes | None:
         """The project's volumes; None without Cinder in the catalog."""
-        ...
-
-    def delete_orphans(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        """Delete resources of a cluster in deletion that Heat does not know. Returns what is still being deleted, as in
-        "server a-0".
-
-        A service that died in the middle leaves servers that only their metadata identify, network resources that only
-        their description identifies and that are not among these ids, and ports on both kinds of networks: ports of
-        routers, of deleted servers, and without an owner. Call it until it returns nothing and `leftovers` returns
-        nothing.
-        """
-        ...
-
-    def leftovers(self, cluster: str, ids: Iterable[str]) -> list[str]:
-        """What remains of a cluster, as in "port demo-nodes": its servers and network resources.
-
-        Network resources are the cluster's by these ids, or by their description (`model.ownership.owned_by`).
-        """
         ...

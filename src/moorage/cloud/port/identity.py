@@ -27,9 +27,13 @@ class Identity(Protocol):
         """
         ...
 
-    def delete_credentials(self, cluster: str, keep: str = "") -> None:
-        """Revoke this user's credentials for the cluster, except the one with the id `keep`.
+    def credentials(self, cluster: str) -> list[str]:
+        """The ids of this user's credentials for the cluster of this name in this project and region.
 
         Other users' are not visible.
         """
+        ...
+
+    def delete_credential(self, id: str) -> None:
+        """Revoke a credential; does nothing when it does not exist."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,24 @@ class SecurityGroupRule:
     id: str = ""
 
 
+@dataclass(frozen=True)
+class NetworkResource:
+    """A "floating IP", "router", "network" or "security group"; `name` is an address where it has no name."""
+
+    kind: str
+    id: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port. `owner` is Neutron's device_owner, such as compute:nova, and `device` the id of the server or router."""
+
+    id: str
+    owner: str = ""
+    device: str = ""
+
+
 class Network(Protocol):
     """The network resources of one project.
 
@@ -106,8 +125,24 @@ class Network(Protocol):
 
     def delete_rule(self, id: str) -> None: ...
 
-    def detach_subnet(self, router: str, subnet: str) -> None:
-        """Detach a subnet from a router, both by id; does nothing when it is not attached."""
+    def owned(self, cluster: str) -> list[NetworkResource]:
+        """The resources of all kinds with the description of this cluster's (`model.ownership.owned_by`)."""
+        ...
+
+    def ports(self, networks: Iterable[str]) -> list[Port]:
+        """The ports in these networks, by id, in one call."""
+        ...
+
+    def detach_port(self, port: str, router: str) -> None:
+        """Detach a port from a router, which deletes the port; does nothing when it is not attached."""
+        ...
+
+    def delete_port(self, id: str) -> None:
+        """Delete a port, also one of a deleted server."""
+        ...
+
+    def delete(self, resource: NetworkResource) -> None:
+        """Conflict when it is in use."""
         ...
 
     def external_networks(self) -> list[ExternalNetwork]: ...

@@ -1,1 +1,0 @@
-"""Resources that a cluster created beside its stack: load balancers, floating IPs, volumes, snapshots."""

@@ -1,0 +1,120 @@
+"""What every run of a loop has: a clock, a log of its events, a time limit, and patience with an unreachable cloud."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from moorage.cloud.port.stacks import Stack, StackResource
+from moorage.model.cluster import Event
+from moorage.model.errors import CloudUnreachable, TimedOut
+
+T = TypeVar("T")
+Report = Callable[[str], None]
+OUTAGE_LIMIT = 120.0  # seconds for which the cloud may be unreachable during a run
+UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE = 300.0, 20.0
+"""Seconds without a change after which a stack is updated: in general, and when Heat did not answer meanwhile.
+
+An engine that died leaves its stacks in progress; a new request makes another engine resume them."""
+
+
+@dataclass(frozen=True)
+class PollInterval:
+    """Seconds between two observations, and after a request; tests replace the clock."""
+
+    interval: float = 1.0
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds)
+    after_request: float = 0.2
+
+
+EVERY_SECOND = PollInterval()
+
+
+@dataclass
+class EventLog:
+    """Reports each step once, and keeps when it began."""
+
+    report: Report
+    poll: PollInterval
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.began = self.poll.now()
+
+    @property
+    def seconds(self) -> float:
+        return self.poll.now() - self.began
+
+    def record(self, text: str) -> None:
+        if not self.events or self.events[-1].text != text:
+            self.events.append(Event(round(self.seconds, 1), text))
+            self.report(text)
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The seconds since a stack last changed, and whether Heat failed to answer in that time."""
+
+    seconds: float = 0.0
+    unresponsive: bool = False
+
+    @property
+    def stuck(self) -> bool:
+        return self.seconds >= (UNCHANGED_LIMIT_AFTER_OUTAGE if self.unresponsive else UNCHANGED_LIMIT)
+
+
+@dataclass
+class ProgressTracker:
+    """Measures for how long a stack has not changed."""
+
+    last_state: object = None
+    since: float = 0.0
+    unresponsive: bool = False
+
+    def update(self, stack: Stack | None, resources: Sequence[StackResource], now: float) -> Unchanged:
+        """For how long it has not changed; from zero again once it counts as stuck."""
+        last_state = (stack and stack.status, {(resource.path, resource.status) for resource in resources})
+        if last_state != self.last_state:
+            self.last_state, self.since = last_state, now
+        unchanged = Unchanged(now - self.since, self.unresponsive)
+        if unchanged.stuck:
+            self.since, self.unresponsive = now, False
+        return unchanged
+
+
+@dataclass
+class Run:
+    """One run of a loop. `unfinished` and `hint` are for users when its time is over."""
+
+    log: EventLog
+    timeout: float
+    unfinished: str
+    hint: str
+    failure: str = ""
+    """Why the last attempt failed."""
+    progress: ProgressTracker = field(default_factory=ProgressTracker)
+    seen: float | None = None
+
+    def ask(self, question: Callable[[], T]) -> T | None:
+        """The cloud's answer. None while it is unreachable for a moment, after it answered at least once."""
+        try:
+            answer = question()
+        except CloudUnreachable as error:
+            if self.seen is None or self.log.poll.now() - self.seen > OUTAGE_LIMIT:
+                raise
+            self.log.record(f"waiting for the cloud: {error.message}")
+            self.progress.unresponsive |= error.service == "Heat"
+            return None
+        self.seen = self.log.poll.now()
+        return answer
+
+    def wait(self, seconds: float = 0.0) -> None:
+        """Wait until the next observation; TimedOut when the run's time is over."""
+        if self.log.seconds > self.timeout:
+            last = self.log.events[-1].text if self.log.events else "nothing was observed"
+            before = f"; the attempt before failed: {self.failure}" if self.failure else ""
+            raise TimedOut(f"{self.unfinished} after {self.timeout:.0f} s: {last}{before}", self.hint)
+        self.log.poll.sleep(seconds or self.log.poll.interval)
