@@ -397,6 +397,17 @@ def test_delete_without_wait_is_verified_later(world, cloud):
     assert not world.files()
 
 
+def test_delete_stops_creation_first(world, cloud):
+    cloud.stacks.polls = 8
+    world.create(wait=False)
+    while not cloud.servers.list("demo"):
+        world.observe()
+    world.reported.clear()
+    world.delete()
+    assert world.reported[0] == "stopping Heat: the stack is CREATE_IN_PROGRESS"
+    assert not cloud.stacks.records
+
+
 def test_delete_missing_cluster_is_not_found(world):
     with pytest.raises(NotFound, match="missing"):
         world.delete("missing")

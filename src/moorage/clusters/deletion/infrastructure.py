@@ -54,6 +54,14 @@ def plan_credentials(cluster: str, ids: Iterable[str]) -> CleanupPlan:
     return CleanupPlan(tuple(Deletion(Action.REVOKE_CREDENTIAL, id, f"revoking {cluster}'s credential") for id in ids))
 
 
+def plan_stop(stack: Stack | None) -> CleanupPlan:
+    """Heat must create nothing more, before what it created is deleted."""
+    if stack is None or stack.status not in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
+        return CleanupPlan()
+    text = f"stopping Heat: the stack is {stack.status}"
+    return CleanupPlan((Deletion(Action.DELETE_STACK, stack.id, text, (stack.name,)),))
+
+
 def plan_stack(
     stack: Stack | None, resources: Sequence[StackResource], unchanged: Unchanged, requests: Mapping[str, int]
 ) -> CleanupPlan:

@@ -50,6 +50,7 @@ class ClusterDeletion:
     def infrastructure(self) -> Sequence[Kind]:
         """All but what holds users' data. The credential is the cluster's as long as its stack has the name."""
         return (
+            self._stop,
             self._servers,
             self._load_balancers,
             self._ports,
@@ -148,6 +149,9 @@ class ClusterDeletion:
     def _retention(self) -> CleanupPlan:
         found = observe.stored(self.cloud, self.cluster, self.cloud.servers.list(self.cluster))
         return plan_retention(found, self.keep, self._requests)
+
+    def _stop(self) -> CleanupPlan:
+        return infrastructure.plan_stop(self.cloud.stacks.get(self.stack.id) if self.stack else None)
 
     def _servers(self) -> CleanupPlan:
         now = self.run.log.poll.now()
