@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -33,8 +34,9 @@ class Endpoints:
         return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
 
 
-def serve(endpoints: Endpoints, port: int) -> ThreadingHTTPServer:
-    """Serve on 127.0.0.1 (port 0: any port) until `shutdown`; BadInput when the port is in use."""
+@contextmanager
+def serve(endpoints: Endpoints, port: int) -> Iterator[int]:
+    """Serve on 127.0.0.1 (port 0: any port), and return the port; BadInput when it is in use."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -55,4 +57,8 @@ def serve(endpoints: Endpoints, port: int) -> ThreadingHTTPServer:
     except OSError as error:
         raise BadInput(f"cannot listen on 127.0.0.1:{port}: {error}", "choose another with --port") from error
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="health", daemon=True).start()
-    return server
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()

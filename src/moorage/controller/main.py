@@ -109,12 +109,8 @@ class Controller:
     def run(self, stop: Event) -> bool:
         """Run until `stop`; False when the lease was lost."""
         endpoints = Endpoints(self._alive, self.runner.cache.ready, self.metrics)
-        server = serve(endpoints, self.settings.port)
-        try:
+        with serve(endpoints, self.settings.port):
             return lead(self.runner, self.elector, stop, self.settings.timings.every)
-        finally:
-            server.shutdown()
-            server.server_close()
 
     def _alive(self) -> bool:
         runners = (self.runner, self.certificates) if self.certificates else (self.runner,)
@@ -210,14 +206,10 @@ def _run_without_cloud(certificates: Runner, stop: Event, port: int) -> bool:
     def is_alive() -> bool:
         return certificates.cache.alive() and certificates.alive()
 
-    server = serve(Endpoints(is_alive, certificates.cache.ready, certificates.metrics), port)
-    try:
+    with serve(Endpoints(is_alive, certificates.cache.ready, certificates.metrics), port):
         while is_alive() and not stop.wait(ALIVE_EVERY):
             pass
         return stop.is_set()
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @click.command(name=NAME)

@@ -49,10 +49,8 @@ def state():
 
 @pytest.fixture
 def url(metrics, state):
-    server = serve(Endpoints(lambda: state["healthy"], lambda: state["ready"], metrics), 0)
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serve(Endpoints(lambda: state["healthy"], lambda: state["ready"], metrics), 0) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def get(url):
@@ -77,8 +75,9 @@ def test_health_readiness_and_metrics_are_served(url, metrics, state):
 
 def test_used_port_is_reported(url, metrics):
     port = int(url.rpartition(":")[2])
-    with pytest.raises(BadInput, match="cannot listen"):
-        serve(Endpoints(lambda: True, lambda: True, metrics), port)
+    endpoints = Endpoints(lambda: True, lambda: True, metrics)
+    with pytest.raises(BadInput, match="cannot listen"), serve(endpoints, port):
+        pytest.fail("two servers have one port")
 
 
 def test_log_line_is_one_json_object():

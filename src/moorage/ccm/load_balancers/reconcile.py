@@ -25,7 +25,6 @@ from moorage.ccm.load_balancers.settings import Settings
 from moorage.ccm.load_balancers.views import (
     FINALIZER,
     Service,
-    Stored,
     TargetNodes,
     nodes_with_endpoints,
     parse_service,
@@ -34,6 +33,7 @@ from moorage.cloud.port.load_balancers import ACTIVE, LoadBalancer, LoadBalancer
 from moorage.cloud.port.network import FloatingIP, Network
 from moorage.kube.events import Recorder
 from moorage.kube.port import ENDPOINT_SLICES, SERVICES, KubernetesClient, Object, Resource, key_of
+from moorage.kube.store import Store
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, MoorageError, NotFound, QuotaExceeded
 
 SERVICE_LABEL = "kubernetes.io/service-name"  # on an EndpointSlice: the name of its Service
@@ -87,9 +87,9 @@ class LoadBalancerReconciler:
     """
 
     api: KubernetesClient
-    services: Stored
+    services: Store
     targets: TargetNodes
-    slices: Stored
+    slices: Store
     load_balancers: LoadBalancers
     network: Network
     settings: Settings

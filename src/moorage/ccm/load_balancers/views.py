@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from moorage.kube.port import NODES, Object, Resource
+from moorage.kube.store import Store
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -115,18 +116,10 @@ def _is_ready(endpoint: Mapping[str, Any]) -> bool:
     return (endpoint.get("conditions") or {}).get("ready") is not False
 
 
-class Stored(Protocol):
-    """Objects of one resource in the watch cache."""
-
-    def get(self, key: str) -> Object | None: ...
-    def all(self) -> list[Object]: ...
-    def by(self, name: str, value: str) -> list[Object]: ...
-
-
 class TargetNodes:
     """Used by many threads: a race at worst parses a node twice."""
 
-    def __init__(self, nodes: Stored) -> None:
+    def __init__(self, nodes: Store) -> None:
         self.nodes = nodes
         self._parsed: dict[str, tuple[str, Node | None]] = {}
         self._reported: dict[str, Node | None] = {}

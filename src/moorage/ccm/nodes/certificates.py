@@ -13,13 +13,14 @@ import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from moorage.kube.port import SIGNING_REQUESTS, KubernetesClient, Object, Resource
+from moorage.kube.store import Store
 from moorage.model.errors import Conflict, NotFound
 from moorage.model.nodes import external_ips
 
@@ -87,13 +88,6 @@ def read(pem: str) -> Asked:
     return Asked(asked.name, groups, dns, addresses, others)
 
 
-class Stored(Protocol):
-    """Objects of one resource in the watch cache."""
-
-    def get(self, key: str) -> Object | None: ...
-    def all(self) -> list[Object]: ...
-
-
 @dataclass
 class CertificateReconciler:
     """Approves or denies signing requests of the signer; the key is the request's name.
@@ -102,8 +96,8 @@ class CertificateReconciler:
     """
 
     api: KubernetesClient
-    requests: Stored
-    nodes: Stored
+    requests: Store
+    nodes: Store
     node_cidr: str
     clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
     name: str = "certificates"

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from moorage.ccm.nodes.plan import NodeEvent, NodePlan, plan_node
 from moorage.ccm.nodes.view import ServerView
 from moorage.kube.events import Recorder
 from moorage.kube.port import NODES, PODS, SYSTEM, KubernetesClient, Object, Resource, key_of
+from moorage.kube.store import Store
 from moorage.model.errors import CloudUnreachable, Conflict, NotFound
 
 PERIOD = 10.0  # seconds between two lists of the servers; a deleted server's node is deleted shortly after that
-
-
-class Nodes(Protocol):
-    """The nodes in the watch cache."""
-
-    def get(self, key: str) -> Object | None: ...
-    def all(self) -> list[Object]: ...
 
 
 @dataclass
@@ -28,7 +22,7 @@ class NodeReconciler:
     """Brings a node in step with its server; the key is the node's name."""
 
     api: KubernetesClient
-    nodes: Nodes
+    nodes: Store
     view: ServerView
     events: Recorder
     name: str = "nodes"
@@ -71,7 +65,7 @@ class NodeReconciler:
 class ServerPoll:
     """Lists the servers every ten seconds and wakes the reconciler for the nodes that need a change."""
 
-    nodes: Nodes
+    nodes: Store
     view: ServerView
     events: Recorder
     wake: Callable[[str], None]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Protocol
 
 from moorage.cloud.port.volumes import CinderSnapshot, CinderVolume, Volumes
 from moorage.csi.cinder.classes import NewClass, plan_classes
@@ -20,6 +19,7 @@ from moorage.kube.port import (
     Object,
     Resource,
 )
+from moorage.kube.store import Store
 from moorage.model.errors import BadInput, Conflict, NotFound, QuotaExceeded
 
 PERIOD = 60.0  # seconds between two polls of Cinder's types, each of three calls
@@ -27,12 +27,6 @@ SOON, LATER = 10.0, 300.0  # seconds until the next attempt to write metadata th
 FRESH = 60.0  # seconds for which the first list of all volumes or snapshots is used
 
 Metadata = Mapping[str, str]
-
-
-class Stored(Protocol):
-    """Objects of one resource in the watch cache."""
-
-    def get(self, key: str) -> Object | None: ...
 
 
 @dataclass
@@ -114,7 +108,7 @@ class PolicyReconciler:
 
     name: str
     watches: tuple[Resource, ...]
-    objects: Stored
+    objects: Store
     read_policy: Callable[[Object], ReclaimPolicy | None]
     cache: MetadataCache
     write: Callable[[str, Metadata], None]
@@ -149,7 +143,7 @@ class PolicyReconciler:
                 return  # deleted meanwhile
 
 
-def volume_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
+def volume_policies(objects: Store, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
     cache = MetadataCache(volumes.list, volumes.get)
     watches = (PERSISTENT_VOLUMES,)
     return PolicyReconciler(
@@ -157,7 +151,7 @@ def volume_policies(objects: Stored, volumes: Volumes, cluster: str, events: Rec
     )
 
 
-def snapshot_policies(objects: Stored, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
+def snapshot_policies(objects: Store, volumes: Volumes, cluster: str, events: Recorder) -> PolicyReconciler:
     cache = MetadataCache(volumes.snapshots, volumes.get_snapshot)
     watches = (SNAPSHOT_CONTENTS,)
     return PolicyReconciler(
