@@ -428,6 +428,21 @@ def test_cluster_gets_credential_and_delete_revokes_it(world, cloud):
     assert cloud.identity.created == []
 
 
+def test_delete_without_permission_to_revoke_keeps_credential(world, cloud):
+    """A restricted application credential may revoke no other."""
+
+    def refuse(id):
+        raise BadInput("Keystone refused: Insufficient permissions.")
+
+    world.create()
+    [(_, credential)] = cloud.identity.created
+    cloud.identity.delete_credential = refuse
+    done = world.delete()
+    assert [(kept.kind, kept.id) for kept in done.kept] == [("application credential", credential.id)]
+    assert not cloud.stacks.records
+    assert not world.files()
+
+
 def test_cluster_without_cloud_provider_gets_no_credential(world, cloud):
     world.create(replace(SPEC, cloud_provider=""))
     assert cloud.identity.created == []

@@ -54,7 +54,7 @@ class OpenStackNetwork:
         return ClusterNetwork(_subnet(subnet), group["id"], external_network)
 
     def _find_owned(self, cluster: str, collection: str, name: str) -> Mapping[str, Any] | None:
-        rows = self.rest.list(NEUTRON, f"/{collection}", name=name)
+        rows = self.rest.list(NEUTRON, f"/{collection}", name=name, project_id=self.rest.project())
         return next((row for row in rows if row["description"] == owned_by(cluster)), None)
 
     def subnet(self, id: str) -> Subnet | None:

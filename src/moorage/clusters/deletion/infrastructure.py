@@ -12,10 +12,12 @@ from moorage.cloud.port.network import NetworkResource, Port
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain
-from moorage.clusters.deletion.resources import Action, CleanupPlan, Deletion
+from moorage.clusters.deletion.resources import Action, CleanupPlan, Deletion, combine
 from moorage.clusters.progress import Unchanged
+from moorage.model.cluster import OwnedResource
 
 MAX_DELETIONS = 3  # of a stack, before its reason is reported
+MAX_REVOCATIONS = 2  # of a credential, before it is kept
 # Owners of ports that Octavia deletes with the load balancer, and that must exist until then: its own, its OVN
 # provider's.
 LOAD_BALANCER_OWNERS = ("Octavia", "ovn-lb")
@@ -23,7 +25,7 @@ COMPUTE, ROUTER_INTERFACE, NEUTRON = "compute:", "network:router_interface", "ne
 
 
 def plan_servers(servers: Iterable[Server], recent: Collection[str]) -> CleanupPlan:
-    """`recent` are ids of resources whose deletion was requested in the last seconds."""
+    """`recent` are the ids of what was requested to be deleted in the last seconds."""
     new = tuple(
         Deletion(Action.DELETE_SERVER, server.id, f"deleting server {server.name}")
         for server in servers
@@ -50,8 +52,15 @@ def _free_ports(cluster: str, ports: Iterable[Port]) -> Iterable[Deletion]:
             yield Deletion(Action.DELETE_PORT, port.id, f"deleting ports of {cluster}")
 
 
-def plan_credentials(cluster: str, ids: Iterable[str]) -> CleanupPlan:
-    return CleanupPlan(tuple(Deletion(Action.REVOKE_CREDENTIAL, id, f"revoking {cluster}'s credential") for id in ids))
+def plan_credentials(cluster: str, ids: Iterable[str], requests: Mapping[str, int]) -> CleanupPlan:
+    """A user with a restricted application credential may revoke none; that must not keep the cluster alive."""
+    text, why = f"revoking {cluster}'s credential", "Keystone does not let this user's credentials revoke it"
+    return combine(
+        CleanupPlan(kept=(OwnedResource("application credential", id, id, why=why),))
+        if requests.get(id, 0) >= MAX_REVOCATIONS
+        else CleanupPlan((Deletion(Action.REVOKE_CREDENTIAL, id, text),))
+        for id in ids
+    )
 
 
 def plan_stop(stack: Stack | None) -> CleanupPlan:

@@ -91,14 +91,18 @@ class ClusterDeletion:
     def _walk(self, kinds: Sequence[Kind], wait: bool) -> bool:
         """Delete kind after kind; False when the rest is not waited for."""
         for kind in kinds:
-            while not (plan := self.run.ask(kind) or UNANSWERED).done:
+            while not (plan := self._plan(kind)).done:
                 if not wait and kind == self._stack and not plan.deletions:
                     return False
                 self._step(plan)
         return True
 
-    def _step(self, plan: CleanupPlan) -> None:
+    def _plan(self, kind: Kind) -> CleanupPlan:
+        plan = self.run.ask(kind) or UNANSWERED
         self._note_kept(plan)
+        return plan
+
+    def _step(self, plan: CleanupPlan) -> None:
         if plan.deletions:
             requested = self.run.ask(partial(self._execute, plan.deletions))
             self.run.wait(self.run.log.poll.after_request if requested else 0)
@@ -167,7 +171,8 @@ class ClusterDeletion:
         return infrastructure.plan_ports(self.cluster, found, foreign)
 
     def _credentials(self) -> CleanupPlan:
-        return infrastructure.plan_credentials(self.cluster, self.cloud.identity.credentials(self.cluster))
+        credentials = self.cloud.identity.credentials(self.cluster)
+        return infrastructure.plan_credentials(self.cluster, credentials, self._requests)
 
     def _stack(self) -> CleanupPlan:
         stack = self.cloud.stacks.get(self.stack.id) if self.stack else None
