@@ -24,10 +24,15 @@ class ClusterApi(MemoryKubernetesClient):
         super().__init__()
         self.access_used = None
         for name in NODES:
-            ready = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.37.2"}}
-            self.create(KUBE_NODES, {"metadata": {"name": name}, "status": ready})
+            self.register(name)
         dns = {"metadata": {"namespace": "kube-system", "name": "coredns"}, "status": {"availableReplicas": 1}}
         self.create(DEPLOYMENTS, dns)
+
+    def register(self, name):
+        """What a kubelet does; a Node of its name may exist."""
+        ready = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.37.2"}}
+        if self.get(KUBE_NODES, name) is None:
+            self.create(KUBE_NODES, {"metadata": {"name": name}, "status": ready})
 
     def connect(self, access):
         self.access_used = access
@@ -50,10 +55,9 @@ class ClusterApi(MemoryKubernetesClient):
 
 
 class Joined(ClusterApi):
-    """A cluster's API that lists the nodes that booted and have their server.
+    """A cluster's API in which nodes register that booted; it lists those that have their server.
 
-    While `slow`, it has not noticed a deleted server. `removed` are the deleted nodes; the API keeps them, for the
-    server that gets the same name.
+    While `slow`, it has not noticed a deleted server. `removed` are the deleted nodes, which do not register again.
     """
 
     cloud = None
@@ -61,12 +65,14 @@ class Joined(ClusterApi):
     removed = ()
 
     def list(self, resource, field=""):
-        found = super().list(resource, field)
         if resource != KUBE_NODES:
-            return found
+            return super().list(resource, field)
         made = self.cloud.stacks.records.values() if self.cloud else ()
         ready = [r for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
         names = {node_name(resource, "demo") for resource in ready}
+        for name in names - set(self.removed):
+            self.register(name)
+        found = super().list(resource, field)
         if self.cloud and not self.slow:
             names &= {server.name for server in self.cloud.servers.list("demo")}
         return ResourceList(tuple(node for node in found.items if node["metadata"]["name"] in names), found.version)
@@ -74,8 +80,7 @@ class Joined(ClusterApi):
     def delete(self, resource, key, uid="", *, at_once=False):
         if resource == KUBE_NODES:
             self.removed += (key,)
-        else:
-            super().delete(resource, key, uid, at_once=at_once)
+        super().delete(resource, key, uid, at_once=at_once)
 
 
 class Clock:
@@ -137,7 +142,7 @@ class Life:
 class World:
     def __init__(self, cloud, kube, folder):
         self.cloud, self.kube, self.folder = cloud, kube, folder
-        kube.cloud = cloud
+        kube.cloud, kube.removed = cloud, ()
         self.reported = []
 
     def create(self, spec=SPEC, cloud=None, **words):

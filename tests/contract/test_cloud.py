@@ -30,12 +30,19 @@ parameters:
   word: {type: string}
   table: {type: json, default: {}}
   secret: {type: string, hidden: true, default: hush}
+  remove_workers: {type: json, default: []}
 resources:
   network:
     type: OS::Neutron::Net
     properties:
       value_specs: {description: {list_join: [" ", [Moorage cluster, {get_param: OS::stack_name}]]}}
   inner: {type: inner.yaml}
+  group:
+    type: OS::Heat::ResourceGroup
+    properties:
+      count: 2
+      removal_policies: [{resource_list: {get_param: remove_workers}}]
+      resource_def: {type: inner.yaml}
 outputs:
   word: {value: {get_param: word}}
 """
@@ -44,6 +51,9 @@ heat_template_version: 2021-04-16
 resources:
   value: {type: OS::Heat::Value, properties: {value: 1}}
 """
+
+MEMBERS = {two: {f"group/{i}" for i in two} | {f"group/{i}/value" for i in two} for two in ("01", "12", "23")}
+"""The paths of the group's members, by their indexes."""
 
 
 @pytest.fixture(params=["memory", "openstack"])
@@ -91,7 +101,7 @@ def test_stack_outputs_only_on_request(cloud_port, stack):
 
 def test_resources_of_nested_stacks_have_paths(cloud_port, stack):
     found = {"/".join(resource.path): resource for resource in cloud_port.stacks.resources(stack)}
-    assert set(found) == {"network", "inner", "inner/value"}
+    assert set(found) == {"network", "inner", "inner/value", "group", *MEMBERS["01"]}
     assert {resource.status for resource in found.values()} == {"CREATE_COMPLETE"}
     assert found["network"].type == "OS::Neutron::Net"
     assert found["network"].physical_id
@@ -149,36 +159,36 @@ def test_network_that_heat_does_not_know_is_deleted(cloud_entry):
     assert cloud.network.owned(name) == []
 
 
-def test_resume_stack_keeps_resources(cloud_port, stack):
-    before = {(resource.path, resource.physical_id) for resource in cloud_port.stacks.resources(stack)}
-    cloud_port.stacks.resume(stack)
+def test_update_stack_without_changes_keeps_resources(cloud_port, stack):
+    before = paths(cloud_port, stack)
+    cloud_port.stacks.update(stack, {})
     updated = until(lambda: cloud_port.stacks.get(stack.id), lambda found: found.status.endswith("_COMPLETE"))
     assert updated.parameters == stack.parameters
-    assert {(resource.path, resource.physical_id) for resource in cloud_port.stacks.resources(stack)} == before
+    assert paths(cloud_port, stack) == before
     cloud_port.stacks.delete(stack)
     until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
-    cloud_port.stacks.resume(stack)
+    cloud_port.stacks.update(stack, {"word": "without effect"})
     assert cloud_port.stacks.get(stack.name) is None
 
 
-def test_replace_resources_recreates_nested_resources(cloud_port, stack):
-    def ids():
-        return {"/".join(resource.path): resource.physical_id for resource in cloud_port.stacks.resources(stack)}
+def test_update_stack_removes_group_members_for_ever(cloud_port, stack):
+    """Heat creates a new member in place of a removed one, and never uses an index again."""
+    before = paths(cloud_port, stack)
+    assert {path for path in before if path.startswith("group/")} == MEMBERS["01"]
+    for removed, left in (["0"], "12"), (["1"], "23"):
+        cloud_port.stacks.update(stack, {"word": "again", "remove_workers": removed})
+        updated = until(
+            lambda: cloud_port.stacks.get(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE"
+        )
+        assert updated.outputs == {"word": "again"}
+        after = paths(cloud_port, stack)
+        assert {path for path in after if path.startswith("group/")} == MEMBERS[left]
+        assert after["network"] == before["network"]
 
-    before = ids()
-    cloud_port.stacks.replace_resources(stack, [("inner",)], {"word": "again"}, "it is lost")
-    updated = until(
-        lambda: cloud_port.stacks.get(stack.id, outputs=True), lambda found: found.status == "UPDATE_COMPLETE"
-    )
-    assert updated.parameters == {**stack.parameters, "word": "again"}
-    assert updated.outputs == {"word": "again"}
-    after = ids()
-    assert set(after) == set(before)
-    assert {path for path in after if after[path] != before[path]} == {"inner", "inner/value"}
-    cloud_port.stacks.delete(stack)
-    until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
-    cloud_port.stacks.replace_resources(stack, [("inner",)], {"word": "without effect"}, "it is lost")
-    assert cloud_port.stacks.get(stack.name) is None
+
+def paths(cloud_port, stack):
+    """The ids of a stack's resources, by path."""
+    return {"/".join(resource.path): resource.physical_id for resource in cloud_port.stacks.resources(stack)}
 
 
 @pytest.mark.parametrize("parameters", [{}, {"word": "w", "unknown": "u"}], ids=["missing", "unknown"])

@@ -129,10 +129,10 @@ class Creation:
     def _update_stack(self, step: plan.UpdateStack) -> None:
         self.run.log.record(step.reason)
         self.attempts = replace(self.attempts, repairs=self.attempts.repairs + step.repairs)
-        self.cloud.stacks.resume(step.stack)
+        self.cloud.stacks.update(step.stack, {})
 
     def _replace_nodes(self, step: plan.ReplaceNodes) -> None:
-        """The first boots of the nodes need a new token, because the stack's first token has expired."""
+        """Their names are never used again. Their first boots need a new token: the stack's first one has expired."""
         self.run.log.record(step.reason)
         repairs, replacements = self.attempts.repairs + step.repairs, self.attempts.replacements + 1
         self.attempts = replace(self.attempts, repairs=repairs, replacements=replacements)
@@ -141,8 +141,8 @@ class Creation:
                 kube.delete(NODES, explain.node_name(server, self.spec.name))
             token = bootstrap_token()
             kubernetes.create_join_token(kube, token)
-            nodes = [server.path[:-1] for server in step.servers]
-            self.cloud.stacks.replace_resources(step.stack, nodes, {"bootstrap_token": token}, step.reason)
+            removed = [explain.node_index(server) for server in step.servers]
+            self.cloud.stacks.update(step.stack, {"bootstrap_token": token, "remove_workers": removed})
 
 
 def _creation_failed(name: str, step: plan.Fail) -> Failed:

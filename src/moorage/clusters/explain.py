@@ -114,8 +114,13 @@ def _named(resource: StackResource, cluster: str) -> str:
 
 def node_name(resource: StackResource, cluster: str) -> str:
     """The name of a node and its server, from a resource in the node's own stack."""
-    index = next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
+    index = node_index(resource)
     return f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
+
+
+def node_index(resource: StackResource) -> str:
+    """The index of a worker in its group, from a resource in its own stack; empty for the control plane."""
+    return next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
 
 
 def describe_missing(servers: Sequence[StackResource], cluster: str) -> str:

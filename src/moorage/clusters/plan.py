@@ -80,7 +80,7 @@ class UpdateStack:
 
 @dataclass(frozen=True)
 class ReplaceNodes:
-    """Make Heat recreate the nodes of these servers; they join with a new token."""
+    """Make Heat create new nodes in place of those of these servers; they join with a new token."""
 
     stack: Stack
     servers: Sequence[StackResource]

@@ -38,10 +38,10 @@ def stack_answer(status):
 @pytest.mark.parametrize(
     "answer", [stack_answer("DELETE_IN_PROGRESS"), stack_answer("DELETE_COMPLETE"), Answer(404, GONE)]
 )
-def test_resume_stack_in_deletion_does_nothing(answer):
-    OpenStackCloud(Rest(Heat(answer), "mycloud", None, "public")).stacks.resume(STACK)
+def test_update_stack_in_deletion_does_nothing(answer):
+    OpenStackCloud(Rest(Heat(answer), "mycloud", None, "public")).stacks.update(STACK, {})
 
 
-def test_resume_stack_reports_other_rejections():
+def test_update_stack_reports_other_rejections():
     with pytest.raises(BadInput, match="not supported"):
-        OpenStackCloud(Rest(Heat(stack_answer("CREATE_COMPLETE")), "mycloud", None, "public")).stacks.resume(STACK)
+        OpenStackCloud(Rest(Heat(stack_answer("CREATE_COMPLETE")), "mycloud", None, "public")).stacks.update(STACK, {})

@@ -163,13 +163,13 @@ def test_create_deletes_unrecorded_resources_that_block_heat(world, cloud, dupli
 def test_replacement_deletes_server_that_heat_does_not_know(world, cloud):
     world.create()
     delete_server(cloud, NODES[1])
-    cloud.stacks.failing["worker_nodes/nodes/0/server"] = "Nova died"
+    cloud.stacks.failing |= {f"worker_nodes/nodes/{index}/server": "Nova died" for index in (2, 3)}
     with pytest.raises(Failed, match="Nova died"):
         world.create()
     cloud.stacks.failing.clear()
-    cloud.stacks.duplicated = {"worker_nodes/nodes/0/server": "unknown-1"}
+    cloud.stacks.duplicated = {"worker_nodes/nodes/3/server": "unknown-1"}
     assert world.create().status is ClusterStatus.READY
-    assert f"deleting server {NODES[1]}, which Heat does not know" in world.reported
+    assert "deleting server demo-default-worker-3, which Heat does not know" in world.reported
     assert len(cloud.servers.list("demo")) == len(NODES)
     assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing else was recreated"
 
@@ -209,7 +209,7 @@ def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
     assert shown.reason == f"server {NODES[1]} is gone: run the command that created the cluster again to recreate that"
     made = world.create()
     assert made.status is ClusterStatus.READY
-    assert [node.name for node in made.nodes] == NODES
+    assert [node.name for node in made.nodes] == [NODES[0], NODES[2], "demo-default-worker-2"], "a name is never reused"
     assert missing not in {server.id for server in cloud.servers.list("demo")}
     assert kube.removed == (NODES[1],)
     token = cloud.stacks.updated_parameters["demo"]["bootstrap_token"]
@@ -254,13 +254,21 @@ def test_deleted_control_plane_is_reported(world, cloud):
 def test_failed_replacement_keeps_cluster(world, cloud, reason):
     world.create()
     delete_server(cloud, NODES[1])
-    cloud.stacks.failing["worker_nodes/nodes/0/server"] = reason
-    with pytest.raises(Failed, match=f"could not be repaired: server demo-default-worker-0: {reason}") as raised:
+    cloud.stacks.failing |= {f"worker_nodes/nodes/{index}/server": reason for index in (2, 3)}
+    with pytest.raises(Failed, match=f"could not be repaired: server demo-default-worker-3: {reason}") as raised:
         world.create()
     assert raised.value.hint.startswith("fix the cause, then run this command again"), "not first: delete it"
     cloud.stacks.failing.clear()
     assert world.create().status is ClusterStatus.READY
     assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing was recreated"
+
+
+def test_failed_replacement_is_repaired_once(world, cloud):
+    world.create()
+    delete_server(cloud, NODES[1])
+    cloud.stacks.failing["worker_nodes/nodes/2/server"] = "Unable to establish connection to http://nova"
+    made = world.create()
+    assert [node.name for node in made.nodes] == [NODES[0], NODES[2], "demo-default-worker-3"]
 
 
 def test_lost_answer_creates_no_second_stack(world, cloud):

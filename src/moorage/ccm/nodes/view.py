@@ -45,8 +45,7 @@ class ServerView:
     def find(self, node: Object) -> Server | UnknownServer | None:
         """The node's server: from the list, else from a request for it alone. None if the cloud has deleted it.
 
-        A new node is matched to its server by name, permanently. That needs a new list: the last one may still
-        contain a deleted server of the same name.
+        A new node is matched to its server by name, permanently. That needs a new list: the last one may lack it.
         """
         id = server_id(node, self.place)
         try:

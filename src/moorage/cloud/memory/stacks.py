@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 from moorage.cloud.memory.load_balancers import MemoryLoadBalancers
@@ -37,9 +37,11 @@ class StackRecord:
     """A stack, and its progress."""
 
     stack: Stack
-    template: str
+    request: StackRequest
     resources: list[StackResource]
     polls: int = 0
+    removed: set[str] = field(default_factory=set)
+    """Indexes of group members that were ever removed; Heat never uses them again."""
 
 
 @dataclass
@@ -105,11 +107,8 @@ class MemoryStacks:
             tags=request.tags,
             parameters=parameters,
         )
-        resources = [
-            StackResource(path, kind, "INIT_COMPLETE", physical_id=f"{request.name}-{number}-{index}")
-            for index, (path, kind) in enumerate(_expand(request.template, request.files, parameters))
-        ]
-        self.records[request.name] = StackRecord(stack, request.template, resources)
+        record = self.records[request.name] = StackRecord(stack, request, [])
+        record.resources = self._expanded(record)
         if self.lost_answers:
             self.lost_answers -= 1
             raise CloudUnreachable("Heat did not answer in time")
@@ -122,28 +121,35 @@ class MemoryStacks:
             self._set_status(record, "DELETE_IN_PROGRESS", "Stack DELETE started")
             record.polls = 0
 
-    def resume(self, stack: Stack) -> None:
-        self.replace_resources(stack, (), {}, "")
-
-    def replace_resources(
-        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
-    ) -> None:
+    def update(self, stack: Stack, parameters: Mapping[str, Any]) -> None:
         self._check_reachable()
         self.engine_dead = False
-        record, requested = self._find(stack.id), list(paths)
+        record = self._find(stack.id)
         if record is None or record.stack.status.startswith("DELETE") or record.stack.status.endswith("_IN_PROGRESS"):
             return
-        record.resources = [self._reset_resource(resource, requested) for resource in record.resources]
         record.stack = replace(
-            record.stack, parameters={**record.stack.parameters, **_as_returned(record.template, parameters)}
+            record.stack, parameters={**record.stack.parameters, **_as_returned(record.request.template, parameters)}
         )
+        record.removed |= set(parameters.get("remove_workers", ()))
+        kept, desired = {resource.path: resource for resource in record.resources}, self._expanded(record)
+        record.resources = [self._reset_resource(kept.get(resource.path, resource)) for resource in desired]
+        for server in (resource for resource in kept.values() if resource.type == SERVER):
+            if server.path not in {resource.path for resource in desired}:
+                self.delete_server(server.physical_id)
         record.polls = 0
         self.updated_parameters[record.stack.name] = dict(parameters)
         self._set_status(record, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
 
-    def _reset_resource(self, resource: StackResource, paths: Sequence[tuple[str, ...]]) -> StackResource:
-        if any(resource.path[: len(path)] == path for path in paths):
-            return replace(resource, status="INIT_COMPLETE", physical_id=f"{resource.physical_id}-{next(self._ids)}")
+    def _expanded(self, record: StackRecord) -> builtins.list[StackResource]:
+        """All resources of the stack as Heat plans them."""
+        request, number = record.request, next(self._ids)
+        expanded = _expand(request.template, request.files, record.stack.parameters, record.removed)
+        return [
+            StackResource(path, kind, "INIT_COMPLETE", physical_id=f"{request.name}-{number}-{index}")
+            for index, (path, kind) in enumerate(expanded)
+        ]
+
+    def _reset_resource(self, resource: StackResource) -> StackResource:
         if resource.status != "CREATE_FAILED":
             return resource
         return replace(resource, status="INIT_COMPLETE", physical_id=resource.physical_id or f"again-{next(self._ids)}")
@@ -303,7 +309,11 @@ def _parse_hot(text: str) -> dict[str, Any]:
 
 
 def _expand(
-    template: str, files: Mapping[str, str], parameters: Mapping[str, Any], parent: tuple[str, ...] = ()
+    template: str,
+    files: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    removed: Collection[str],
+    parent: tuple[str, ...] = (),
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """The path and type of every resource, with nested stacks and groups expanded."""
     for name, body in _parse_hot(template).get("resources", {}).items():
@@ -311,13 +321,14 @@ def _expand(
         yield path, kind
         properties = {key: _value(value, parameters) for key, value in body.get("properties", {}).items()}
         if kind in files:
-            yield from _expand(files[kind], files, properties, path)
+            yield from _expand(files[kind], files, properties, removed, path)
         elif kind == "OS::Heat::ResourceGroup":
             member = properties["resource_def"]["type"]
-            for index in range(int(properties["count"])):
-                yield (*path, str(index)), member
+            indexes = (str(number) for number in count() if str(number) not in removed)
+            for index in islice(indexes, int(properties["count"])):
+                yield (*path, index), member
                 if member in files:
-                    yield from _expand(files[member], files, {}, (*path, str(index)))
+                    yield from _expand(files[member], files, {}, removed, (*path, index))
 
 
 def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -336,7 +347,7 @@ def _outputs(record: StackRecord) -> dict[str, Any]:
         "ca_certificate": "the CA's certificate" if signalled else None,
         "client_certificate": "the client's certificate" if signalled else None,
     }
-    declared = _parse_hot(record.template).get("outputs", {})
+    declared = _parse_hot(record.request.template).get("outputs", {})
     return {
         name: known.get(name, _parameter(body["value"], record.stack.parameters)) for name, body in declared.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -34,14 +34,10 @@ class OpenStackStacks:
 
     def resources(self, stack: Stack) -> builtins.list[StackResource]:
         try:
-            return [resource for _, resource in self._resources(stack)]
+            rows = [*self.rest.list(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)]
         except NotFound:
             return []
-
-    def _resources(self, stack: Stack) -> builtins.list[tuple[Mapping[str, Any], StackResource]]:
-        """Heat's resources, as returned and as ours."""
-        rows = [*self.rest.list(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)]
-        return list(zip(rows, _resources(rows, stack.id), strict=True))
+        return _resources(rows, stack.id)
 
     def create(self, request: StackRequest) -> None:
         body = {
@@ -62,18 +58,8 @@ class OpenStackStacks:
         except NotFound:
             return
 
-    def resume(self, stack: Stack) -> None:
-        self.replace_resources(stack, (), {}, "")
-
-    def replace_resources(
-        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
-    ) -> None:
-        requested = set(paths)
+    def update(self, stack: Stack, parameters: Mapping[str, Any]) -> None:
         try:
-            for row, resource in self._resources(stack) if requested else ():
-                if resource.path in requested:
-                    body = {"mark_unhealthy": True, "resource_status_reason": reason}
-                    self.rest.patch(HEAT, _api_path(row), body)
             self.rest.patch(HEAT, _path(stack), {"parameters": dict(parameters)})
         except (NotFound, Conflict):
             return
@@ -127,13 +113,6 @@ def _resource_path(row: Mapping[str, Any], parents: Mapping[str, Mapping[str, An
 
 
 def _stack_id(row: Mapping[str, Any]) -> str:
-    return _link(row, "stack").rstrip("/").rsplit("/", 1)[-1]
-
-
-def _api_path(row: Mapping[str, Any]) -> str:
-    """The path of a resource in the API, in whichever stack it is."""
-    return "/stacks/" + _link(row, "self").partition("/stacks/")[2]
-
-
-def _link(row: Mapping[str, Any], rel: str) -> str:
-    return next((str(link["href"]) for link in row.get("links", ()) if link["rel"] == rel), "")
+    """The id of the stack that has the resource, from its link."""
+    link = next((str(link["href"]) for link in row.get("links", ()) if link["rel"] == "stack"), "")
+    return link.rstrip("/").rsplit("/", 1)[-1]

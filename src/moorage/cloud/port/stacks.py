@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,18 +71,10 @@ class Stacks(Protocol):
         """Request a stack's deletion, without waiting; does nothing when it does not exist."""
         ...
 
-    def resume(self, stack: Stack) -> None:
-        """Update the stack without changes, so that Heat resumes it; does nothing when it does not exist or is busy.
+    def update(self, stack: Stack, parameters: Mapping[str, Any]) -> None:
+        """Update the stack with these values and its other parameters; does nothing when it does not exist or is busy.
 
-        Living engines continue their work; the locks of dead engines are released.
-        """
-        ...
-
-    def replace_resources(
-        self, stack: Stack, paths: Iterable[tuple[str, ...]], parameters: Mapping[str, Any], reason: str
-    ) -> None:
-        """Make Heat recreate the resources with these paths and all that is nested in them, in whatever state they are.
-
-        The stack's parameters get these values; others are kept. Does nothing when the stack does not exist or is busy.
+        Heat retries what failed. Without parameters, that is all. Living engines continue their work; the locks of dead
+        engines are released.
         """
         ...
