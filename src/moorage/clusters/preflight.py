@@ -119,8 +119,7 @@ def choose_image(spec: ClusterSpec, images: Sequence[Image]) -> Image | None:
     """The image that the spec names, or the newest active Moorage image."""
     if spec.image is not None:
         return newest(image for image in images if spec.image in (image.id, image.name))
-    ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
-    return max(ours, key=lambda image: image.created_at, default=None)
+    return newest(image for image in images if not _missing_properties(image) and image.status == "active")
 
 
 def choose_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> ExternalNetwork | None:

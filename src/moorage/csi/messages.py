@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from moorage.csi.backend import Snapshot, Source, Volume
 from moorage.csi.spec import csi_pb2 as csi
+from moorage.host.filesystems import KINDS
 from moorage.model.errors import BadInput
 
 MODE = csi.VolumeCapability.AccessMode
@@ -18,7 +19,6 @@ ONE_NODE = frozenset(
         MODE.SINGLE_NODE_MULTI_WRITER,
     )
 )
-FILE_SYSTEMS = ("ext4", "xfs")
 T = TypeVar("T")
 PREFIX = "after:"
 
@@ -50,8 +50,8 @@ def _check_capability(capability: csi.VolumeCapability) -> None:
     if kind is None:
         raise BadInput("a volume is used as a file system or as a block device; neither was requested")
     fs_type = capability.mount.fs_type
-    if kind == "mount" and fs_type and fs_type not in FILE_SYSTEMS:
-        raise BadInput(f"file system {fs_type!r} is not supported; supported: {' and '.join(FILE_SYSTEMS)}")
+    if kind == "mount" and fs_type and fs_type not in KINDS:
+        raise BadInput(f"file system {fs_type!r} is not supported; supported: {' and '.join(KINDS)}")
 
 
 def volume_message(volume: Volume, topology: str) -> csi.Volume:

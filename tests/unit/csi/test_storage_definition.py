@@ -10,7 +10,8 @@ import yaml
 from moorage.csi.cinder.backend import NAME, TOPOLOGY
 from moorage.csi.cinder.parameters import parse_snapshot_class
 from moorage.csi.controller import CAPABILITIES, RPC
-from moorage.csi.messages import FILE_SYSTEMS, MODE, ONE_NODE
+from moorage.csi.messages import MODE, ONE_NODE
+from moorage.host.filesystems import KINDS
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +22,7 @@ DRIVER = yaml.safe_load((STORAGE / "driver.yaml").read_text())["DriverInfo"]
 def test_manifest_has_name_zone_and_file_systems():
     assert DRIVER["Name"] == NAME
     assert DRIVER["TopologyKeys"] == [TOPOLOGY]
-    assert set(DRIVER["SupportedFsType"]) == {"", *FILE_SYSTEMS}
+    assert set(DRIVER["SupportedFsType"]) == {"", *KINDS}
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ class Rest:
 
     def get(self, service: str, path: str, *, microversion: str = "", **query: Any) -> dict[str, Any]:
         """GET, as a mapping; NotFound. `microversion` is the service's, as in "2.47"."""
-        return _body(self._send("GET", service, path, params=query, microversion=microversion or None))
+        return _body(self._send("GET", service, path, params=query, microversion=microversion))
 
     def list(
         self, service: str, path: str, *, microversion: str = "", key: str = "", **query: Any
@@ -170,7 +170,7 @@ class Rest:
         key = key or path.rsplit("/", 1)[-1].replace("-", "_")
         params: Any = query
         while True:
-            page = _body(self._send("GET", service, path, params=params, microversion=microversion or None))
+            page = _body(self._send("GET", service, path, params=params, microversion=microversion))
             yield from page[key]
             following = _next_page(page, key)
             if not page[key] or not following or following == params:
@@ -179,7 +179,7 @@ class Rest:
 
     def post(self, service: str, path: str, body: Mapping[str, Any], *, microversion: str = "") -> dict[str, Any]:
         """POST; Conflict when it exists, BadInput or QuotaExceeded when the service rejects it."""
-        return _body(self._send("POST", service, path, json=body, microversion=microversion or None))
+        return _body(self._send("POST", service, path, json=body, microversion=microversion))
 
     def put(self, service: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """PUT; the errors of `post` and NotFound."""
@@ -196,10 +196,11 @@ class Rest:
 
     def delete(self, service: str, path: str, *, microversion: str = "") -> None:
         """DELETE; NotFound."""
-        self._send("DELETE", service, path, microversion=microversion or None)
+        self._send("DELETE", service, path, microversion=microversion)
 
-    def _send(self, method: str, service: str, path: str, **options: Any) -> Any:
+    def _send(self, method: str, service: str, path: str, microversion: str = "", **options: Any) -> Any:
         url = self.endpoint(service) + path
+        options["microversion"] = microversion or None
 
         def send() -> Any:
             return self._adapter(service).request(url, method, raise_exc=False, authenticated=True, **options)
