@@ -74,7 +74,7 @@ class Joined(ClusterApi):
             self.register(name)
         found = super().list(resource, field)
         if self.cloud and not self.slow:
-            names &= {server.name for server in self.cloud.servers.list("demo")}
+            names &= {node_name(r, "demo") for m in made for r in m.resources if self.cloud.servers.get(r.physical_id)}
         return ResourceList(tuple(node for node in found.items if node["metadata"]["name"] in names), found.version)
 
     def delete(self, resource, key, uid="", *, at_once=False):

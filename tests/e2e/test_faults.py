@@ -119,6 +119,17 @@ def test_rebooted_control_plane_keeps_objects(cluster, compute):
     until(lambda: ready(cluster, f"{NAME}-control-plane-0") and pods_run(cluster))
 
 
+def test_renamed_server_is_the_same_server(cluster, compute, run_cluster, worker):
+    before, server = workers(cluster), compute.find_server(worker)
+    compute.update_server(server, name="web-1")
+    seen = shown(cluster, NAME)
+    assert (seen["status"], seen["reason"]) == ("ready", None)
+    assert workers(cluster) == before
+    assert "is gone" not in run_cluster.create().stderr
+    assert compute.get_server(server.id).status == "ACTIVE"
+    compute.update_server(server, name=worker)
+
+
 def test_deleted_worker_is_reported_and_replaced(cluster, compute, run_cluster, worker):
     kubectl(cluster, "create", "configmap", "kept-too")
     before = workers(cluster)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
+from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.parameters import as_text, node_count
 from moorage.clusters.plan import Kubernetes, Observed
 from moorage.model.cluster import Cluster, ClusterStatus, Node
@@ -83,20 +84,25 @@ def _problems(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequen
         return faults
     if asked.unreachable:
         return [*faults, asked.unreachable]
-    running = {server.name for server in servers if server.status == "ACTIVE"}
-    sick = [f"node {node.name}: {node.reason}" for node in nodes if not node.ready and node.name in running]
+    sick = [f"node {node.name}: {node.reason}" for node in nodes if not node.ready and node.server == "ACTIVE"]
     problem = [f"it cannot reach its cloud: {asked.problem}"] if asked.problem else []
     return [*faults, *sick, *([] if asked.dns else ["CoreDNS has no running replica"]), *problem]
 
 
+def _kube_node(server: Server, nodes: Sequence[KubeNode]) -> KubeNode | None:
+    """The server's Node: by its id, because users rename servers; by name as long as the Node has no server."""
+    return next(
+        (node for node in nodes if node.server == server.id or (node.server == "" and node.name == server.name)), None
+    )
+
+
 def _node(server: Server, asked: Kubernetes | None) -> Node:
-    known = {node.name: node for node in asked.nodes} if asked else {}
-    found = known.get(server.name)
+    found = _kube_node(server, asked.nodes if asked else ())
     reason = server.fault
     if asked and not asked.unreachable and not reason:
         reason = found.reason if found else "has not joined the cluster"
     return Node(
-        name=server.name,
+        name=found.name if found else server.name,
         role=server.metadata.get("moorage_role", ""),
         group=server.metadata.get("moorage_group", ""),
         server=server.status,

@@ -17,12 +17,13 @@ from moorage.model.nodes import UNINITIALIZED
 
 @dataclass(frozen=True)
 class KubeNode:
-    """A Node; `reason` is why it is not ready."""
+    """A Node; `reason` is why it is not ready. `server` is the id of its server, empty when it has none yet."""
 
     name: str
     ready: bool
     version: str = ""
     reason: str = ""
+    server: str = ""
 
 
 def nodes(api: KubernetesClient) -> list[KubeNode]:
@@ -62,10 +63,12 @@ def _node(node: Object) -> KubeNode:
     status = node.get("status", {})
     condition = next((found for found in status.get("conditions") or () if found["type"] == "Ready"), None)
     reason = _unready_reason(condition)
-    if not reason and any(taint["key"] == UNINITIALIZED for taint in node.get("spec", {}).get("taints") or ()):
+    spec = node.get("spec", {})
+    if not reason and any(taint["key"] == UNINITIALIZED for taint in spec.get("taints") or ()):
         reason = "moorage-controller has not initialized it yet"
     version = status.get("nodeInfo", {}).get("kubeletVersion", "")
-    return KubeNode(node["metadata"]["name"], not reason, version, reason)
+    server = str(spec.get("providerID") or "").rpartition("/")[2]
+    return KubeNode(node["metadata"]["name"], not reason, version, reason, server)
 
 
 def _unready_reason(condition: Mapping[str, Any] | None) -> str:

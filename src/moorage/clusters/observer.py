@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain, keys, kubernetes
+from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.parameters import CLUSTER_TAG, node_count
 from moorage.clusters.plan import Kubernetes, Observed
@@ -53,12 +55,13 @@ class Observer:
         asked = self._ask(stack) if ask else None
         if not kubernetes or not stack.status.endswith(("_COMPLETE", "_FAILED")):
             return Observed(stack, resources, key, asked)
-        servers = tuple(self.cloud.servers.list(self.name))
+        servers = self.cloud.servers.list(self.name)
         if complete and len(servers) < node_count(stack):
             resources = tuple(self.cloud.stacks.resources(stack))
+        servers = with_renamed(self.cloud, servers, resources)
         lost = tuple(explain.lost_servers(resources, servers))
         untracked = tuple(explain.untracked_servers(resources, servers, self.name)) if lost else ()
-        return Observed(stack, resources, key, asked, servers=servers, lost=lost, untracked=untracked)
+        return Observed(stack, resources, key, asked, servers=tuple(servers), lost=lost, untracked=untracked)
 
     def access(self, stack: Stack) -> KubeAccess | None:
         """Access to the cluster's API with this machine's key; None until the stack has the certificates."""
@@ -99,6 +102,14 @@ class Observer:
             return Kubernetes(nodes, dns, problem=kubernetes.problem(kube))
         except KubernetesUnreachable as error:
             return Kubernetes(unreachable=error.message)
+
+
+def with_renamed(cloud: Cloud, servers: Sequence[Server], resources: Sequence[StackResource]) -> list[Server]:
+    """These servers, and those of the stack that the list lacks but that exist: a user may have renamed them."""
+    listed = {server.id for server in servers}
+    ids = [resource.physical_id for resource in explain.existing_resources(resources) if resource.type == SERVER]
+    others = (cloud.servers.get(id) for id in ids if id not in listed)
+    return [*servers, *(server for server in others if server is not None)]
 
 
 def _has_certificates(stack: Stack, resources: tuple[StackResource, ...]) -> bool:

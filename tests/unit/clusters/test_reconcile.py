@@ -15,6 +15,7 @@ from moorage.cloud.port.servers import Flavor, Server
 from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
 from moorage.clusters.progress import PollInterval
+from moorage.kube.port import NODES as KUBE_NODES
 from moorage.model.cluster import ClusterSpec, ClusterStatus
 from moorage.model.errors import (
     BadInput,
@@ -239,6 +240,21 @@ def test_replacement_killed_at_every_call_resumes(kube, tmp_path, after):
             continue
         assert number > 8
         return
+
+
+def test_renamed_server_is_the_same_server(world, cloud, kube):
+    world.create()
+    (id,) = (server.id for server in cloud.servers.list("demo") if server.name == NODES[1])
+    kube.patch(KUBE_NODES, NODES[1], {"spec": {"providerID": f"openstack:///{id}"}})
+    cloud.stacks.renamed[id] = "web-1"
+    shown = world.observe()
+    assert shown.status is ClusterStatus.READY
+    assert sorted(node.name for node in shown.nodes if node.ready) == NODES
+    assert world.create().status is ClusterStatus.READY
+    assert cloud.stacks.records["demo"].stack.status == "CREATE_COMPLETE", "nothing was replaced"
+    world.delete()
+    assert "deleting server web-1" in world.reported
+    assert cloud.servers.get(id) is None
 
 
 def test_deleted_control_plane_is_reported(world, cloud):

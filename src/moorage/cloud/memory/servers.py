@@ -32,7 +32,8 @@ class MemoryServers:
     def list(self, cluster: str) -> builtins.list[Server]:
         self._record_call("list")
         listed = (server for server in self._all() if server.id not in self.unlisted)
-        own = (server for server in listed if server.metadata.get("moorage_cluster") == cluster)
+        named = (server for server in listed if server.name.startswith(f"{cluster}-"))
+        own = (server for server in named if server.metadata.get("moorage_cluster") == cluster)
         return sorted(own, key=lambda server: server.name)
 
     def get(self, id: str) -> Server | None:

@@ -69,6 +69,8 @@ class MemoryStacks:
     engine_dead: bool = False
     records: dict[str, StackRecord] = field(default_factory=dict)
     updated_parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Names that users gave to servers, by id."""
     _deleted_servers: set[str] = field(default_factory=set)
     _deleted_resources: set[str] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
@@ -157,10 +159,11 @@ class MemoryStacks:
     def servers(self, cluster: str) -> builtins.list[Server]:
         """The servers of a cluster's stack, and those that Heat does not know."""
         record = self.records.get(cluster)
-        servers = [] if record is None else [r for r in record.resources if r.type == SERVER]
-        existing = [r for r in servers if _exists(r) and r.physical_id]
-        existing += [replace(r, physical_id=id) for r in servers if (id := self.duplicated.get("/".join(r.path)))]
-        found = [_server(cluster, r) for r in existing if r.physical_id not in self._deleted_servers]
+        planned = [] if record is None else [r for r in record.resources if r.type == SERVER]
+        existing = [r for r in planned if _exists(r) and r.physical_id]
+        existing += [replace(r, physical_id=id) for r in planned if (id := self.duplicated.get("/".join(r.path)))]
+        servers = [_server(cluster, r) for r in existing if r.physical_id not in self._deleted_servers]
+        found = [replace(server, name=self.renamed.get(server.id, server.name)) for server in servers]
         return [*found, *(server for server in self.orphans if server.metadata.get("moorage_cluster") == cluster)]
 
     def delete_server(self, id: str) -> None:

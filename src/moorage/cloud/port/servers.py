@@ -55,7 +55,10 @@ class Servers(Protocol):
     """The servers of one project. Every call may raise CloudUnreachable."""
 
     def list(self, cluster: str) -> builtins.list[Server]:
-        """The servers with this cluster's metadata, by name: one call for a thousand of them."""
+        """The servers with this cluster's metadata, by name: one call for a thousand of them.
+
+        It lacks a server that a user gave a name without the cluster's; `get` has it.
+        """
         ...
 
     def get(self, id: str) -> Server | None:

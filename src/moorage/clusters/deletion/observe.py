@@ -21,6 +21,7 @@ from moorage.model.errors import BadInput, Failed, NotFound
 from moorage.model.ownership import CLUSTER_MARK, cluster_tag, serving_tag
 
 T = TypeVar("T")
+SERVER_MARK = "moorage_cluster"  # the key in a server's metadata; the templates write it
 
 
 def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
@@ -64,11 +65,12 @@ def ports(cloud: Cloud, cluster: str) -> list[Port]:
     return cloud.network.ports(networks) if networks else []
 
 
-def foreign_servers(cloud: Cloud, found: Iterable[Port], own: Iterable[Server]) -> dict[str, str]:
+def foreign_servers(cloud: Cloud, cluster: str, found: Iterable[Port]) -> dict[str, str]:
     """The names of servers that are not the cluster's and have one of these ports, by id."""
-    devices = {port.device for port in found if port.owner.startswith(COMPUTE)} - {server.id for server in own}
-    servers = (cloud.servers.get(device) for device in sorted(devices) if device)
-    return {server.id: server.name for server in servers if server is not None}
+    devices = {port.device for port in found if port.owner.startswith(COMPUTE) and port.device}
+    own = {server.id for server in cloud.servers.list(cluster)} if devices else set()
+    servers = [server for device in sorted(devices - own) if (server := cloud.servers.get(device)) is not None]
+    return {server.id: server.name for server in servers if server.metadata.get(SERVER_MARK) != cluster}
 
 
 def _own(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:

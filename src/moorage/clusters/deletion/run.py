@@ -18,6 +18,7 @@ from moorage.clusters.deletion.actions import execute
 from moorage.clusters.deletion.load_balancers import plan_load_balancers
 from moorage.clusters.deletion.resources import CleanupPlan, Deletion, combine
 from moorage.clusters.deletion.storage import plan_retention, plan_storage
+from moorage.clusters.observer import with_renamed
 from moorage.clusters.progress import Run
 from moorage.model.cluster import OwnedResource
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound
@@ -160,15 +161,16 @@ class ClusterDeletion:
     def _servers(self) -> CleanupPlan:
         now = self.run.log.poll.now()
         recent = {id for id, requested in self._requested_at.items() if now - requested < REQUEST_AGAIN}
-        return infrastructure.plan_servers(self.cloud.servers.list(self.cluster), recent)
+        resources = self.cloud.stacks.resources(self.stack) if self.stack else ()
+        servers = with_renamed(self.cloud, self.cloud.servers.list(self.cluster), resources)
+        return infrastructure.plan_servers(servers, recent)
 
     def _load_balancers(self) -> CleanupPlan:
         return plan_load_balancers(observe.balanced(self.cloud, self.cluster), self._requests)
 
     def _ports(self) -> CleanupPlan:
         found = observe.ports(self.cloud, self.cluster)
-        foreign = observe.foreign_servers(self.cloud, found, self.cloud.servers.list(self.cluster)) if found else {}
-        return infrastructure.plan_ports(self.cluster, found, foreign)
+        return infrastructure.plan_ports(self.cluster, found, observe.foreign_servers(self.cloud, self.cluster, found))
 
     def _credentials(self) -> CleanupPlan:
         credentials = self.cloud.identity.credentials(self.cluster)
