@@ -151,15 +151,20 @@ def plan_creation(spec: ClusterSpec, observed: Observed, attempts: Attempts) -> 
 
 
 def _failed(spec: ClusterSpec, stack: Stack, observed: Observed, attempts: Attempts) -> Step:
-    """A cluster that was never ready is recreated. In any other one users may have deployed something."""
+    """Recreate a cluster that was never ready, or that this run requested and cannot reach.
+
+    In any other one users may have deployed something.
+    """
     reason = explain.failure_reason(stack, observed.resources)
-    if not explain.control_plane_was_ready(observed.resources):
+    reachable = observed.kubernetes is not None and not observed.kubernetes.unreachable
+    unused = bool(attempts.creations) and not reachable
+    if unused or not explain.control_plane_was_ready(observed.resources):
         if attempts.creations >= MAX_ATTEMPTS:
             return Fail(reason)
         return DeleteStack(stack, f"creation failed ({reason}): recreating the stack")
     if attempts.repairs or explain.includes_control_plane(observed.lost):
         return Fail(reason, used=True)
-    if observed.key and observed.lost:
+    if reachable and observed.lost:
         return _replace(spec, stack, observed, f"repairing the stack ({reason})", repairs=True)
     return UpdateStack(stack, f"updating the stack, to retry what failed ({reason})", repairs=True)
 

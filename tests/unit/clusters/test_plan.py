@@ -105,7 +105,11 @@ def stack(status, **changes):
         (Observed(stack("CREATE_FAILED"), [DIED, READY], True, ONE_NODE), UpdateStack, "retry what failed"),
         (Observed(stack("CREATE_FAILED"), [DIED, READY], True, ONE_NODE, lost=[WORKER]), ReplaceNodes, "repairing"),
         (Observed(stack("UPDATE_FAILED"), [DIED, READY], False, None, lost=[WORKER]), UpdateStack, "retry what failed"),
-        (Observed(stack("UPDATE_FAILED"), [DIED, READY], True, SILENT, lost=[WORKER]), Wait, "does not answer"),
+        (
+            Observed(stack("UPDATE_FAILED"), [DIED, READY], True, SILENT, lost=[WORKER]),
+            UpdateStack,
+            "retry what failed",
+        ),
         (
             Observed(stack("UPDATE_FAILED"), [DIED, READY], True, ONE_NODE, lost=[WORKER], untracked=[UNKNOWN]),
             DeleteServers,
@@ -137,6 +141,13 @@ def test_plan_creation_returns_step(observed, kind, reported):
 def test_plan_creation_bounds_recreations():
     observed = Observed(stack("CREATE_FAILED"), [DIED])
     assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
+
+
+def test_plan_creation_recreates_own_stack_that_cannot_be_reached():
+    """Its address may be what failed: no user has it yet."""
+    observed = Observed(stack("UPDATE_FAILED"), [DIED, READY], True, SILENT)
+    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(creations=1)), DeleteStack)
+    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(plan.MAX_ATTEMPTS)), Fail)
 
 
 def test_plan_creation_never_recreates_used_cluster():
