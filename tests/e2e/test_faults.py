@@ -9,7 +9,6 @@ import pytest
 
 import waiting
 from cluster import RunCluster, shown
-from inside import Inside
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("emptied")]
 until = partial(waiting.until, seconds=120)
@@ -67,11 +66,6 @@ def ready(cloud, node):
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def stack(cloud, *words):
-    """With the `openstack` program, as a user does."""
-    return cloud.run("openstack", "--os-cloud", "moorage", "stack", *words, timeout=120).stdout.strip()
-
-
 @pytest.fixture
 def compute(run_cluster):
     return run_cluster.sdk.compute
@@ -87,11 +81,6 @@ def delete(compute, name):
     server = compute.find_server(name)
     compute.delete_server(server)
     compute.wait_for_delete(server, wait=300)
-
-
-def inside(cloud, compute, name):
-    """A look into a server, once there is one of that name."""
-    return until(lambda: (found := compute.find_server(name)) and Inside.of(cloud.state, found.id))
 
 
 def started(cloud, node):
@@ -147,19 +136,3 @@ def test_deleted_worker_is_reported_and_replaced(cluster, compute, run_cluster, 
     until(lambda: pods_run(cluster))
     assert "kept-too" in kubectl(cluster, "get", "configmaps", "-o", "name"), "the cluster is the same"
     assert "is gone" not in run_cluster.create().stderr
-
-
-def test_failed_update_is_repaired_with_new_worker(cluster, compute, run_cluster, worker):
-    """Heat fails over a worker's server that it does not know, which has the port of the one that it shall create."""
-    before = workers(cluster)
-    nested = json.loads(stack(cluster, "resource", "list", NAME, "-n", "4", "-f", "json", "--filter", "name=server"))
-    (own,) = (row["stack_name"] for row in nested if compute.find_server(worker).id == row["physical_resource_id"])
-    stack(cluster, "resource", "mark", "unhealthy", own, "server")
-    stack(cluster, "update", "--existing", NAME)
-    failed = until(lambda: shown(cluster, NAME), lambda seen: seen["status"] == "failed")
-    assert worker in failed["reason"]
-    reported = run_cluster.create().stderr
-    assert "repairing the stack" in reported
-    after = workers(cluster)
-    assert len(after) == len(before)
-    assert set(before) - set(after) == {worker}
