@@ -27,6 +27,7 @@ def steps() -> tuple[Step, ...]:
         Step("finding the cluster", discover),
         Step("requesting a certificate", get_certificate),
         Step("waiting for the API server", wait_for_api),
+        Step("waiting for its name to be free", wait_for_name),
         Step("starting the node", start_node),
         Step("waiting for this node to be Ready", become_ready, NODE_UNITS),
         Step("completing the boot", end),
@@ -77,6 +78,24 @@ def wait_for_api(node: Node) -> None:
     """A kubelet without an API server retries at growing intervals, so it is started once there is one."""
     api = node.api()
     answered(node, lambda: api.get_text("/healthz"))
+    api.close()
+
+
+def wait_for_name(node: Node) -> None:
+    """Wait until the controller has deleted the Node of a former server of this name.
+
+    A kubelet takes over an existing Node of its name, and creates none when that is deleted later.
+    """
+    if not (node.data.cluster.cloud_provider and node.server.id):
+        return
+    api = node.api()
+
+    def attempt() -> None:
+        given = (api.find(f"/api/v1/nodes/{node.name}") or {}).get("spec", {}).get("providerID", "")
+        if given and not given.endswith(f"/{node.server.id}"):
+            raise NotYet(f"the cluster still has the Node of a former server of this name: {given}")
+
+    answered(node, attempt)
     api.close()
 
 

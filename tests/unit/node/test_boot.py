@@ -6,7 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from moorage.node.layout import Layout
 from moorage.node.machine import clear_groups, cpu_quota, memory_limit, memory_shown
 from moorage.node.node import Node, Step
 from moorage.node.signalling import Report
+from moorage.node.source import Server
 from moorage.node.userdata import Signal, parse
 from moorage.node.waiting import Clock, Deadline, NotYet
 
@@ -193,6 +194,69 @@ def test_unreachable_api_is_signaled_once(tmp_path: Path, heat: Heat) -> None:
     assert len(heat.reported) == 1
     assert machine.hostname == "demo-worker-0"
     assert machine.started == []
+
+
+@dataclass
+class PaperApi:
+    """An API server that returns the given states of any object in turn, and then the last one."""
+
+    message: list[Any]
+    closed: bool = False
+
+    def find(self, path: str) -> Any:
+        assert path == "/api/v1/nodes/demo-worker-0"
+        return self.message.pop(0) if len(self.message) > 1 else self.message[0]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+MINE = Server("mine")
+
+
+def of(server: str) -> dict[str, Any]:
+    return {"spec": {"providerID": server}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        [None],
+        [of("openstack:///mine")],
+        [of("openstack://Region/mine")],
+        [{"spec": {}}],
+        [of("openstack:///old"), None],
+    ],
+    ids=["none", "its own", "its own, regional", "new", "a former one's, deleted"],
+)
+def test_worker_waits_for_deletion_of_old_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: list[Any]
+) -> None:
+    api = PaperApi(message)
+    monkeypatch.setattr(Node, "api", lambda node: api)
+    worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
+    assert len(api.message) == 1, "it did not wait for the former node to go"
+    assert api.closed
+
+
+def test_old_node_that_remains_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
+    with pytest.raises(TimedOut, match="the Node of a former server of this name: openstack:///old"):
+        worker.wait_for_name(of_cloud(tmp_path, PaperClock()))
+
+
+@pytest.mark.parametrize(("joined", "server"), [("external", Server()), ("", MINE)])
+def test_worker_without_server_id_or_controller_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: str, server: Server
+) -> None:
+    monkeypatch.setattr(Node, "api", lambda node: PaperApi([of("openstack:///old")]))
+    worker.wait_for_name(of_cloud(tmp_path, PaperClock(), joined, server))
+
+
+def of_cloud(tmp_path: Path, paper: PaperClock, joined: str = "external", server: Server = MINE) -> Node:
+    """A worker of a cluster that is joined to its cloud."""
+    made = node(tmp_path, PaperMachine(), paper)
+    return replace(made, data=parse(user_data(made.data.signal, cloud_provider=joined)), server=server)
 
 
 def test_missing_network_is_the_reason(tmp_path: Path, heat: Heat) -> None:
