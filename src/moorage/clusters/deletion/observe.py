@@ -21,7 +21,6 @@ from moorage.model.errors import BadInput, Failed, NotFound
 from moorage.model.ownership import CLUSTER_MARK, cluster_tag, serving_tag
 
 T = TypeVar("T")
-SERVER_MARK = "moorage_cluster"  # the key in a server's metadata; the templates write it
 
 
 def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
@@ -70,7 +69,7 @@ def foreign_servers(cloud: Cloud, cluster: str, found: Iterable[Port]) -> dict[s
     devices = {port.device for port in found if port.owner.startswith(COMPUTE) and port.device}
     own = {server.id for server in cloud.servers.list(cluster)} if devices else set()
     servers = [server for device in sorted(devices - own) if (server := cloud.servers.get(device)) is not None]
-    return {server.id: server.name for server in servers if server.metadata.get(SERVER_MARK) != cluster}
+    return {server.id: server.name for server in servers if server.metadata.get(CLUSTER_MARK) != cluster}
 
 
 def _own(load_balancers: LoadBalancers, cluster: str) -> list[LoadBalancer]:
