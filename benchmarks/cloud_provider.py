@@ -27,7 +27,7 @@ from moorage.cloud.port.volumes import NewVolume
 
 CLUSTER, RUNS, PODS = "demo", 5, 20
 IMAGE, SPACE = "registry.local/hello:1", "bench"
-WORKER = f"{CLUSTER}-default-worker-0"
+WORKER = f"{CLUSTER}-workers-1-0"
 NODE_PORT = 30180
 
 

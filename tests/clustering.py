@@ -7,14 +7,16 @@ from threading import Lock
 
 from moorage.clusters import reconcile
 from moorage.clusters.explain import CONDITION, node_name
+from moorage.clusters.node_groups import NodeGroups
 from moorage.clusters.progress import PollInterval
 from moorage.kube.memory import MemoryKubernetesClient
-from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, SECRETS, ResourceList
+from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, ResourceList
 from moorage.kube.port import NODES as KUBE_NODES
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import ClusterSpec, NodeGroup
+from moorage.model.nodes import GROUP_LABEL
 
-SPEC = ClusterSpec("demo", workers=2)
-NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
+SPEC = ClusterSpec("demo", (NodeGroup(count=2),))
+NODES = ["demo-control-plane-0", "demo-workers-1-0", "demo-workers-1-1"]
 
 
 class ClusterApi(MemoryKubernetesClient):
@@ -32,7 +34,8 @@ class ClusterApi(MemoryKubernetesClient):
         """What a kubelet does; a Node of its name may exist."""
         ready = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.37.2"}}
         if self.get(KUBE_NODES, name) is None:
-            self.create(KUBE_NODES, {"metadata": {"name": name}, "status": ready})
+            labels = {GROUP_LABEL: "control-plane" if "control-plane" in name else name.split("-")[1]}
+            self.create(KUBE_NODES, {"metadata": {"name": name, "labels": labels}, "status": ready})
 
     def connect(self, access):
         self.access_used = access
@@ -68,14 +71,19 @@ class Joined(ClusterApi):
         if resource != KUBE_NODES:
             return super().list(resource, field)
         made = self.cloud.stacks.records.values() if self.cloud else ()
-        ready = [r for m in made for r in m.resources if r.type == CONDITION and r.status == "CREATE_COMPLETE"]
-        names = {node_name(resource, "demo") for resource in ready}
+        planned = [(node_name(r, m.stack.name), r) for m in made for r in m.resources]
+        names = {name for name, r in planned if r.type == CONDITION and r.status == "CREATE_COMPLETE"}
         for name in names - set(self.removed):
             self.register(name)
         found = super().list(resource, field)
         if self.cloud and not self.slow:
-            names &= {node_name(r, "demo") for m in made for r in m.resources if self.cloud.servers.get(r.physical_id)}
+            names &= {name for name, r in planned if self.cloud.servers.get(r.physical_id)}
         return ResourceList(tuple(node for node in found.items if node["metadata"]["name"] in names), found.version)
+
+    def evict(self, pod):
+        """The kubelet stops it at once."""
+        super().evict(pod)
+        self.delete(PODS, pod, at_once=True)
 
     def delete(self, resource, key, uid="", *, at_once=False):
         if resource == KUBE_NODES:
@@ -148,6 +156,19 @@ class World:
     def create(self, spec=SPEC, cloud=None, **words):
         return reconcile.create(
             cloud or self.cloud, self.kube.connect, self.folder, spec, self.reported.append, poll=Clock().poll, **words
+        )
+
+    def repair(self, name="demo"):
+        return reconcile.repair(
+            self.cloud, self.kube.connect, self.folder, name, self.reported.append, poll=Clock().poll
+        )
+
+    def groups(self, cloud=None, kube=None, name="demo"):
+        """The node groups of a cluster."""
+        kube = kube or self.kube
+        kube_of = kube.connect if kube is self.kube else lambda _: kube
+        return NodeGroups(
+            cloud or self.cloud, kube_of, self.folder, name, self.reported.append, timeout=900, poll=Clock().poll
         )
 
     def delete(self, name="demo", cloud=None, **words):

@@ -126,7 +126,7 @@ class Lab:
                 "registry_mirrors": {"*": f"http://{HOST}:5080"},
                 **changed.pop("cluster", {}),
             },
-            "node": {"group": "default-worker" if role == "worker" else "control-plane", **changed.pop("node", {})},
+            "node": {"group": "workers" if role == "worker" else "control-plane", **changed.pop("node", {})},
             "signal": {"endpoint": f"http://{HOST}:{PORT}/signal", "token": f"token-of-{role}"},
             **changed,
         }

@@ -123,7 +123,7 @@ def test_delete_cluster_with_resources_unknown_to_heat(cloud, run_cluster):
     network = until(lambda: list(sdk.network.networks(name="forgot")))[0].id
     until(lambda: list(sdk.network.subnets(network_id=network)))
     server = sdk.compute.create_server(
-        name="forgot-default-worker-9",
+        name="forgot-workers-1-9",
         image_id=next(sdk.image.images()).id,
         flavor_id=sdk.compute.find_flavor("m1.small").id,
         networks=[{"uuid": network}],
@@ -140,7 +140,7 @@ def test_delete_cluster_with_resources_unknown_to_heat(cloud, run_cluster):
     router = sdk.network.create_router(name="forgotten", **own)
     sdk.network.add_interface_to_router(router, subnet_id=subnet.id)
     reported = cloud.moorage("--cloud", "moorage", "cluster", "delete", "forgot", "--yes", timeout=240)
-    assert "forgot-default-worker-9" in reported.stderr
+    assert "forgot-workers-1-9" in reported.stderr
     assert "deletion failed" not in reported.stderr, "it is freed before Heat gives up"
     listed = sdk.compute.servers, sdk.network.ports, sdk.network.networks, sdk.network.routers, sdk.network.ips
     for kind in listed:

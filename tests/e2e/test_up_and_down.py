@@ -56,7 +56,7 @@ def test_up_down_up_reset(cloud, run_cluster):
     first = up(cloud)
     assert answer(first["application"]).startswith("hello from hello-")
     nodes = {answer(first["application"]).split()[-1] for _ in range(40)}
-    assert nodes == {"demo-default-worker-0", "demo-default-worker-1"}
+    assert nodes == {"demo-workers-1-0", "demo-workers-1-1"}
 
     assert first["database"]["rows"] == 1
     sql(cloud, first, "CREATE TABLE kept (word text)", "INSERT INTO kept VALUES ('before down')")

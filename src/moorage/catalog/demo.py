@@ -17,7 +17,7 @@ from moorage.catalog.record import Database, Demo
 from moorage.cloud.port.cloud import Cloud
 from moorage.config import Paths
 from moorage.kube.kubeconfig import KubeAccess
-from moorage.model.cluster import Cluster, ClusterSpec
+from moorage.model.cluster import Cluster, ClusterSpec, NodeGroup
 from moorage.model.errors import Failed
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def _cluster(site: Site, cloud: Cloud, report: Report) -> tuple[Cluster, KubeAcc
 
     connect, data = site.connect_kube, site.paths.data
     mirrors = {REGISTRY_HOST: f"http://{REGISTRY}"}
-    spec = ClusterSpec(CLUSTER, workers=WORKERS, registry_mirrors=mirrors, node_port_cidr=GATEWAY_CIDR)
+    workers = NodeGroup(count=WORKERS)
+    spec = ClusterSpec(CLUSTER, (workers,), registry_mirrors=mirrors, node_port_cidr=GATEWAY_CIDR)
     with ThreadPoolExecutor(2) as pool:
         pushed = [pool.submit(hello.push_image), pool.submit(database.push_image, site.paths.cache)]
         made = reconcile.create(cloud, connect, data, spec, report)

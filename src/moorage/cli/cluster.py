@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moorage.cli.context import Context, pass_context
+from moorage.cli.nodegroup import drain_options, groups_of, row, timeout_option, wait_option
 from moorage.cli.output import emit, output_option, progress
-from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Event
+from moorage.model.cluster import DEFAULT_GROUP, Cluster, ClusterSpec, ClusterStatus, Event, NodeGroup
 
 if TYPE_CHECKING:
     from moorage.clusters.deletion.resources import CleanupPlan
@@ -24,22 +25,24 @@ DEFAULTS = ClusterSpec("defaults")
 
 @click.group()
 def cluster() -> None:
-    """Create, show and delete Kubernetes clusters.
+    """Create, show, resize, repair and delete Kubernetes clusters.
 
-    A cluster is a Heat stack of your project: all users of the project see it. The private key of its first
+    A cluster is a Heat stack of your project, with another one for each node group: all users of the project see them.
+    The private key of its first
     administrator never leaves the machine that created it.
 
     \b
     moorage --cloud mine cluster create demo --workers 3
     moorage --cloud mine cluster kubeconfig demo    # then: kubectl get nodes
     moorage --cloud mine cluster show demo          # its status and the reason
+    moorage --cloud mine cluster resize demo --workers 5
     moorage --cloud mine cluster delete demo
     """
 
 
 @cluster.command()
 @click.argument("name")
-@click.option("--workers", type=int, default=DEFAULTS.workers, show_default=True, help="Number of workers.")
+@click.option("--workers", type=int, default=2, show_default=True, help="Nodes of the node group `workers`.")
 @click.option("--control-plane-nodes", type=int, default=1, show_default=True, help="Number of control-plane nodes.")
 @click.option("--flavor", default="", help="Flavor of the nodes.  [default: the one that clouds.yaml names]")
 @click.option("--worker-flavor", default="", help="Flavor of the workers, if different.")
@@ -103,7 +106,8 @@ def create(
 
     nameservers = options.pop("nameservers")
     options["cloud_provider"] = "external" if options["cloud_provider"] else ""
-    spec = ClusterSpec(dns_nameservers=nameservers, registry_mirrors=_mirrors(mirrors), **options)
+    groups = (NodeGroup(count=options.pop("workers"), flavor=options.pop("worker_flavor")),)
+    spec = ClusterSpec(groups=groups, dns_nameservers=nameservers, registry_mirrors=_mirrors(mirrors), **options)
     with progress() as report:
         made = reconcile.create(
             context.cloud(), context.connect_kube, context.paths.data, spec, report, wait=wait, timeout=timeout
@@ -133,6 +137,54 @@ def show(context: Context, name: str, output: str) -> None:
 
     found = observe(context.cloud(), context.connect_kube, context.paths.data, name)
     emit(output, _shown(found, output))
+
+
+@cluster.command()
+@click.argument("name")
+@click.option("--workers", type=int, required=True, help="Nodes of the node group `workers`.")
+@drain_options
+@timeout_option
+@wait_option
+@output_option
+@pass_context
+def resize(
+    context: Context,
+    name: str,
+    workers: int,
+    drain_timeout: float,
+    force: bool,
+    timeout: float,
+    wait: bool,
+    output: str,
+) -> None:
+    """Change the number of workers: as `moorage nodegroup resize NAME workers --count`."""
+    from moorage.clusters.nodes import DrainOptions
+    from moorage.clusters.reconcile import observe
+
+    with progress() as report:
+        options = DrainOptions(drain_timeout, force)
+        groups_of(context, name, report, timeout).resize(DEFAULT_GROUP, workers, options, wait=wait)
+    found = observe(context.cloud(), context.connect_kube, context.paths.data, name)
+    emit(output, _shown(found, output))
+
+
+@cluster.command()
+@click.argument("name")
+@timeout_option
+@output_option
+@pass_context
+def repair(context: Context, name: str, timeout: float, output: str) -> None:
+    """Recreate what is missing or broken: nodes of which the server is gone, stacks that failed or that Heat left.
+
+    The cluster keeps its size. It needs the cluster's key, because new nodes get a token to join with.
+    """
+    from moorage.clusters import reconcile
+
+    with progress() as report:
+        made = reconcile.repair(
+            context.cloud(), context.connect_kube, context.paths.data, name, report, timeout=timeout
+        )
+    emit(output, _shown(made, output))
 
 
 @cluster.command()
@@ -244,11 +296,13 @@ def _shown(found: Cluster, output: str) -> dict[str, Any]:
         "reason": found.reason or None,
         "api_url": found.api_url or None,
         "created_at": found.created_at,
+        "groups": [row(group, found) for group in found.groups],
         "nodes": [asdict(node) for node in found.nodes],
         "parameters": dict(found.parameters),
         "events": _events(found.events),
     }
     if output == "table":
+        shown["groups"] = [f"{group.name}  {group.count} nodes" for group in found.groups]
         shown["nodes"] = [f"{n.name}  {n.address or '-'}  {_readiness(n.ready, n.server)}" for n in found.nodes]
         del shown["events"]
         if not found.reason:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
-from moorage.clusters.kubernetes import KubeNode
-from moorage.clusters.parameters import as_text, node_count
-from moorage.clusters.plan import Kubernetes, Observed
-from moorage.model.cluster import Cluster, ClusterStatus, Node
+from moorage.clusters.kubernetes import node_of
+from moorage.clusters.parameters import as_text
+from moorage.clusters.plan import Kubernetes, Observed, ObservedStack
+from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Node
 
 
 def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
-    """The cluster with its nodes; `observed` must have a stack."""
-    stack = observed.stack
-    assert stack is not None
+    """The cluster with its nodes; `observed` must have a base stack."""
+    assert observed.base is not None
+    stack, spec = observed.base.stack, observed.spec
     nodes = tuple(_node(server, observed.kubernetes) for server in servers)
-    status, reason = _status(observed, stack, servers, nodes)
+    status, reason = _status(observed, spec, servers, nodes)
     return Cluster(
         name=stack.name,
         status=status,
@@ -26,7 +26,8 @@ def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
         api_url=str(stack.outputs.get("api_url") or ""),
         created_at=stack.created_at,
         nodes=nodes,
-        parameters=as_text(stack),
+        groups=spec.groups,
+        parameters=as_text(spec),
     )
 
 
@@ -48,19 +49,20 @@ def _of_stack(status: str) -> ClusterStatus | None:
 
 
 def _status(
-    observed: Observed, stack: Stack, servers: Sequence[Server], nodes: Sequence[Node]
+    observed: Observed, spec: ClusterSpec, servers: Sequence[Server], nodes: Sequence[Node]
 ) -> tuple[ClusterStatus, str]:
-    status, asked = _of_stack(stack.status), observed.kubernetes
-    if status is ClusterStatus.FAILED:
-        return status, explain.failure_reason(stack, observed.resources)
+    assert observed.base is not None
+    status, asked = _of_stack(observed.base.stack.status), observed.kubernetes
+    stacks = [observed.base, *observed.groups]
     if status is ClusterStatus.DELETING:
         return status, explain.describe_deletion(observed.resources)
-    unwell = [*_missing(observed, stack), *_problems(asked, servers, nodes)]
-    if status is ClusterStatus.CREATING:
-        wanted = node_count(stack)
-        if asked and not unwell and len(nodes) >= wanted:
+    if failed := [entry for entry in stacks if entry.state == "FAILED"]:
+        return ClusterStatus.FAILED, explain.failure_reason(failed[0].stack, failed[0].resources)
+    unwell = [*_missing(stacks), *_problems(asked, servers, nodes)]
+    if status is ClusterStatus.CREATING or any(entry.stack.status == "CREATE_IN_PROGRESS" for entry in stacks):
+        if asked and not unwell and len(nodes) >= spec.nodes:
             return ClusterStatus.READY, ""
-        return status, explain.describe_waiting(observed.resources, wanted)
+        return ClusterStatus.CREATING, explain.describe_waiting(observed.resources, spec.nodes)
     if unwell:
         return ClusterStatus.DEGRADED, "; ".join(unwell)
     if asked is None:
@@ -68,14 +70,17 @@ def _status(
     return ClusterStatus.READY, ""
 
 
-def _missing(observed: Observed, stack: Stack) -> list[str]:
+def _missing(stacks: Sequence[ObservedStack]) -> list[str]:
     """Missing servers, and what the user can do."""
-    if not observed.lost:
-        return []
-    gone = explain.describe_missing(observed.lost, stack.name)
-    if explain.includes_control_plane(observed.lost):
-        return [gone]
-    return [f"{gone}: run the command that created the cluster again to recreate that"]
+    found = []
+    for entry in stacks:
+        if entry.lost:
+            gone = explain.describe_missing(entry.lost, entry.stack.name)
+            repair = (
+                f": moorage cluster repair {stacks[0].stack.name} replaces {'it' if len(entry.lost) == 1 else 'them'}"
+            )
+            found.append(gone + ("" if explain.includes_control_plane(entry.lost) else repair))
+    return found
 
 
 def _problems(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequence[Node]) -> list[str]:
@@ -89,15 +94,8 @@ def _problems(asked: Kubernetes | None, servers: Sequence[Server], nodes: Sequen
     return [*faults, *sick, *([] if asked.dns else ["CoreDNS has no running replica"]), *problem]
 
 
-def _kube_node(server: Server, nodes: Sequence[KubeNode]) -> KubeNode | None:
-    """The server's Node: by its id, because users rename servers; by name as long as the Node has no server."""
-    return next(
-        (node for node in nodes if node.server == server.id or (node.server == "" and node.name == server.name)), None
-    )
-
-
 def _node(server: Server, asked: Kubernetes | None) -> Node:
-    found = _kube_node(server, asked.nodes if asked else ())
+    found = node_of(server, asked.nodes if asked else ())
     reason = server.fault
     if asked and not asked.unreachable and not reason:
         reason = found.reason if found else "has not joined the cluster"

@@ -64,20 +64,26 @@ def failure_reason(stack: Stack, resources: Sequence[StackResource]) -> str:
 
 
 def lost_servers(resources: Sequence[StackResource], servers: Sequence[Server]) -> list[StackResource]:
-    """The servers that Heat began to create and that it does not have complete, or that Nova does not have."""
+    """The servers that Heat began to create and that it does not have complete, or that Nova does not have; and those
+    of workers of which the first boot failed.
+    """
     there = {server.id for server in servers}
+    failed = {
+        it.path[:-1] for it in resources if it.type == CONDITION and it.status.endswith("_FAILED") and it.path[1:]
+    }
     begun = (resource for resource in resources if resource.type == SERVER and resource.status != "INIT_COMPLETE")
     return [
         resource
         for resource in begun
         if not (resource.physical_id in there and resource.status.endswith("_COMPLETE"))
         or resource.status == "DELETE_COMPLETE"
+        or resource.path[:-1] in failed
     ]
 
 
-def untracked_servers(resources: Sequence[StackResource], servers: Sequence[Server], cluster: str) -> list[Server]:
+def untracked_servers(resources: Sequence[StackResource], servers: Sequence[Server], stack: str) -> list[Server]:
     """Servers in the place of lost ones: Heat died before it recorded them, and cannot create others beside them."""
-    lost = {node_name(resource, cluster) for resource in lost_servers(resources, servers)}
+    lost = {node_name(resource, stack) for resource in lost_servers(resources, servers)}
     known = {resource.physical_id for resource in existing_resources(resources)}
     return [server for server in servers if server.name in lost and server.id not in known]
 
@@ -104,28 +110,28 @@ def _cancelled(reason: str) -> bool:
     return not reason or "aborted" in reason or "cancelled" in reason
 
 
-def _named(resource: StackResource, cluster: str) -> str:
-    """A resource's name for users: "node demo-default-worker-1", "router of demo"."""
+def _named(resource: StackResource, stack: str) -> str:
+    """A resource's name for users: "node demo-workers-1-0", "router of demo"."""
     kind = DISPLAY_NAMES.get(resource.type, resource.type)
     if resource.type in (SERVER, CONDITION):
-        return f"{'node' if resource.type == CONDITION else 'server'} {node_name(resource, cluster)}"
-    return f"{kind} of {cluster}"
+        return f"{'node' if resource.type == CONDITION else 'server'} {node_name(resource, stack)}"
+    return f"{kind} of {node_name(resource, stack) if node_index(resource) else stack}"
 
 
-def node_name(resource: StackResource, cluster: str) -> str:
-    """The name of a node and its server, from a resource in the node's own stack."""
+def node_name(resource: StackResource, stack: str) -> str:
+    """The name of a node and its server, from a resource of the node in that stack."""
     index = node_index(resource)
-    return f"{cluster}-default-worker-{index}" if index else f"{cluster}-control-plane-0"
+    return f"{stack}-{index}" if index else f"{stack}-control-plane-0"
 
 
 def node_index(resource: StackResource) -> str:
-    """The index of a worker in its group, from a resource in its own stack; empty for the control plane."""
+    """The index of a worker in its group, from a resource of it; empty for the control plane."""
     return next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
 
 
-def describe_missing(servers: Sequence[StackResource], cluster: str) -> str:
-    """The servers that Nova no longer has."""
-    names = [node_name(server, cluster) for server in servers]
+def describe_missing(servers: Sequence[StackResource], stack: str) -> str:
+    """The stack's servers that Nova no longer has."""
+    names = [node_name(server, stack) for server in servers]
     causes = f"server {names[0]} is gone" if len(names) == 1 else f"servers {', '.join(names)} are gone"
     return causes + (", and with it the cluster's etcd" if includes_control_plane(servers) else "")
 
@@ -146,6 +152,12 @@ def control_plane_was_ready(resources: Sequence[StackResource]) -> bool:
         resource.type == CONDITION and _of_control_plane(resource) and resource.status.endswith("_COMPLETE")
         for resource in _has_begun(resources)
     )
+
+
+def has_addresses(resources: Sequence[StackResource]) -> bool:
+    """Whether the base stack has the network and the addresses that node groups need."""
+    complete = {resource.path for resource in _has_begun(resources) if resource.status.endswith("_COMPLETE")}
+    return complete.issuperset({("control_plane_port",), ("floating_ip",)})
 
 
 def _own_message(reason: str) -> str:

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from moorage.cloud.port.servers import Server
 from moorage.kube.merge import apply
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, KubernetesClient, Object
 from moorage.model import join_token
 from moorage.model.credential import SECRET, STATE
-from moorage.model.nodes import UNINITIALIZED
+from moorage.model.nodes import GROUP_LABEL, REMOVING, UNINITIALIZED
 
 
 @dataclass(frozen=True)
 class KubeNode:
-    """A Node; `reason` is why it is not ready. `server` is the id of its server, empty when it has none yet."""
+    """A Node; `reason` is why it is not ready. `server` is the id of its server, empty when it has none yet.
+
+    `group` is its node group, or "control-plane". `removing` is whether its removal has begun, by the mark that
+    `drain.begin` sets.
+    """
 
     name: str
     ready: bool
     version: str = ""
     reason: str = ""
     server: str = ""
+    group: str = ""
+    removing: bool = False
 
 
 def nodes(api: KubernetesClient) -> list[KubeNode]:
     """All nodes, by name."""
     return sorted((_node(node) for node in api.list(NODES).items), key=lambda node: node.name)
+
+
+def node_of(server: Server, nodes: Sequence[KubeNode]) -> KubeNode | None:
+    """The server's Node: by its id, because users rename servers; by name as long as the Node has no server."""
+    return next(
+        (node for node in nodes if node.server == server.id or (node.server == "" and node.name == server.name)), None
+    )
 
 
 def is_available(api: KubernetesClient, deployment: str) -> bool:
@@ -68,7 +82,10 @@ def _node(node: Object) -> KubeNode:
         reason = "moorage-controller has not initialized it yet"
     version = status.get("nodeInfo", {}).get("kubeletVersion", "")
     server = str(spec.get("providerID") or "").rpartition("/")[2]
-    return KubeNode(node["metadata"]["name"], not reason, version, reason, server)
+    metadata = node["metadata"]
+    group = (metadata.get("labels") or {}).get(GROUP_LABEL, "")
+    removing = REMOVING in (metadata.get("annotations") or {})
+    return KubeNode(metadata["name"], not reason, version, reason, server, group, removing)
 
 
 def _unready_reason(condition: Mapping[str, Any] | None) -> str:

@@ -1,27 +1,31 @@
-"""Convert a cluster's spec to stack parameters and back."""
+"""Convert a cluster's spec to stack parameters and back.
+
+A cluster has a base stack of its own name, with its network and control plane, and a stack for each node group.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import string
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from hashlib import sha256
+from hmac import digest
 from importlib.resources import files
 from typing import Any
 
 from moorage.cloud.port.stacks import Stack, StackRequest
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import ClusterSpec, NodeGroup, Taint
 from moorage.model.credential import Credential
 
-TAGS = ("moorage", "moorage-cluster")
 CLUSTER_TAG = "moorage-cluster"
-# The parameters that users choose, and that a second `create` may not change; without the key and the token.
-USER_PARAMETERS = (
+FIRST_REVISION = 1
+TOKEN_LETTERS = string.ascii_lowercase + string.digits
+# The fields of a spec that are parameters of its base stack, under the same name.
+RECORDED = (
     "image",
     "flavor",
-    "worker_flavor",
-    "workers",
     "external_network",
     "node_cidr",
     "pod_cidr",
@@ -32,68 +36,123 @@ USER_PARAMETERS = (
     "registry_mirrors",
     "cloud_provider",
 )
-# Those that a spec may leave open.
-OPEN = ("image", "flavor", "worker_flavor", "external_network")
+# Those that a spec may leave open, and those of a group.
+OPEN, OPEN_IN_GROUP = ("image", "flavor", "external_network"), ("image", "flavor")
 
 
-def stack_request(
-    spec: ClusterSpec, signing_request: str, ready_timeout: int, credential: Credential | None = None
+def groups_tag(cluster: str) -> str:
+    """The tag of the stacks of a cluster's node groups."""
+    return f"moorage-groups-of-{cluster}"
+
+
+def base_tag(base: Stack) -> str:
+    """The tag of stacks that belong to the cluster with this base stack, and to no other one of its name."""
+    return f"moorage-base-{base.id}"
+
+
+def group_stack_name(cluster: str, group: str) -> str:
+    """The name of a group's stack. Its nodes have this name and an index."""
+    return f"{cluster}-{group}-{FIRST_REVISION}"
+
+
+def base_request(
+    spec: ClusterSpec, signing_request: str, token: str, ready_timeout: int, credential: Credential | None = None
 ) -> StackRequest:
-    """The request for a cluster's stack. The spec leaves nothing open; `ready_timeout` in seconds."""
+    """The request for a cluster's base stack. The spec leaves nothing open; `ready_timeout` in seconds."""
     parameters = {
-        **user_parameters(spec),
-        "client_csr": signing_request,
-        "bootstrap_token": bootstrap_token(),
-        "ready_timeout": ready_timeout,
-        "signal_timeout": ready_timeout + 120,
-        "cloud_credential": asdict(credential) if credential else {},
-    }
-    nested = {name: template(name) for name in ("node-group.yaml", "node.yaml")}
-    minutes = -(-(ready_timeout + 600) // 60)
-    return StackRequest(spec.name, template("cluster.yaml"), nested, parameters, TAGS, minutes)
-
-
-def user_parameters(spec: ClusterSpec) -> dict[str, Any]:
-    """The stack parameters that the user chose."""
-    return {
-        "image": spec.image or "",
-        "flavor": spec.flavor,
-        "worker_flavor": spec.flavor_of_workers,
-        "workers": spec.workers,
-        "external_network": spec.external_network,
-        "node_cidr": spec.node_cidr,
-        "pod_cidr": spec.pod_cidr,
-        "service_cidr": spec.service_cidr,
-        "flannel_backend": spec.flannel_backend,
-        "node_port_cidr": spec.node_port_cidr,
+        "name": spec.name,
+        **{name: getattr(spec, name) for name in RECORDED},
         "dns_nameservers": ",".join(spec.dns_nameservers),
         "registry_mirrors": dict(spec.registry_mirrors),
-        "cloud_provider": spec.cloud_provider,
+        "client_csr": signing_request,
+        "bootstrap_token": token,
+        "cloud_credential": asdict(credential) if credential else {},
+        **_timeouts(ready_timeout),
+    }
+    text = template("control-plane.yaml")
+    return StackRequest(spec.name, text, {}, parameters, ("moorage", CLUSTER_TAG), _minutes(ready_timeout))
+
+
+def group_request(base: Stack, group: NodeGroup, token: str, ready_timeout: int) -> StackRequest:
+    """The request for a group's stack. The group leaves nothing open; `base` has its outputs."""
+    name = group_stack_name(base.name, group.name)
+    parameters = {
+        "name": name,
+        "group": group.name,
+        "count": group.count,
+        "min_count": group.min_count,
+        "max_count": group.max_count,
+        "image": group.image,
+        "flavor": group.flavor,
+        "labels": dict(group.labels),
+        "taints": [asdict(taint) for taint in group.taints],
+        "zones": list(group.zones),
+        **base.outputs["node_group"],
+        "bootstrap_token": token,
+        **_timeouts(ready_timeout),
+    }
+    tags = ("moorage", groups_tag(base.name), base_tag(base))
+    nested = {"node.yaml": template("node.yaml")}
+    return StackRequest(name, template("node-group.yaml"), nested, parameters, tags, _minutes(ready_timeout))
+
+
+def recorded_spec(base: Stack, groups: Sequence[Stack]) -> ClusterSpec:
+    """The spec that a cluster's stacks have."""
+    values = {name: base.parameters.get(name) for name in RECORDED}
+    return ClusterSpec(
+        base.name,
+        groups=tuple(recorded_group(stack) for stack in groups),
+        **{name: _text(value) for name, value in values.items()} | _collections(values),
+    )
+
+
+def _collections(values: Mapping[str, Any]) -> dict[str, Any]:
+    servers = _parsed(values["dns_nameservers"]) or ()
+    return {
+        "dns_nameservers": tuple(servers.split(",")) if isinstance(servers, str) else tuple(servers),
+        "registry_mirrors": _parsed(values["registry_mirrors"]) or {},
     }
 
 
-def differences(spec: ClusterSpec, stack: Stack) -> list[str]:
-    """Differences between the spec and the stack's parameters, as in "workers 2, not 3".
+def recorded_group(stack: Stack) -> NodeGroup:
+    """The group that a stack has."""
+    given = {name: _parsed(value) for name, value in stack.parameters.items()}
+    return NodeGroup(
+        name=str(given["group"]),
+        count=int(given["count"]),
+        flavor=str(given["flavor"]),
+        image=str(given["image"]),
+        labels=dict(given["labels"] or {}),
+        taints=tuple(Taint(**taint) for taint in given["taints"] or ()),
+        zones=tuple(given["zones"] or ()),
+        min_count=int(given["min_count"]),
+        max_count=int(given["max_count"]),
+    )
 
-    What the spec leaves open matches anything.
+
+def differences(spec: ClusterSpec, there: ClusterSpec) -> list[str]:
+    """Differences between a spec and a recorded one, as in "count of workers 2, not 3".
+
+    What the spec leaves open matches anything, and so do groups that it does not have.
     """
-    return [
-        f"{name} {_text(there)}, not {_text(asked)}"
-        for name, asked in user_parameters(spec).items()
-        if (asked != "" or name not in OPEN)
-        and (there := stack.parameters.get(name)) is not None
-        and _plain(there) != _plain(asked)
-    ]
+    found = [*_different_fields(spec, there, RECORDED, OPEN, "")]
+    names = [field.name for field in fields(NodeGroup) if field.name != "name"]
+    for group in spec.groups:
+        if (other := there.group(group.name)) is not None:
+            found += _different_fields(group, other, names, OPEN_IN_GROUP, f" of {group.name}")
+    return found
 
 
-def as_text(stack: Stack) -> dict[str, str]:
-    """The user's parameters of a stack, as text."""
-    return {name: _text(stack.parameters[name]) for name in USER_PARAMETERS if name in stack.parameters}
+def _different_fields(asked: Any, there: Any, names: Sequence[str], open: Sequence[str], of: str) -> Iterator[str]:
+    for name in names:
+        one, other = getattr(asked, name), getattr(there, name)
+        if one != other and (one or name not in open):
+            yield f"{name}{of} {_shown(other)}, not {_shown(one)}"
 
 
-def node_count(stack: Stack) -> int:
-    """The number of nodes that a cluster has when it is complete."""
-    return 1 + int(stack.parameters.get("workers", 0))
+def as_text(spec: ClusterSpec) -> dict[str, str]:
+    """The recorded fields of a spec, as text."""
+    return {name: _shown(getattr(spec, name)) for name in RECORDED}
 
 
 def template(name: str) -> str:
@@ -101,27 +160,50 @@ def template(name: str) -> str:
     return (files("moorage.clusters") / "templates" / name).read_text()
 
 
-def bootstrap_token() -> str:
+def join_token() -> str:
     """A new token in Kubernetes' format, `[a-z0-9]{6}.[a-z0-9]{16}`."""
-    letters = string.ascii_lowercase + string.digits
-    return ".".join("".join(secrets.choice(letters) for _ in range(length)) for length in (6, 16))
+    return _token(secrets.choice(TOKEN_LETTERS) for _ in range(22))
 
 
-def _plain(value: Any) -> Any:
-    """A parameter's value in one form: Heat returns lists and maps as text."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, list | tuple):
-        return ",".join(str(item) for item in value)
-    text = str(value).strip()
-    if text[:1] in "[{" and text[:1]:
+def first_join_token(key: str, cluster: str) -> str:
+    """The first token of a cluster, computed from the client's private key, so that it is the same in every run.
+
+    So a run can create groups of a cluster that another run began, before the cluster's API answers.
+    """
+    number = int.from_bytes(digest(key.encode(), f"first join token of {cluster}".encode(), sha256))
+    return _token(TOKEN_LETTERS[number // len(TOKEN_LETTERS) ** place % len(TOKEN_LETTERS)] for place in range(22))
+
+
+def _token(letters: Iterator[str]) -> str:
+    text = "".join(letters)
+    return f"{text[:6]}.{text[6:]}"
+
+
+def _timeouts(ready_timeout: int) -> dict[str, int]:
+    return {"ready_timeout": ready_timeout, "signal_timeout": ready_timeout + 120}
+
+
+def _minutes(ready_timeout: int) -> int:
+    return -(-(ready_timeout + 600) // 60)
+
+
+def _parsed(value: Any) -> Any:
+    """A parameter's value: Heat returns lists and maps as text."""
+    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         try:
-            return _plain(json.loads(text))
+            return json.loads(value)
         except ValueError:
-            return text
-    return text
+            return value
+    return value
 
 
 def _text(value: Any) -> str:
-    plain = _plain(value)
-    return json.dumps(plain) if isinstance(plain, dict) else str(plain) or "(none)"
+    return "" if value is None else str(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value)) if value else "(none)"
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value) or "(none)"
+    return str(value) if value not in ("", None) else "(none)"

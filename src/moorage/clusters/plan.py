@@ -1,19 +1,20 @@
-"""Plan the next step of a cluster's creation. Pure: from the spec and the observed state to one step."""
+"""Plan the next step towards a cluster's spec. Pure: from the spec and the observed state to one step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain
-from moorage.clusters.kubernetes import KubeNode
-from moorage.clusters.parameters import differences
+from moorage.clusters.kubernetes import KubeNode, node_of
+from moorage.clusters.parameters import recorded_group, recorded_spec
 from moorage.clusters.progress import Unchanged
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import CONTROL_PLANE, ClusterSpec, NodeGroup
 
-MAX_ATTEMPTS = 3  # creations of the stack, and replacements of missing nodes, before the plan fails
+MAX_ATTEMPTS = 3  # creations of the cluster, and replacements of missing nodes, before the plan fails
+NO_KEY = "the cluster's private key is on another machine"
 
 
 @dataclass(frozen=True)
@@ -30,33 +31,95 @@ class Kubernetes:
 
 
 @dataclass(frozen=True)
-class Observed:
-    """The observed state of a cluster.
+class ObservedStack:
+    """The observed state of one stack of a cluster.
 
-    `key` is whether this machine has the client's key for this stack. `kubernetes` is None when it was not asked.
-    `unchanged` is for how long the stack has not changed. `servers` are Nova's servers of a stack that is complete or
-    failed, `lost` the stack's servers that Nova does not have or that are incomplete in a failed stack, `untracked`
-    servers in Nova that are in the place of those and that Heat does not know.
+    `resources` are empty for a stack that is complete and has all its servers. `unchanged` is for how long the stack
+    has not changed. `lost` are the stack's servers that Nova does not have or that are incomplete in a failed stack,
+    `untracked` servers in Nova that are in the place of those and that Heat does not know.
     """
 
-    stack: Stack | None
+    stack: Stack
     resources: Sequence[StackResource] = ()
-    key: bool = False
-    kubernetes: Kubernetes | None = None
     unchanged: Unchanged = field(default_factory=Unchanged)
-    servers: Sequence[Server] = ()
     lost: Sequence[StackResource] = ()
     untracked: Sequence[Server] = ()
 
+    @property
+    def action(self) -> str:
+        """Heat's: CREATE, UPDATE or DELETE."""
+        return self.stack.status.partition("_")[0]
+
+    @property
+    def state(self) -> str:
+        """Heat's: IN_PROGRESS, COMPLETE or FAILED."""
+        return self.stack.status.partition("_")[2]
+
 
 @dataclass(frozen=True)
-class CreateStack:
-    """Create the client's private key if this machine has none, and request the stack from Heat."""
+class Observed:
+    """The observed state of a cluster: its base stack and those of its node groups, by name.
+
+    Without a base stack, the groups are what is left of a deleted cluster. `key` is whether this machine has the
+    client's key for this cluster. `kubernetes` is None when it was not asked. `servers` are Nova's, empty as long as
+    Heat creates all stacks.
+    """
+
+    base: ObservedStack | None
+    groups: Sequence[ObservedStack] = ()
+    key: bool = False
+    kubernetes: Kubernetes | None = None
+    servers: Sequence[Server] = ()
+
+    @property
+    def base_stack(self) -> Stack:
+        """The base stack, of which there must be one."""
+        assert self.base is not None
+        return self.base.stack
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """The spec that the stacks have; there must be a base stack."""
+        return recorded_spec(self.base_stack, [entry.stack for entry in self.groups if entry.action != "DELETE"])
+
+    @property
+    def resources(self) -> list[StackResource]:
+        stacks = [self.base, *self.groups] if self.base else self.groups
+        return [resource for entry in stacks for resource in entry.resources]
+
+    @property
+    def reachable(self) -> bool:
+        """Whether Kubernetes answered."""
+        return self.kubernetes is not None and not self.kubernetes.unreachable
+
+    def group(self, name: str) -> ObservedStack | None:
+        return next((entry for entry in self.groups if entry.stack.parameters.get("group") == name), None)
+
+
+@dataclass(frozen=True)
+class CreateBase:
+    """Create the client's private key if this machine has none, and request the base stack from Heat."""
+
+
+@dataclass(frozen=True)
+class CreateGroup:
+    """Request a node group's stack; with a `new_token` once the control plane has been Ready."""
+
+    group: NodeGroup
+    new_token: bool
+
+
+@dataclass(frozen=True)
+class DeleteInfrastructure:
+    """Delete the stacks, and all infrastructure of the cluster; `reason` is a message for the user."""
+
+    stack: Stack | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class DeleteStack:
-    """Delete the stack, and all infrastructure of the cluster; `reason` is a message for the user."""
+    """Delete a group's stack, without nodes or because its deletion failed."""
 
     stack: Stack
     reason: str
@@ -80,12 +143,48 @@ class UpdateStack:
 
 @dataclass(frozen=True)
 class ReplaceNodes:
-    """Make Heat create new nodes in place of those of these servers; they join with a new token."""
+    """Make Heat create new nodes in place of those of these servers."""
 
     stack: Stack
     servers: Sequence[StackResource]
     reason: str
+    new_token: bool
     repairs: bool = False
+
+
+@dataclass(frozen=True)
+class AddNodes:
+    """Make Heat create more nodes of a group, up to this count."""
+
+    stack: Stack
+    count: int
+
+
+@dataclass(frozen=True)
+class RemoveNodes:
+    """Drain these Nodes, then make Heat delete the servers with these ids, down to this count.
+
+    A server that never joined has no Node.
+    """
+
+    stack: Stack
+    servers: Sequence[str]
+    nodes: Sequence[str]
+    count: int
+
+
+@dataclass(frozen=True)
+class DeleteNodes:
+    """Delete Nodes that were drained, and of which the servers are deleted."""
+
+    nodes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class CancelRemoval:
+    """Uncordon Nodes that a former run wanted to remove."""
+
+    nodes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -96,15 +195,8 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Reject:
-    """A cluster of that name exists, with a different spec."""
-
-    differences: Sequence[str]
-
-
-@dataclass(frozen=True)
 class Fail:
-    """Creation failed, and a retry would not help; `used` is whether the cluster was ready before."""
+    """It failed, and a retry would not help; `used` is whether the cluster was ready before."""
 
     reason: str
     used: bool = False
@@ -117,101 +209,236 @@ class Done:
     note: str = ""
 
 
-Step = CreateStack | DeleteStack | DeleteServers | UpdateStack | ReplaceNodes | Wait | Reject | Fail | Done
+Repair = DeleteInfrastructure | DeleteStack | UpdateStack
+NodeStep = DeleteServers | ReplaceNodes | AddNodes | RemoveNodes | DeleteNodes | CancelRemoval
+Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """Attempts of this run, to bound retries: creations of the stack, updates of a failed one, replacements of nodes
-    that were lost in a complete one.
+    """Attempts of this run, to bound retries: creations of the cluster and, by the stack's name, updates of a failed
+    stack and replacements of nodes that were lost in a complete one.
     """
 
     creations: int = 0
-    repairs: int = 0
-    replacements: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    replacements: Mapping[str, int] = field(default_factory=dict)
+
+    def with_repair(self, stack: Stack) -> Attempts:
+        return replace(self, repairs={**self.repairs, stack.name: self.repairs.get(stack.name, 0) + 1})
+
+    def with_replacement(self, stack: Stack) -> Attempts:
+        counts = {**self.replacements, stack.name: self.replacements.get(stack.name, 0) + 1}
+        return replace(self, replacements=counts)
 
 
-def plan_creation(spec: ClusterSpec, observed: Observed, attempts: Attempts) -> Step:
-    """The next step towards a cluster that is created and ready."""
-    stack = observed.stack
-    if stack is None:
-        return CreateStack()
-    action, _, state = stack.status.partition("_")
-    if action == "DELETE":
-        return DeleteStack(stack, f"the previous {stack.name} is being deleted")
-    if different := differences(spec, stack):
-        return Reject(different)
-    if state == "IN_PROGRESS":
-        return _in_progress(spec, stack, observed)
-    if state == "FAILED":
-        return _failed(spec, stack, observed, attempts)
-    if observed.key and observed.lost:
-        return _replace_lost(spec, stack, observed, attempts)
-    return _wait_for_nodes(spec, observed)
+def plan_cluster(spec: ClusterSpec, observed: Observed, attempts: Attempts, deleted: Collection[str] = ()) -> Step:
+    """The next step towards a cluster with this spec, all nodes of which are Ready, and without the `deleted` groups.
+
+    Other node groups are left alone.
+    """
+    base = observed.base
+    if base is None:
+        return DeleteInfrastructure(None, _previous(spec.name)) if observed.groups else CreateBase()
+    if base.action == "DELETE":
+        return DeleteInfrastructure(base.stack, _previous(spec.name))
+    first = _plan_base(spec, base, observed, attempts)
+    if isinstance(first, Fail | DeleteInfrastructure):
+        return first
+    planned = (first, *_plan_groups(spec, base, observed, attempts), *_plan_deleted(spec, observed, deleted))
+    steps = [step for step in planned if step is not None]
+    return min(steps, key=_urgency) if steps else _plan_removed(spec, observed) or _wait_for_nodes(spec, observed)
 
 
-def _failed(spec: ClusterSpec, stack: Stack, observed: Observed, attempts: Attempts) -> Step:
+def _previous(name: str) -> str:
+    return f"the previous {name} is being deleted"
+
+
+def _urgency(step: Step) -> int:
+    """Requests first; a group that failed does not stop the others."""
+    return 2 if isinstance(step, Fail) else 1 if isinstance(step, Wait | Done) else 0
+
+
+def _plan_base(spec: ClusterSpec, base: ObservedStack, observed: Observed, attempts: Attempts) -> Step | None:
+    if base.state == "IN_PROGRESS":
+        return _in_progress(spec, base, spec.control_plane_nodes, observed)
+    if base.state == "FAILED":
+        return _failed_base(base, observed, attempts)
+    return Fail(explain.describe_missing(base.lost, spec.name)) if observed.key and base.lost else None
+
+
+def _failed_base(base: ObservedStack, observed: Observed, attempts: Attempts) -> Step:
     """Recreate a cluster that was never ready, or that this run requested and cannot reach.
 
     In any other one users may have deployed something.
     """
-    reason = explain.failure_reason(stack, observed.resources)
-    reachable = observed.kubernetes is not None and not observed.kubernetes.unreachable
-    unused = bool(attempts.creations) and not reachable
-    if unused or not explain.control_plane_was_ready(observed.resources):
+    reason = explain.failure_reason(base.stack, base.resources)
+    unused = bool(attempts.creations) and not observed.reachable
+    if unused or not explain.control_plane_was_ready(base.resources):
         if attempts.creations >= MAX_ATTEMPTS:
             return Fail(reason)
-        return DeleteStack(stack, f"creation failed ({reason}): recreating the stack")
-    if attempts.repairs or explain.includes_control_plane(observed.lost):
+        return DeleteInfrastructure(base.stack, f"creation failed ({reason}): recreating the cluster")
+    if attempts.repairs.get(base.stack.name) or base.lost:
         return Fail(reason, used=True)
-    if reachable and observed.lost:
-        return _replace(spec, stack, observed, f"repairing the stack ({reason})", repairs=True)
-    return UpdateStack(stack, f"updating the stack, to retry what failed ({reason})", repairs=True)
+    return _retry(base, reason)
 
 
-def _replace_lost(spec: ClusterSpec, stack: Stack, observed: Observed, attempts: Attempts) -> Step:
+def _plan_groups(
+    spec: ClusterSpec, base: ObservedStack, observed: Observed, attempts: Attempts
+) -> Iterator[Step | None]:
+    for group in spec.groups:
+        entry = observed.group(group.name)
+        if entry is None:
+            yield _create_group(group, base, spec, observed)
+        elif entry.action == "DELETE":
+            text = f"node group {group.name} is being deleted"
+            yield Wait(text) if entry.state == "IN_PROGRESS" else DeleteStack(entry.stack, text)
+        elif entry.state == "IN_PROGRESS":
+            yield _in_progress(spec, entry, group.count, observed)
+        elif entry.state == "FAILED":
+            yield _failed_group(spec, entry, observed, attempts)
+        elif (extra := recorded_group(entry.stack).count - group.count) > 0:
+            yield _with_api(spec, observed) or _remove_nodes(entry, group, extra, observed)
+        elif entry.lost and observed.key:
+            yield _replace_lost(spec, entry, observed, attempts)
+        elif recorded_group(entry.stack).count < group.count:
+            yield _with_api(spec, observed) or AddNodes(entry.stack, group.count)
+
+
+def _plan_deleted(spec: ClusterSpec, observed: Observed, deleted: Collection[str]) -> Iterator[Step | None]:
+    for entry in observed.groups:
+        group = recorded_group(entry.stack)
+        if group.name not in deleted:
+            continue
+        text = f"deleting node group {group.name}"
+        if entry.action == "DELETE" and entry.state == "IN_PROGRESS":
+            yield Wait(f"waiting for Heat: {text}")
+        elif entry.action != "DELETE" and group.count:
+            empty = replace(group, count=0)
+            yield _with_api(spec, observed) or _remove_nodes(entry, empty, group.count, observed)
+        else:
+            yield DeleteStack(entry.stack, text)
+
+
+def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, observed: Observed) -> Step:
+    """A group's nodes wait for the API, so they are created beside the control plane."""
+    if not observed.key:
+        return Fail(f"node group {group.name} cannot be created here: {NO_KEY}", used=True)
+    if _was_ready(observed):
+        return _with_api(spec, observed) or CreateGroup(group, new_token=True)
+    if base.state == "IN_PROGRESS" and not explain.has_addresses(base.resources):
+        return Wait(explain.describe_waiting(observed.resources, spec.nodes))
+    return CreateGroup(group, new_token=False)
+
+
+def _was_ready(observed: Observed) -> bool:
+    """Whether the control plane was ever Ready; until then the cluster's first join token is valid."""
+    base = observed.base
+    return base is not None and (base.state == "COMPLETE" or explain.control_plane_was_ready(base.resources))
+
+
+def _with_api(spec: ClusterSpec, observed: Observed) -> Step | None:
+    """What to wait for until Kubernetes can be given a new join token."""
+    return None if observed.reachable else _wait_for_nodes(spec, observed)
+
+
+def _failed_group(spec: ClusterSpec, entry: ObservedStack, observed: Observed, attempts: Attempts) -> Step:
+    reason = explain.failure_reason(entry.stack, entry.resources)
+    if attempts.repairs.get(entry.stack.name):
+        return Fail(reason, used=True)
+    unready = [resource for resource in entry.lost if not _is_ready(resource, entry, observed)]
+    if observed.key and unready:
+        broken = replace(entry, lost=unready)
+        return _replace(spec, broken, observed, f"repairing the node group ({reason})", repairs=True)
+    return _retry(entry, reason)
+
+
+def _is_ready(server: StackResource, entry: ObservedStack, observed: Observed) -> bool:
+    """Whether the server's Node is Ready, whatever Heat recorded."""
+    name = explain.node_name(server, entry.stack.name)
+    asked = observed.kubernetes.nodes if observed.kubernetes else ()
+    return any(node.ready and (node.server or node.name) in (server.physical_id, name) for node in asked)
+
+
+def _retry(entry: ObservedStack, reason: str) -> Step:
+    return UpdateStack(entry.stack, f"updating the stack, to retry what failed ({reason})", repairs=True)
+
+
+def _replace_lost(spec: ClusterSpec, entry: ObservedStack, observed: Observed, attempts: Attempts) -> Step:
     """Servers of the stack were deleted without Heat."""
-    gone = explain.describe_missing(observed.lost, stack.name)
-    if explain.includes_control_plane(observed.lost):
-        return Fail(gone)
-    if attempts.replacements >= MAX_ATTEMPTS:
+    gone = explain.describe_missing(entry.lost, entry.stack.name)
+    if attempts.replacements.get(entry.stack.name, 0) >= MAX_ATTEMPTS:
         return Fail(gone, used=True)
-    return _replace(spec, stack, observed, f"{gone}: replacing it")
+    return _replace(spec, entry, observed, f"{gone}: replacing it")
 
 
-def _replace(spec: ClusterSpec, stack: Stack, observed: Observed, reason: str, *, repairs: bool = False) -> Step:
-    """The nodes' new token must be created in Kubernetes first."""
-    if observed.kubernetes is None or observed.kubernetes.unreachable:
-        return _wait_for_nodes(spec, observed)
-    if observed.untracked:
-        return DeleteServers(observed.untracked)
-    return ReplaceNodes(stack, observed.lost, reason, repairs)
+def _replace(
+    spec: ClusterSpec, entry: ObservedStack, observed: Observed, reason: str, *, repairs: bool = False
+) -> Step:
+    new_token = _was_ready(observed)
+    if new_token and (wait := _with_api(spec, observed)):
+        return wait
+    if entry.untracked:
+        return DeleteServers(entry.untracked)
+    return ReplaceNodes(entry.stack, entry.lost, reason, new_token, repairs)
 
 
-def _in_progress(spec: ClusterSpec, stack: Stack, observed: Observed) -> Step:
+def _remove_nodes(entry: ObservedStack, group: NodeGroup, extra: int, observed: Observed) -> Step:
+    """First those of which the removal has begun, then broken ones, then the newest."""
+    asked = observed.kubernetes.nodes if observed.kubernetes else ()
+    own = [server for server in observed.servers if server.metadata.get("moorage_group") == group.name]
+    members = [(server, node_of(server, asked)) for server in own]
+    members.sort(key=lambda member: _age(*member))
+    lost = [resource.physical_id for resource in entry.lost][:extra]
+    chosen = members[: extra - len(lost)]
+    nodes = tuple(node.name for _, node in chosen if node)
+    return RemoveNodes(entry.stack, (*lost, *(server.id for server, _ in chosen)), nodes, group.count)
+
+
+def _age(server: Server, node: KubeNode | None) -> tuple[bool, bool, int]:
+    """Smallest for the node to remove first; indexes grow with time."""
+    index = (node.name if node else server.name).rpartition("-")[2]
+    broken = node is None or not node.ready or server.status != "ACTIVE"
+    return not (node and node.removing), not broken, -int(index) if index.isdigit() else 0
+
+
+def _plan_removed(spec: ClusterSpec, observed: Observed) -> Step | None:
+    """Nodes with the mark of a removal, when no more removal is planned."""
+    asked = observed.kubernetes.nodes if observed.kubernetes else ()
+    there = [node_of(server, asked) for server in observed.servers]
+    marked = [node for node in asked if node.removing and (node not in there or spec.group(node.group))]
+    if gone := tuple(node.name for node in marked if node not in there):
+        return DeleteNodes(gone)
+    return CancelRemoval(tuple(node.name for node in marked)) if marked else None
+
+
+def _in_progress(spec: ClusterSpec, entry: ObservedStack, servers: int, observed: Observed) -> Step | None:
     """Kubernetes may be ready before Heat records that; then only Heat's own records are incomplete.
 
     The cluster is not done while a server is incomplete: Nova may report it as failed although it runs, and Heat would
     create another one.
     """
-    served = explain.servers_complete(observed.resources) >= spec.nodes
+    served = explain.servers_complete(entry.resources) >= servers
     if served and observed.key and observed.kubernetes and isinstance(_wait_for_nodes(spec, observed), Done):
-        return Done()
-    if observed.unchanged.stuck:
-        return UpdateStack(stack, f"the stack has not changed for {observed.unchanged.seconds:.0f} s: resuming it")
+        return None
+    if entry.unchanged.stuck:
+        text = f"stack {entry.stack.name} has not changed for {entry.unchanged.seconds:.0f} s: resuming it"
+        return UpdateStack(entry.stack, text)
     return Wait(explain.describe_waiting(observed.resources, spec.nodes))
 
 
-def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Step:
+def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done:
     if not observed.key:
-        return Done("the stack is complete; the private key is on another machine, so Kubernetes was not asked")
+        return Done(f"the stacks are complete; {NO_KEY}, so Kubernetes was not asked")
     asked = observed.kubernetes
     if asked is None or asked.unreachable:
         return Wait(f"waiting for the Kubernetes API: {asked.unreachable if asked else 'not asked yet'}")
     if asked.problem:
         return Wait(f"the cluster cannot reach its cloud: {asked.problem}")
-    missing = [f"{node.name}: {node.reason}" for node in asked.nodes if not node.ready]
-    if len(asked.nodes) < spec.nodes or missing:
-        ready = sum(node.ready for node in asked.nodes)
+    groups = (CONTROL_PLANE, *(group.name for group in spec.groups))
+    nodes = [node for node in asked.nodes if node.group in groups]
+    missing = [f"{node.name}: {node.reason}" for node in nodes if not node.ready]
+    if len(nodes) < spec.nodes or missing:
+        ready = sum(node.ready for node in nodes)
         return Wait(f"waiting for nodes: {ready} of {spec.nodes} Ready" + "".join(f"; {text}" for text in missing[:1]))
     return Done() if asked.dns else Wait("waiting for CoreDNS")

@@ -68,21 +68,27 @@ class Unchanged:
 
 @dataclass
 class ProgressTracker:
-    """Measures for how long a stack has not changed."""
+    """Measures for how long each stack has not changed."""
 
-    last_state: object = None
-    since: float = 0.0
-    unresponsive: bool = False
+    _since: dict[str, tuple[object, float]] = field(default_factory=dict)
+    _unresponsive: set[str] = field(default_factory=set)
 
-    def update(self, stack: Stack | None, resources: Sequence[StackResource], now: float) -> Unchanged:
+    def update(self, stack: Stack, resources: Sequence[StackResource], now: float) -> Unchanged:
         """For how long it has not changed; from zero again once it counts as stuck."""
-        last_state = (stack and stack.status, {(resource.path, resource.status) for resource in resources})
-        if last_state != self.last_state:
-            self.last_state, self.since = last_state, now
-        unchanged = Unchanged(now - self.since, self.unresponsive)
+        state = (stack.status, {(resource.path, resource.status) for resource in resources})
+        last_state, since = self._since.get(stack.id, (None, now))
+        if state != last_state:
+            since = now
+        unchanged = Unchanged(now - since, stack.id in self._unresponsive)
         if unchanged.stuck:
-            self.since, self.unresponsive = now, False
+            since = now
+            self._unresponsive.discard(stack.id)
+        self._since[stack.id] = (state, since)
         return unchanged
+
+    def mark_unresponsive(self) -> None:
+        """Heat did not answer: its engine may have died, with all stacks."""
+        self._unresponsive |= self._since.keys()
 
 
 @dataclass
@@ -106,7 +112,8 @@ class Run:
             if self.seen is None or self.log.poll.now() - self.seen > OUTAGE_LIMIT:
                 raise
             self.log.record(f"waiting for the cloud: {error.message}")
-            self.progress.unresponsive |= error.service == "Heat"
+            if error.service == "Heat":
+                self.progress.mark_unresponsive()
             return None
         self.seen = self.log.poll.now()
         return answer

@@ -5,19 +5,22 @@ A run can be interrupted anywhere. The next run observes what was done, and does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.clusters import kubernetes, preflight
-from moorage.clusters.creation import READY_TIMEOUT, Creation
 from moorage.clusters.deletion.resources import CleanupPlan, combine
 from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.describe import describe, summarize
+from moorage.clusters.execute import READY_TIMEOUT, Executor
 from moorage.clusters.keys import KeyStore
+from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.parameters import CLUSTER_TAG
+from moorage.clusters.parameters import CLUSTER_TAG, differences
+from moorage.clusters.plan import Observed
 from moorage.clusters.progress import EVERY_SECOND, EventLog, PollInterval, Report, Run
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult
@@ -47,19 +50,56 @@ def create(
     BadInput and QuotaExceeded before anything is created, Conflict when a different cluster has that name, Failed with
     the failed resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
     """
-    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), spec.name)
-    unfinished, hint = (
-        f"cluster {spec.name!r} is not ready",
-        f"its creation continues: moorage cluster show {spec.name}",
-    )
-    run = Run(EventLog(report, poll), timeout, unfinished, hint)
-    try:
-        if preflight.spec_problems(spec):
-            preflight.check(cloud, spec)
-        Creation(observer, run, _with_image_id(cloud, spec)).create(wait=wait)
+    if preflight.spec_problems(spec):
+        preflight.check(cloud, spec)
+    requested = _with_image_ids(cloud, spec)
+    with session(cloud, connect_kube, data_folder, spec.name, report, timeout, poll) as (observer, run):
+        Executor(observer, run, lambda observed: _desired(requested, observed), NodeExecutor(observer, run)).execute(
+            wait=wait
+        )
         return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.log.events))
+
+
+def repair(
+    cloud: Cloud,
+    connect_kube: ConnectKube,
+    data_folder: Path,
+    name: str,
+    report: Report,
+    *,
+    timeout: float = READY_TIMEOUT + 300,
+    poll: PollInterval = EVERY_SECOND,
+) -> Cluster:
+    """Recreate what is missing or broken of a cluster, or was deleted without Moorage. Errors of `create`; NotFound."""
+    with session(cloud, connect_kube, data_folder, name, report, timeout, poll) as (observer, run):
+        Executor(observer, run, lambda observed: recorded(name, observed), NodeExecutor(observer, run)).execute()
+        return replace(observe(cloud, connect_kube, data_folder, name), events=tuple(run.log.events))
+
+
+@contextmanager
+def session(
+    cloud: Cloud,
+    connect_kube: ConnectKube,
+    data_folder: Path,
+    name: str,
+    report: Report,
+    timeout: float,
+    poll: PollInterval,
+) -> Iterator[tuple[Observer, Run]]:
+    """An observer of a cluster, and a run that changes it."""
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    hint = f"run the same command again to resume; moorage cluster show {name}"
+    try:
+        yield observer, Run(EventLog(report, poll), timeout, f"cluster {name!r} is not ready", hint)
     finally:
         observer.close()
+
+
+def recorded(name: str, observed: Observed) -> ClusterSpec:
+    """The spec that the cluster has; NotFound when there is none."""
+    if observed.base is None or observed.base.action == "DELETE":
+        raise no_cluster(name)
+    return observed.spec
 
 
 def delete(
@@ -106,14 +146,13 @@ def _deletion(
     cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str, run: Run, keep_volumes: bool
 ) -> tuple[ClusterDeletion, Observer]:
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    stack = observer.observe(kubernetes=False).stack
-    return ClusterDeletion(cloud, name, stack, run, keep_volumes), observer
+    return ClusterDeletion(cloud, name, observer.base(), run, keep_volumes), observer
 
 
 def _preview(deletion: ClusterDeletion, observer: Observer) -> Sequence[CleanupPlan]:
     preview = deletion.preview()
     if deletion.stack is None and combine(preview).done and observer.keys.key(deletion.cluster) is None:
-        raise _no_cluster(deletion.cluster)
+        raise no_cluster(deletion.cluster)
     return preview
 
 
@@ -124,10 +163,12 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
         observed = observer.observe()
     finally:
         observer.close()
-    if observed.stack is None:
-        raise _no_cluster(name)
-    full = cloud.stacks.get(observed.stack.id, outputs=True) or observed.stack
-    return describe(replace(observed, stack=full), observed.servers or cloud.servers.list(name))
+    if observed.base is None:
+        raise no_cluster(name)
+    full = cloud.stacks.get(observed.base.stack.id, outputs=True) or observed.base.stack
+    return describe(
+        replace(observed, base=replace(observed.base, stack=full)), observed.servers or cloud.servers.list(name)
+    )
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:
@@ -142,15 +183,15 @@ def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str
     not published its certificates yet.
     """
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
-    observed = observer.observe(kubernetes=False)
-    if observed.stack is None:
-        raise _no_cluster(name)
-    if not observed.key:
+    base = observer.base()
+    if base is None:
+        raise no_cluster(name)
+    if not observer.has_key(base):
         raise Conflict(
             f"the private key of cluster {name!r} is not on this machine; it never leaves the machine that created it",
             f"run this where the cluster was created, or copy {observer.keys.path(name)} from there",
         )
-    found = observer.access(observed.stack)
+    found = observer.access(base)
     if found is None:
         raise Conflict(f"cluster {name!r} has no certificates yet", f"moorage cluster show {name}")
     return found
@@ -176,13 +217,27 @@ def renew_credential(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path,
         kube.close()
 
 
-def _no_cluster(name: str) -> NotFound:
+def no_cluster(name: str) -> NotFound:
     return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
-def _with_image_id(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
-    """Replace the name of an image by its id, as the stack has it; preflight rejects an image that does not exist."""
-    if spec.image is None:
-        return spec
-    match = cloud.images.find(spec.image)
-    return replace(spec, image=match.id) if match else spec
+def _desired(requested: ClusterSpec, observed: Observed) -> ClusterSpec:
+    """The requested spec, with the node groups that were added since; Conflict for a cluster that has another one."""
+    if observed.base is None or observed.base.action == "DELETE":
+        return requested
+    there = observed.spec
+    if different := differences(requested, there):
+        raise Conflict(
+            f"a different cluster {requested.name!r} exists: {'; '.join(different)}",
+            f"choose another name, or moorage cluster delete {requested.name}",
+        )
+    added = [group for group in there.groups if requested.group(group.name) is None]
+    return replace(requested, groups=(*requested.groups, *added))
+
+
+def _with_image_ids(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
+    """Replace names of images by their ids, as stacks have them; preflight rejects an image that does not exist."""
+    named = {image for image in (spec.image, *(group.image for group in spec.groups)) if image}
+    ids = {image: found.id for image in named if (found := cloud.images.find(image))}
+    groups = tuple(replace(group, image=ids.get(group.image, group.image)) for group in spec.groups)
+    return replace(spec, image=ids.get(spec.image or "", spec.image), groups=groups)

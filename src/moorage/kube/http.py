@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from moorage.kube.kubeconfig import KubeAccess, with_only
-from moorage.kube.port import Change, Object, Resource, ResourceList, key_of, path_of
+from moorage.kube.port import PODS, Change, Object, Resource, ResourceList, key_of, path_of
 from moorage.model.errors import BadInput, Conflict, Expired, KubernetesUnreachable, MoorageError, NotFound
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0  # seconds for one response
 CONNECT_TIMEOUT = 2.0  # seconds to connect: the API's floating IP may be associated a moment after the server boots
+NOT_FOUND, TOO_MANY_REQUESTS = 404, 429
 PAGE = 500  # objects in one page of a list
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
@@ -93,6 +94,16 @@ class HttpKubernetesClient:
         except NotFound:
             return
 
+    def evict(self, pod: str) -> None:
+        namespace, _, name = pod.partition("/")
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"namespace": namespace, "name": name}}
+        with self._translate_errors():
+            response = self.client.request("POST", f"{path_of(PODS, pod)}/eviction", json=eviction)
+            if response.status_code == TOO_MANY_REQUESTS and (reason := _budget_reason(response.json())):
+                raise Conflict(reason)
+            if response.status_code != NOT_FOUND:
+                _check(response)
+
     def close(self) -> None:
         self.client.close()
 
@@ -146,6 +157,13 @@ def _change(line: str) -> Change:
     if event["type"] == "ERROR":
         raise error_for(event["object"].get("code", 500), event["object"].get("message", ""))
     return Change(event["type"], event["object"])
+
+
+def _budget_reason(status: Mapping[str, Any]) -> str:
+    """Why a disruption budget does not allow an eviction; "" when the API is only busy."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    messages = [str(cause.get("message", "")) for cause in causes if cause.get("reason") == "DisruptionBudget"]
+    return "; ".join(messages)
 
 
 def _check(response: Response) -> None:

@@ -19,13 +19,14 @@ class MemoryKubernetesClient:
 
     Faults: `unreachable` is why the API does not answer; `cut_watches` breaks running watches; `forget` drops the
     history, so that an older watch cannot resume. `calls` are the calls so far, as in "patch nodes". An optional
-    resource is known once it is in `defined`.
+    resource is known once it is in `defined`. `budgets` are the reasons for which pods cannot be evicted, by key.
     """
 
     def __init__(self) -> None:
         self.unreachable = ""
         self.calls: list[str] = []
         self.defined: set[Resource] = set()
+        self.budgets: dict[str, str] = {}
         self._objects: dict[tuple[str, str], Object] = {}
         self._history: list[tuple[int, str, Change]] = []
         self._version = self._oldest = self._cuts = 0
@@ -96,6 +97,11 @@ class MemoryKubernetesClient:
                 self._update(resource, key, old, {**old, "metadata": metadata})
             else:
                 self._record("DELETED", resource, key, dict(old))
+
+    def evict(self, pod: str) -> None:
+        if reason := self.budgets.get(pod):
+            raise Conflict(reason)
+        self.delete(PODS, pod)
 
     def close(self) -> None:
         """Nothing to close."""

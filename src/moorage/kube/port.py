@@ -33,6 +33,7 @@ DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
 PERSISTENT_VOLUMES = Resource("v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+VOLUME_ATTACHMENTS = Resource("storage.k8s.io/v1", "volumeattachments", "VolumeAttachment", namespaced=False)
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "storageclasses", "StorageClass", namespaced=False)
 SNAPSHOT_CONTENTS = Resource(
     "snapshot.storage.k8s.io/v1", "volumesnapshotcontents", "VolumeSnapshotContent", namespaced=False, optional=True
@@ -127,6 +128,13 @@ class KubernetesClient(Protocol):
         longer exists.
 
         Conflict when `uid` is given and another object has that name.
+        """
+        ...
+
+    def evict(self, pod: str) -> None:
+        """Request a pod's eviction by the Eviction API; does nothing when the pod does not exist.
+
+        Conflict with the reason while a disruption budget does not allow it.
         """
         ...
 

@@ -3,8 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+DEFAULT_GROUP = "workers"
+CONTROL_PLANE = "control-plane"
+MAX_COUNT = 1000  # nodes of a group
+
+
+@dataclass(frozen=True)
+class Taint:
+    """A taint of a Node; as text `key=value:effect`, or `key:effect`."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """A group of equal workers. All but the counts is fixed when the group is created.
+
+    An empty `flavor` or `image` is the cluster's. The nodes are in the availability `zones` in turn, and where Nova
+    chooses without any. `count` must be in `min_count` to `max_count`.
+    """
+
+    name: str = DEFAULT_GROUP
+    count: int = 2
+    flavor: str = ""
+    image: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    zones: tuple[str, ...] = ()
+    min_count: int = 0
+    max_count: int = MAX_COUNT
 
 
 @dataclass(frozen=True)
@@ -17,10 +52,9 @@ class ClusterSpec:
     """
 
     name: str
-    workers: int = 2
+    groups: tuple[NodeGroup, ...] = (NodeGroup(),)
     control_plane_nodes: int = 1
     flavor: str = ""
-    worker_flavor: str = ""
     image: str | None = None
     external_network: str = ""
     node_cidr: str = "10.0.0.0/24"
@@ -33,12 +67,16 @@ class ClusterSpec:
     cloud_provider: str = "external"
 
     @property
-    def flavor_of_workers(self) -> str:
-        return self.worker_flavor or self.flavor
-
-    @property
     def nodes(self) -> int:
-        return self.control_plane_nodes + self.workers
+        return self.control_plane_nodes + sum(group.count for group in self.groups)
+
+    def group(self, name: str) -> NodeGroup | None:
+        return next((group for group in self.groups if group.name == name), None)
+
+    def with_group(self, group: NodeGroup) -> ClusterSpec:
+        """With this group in place of the one of its name, or added."""
+        others = [other for other in self.groups if other.name != group.name]
+        return replace(self, groups=tuple(sorted([*others, group], key=lambda each: each.name)))
 
 
 class ClusterStatus(StrEnum):
@@ -114,5 +152,6 @@ class Cluster:
     api_url: str = ""
     created_at: str = ""
     nodes: tuple[Node, ...] = ()
+    groups: tuple[NodeGroup, ...] = ()
     events: tuple[Event, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)

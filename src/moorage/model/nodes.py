@@ -1,4 +1,4 @@
-"""A taint and a label of Nodes that several of our programs use."""
+"""Taints, labels and annotations of Nodes that several of our programs use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping
 
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 """Kubernetes' taint of a Node that no cloud provider has initialized."""
+GROUP_LABEL = "moorage.io/node-group"
+"""The label with the name of a Node's group; "control-plane" for those."""
+REMOVING = "moorage.io/removing"
+"""The annotation of a Node that is being drained, in order to be removed."""
 EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
 """The label with a node's floating IPs, set by moorage-controller.
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moorage.kube import kubeconfig
+from moorage.model.cluster import Taint
 from moorage.model.credential import Credential, clouds_yaml
+from moorage.model.nodes import GROUP_LABEL
 from moorage.node.files import File
 from moorage.node.layout import Layout
 from moorage.node.source import UNKNOWN, Server
 from moorage.node.userdata import Cluster, UserData
 
-GROUP_LABEL = "moorage.io/node-group"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 VXLAN_PORT = 8472
 SYSTEM_MEMORY = 256
@@ -115,8 +116,9 @@ def kubelet(data: UserData, node: Identity) -> File:
         "clusterDNS": [data.cluster.dns_address],
         "systemReserved": reserved(data, node.resources),
     }
-    if data.role == "control-plane":
-        document["registerWithTaints"] = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
+    own = (Taint(CONTROL_PLANE, "NoSchedule"),) if data.role == "control-plane" else ()
+    if taints := (*own, *data.taints):
+        document["registerWithTaints"] = [asdict(taint) for taint in taints]
     return _file(json.dumps(document, indent=2) + "\n")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from moorage.model.cluster import Taint
 from moorage.model.credential import Credential
 from moorage.model.errors import BadInput
 
@@ -80,6 +81,7 @@ class UserData:
     cloud: Credential | None = None
     ready_timeout: float = READY_TIMEOUT
     labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
 
 
 def parse(text: str) -> UserData:
@@ -99,6 +101,7 @@ def parse(text: str) -> UserData:
         cloud=_cloud(control_plane),
         ready_timeout=_seconds(node.get("ready_timeout", control_plane.get("ready_timeout", READY_TIMEOUT))),
         labels={str(key): str(value) for key, value in (node.get("labels") or {}).items()},
+        taints=tuple(_taint(taint) for taint in node.get("taints") or ()),
     )
 
 
@@ -169,6 +172,12 @@ def _section(document: Mapping[str, Any], key: str, required: bool = True) -> di
     if not isinstance(section, dict):
         raise BadInput(f"{key} is missing or not a mapping")
     return section
+
+
+def _taint(fields: Any) -> Taint:
+    if not isinstance(fields, dict) or not fields.get("key") or not fields.get("effect"):
+        raise BadInput(f"node.taints has {fields!r}: it must have a key and an effect")
+    return Taint(str(fields["key"]), str(fields["effect"]), str(fields.get("value") or ""))
 
 
 def _choice(fields: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str | None = None) -> str:

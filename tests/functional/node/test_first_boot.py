@@ -100,7 +100,7 @@ def test_both_nodes_are_ready_and_labeled(cluster: Any) -> None:
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
     labels = {node["metadata"]["name"]: node["metadata"]["labels"] for node in nodes}
     assert ready_nodes(cluster) == [CONTROL_PLANE, WORKER]
-    assert labels[WORKER]["moorage.io/node-group"] == "default-worker"
+    assert labels[WORKER]["moorage.io/node-group"] == "workers"
     assert "node-role.kubernetes.io/control-plane" in labels[CONTROL_PLANE]
 
 

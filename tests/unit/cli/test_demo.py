@@ -29,7 +29,7 @@ DEMO = Demo(
     "demo",
     "https://172.24.4.20:6443",
     "http://172.24.4.20:30080/cgi-bin/hello",
-    "hello from hello-x on demo-default-worker-0",
+    "hello from hello-x on demo-workers-1-0",
     Database("172.24.4.31", 5432, 1),
     {"the cloud": 13.0, "the database": 4.25},
 )

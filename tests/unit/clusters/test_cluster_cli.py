@@ -78,7 +78,7 @@ def test_list_and_show_and_nodes(moorage):
     assert moorage("cluster list").stdout.split()[:3] == ["NAME", "STATUS", "CREATED"]
     assert json.loads(moorage("cluster list -o json").stdout)[0]["status"] == "ready"
     shown = moorage("cluster show demo").stdout
-    assert "demo-default-worker-1  10.0.0.12  Ready" in shown
+    assert "demo-workers-1-1  10.0.0.12  Ready" in shown
     assert "https://172.24.4.20:6443" in shown
     nodes = yaml.safe_load(moorage("node list demo -o yaml").stdout)
     assert [node["ready"] for node in nodes] == [True, True, True]

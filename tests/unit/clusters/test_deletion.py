@@ -28,7 +28,7 @@ from moorage.model.ownership import (
 
 pytestmark = pytest.mark.unit
 
-NODES = ["demo-control-plane-0", "demo-default-worker-0", "demo-default-worker-1"]
+NODES = ["demo-control-plane-0", "demo-workers-1-0", "demo-workers-1-1"]
 
 
 def new_cloud(settle=2):
@@ -154,7 +154,7 @@ def test_delete_reports_steps_in_order(world, cloud):
         "waiting for Octavia: load balancer kube_service_demo",
         "detaching the network of demo",
         "revoking demo's credential",
-        "deleting addresses and network",
+        "deleting stack demo-workers-1",
         "waiting for Heat to delete",
         "deleting snapshot daily",
         "deleting volume pvc-data (2 GiB, of default/data)",

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.unit
 MINE = {CLUSTER_MARK: "demo"}
 RETAINED = {**MINE, RECLAIM_MARK: "Retain"}
 CONTROL = Server("s-0", "demo-control-plane-0", "ACTIVE", metadata={"moorage_role": "control-plane"})
-WORKER = Server("s-1", "demo-default-worker-0", "ACTIVE", metadata={"moorage_role": "worker"})
+WORKER = Server("s-1", "demo-workers-1-0", "ACTIVE", metadata={"moorage_role": "worker"})
 
 
 def web(**messages):
@@ -200,7 +200,7 @@ def test_plan_waits_for_busy_volume(status):
 
 def test_plan_releases_volume_of_deleted_server():
     _, clearing = storage(volume(status="in-use", at=["s-1"]))
-    assert clearing.waiting[0] == "waiting for server demo-default-worker-0 to release volume pvc-v (1 GiB)"
+    assert clearing.waiting[0] == "waiting for server demo-workers-1-0 to release volume pvc-v (1 GiB)"
     _, clearing = storage(volume(status="in-use", at=["s-9"]), missing_servers=frozenset(["s-9"]))
     assert deletions(clearing) == [("delete attachment", "a-s-9")]
     _, clearing = storage(

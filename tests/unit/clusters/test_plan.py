@@ -12,158 +12,203 @@ from moorage.clusters import parameters, plan
 from moorage.clusters.deletion.infrastructure import MAX_DELETIONS, plan_stack
 from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.plan import (
-    CreateStack,
+    AddNodes,
+    CreateBase,
+    CreateGroup,
+    DeleteInfrastructure,
     DeleteServers,
     DeleteStack,
     Done,
     Fail,
     Kubernetes,
     Observed,
-    Reject,
+    ObservedStack,
     ReplaceNodes,
     UpdateStack,
     Wait,
 )
 from moorage.clusters.progress import UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE, Unchanged
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import ClusterSpec, NodeGroup
 
 pytestmark = pytest.mark.unit
 
-SPEC = ClusterSpec("demo", workers=1, flavor="m1.node")
-PARAMETERS = {name: str(value) for name, value in parameters.user_parameters(replace(SPEC, image="image-1")).items()}
-PARAMETERS["registry_mirrors"] = "{}"
-WELL = Kubernetes([KubeNode("demo-control-plane-0", True), KubeNode("demo-default-worker-0", True)], dns=True)
+GROUP = NodeGroup(count=1)
+SPEC = ClusterSpec("demo", (GROUP,), flavor="m1.node")
+FIRST = KubeNode("demo-control-plane-0", True, group="control-plane")
+SECOND = KubeNode("demo-workers-1-0", True, group="workers")
+WELL = Kubernetes([FIRST, SECOND], dns=True)
 NO_DNS = Kubernetes(WELL.nodes, dns=False)
 ONE_NODE = Kubernetes(WELL.nodes[:1], dns=True)
-SICK = Kubernetes([WELL.nodes[0], KubeNode("demo-default-worker-0", False, reason="runtime is down")], dns=True)
+SICK = Kubernetes([FIRST, replace(SECOND, ready=False, reason="runtime is down")], dns=True)
 SILENT = Kubernetes(unreachable="the Kubernetes API does not answer")
 REFUSED = Kubernetes(WELL.nodes, dns=True, problem="revoked")
 BROKEN = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_FAILED", "No valid host was found.")
 DIED = StackResource(("network",), "OS::Neutron::Net", "CREATE_FAILED", "Unable to establish connection to http://n")
 READY = StackResource(("control_plane_ready",), "OS::Heat::WaitCondition", "CREATE_COMPLETE")
 HELD = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="c")
-WORKER = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="w")
-UNKNOWN = Server("x", "demo-default-worker-0", "ACTIVE", metadata={"moorage_role": "worker"})
+WORKER = StackResource(("nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="w")
+REFUSED_WORKER = StackResource(
+    ("nodes", "0", "server"), "OS::Nova::Server", "CREATE_FAILED", "No valid host was found."
+)
+LATE = StackResource(("nodes", "0", "ready"), "OS::Heat::WaitCondition", "CREATE_FAILED", "0 of 1 received")
+UNKNOWN = Server("x", "demo-workers-1-0", "ACTIVE", metadata={"moorage_role": "worker"})
 BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
-BOOTED = StackResource(("worker_nodes", "nodes", "0", "server"), "OS::Nova::Server", "CREATE_COMPLETE")
+BOOTED = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_COMPLETE")
+WORKER_BOOTING = StackResource(("nodes", "0", "server"), "OS::Nova::Server", "CREATE_IN_PROGRESS")
+PORT_COMPLETE = StackResource(("control_plane_port",), "OS::Neutron::Port", "CREATE_COMPLETE")
+ADDRESSES = [PORT_COMPLETE, StackResource(("floating_ip",), "OS::Neutron::FloatingIP", "CREATE_COMPLETE")]
+STUCK = Unchanged(UNCHANGED_LIMIT)
+SHORT = Unchanged(UNCHANGED_LIMIT_AFTER_OUTAGE)
 
 
-def stack(status, **changes):
-    return Stack("id", "demo", status, parameters={**PARAMETERS, **changes})
+def base(status, *resources, unchanged=Unchanged(), lost=()):  # noqa: B008
+    values = {name: getattr(SPEC, name) for name in parameters.RECORDED}
+    found = {**values, "image": "image-1", "dns_nameservers": "", "registry_mirrors": "{}"}
+    return ObservedStack(Stack("id", "demo", status, parameters=found), resources, unchanged, lost)
+
+
+def group(status, *resources, count=1, **words):
+    values = {"group": "workers", "count": str(count), "flavor": "m1.node", "image": "image-1", "labels": "{}"}
+    values |= {"taints": "[]", "zones": "[]", "min_count": "0", "max_count": "1000"}
+    return ObservedStack(Stack("g", "demo-workers-1", status, parameters=values), resources, **words)
+
+
+COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
 
 
 @pytest.mark.parametrize(
     ("observed", "kind", "reported"),
     [
-        (Observed(None), CreateStack, ""),
-        (Observed(None, key=True), CreateStack, ""),
-        (Observed(stack("CREATE_IN_PROGRESS")), Wait, "Neutron"),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING]), Wait, "0 of 2 servers"),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], True, SICK), Wait, "0 of 2 servers"),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTING, BOOTED], True, WELL), Wait, "1 of 2 servers"),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL), Done, ""),
-        (
-            Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged=Unchanged(UNCHANGED_LIMIT)),
-            UpdateStack,
-            "resuming",
-        ),
-        (
-            Observed(stack("UPDATE_IN_PROGRESS"), [BOOTING], unchanged=Unchanged(UNCHANGED_LIMIT)),
-            UpdateStack,
-            "resuming",
-        ),
-        (
-            Observed(stack("CREATE_IN_PROGRESS"), [BOOTING], unchanged=Unchanged(UNCHANGED_LIMIT_AFTER_OUTAGE)),
-            Wait,
-            "0 of 2 servers",
-        ),
+        (Observed(None), CreateBase, ""),
+        (Observed(None, key=True), CreateBase, ""),
+        (Observed(None, [COMPLETE_GROUP]), DeleteInfrastructure, "previous"),
+        (Observed(base("CREATE_IN_PROGRESS"), key=True), Wait, "Neutron"),
+        (Observed(base("CREATE_IN_PROGRESS", PORT_COMPLETE), key=True), Wait, "Neutron"),
+        (Observed(base("CREATE_IN_PROGRESS", *ADDRESSES), key=True), CreateGroup, "new_token=False"),
+        (Observed(base("CREATE_IN_PROGRESS", *ADDRESSES)), Wait, "Neutron"),
+        (Observed(COMPLETE, key=True, kubernetes=ONE_NODE), CreateGroup, "new_token=True"),
+        (Observed(COMPLETE, key=True, kubernetes=SILENT), Wait, "does not answer"),
+        (Observed(COMPLETE), Fail, "private key"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTING), [group("CREATE_IN_PROGRESS")]), Wait, "0 of 2 servers"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTED), [group("CREATE_IN_PROGRESS")]), Wait, "1 of 2 servers"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTED), [COMPLETE_GROUP], True, WELL), Done, ""),
+        (Observed(COMPLETE, [group("CREATE_IN_PROGRESS", WORKER)], True, WELL), Done, ""),
+        (Observed(COMPLETE, [group("CREATE_IN_PROGRESS", WORKER_BOOTING)], True, WELL), Wait, "0 of 2 servers"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTING, unchanged=STUCK), [COMPLETE_GROUP]), UpdateStack, "resuming"),
+        (Observed(COMPLETE, [group("UPDATE_IN_PROGRESS", unchanged=STUCK)]), UpdateStack, "demo-workers-1"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTING, unchanged=SHORT), [COMPLETE_GROUP]), Wait, "0 of 2 servers"),
         (
             Observed(
-                stack("CREATE_IN_PROGRESS"),
-                [BOOTING],
-                unchanged=Unchanged(UNCHANGED_LIMIT_AFTER_OUTAGE, unresponsive=True),
+                base("CREATE_IN_PROGRESS", BOOTING, unchanged=replace(SHORT, unresponsive=True)), [COMPLETE_GROUP]
             ),
             UpdateStack,
-            "",
+            "resuming",
         ),
-        (Observed(stack("CREATE_IN_PROGRESS"), [BOOTED, BOOTED], True, WELL, Unchanged(UNCHANGED_LIMIT)), Done, ""),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, Unchanged(UNCHANGED_LIMIT)), Wait, "does not answer"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, REFUSED), Wait, "cannot reach its cloud: revoked"),
-        (Observed(stack("CREATE_IN_PROGRESS", workers="3")), Reject, "workers 3, not 1"),
-        (Observed(stack("CREATE_FAILED"), [BROKEN]), DeleteStack, "No valid host"),
-        (Observed(stack("CREATE_FAILED"), [DIED]), DeleteStack, "recreating"),
-        (Observed(stack("UPDATE_FAILED"), [BROKEN]), DeleteStack, "recreating"),
-        (Observed(stack("CREATE_COMPLETE", flavor="m1.large")), Reject, "flavor m1.large, not m1.node"),
-        (Observed(stack("CREATE_COMPLETE"), (), False), Done, "another machine"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, None), Wait, "not asked"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT), Wait, "does not answer"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, ONE_NODE), Wait, "1 of 2 Ready"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SICK), Wait, "runtime is down"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, NO_DNS), Wait, "CoreDNS"),
-        (Observed(stack("CREATE_COMPLETE"), (), True, WELL), Done, ""),
-        (Observed(stack("UPDATE_COMPLETE"), (), True, WELL), Done, ""),
-        (Observed(stack("CREATE_FAILED"), [DIED, READY], True, ONE_NODE), UpdateStack, "retry what failed"),
-        (Observed(stack("CREATE_FAILED"), [DIED, READY], True, ONE_NODE, lost=[WORKER]), ReplaceNodes, "repairing"),
-        (Observed(stack("UPDATE_FAILED"), [DIED, READY], False, None, lost=[WORKER]), UpdateStack, "retry what failed"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTED, unchanged=STUCK), [COMPLETE_GROUP], True, WELL), Done, ""),
+        (Observed(base("CREATE_COMPLETE", unchanged=STUCK), [COMPLETE_GROUP], True, SILENT), Wait, "does not answer"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, REFUSED), Wait, "cannot reach its cloud: revoked"),
+        (Observed(base("CREATE_FAILED", BROKEN)), DeleteInfrastructure, "No valid host"),
+        (Observed(base("CREATE_FAILED", DIED), [group("CREATE_IN_PROGRESS")]), DeleteInfrastructure, "recreating"),
+        (Observed(base("UPDATE_FAILED", BROKEN)), DeleteInfrastructure, "recreating"),
+        (Observed(COMPLETE, [COMPLETE_GROUP]), Done, "another machine"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, None), Wait, "not asked"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, SILENT), Wait, "does not answer"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, ONE_NODE), Wait, "1 of 2 Ready"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, SICK), Wait, "runtime is down"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, NO_DNS), Wait, "CoreDNS"),
+        (Observed(COMPLETE, [COMPLETE_GROUP], True, WELL), Done, ""),
+        (Observed(base("UPDATE_COMPLETE"), [group("UPDATE_COMPLETE")], True, WELL), Done, ""),
+        (Observed(base("CREATE_FAILED", DIED, READY), [COMPLETE_GROUP], True, ONE_NODE), UpdateStack, "retry what"),
+        (Observed(base("UPDATE_FAILED", BROKEN, READY, lost=[HELD]), (), True, SILENT), Fail, "No valid host"),
         (
-            Observed(stack("UPDATE_FAILED"), [DIED, READY], True, SILENT, lost=[WORKER]),
-            UpdateStack,
-            "retry what failed",
-        ),
-        (
-            Observed(stack("UPDATE_FAILED"), [DIED, READY], True, ONE_NODE, lost=[WORKER], untracked=[UNKNOWN]),
-            DeleteServers,
-            "demo-default-worker-0",
-        ),
-        (Observed(stack("UPDATE_FAILED"), [BROKEN, READY], True, SILENT, lost=[HELD]), Fail, "No valid host"),
-        (
-            Observed(stack("CREATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER]),
+            Observed(COMPLETE, [group("CREATE_FAILED", REFUSED_WORKER, lost=[WORKER])], True, ONE_NODE),
             ReplaceNodes,
-            "demo-default-worker-0 is gone",
+            "repairing the node group (server demo-workers-1-0: No valid host was found.)",
         ),
-        (Observed(stack("CREATE_COMPLETE"), (), True, SILENT, lost=[WORKER]), Wait, "does not answer"),
-        (Observed(stack("CREATE_COMPLETE"), (), False, None, lost=[WORKER]), Done, "another machine"),
         (
-            Observed(stack("CREATE_COMPLETE"), (), True, SILENT, lost=[HELD, WORKER]),
+            Observed(base("CREATE_IN_PROGRESS", *ADDRESSES), [group("CREATE_FAILED", lost=[WORKER])], True),
+            ReplaceNodes,
+            "new_token=False",
+        ),
+        (Observed(COMPLETE, [group("UPDATE_FAILED", DIED)], True, ONE_NODE), UpdateStack, "retry what failed"),
+        (Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[WORKER])], True, WELL), UpdateStack, "retry what"),
+        (Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[WORKER])], True, SICK), ReplaceNodes, "no signal"),
+        (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, lost=[WORKER])]), UpdateStack, "retry what failed"),
+        (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, lost=[WORKER])], True, SILENT), Wait, "does not answer"),
+        (
+            Observed(COMPLETE, [group("UPDATE_FAILED", lost=[WORKER], untracked=[UNKNOWN])], True, ONE_NODE),
+            DeleteServers,
+            "demo-workers-1-0",
+        ),
+        (Observed(COMPLETE, [group("CREATE_COMPLETE", lost=[WORKER])], True, ONE_NODE), ReplaceNodes, "0 is gone"),
+        (Observed(COMPLETE, [group("CREATE_COMPLETE", lost=[WORKER])], True, SILENT), Wait, "does not answer"),
+        (Observed(COMPLETE, [group("CREATE_COMPLETE", lost=[WORKER])]), Done, "another machine"),
+        (
+            Observed(base("CREATE_COMPLETE", lost=[HELD]), [group("CREATE_COMPLETE", lost=[WORKER])], True, SILENT),
             Fail,
             "with it the cluster's etcd",
         ),
-        (Observed(stack("DELETE_IN_PROGRESS", workers="9")), DeleteStack, "previous"),
-        (Observed(stack("DELETE_FAILED")), DeleteStack, "previous"),
+        (Observed(COMPLETE, [group("DELETE_IN_PROGRESS")], True, WELL), Wait, "being deleted"),
+        (Observed(COMPLETE, [group("DELETE_FAILED")], True, WELL), DeleteStack, "workers"),
+        (Observed(COMPLETE, [group("CREATE_COMPLETE", count=0)], True, ONE_NODE), AddNodes, "count=1"),
+        (Observed(COMPLETE, [group("CREATE_COMPLETE", count=0)], True, SILENT), Wait, "does not answer"),
+        (Observed(base("DELETE_IN_PROGRESS")), DeleteInfrastructure, "previous"),
+        (Observed(base("DELETE_FAILED")), DeleteInfrastructure, "previous"),
     ],
 )
-def test_plan_creation_returns_step(observed, kind, reported):
-    step = plan.plan_creation(SPEC, observed, plan.Attempts())
+def test_plan_cluster_returns_step(observed, kind, reported):
+    step = plan.plan_cluster(SPEC, observed, plan.Attempts())
     assert isinstance(step, kind)
     assert reported in str(step)
 
 
-def test_plan_creation_bounds_recreations():
-    observed = Observed(stack("CREATE_FAILED"), [DIED])
-    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
+def test_plan_cluster_bounds_recreations():
+    observed = Observed(base("CREATE_FAILED", DIED))
+    assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
 
 
-def test_plan_creation_recreates_own_stack_that_cannot_be_reached():
+def test_plan_cluster_recreates_own_stack_that_cannot_be_reached():
     """Its address may be what failed: no user has it yet."""
-    observed = Observed(stack("UPDATE_FAILED"), [DIED, READY], True, SILENT)
-    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(creations=1)), DeleteStack)
-    assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts(plan.MAX_ATTEMPTS)), Fail)
+    observed = Observed(base("UPDATE_FAILED", DIED, READY), (), True, SILENT)
+    assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts(creations=1)), DeleteInfrastructure)
+    assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts(plan.MAX_ATTEMPTS)), Fail)
 
 
-def test_plan_creation_never_recreates_used_cluster():
+def test_plan_cluster_never_recreates_used_cluster():
     """Kubernetes was well before Heat was done: what Heat reports of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
-        observed = Observed(stack(status), [resource, READY], True, WELL)
-        assert isinstance(plan.plan_creation(SPEC, observed, plan.Attempts()), UpdateStack)
-        step = plan.plan_creation(SPEC, observed, plan.Attempts(repairs=1))
+        observed = Observed(base(status, resource, READY), [COMPLETE_GROUP], True, WELL)
+        assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts()), UpdateStack)
+        step = plan.plan_cluster(SPEC, observed, plan.Attempts(repairs={"demo": 1}))
         assert isinstance(step, Fail)
         assert step.used
 
 
-def test_plan_creation_bounds_replacements():
-    observed = Observed(stack("UPDATE_COMPLETE"), (), True, ONE_NODE, lost=[WORKER, WORKER])
-    step = plan.plan_creation(SPEC, observed, plan.Attempts(replacements=plan.MAX_ATTEMPTS))
-    assert step == Fail("servers demo-default-worker-0, demo-default-worker-0 are gone", used=True)
+def test_plan_cluster_bounds_replacements_and_repairs_of_each_group():
+    lost = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=2, lost=[WORKER, WORKER])], True, ONE_NODE)
+    attempts = plan.Attempts(replacements={"demo-workers-1": plan.MAX_ATTEMPTS})
+    spec = replace(SPEC, groups=(replace(GROUP, count=2),))
+    assert plan.plan_cluster(spec, lost, attempts) == Fail(
+        "servers demo-workers-1-0, demo-workers-1-0 are gone", used=True
+    )
+    failed = Observed(COMPLETE, [group("UPDATE_FAILED", REFUSED_WORKER, lost=[WORKER])], True, ONE_NODE)
+    step = plan.plan_cluster(SPEC, failed, plan.Attempts(repairs={"demo-workers-1": 1}))
+    assert step == Fail("server demo-workers-1-0: No valid host was found.", used=True)
+    other = plan.plan_cluster(SPEC, failed, plan.Attempts(repairs={"demo-other-1": 1}))
+    assert isinstance(other, ReplaceNodes)
+
+
+def test_plan_cluster_with_failed_group_waits_for_others():
+    """One group that does not come up does not stop the rest."""
+    failed = group("UPDATE_FAILED", REFUSED_WORKER)
+    other = group("CREATE_IN_PROGRESS", WORKER_BOOTING)
+    other = replace(
+        other, stack=replace(other.stack, name="demo-other-1", parameters={**other.stack.parameters, "group": "other"})
+    )
+    spec, attempts = SPEC.with_group(NodeGroup("other", 1)), plan.Attempts(repairs={"demo-workers-1": 1})
+    assert isinstance(plan.plan_cluster(spec, Observed(COMPLETE, [failed, other], True, ONE_NODE), attempts), Wait)
+    done = replace(other, stack=replace(other.stack, status="CREATE_COMPLETE"))
+    assert isinstance(plan.plan_cluster(spec, Observed(COMPLETE, [failed, done], True, ONE_NODE), attempts), Fail)
 
 
 DELETING = Stack("id", "demo", "DELETE_IN_PROGRESS")
@@ -173,7 +218,6 @@ PORT = StackResource(("network",), "OS::Neutron::Net", "DELETE_FAILED", "Conflic
 @pytest.mark.parametrize(
     ("stack", "unchanged", "requests", "deleted", "waiting", "blocked"),
     [
-        (None, Unchanged(), 0, "", "", ""),
         (Stack("id", "demo", "CREATE_IN_PROGRESS"), Unchanged(), 0, "deleting", "", ""),
         (DELETING, Unchanged(), 1, "", "waiting for Heat", ""),
         (DELETING, Unchanged(UNCHANGED_LIMIT), 1, "deleting it again", "", ""),
@@ -189,11 +233,3 @@ def test_plan_stack_deletion_returns_request_or_reason(stack, unchanged, request
     ]
     assert waiting in "".join(found.waiting)
     assert blocked in "".join(found.blocked)
-
-
-def test_differences_without_image_match_any():
-    there = stack("CREATE_COMPLETE", image="image-7")
-    assert parameters.differences(SPEC, there) == []
-    assert parameters.differences(ClusterSpec("demo", workers=1, image="image-1"), there) == [
-        "image image-7, not image-1"
-    ]

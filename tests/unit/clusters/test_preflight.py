@@ -16,7 +16,7 @@ from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.clusters import preflight
 from moorage.clusters.preflight import CloudOffer
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import ClusterSpec, NodeGroup, Taint
 from moorage.model.errors import BadInput, QuotaExceeded
 
 pytestmark = pytest.mark.unit
@@ -28,7 +28,9 @@ OFFER = CloudOffer(
     external_networks=[ExternalNetwork("3f1c7a52-0000-4000-8000-000000000001", "public")],
     quotas={name: Quota(0, limit) for name, limit in {**servers.LIMITS, **network.LIMITS}.items()},
     addresses=["172.24.4.1"],
+    zones=["nova"],
 )
+THREE = (NodeGroup(count=2), NodeGroup("other", 1))
 GOOD = ClusterSpec("demo", flavor="m1.node")
 
 
@@ -47,13 +49,29 @@ def test_default_spec_has_no_problems():
         ({"name": "1demo"}, "name '1demo'", "DNS label"),
         ({"name": "demo-"}, "name 'demo-'", "DNS label"),
         ({"name": "d" * 41}, "name", "40 at most"),
-        ({"workers": 0}, "--workers 0", "1 or more workers"),
-        ({"workers": -2}, "--workers -2", "1 or more workers"),
+        ({"groups": (NodeGroup(count=-2),)}, "node group workers: --count -2", "not in its limits of 0 to 1000"),
+        ({"groups": (NodeGroup(count=7, max_count=5),)}, "node group workers: --count 7", "0 to 5 nodes"),
+        ({"groups": (NodeGroup(min_count=3, max_count=2),)}, "node group workers: --min 3 and --max 2", "0 <= min"),
+        ({"groups": (NodeGroup("control-plane"),)}, "node group control-plane", "reserved"),
+        ({"groups": (NodeGroup("Big"),)}, "node group 'Big'", "16 at most"),
+        ({"groups": (NodeGroup("g" * 17),)}, "node group", "16 at most"),
+        ({"groups": (NodeGroup(), NodeGroup())}, "node group workers", "two of that name"),
+        ({"groups": (NodeGroup(labels={"a b": "c"}),)}, "node group workers: --label a b=c", "Kubernetes accepts"),
+        ({"groups": (NodeGroup(labels={"moorage.io/x": "c"}),)}, "node group workers: --label", "Moorage's own"),
+        (
+            {"groups": (NodeGroup(labels={"node-role.kubernetes.io/db": ""}),)},
+            "node group workers: --label",
+            "does not let a node set labels of node-role.kubernetes.io",
+        ),
+        ({"groups": (NodeGroup(taints=(Taint("gpu", "NoShedule"),)),)}, "node group workers: --taint", "NoSchedule?"),
+        ({"groups": (NodeGroup(taints=(Taint("", "NoExecute"),)),)}, "node group workers: --taint", "accepts"),
+        ({"groups": (NodeGroup(zones=("nowa",)),)}, "node group workers: --zone nowa", "did you mean nova?"),
+        ({"groups": (NodeGroup(image="debian-12"),)}, "node group workers: --image debian-12", "no such image"),
         ({"control_plane_nodes": 3}, "--control-plane-nodes 3", "one control-plane node"),
         ({"control_plane_nodes": 0}, "--control-plane-nodes 0", "one control-plane node"),
         ({"flavor": "m1.nodes"}, "--flavor m1.nodes", "did you mean m1.node?"),
         ({"flavor": "m1.small"}, "--flavor m1.small", "a control plane needs 2000 MB; available: m1.large, m1.node"),
-        ({"worker_flavor": "huge"}, "--worker-flavor huge", "available: m1.large, m1.node, m1.small"),
+        ({"groups": (NodeGroup(flavor="huge"),)}, "node group workers: --flavor huge", "m1.large, m1.node, m1.small"),
         ({"image": "debian-12"}, "--image debian-12", "no such image; available: moorage-12-1.37.2-0"),
         ({"external_network": "publik"}, "--external-network publik", "did you mean public?"),
         ({"pod_cidr": "10.244.0.0/33"}, "--pod-cidr 10.244.0.0/33", "not an IPv4 network"),
@@ -61,8 +79,8 @@ def test_default_spec_has_no_problems():
         ({"node_cidr": "10.0.0.7/24"}, "--node-cidr 10.0.0.7/24", "the network is 10.0.0.0/24"),
         ({"pod_cidr": "10.96.0.0/16"}, "--service-cidr 10.96.0.0/16", "overlaps --pod-cidr 10.96.0.0/16"),
         ({"node_cidr": "10.244.3.0/24"}, "--pod-cidr 10.244.0.0/16", "overlaps --node-cidr 10.244.3.0/24"),
-        ({"node_cidr": "10.0.0.0/29", "workers": 3}, "--node-cidr 10.0.0.0/29", "too few addresses for 4 nodes"),
-        ({"pod_cidr": "10.244.0.0/23", "workers": 3}, "--pod-cidr 10.244.0.0/23", "a /22 or larger"),
+        ({"node_cidr": "10.0.0.0/29", "groups": THREE}, "--node-cidr 10.0.0.0/29", "too few addresses for 4 nodes"),
+        ({"pod_cidr": "10.244.0.0/23", "groups": THREE}, "--pod-cidr 10.244.0.0/23", "a /22 or larger"),
         ({"service_cidr": "10.96.0.0/30"}, "--service-cidr 10.96.0.0/30", "between a /12 and a /28"),
         (
             {"node_cidr": "172.24.4.0/24"},
@@ -101,7 +119,7 @@ def test_cloud_without_node_image_is_a_problem():
 
 def test_newest_image_is_chosen():
     older = replace(NODE_IMAGE, id="older", created_at="2025-01-01T00:00:00Z")
-    chosen = preflight.choose_image(GOOD, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
+    chosen = preflight.choose_image(None, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
     assert chosen == NODE_IMAGE
 
 
@@ -155,9 +173,9 @@ def test_check_completes_what_the_spec_leaves_open():
     cloud = MemoryCloud()
     cloud.defaults = {"flavor": "m1.node", "worker_flavor": "m1.small"}
     checked = preflight.check(cloud, ClusterSpec("demo"))
-    assert (checked.flavor, checked.flavor_of_workers, checked.external_network) == ("m1.node", "m1.small", "public")
-    assert checked.image == NODE_IMAGE.id
-    assert preflight.check(cloud, GOOD).flavor_of_workers == "m1.node"
+    assert (checked.flavor, checked.groups[0].flavor, checked.external_network) == ("m1.node", "m1.small", "public")
+    assert checked.image == checked.groups[0].image == NODE_IMAGE.id
+    assert preflight.check(cloud, GOOD).groups[0].flavor == "m1.node"
 
 
 def test_unknown_default_is_rejected():
@@ -168,10 +186,10 @@ def test_unknown_default_is_rejected():
 
 
 def test_all_problems_are_reported_together():
-    spec = replace(GOOD, name="No", workers=0, flavor="none", external_network="nowhere")
+    spec = replace(GOOD, name="No", groups=(NodeGroup(count=-1),), flavor="none", external_network="nowhere")
     with pytest.raises(BadInput) as refused:
         preflight.check(MemoryCloud(), spec)
-    for word in ("4 problems", "'No'", "--workers 0", "--flavor none", "--external-network nowhere"):
+    for word in ("4 problems", "'No'", "--count -1", "--flavor none", "--external-network nowhere"):
         assert word in refused.value.message
 
 
@@ -181,4 +199,4 @@ def test_quota_problems_alone_raise_quota_exceeded():
     with pytest.raises(QuotaExceeded):
         preflight.check(cloud, GOOD)
     with pytest.raises(BadInput):
-        preflight.check(cloud, replace(GOOD, workers=0, image="none"))
+        preflight.check(cloud, replace(GOOD, image="none"))

@@ -16,7 +16,7 @@ from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
 from moorage.clusters.progress import PollInterval
 from moorage.kube.port import NODES as KUBE_NODES
-from moorage.model.cluster import ClusterSpec, ClusterStatus
+from moorage.model.cluster import ClusterSpec, ClusterStatus, NodeGroup
 from moorage.model.errors import (
     BadInput,
     CloudUnreachable,
@@ -76,14 +76,16 @@ def test_create_again_returns_cluster_and_other_spec_conflicts(world, cloud):
     first = cloud.stacks.records["demo"].stack.id
     assert world.create().status is ClusterStatus.READY
     assert cloud.stacks.records["demo"].stack.id == first
-    with pytest.raises(Conflict, match="workers 2, not 3"):
-        world.create(ClusterSpec("demo", workers=3))
+    with pytest.raises(Conflict, match="count of workers 2, not 3"):
+        world.create(ClusterSpec("demo", (NodeGroup(count=3),)))
 
 
 def test_create_without_wait_ends_after_request(world, cloud):
+    cloud.stacks.polls = 9
     made = world.create(wait=False)
     assert made.status is ClusterStatus.CREATING
-    assert cloud.stacks.records["demo"].stack.status == "CREATE_IN_PROGRESS"
+    assert {record.stack.status for record in cloud.stacks.records.values()} == {"CREATE_IN_PROGRESS"}
+    assert len(cloud.stacks.records) == 2
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -93,7 +95,7 @@ def test_create_killed_at_every_call_resumes(kube, tmp_path, after):
             world.create(cloud=dying)
         except Killed:
             assert world.create().status is ClusterStatus.READY
-            assert list(world.cloud.stacks.records) == ["demo"]
+            assert list(world.cloud.stacks.records) == ["demo", "demo-workers-1"]
             continue
         assert number > 8
         return
@@ -147,8 +149,8 @@ def test_create_resumes_stack_of_dead_engine(world, cloud):
     [
         {"router_interface": ""},
         {"control_plane": "unknown-1"},
-        {"worker_nodes/nodes/0/server": "unknown-1"},
-        {"router_interface": "", "worker_nodes/nodes/1/server": "unknown-1"},
+        {"nodes/0/server": "unknown-1"},
+        {"router_interface": "", "nodes/1/server": "unknown-1"},
     ],
     ids=["interface", "control-plane", "worker", "both"],
 )
@@ -164,26 +166,25 @@ def test_create_deletes_unrecorded_resources_that_block_heat(world, cloud, dupli
 def test_replacement_deletes_server_that_heat_does_not_know(world, cloud):
     world.create()
     delete_server(cloud, NODES[1])
-    cloud.stacks.failing |= {f"worker_nodes/nodes/{index}/server": "Nova died" for index in (2, 3)}
+    cloud.stacks.failing |= {f"nodes/{index}/server": "Nova died" for index in (2, 3)}
     with pytest.raises(Failed, match="Nova died"):
         world.create()
     cloud.stacks.failing.clear()
-    cloud.stacks.duplicated = {"worker_nodes/nodes/3/server": "unknown-1"}
+    cloud.stacks.duplicated = {"nodes/3/server": "unknown-1"}
     assert world.create().status is ClusterStatus.READY
-    assert "deleting server demo-default-worker-3, which Heat does not know" in world.reported
+    assert "deleting server demo-workers-1-3, which Heat does not know" in world.reported
     assert len(cloud.servers.list("demo")) == len(NODES)
     assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing else was recreated"
 
 
 def test_create_reports_failed_nodes_message(world, cloud):
-    cloud.stacks.failing["worker_nodes/nodes/1/ready"] = (
-        "WaitConditionFailure: resources.ready: etcd.service: no space left"
-    )
-    with pytest.raises(Failed, match=r"node demo-default-worker-1: etcd\.service: no space left"):
+    why = "WaitConditionFailure: resources.ready: kubelet.service: no space left"
+    cloud.stacks.failing |= {f"nodes/{index}/ready": why for index in (1, 2)}
+    with pytest.raises(Failed, match=r"node demo-workers-1-2: kubelet\.service: no space left"):
         world.create()
     shown = world.observe()
     assert shown.status is ClusterStatus.FAILED
-    assert shown.reason == "node demo-default-worker-1: etcd.service: no space left"
+    assert shown.reason == "node demo-workers-1-2: kubelet.service: no space left", "the first one was replaced"
     world.delete()
     assert not cloud.stacks.records
 
@@ -207,16 +208,26 @@ def test_deleted_worker_is_reported_and_replaced(world, cloud, kube):
     missing = delete_server(cloud, NODES[1])
     shown = world.observe()
     assert shown.status is ClusterStatus.DEGRADED
-    assert shown.reason == f"server {NODES[1]} is gone: run the command that created the cluster again to recreate that"
-    made = world.create()
+    assert shown.reason == f"server {NODES[1]} is gone: moorage cluster repair demo replaces it"
+    made = world.repair()
     assert made.status is ClusterStatus.READY
-    assert [node.name for node in made.nodes] == [NODES[0], NODES[2], "demo-default-worker-2"], "a name is never reused"
+    assert [node.name for node in made.nodes] == [NODES[0], NODES[2], "demo-workers-1-2"], "a name is never reused"
     assert missing not in {server.id for server in cloud.servers.list("demo")}
     assert kube.removed == (NODES[1],)
-    token = cloud.stacks.updated_parameters["demo"]["bootstrap_token"]
+    token = cloud.stacks.updated_parameters["demo-workers-1"]["bootstrap_token"]
     id, _, secret = token.partition(".")
     assert kube.secrets()[f"bootstrap-token-{id}"]["token-secret"] == secret
-    assert cloud.stacks.records["demo"].stack.status == "UPDATE_COMPLETE"
+    statuses = {name: record.stack.status for name, record in cloud.stacks.records.items()}
+    assert statuses == {"demo": "CREATE_COMPLETE", "demo-workers-1": "UPDATE_COMPLETE"}
+
+
+def test_repair_of_whole_or_missing_cluster_changes_nothing(world, cloud):
+    with pytest.raises(NotFound, match="no cluster 'demo'"):
+        world.repair()
+    world.create()
+    before = {name: record.stack for name, record in cloud.stacks.records.items()}
+    assert world.repair().status is ClusterStatus.READY
+    assert {name: record.stack for name, record in cloud.stacks.records.items()} == before
 
 
 def test_deleted_worker_is_missing_before_kubernetes_notices(world, cloud, kube):
@@ -270,8 +281,8 @@ def test_deleted_control_plane_is_reported(world, cloud):
 def test_failed_replacement_keeps_cluster(world, cloud, reason):
     world.create()
     delete_server(cloud, NODES[1])
-    cloud.stacks.failing |= {f"worker_nodes/nodes/{index}/server": reason for index in (2, 3)}
-    with pytest.raises(Failed, match=f"could not be repaired: server demo-default-worker-3: {reason}") as raised:
+    cloud.stacks.failing |= {f"nodes/{index}/server": reason for index in (2, 3)}
+    with pytest.raises(Failed, match=f"could not be repaired: server demo-workers-1-3: {reason}") as raised:
         world.create()
     assert raised.value.hint.startswith("fix the cause, then run this command again"), "not first: delete it"
     cloud.stacks.failing.clear()
@@ -282,9 +293,9 @@ def test_failed_replacement_keeps_cluster(world, cloud, reason):
 def test_failed_replacement_is_repaired_once(world, cloud):
     world.create()
     delete_server(cloud, NODES[1])
-    cloud.stacks.failing["worker_nodes/nodes/2/server"] = "Unable to establish connection to http://nova"
+    cloud.stacks.failing["nodes/2/server"] = "Unable to establish connection to http://nova"
     made = world.create()
-    assert [node.name for node in made.nodes] == [NODES[0], NODES[2], "demo-default-worker-3"]
+    assert [node.name for node in made.nodes] == [NODES[0], NODES[2], "demo-workers-1-3"]
 
 
 def test_lost_answer_creates_no_second_stack(world, cloud):
@@ -360,11 +371,11 @@ def test_delete_retries_failed_stack_and_gives_up(world, cloud):
 
 def test_delete_includes_servers_unknown_to_heat(world, cloud):
     world.create()
-    cloud.stacks.orphans = [Server("x", "demo-default-worker-9", "ACTIVE", metadata={"moorage_cluster": "demo"})]
+    cloud.stacks.orphans = [Server("x", "demo-workers-1-9", "ACTIVE", metadata={"moorage_cluster": "demo"})]
     done = world.delete()
     assert not any("deletion failed" in line for line in world.reported), "Heat need not fail first"
     assert done.events[-1].seconds < RETRY_POLLS / 4
-    assert "deleting server demo-default-worker-9" in world.reported
+    assert "deleting server demo-workers-1-9" in world.reported
     assert not cloud.stacks.records
     assert not cloud.stacks.orphans
 
@@ -428,7 +439,7 @@ def test_delete_stops_creation_first(world, cloud):
         world.observe()
     world.reported.clear()
     world.delete()
-    assert world.reported[0] == "stopping Heat: the stack is CREATE_IN_PROGRESS"
+    assert world.reported[0] == "stopping Heat: demo-workers-1 is CREATE_IN_PROGRESS"
     assert not cloud.stacks.records
 
 

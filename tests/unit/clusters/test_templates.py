@@ -10,7 +10,7 @@ from moorage.model.ownership import owned_by
 
 pytestmark = pytest.mark.unit
 
-NAMES = ("cluster.yaml", "node-group.yaml", "node.yaml")
+NAMES = ("cluster.yaml", "control-plane.yaml", "node-group.yaml", "node.yaml")
 HOT = {name: yaml.safe_load(parameters.template(name)) for name in NAMES}
 
 
@@ -37,7 +37,10 @@ def test_parameters_are_declared_and_used(name):
     assert set(hot["resources"]).isdisjoint(hot["parameters"])
 
 
-@pytest.mark.parametrize(("outer", "inner"), [("cluster.yaml", "node-group.yaml"), ("node-group.yaml", "node.yaml")])
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [("cluster.yaml", "control-plane.yaml"), ("cluster.yaml", "node-group.yaml"), ("node-group.yaml", "node.yaml")],
+)
 def test_nested_templates_get_all_parameters(outer, inner):
     bodies = list(HOT[outer]["resources"].values())
     bodies += [body["properties"]["resource_def"] for body in bodies if "resource_def" in body.get("properties", {})]
@@ -54,10 +57,15 @@ def test_parameters_and_outputs_have_descriptions(name):
 
 
 def test_secret_parameters_are_hidden():
-    assert HOT["cluster.yaml"]["parameters"]["bootstrap_token"]["hidden"]
-    assert HOT["cluster.yaml"]["parameters"]["cloud_credential"]["hidden"]
-    assert HOT["node-group.yaml"]["parameters"]["cluster"]["hidden"]
-    assert HOT["node.yaml"]["parameters"]["cluster"]["hidden"]
+    assert all(hot["parameters"]["bootstrap_token"]["hidden"] for hot in HOT.values())
+    for name in ("cluster.yaml", "control-plane.yaml"):
+        assert HOT[name]["parameters"]["cloud_credential"]["hidden"]
+
+
+def test_output_for_node_groups_has_no_secret():
+    value = HOT["control-plane.yaml"]["outputs"]["node_group"]["value"]
+    assert not {"bootstrap_token", "cloud_credential"} & set(uses(value, "get_param"))
+    assert set(value) <= set(HOT["node-group.yaml"]["parameters"])
 
 
 def test_workers_user_data_has_no_key_and_own_signal():
@@ -68,7 +76,7 @@ def test_workers_user_data_has_no_key_and_own_signal():
 
 
 def test_security_group_rules_are_expected():
-    lines = parameters.template("cluster.yaml").splitlines()
+    lines = parameters.template("control-plane.yaml").splitlines()
     groups = [index for index, line in enumerate(lines) if line.strip() == "rules:"]
     assert len(groups) == 2
     for start in groups:
@@ -90,17 +98,17 @@ def test_only_one_resource_has_no_dependency(name):
 def test_neutron_resources_have_clusters_description():
     """In the words of `model.ownership.owned_by`; a router's interface and an association have no description."""
     words = owned_by("").split()
-    for body in [*HOT["cluster.yaml"]["resources"].values(), *HOT["node.yaml"]["resources"].values()]:
+    for body in [*HOT["control-plane.yaml"]["resources"].values(), *HOT["node.yaml"]["resources"].values()]:
         if body["type"].startswith("OS::Neutron::") and not body["type"].endswith(("Interface", "Association")):
             properties = body["properties"]
             reported = properties.get("description") or properties["value_specs"]["description"]
             separator, (first, name) = reported["list_join"]
             assert [*first.split(), separator] == [*words, " "]
-            assert name["get_param"] in ("OS::stack_name", ["cluster", "name"])
+            assert name["get_param"] in ("name", ["cluster", "name"])
 
 
 def test_credential_is_in_control_planes_user_data_only():
-    whole = HOT["cluster.yaml"]["resources"]
+    whole = HOT["control-plane.yaml"]["resources"]
     assert "cloud_credential" in set(uses(whole["control_plane"], "get_param"))
     others = {name: body for name, body in whole.items() if name != "control_plane"}
     assert "cloud_credential" not in set(uses(others, "get_param"))

@@ -126,7 +126,7 @@ def user_data(signal: Signal, **changed: Any) -> str:
     whole = {
         "role": "worker",
         "cluster": cluster | changed,
-        "node": {"group": "default-worker", "ready_timeout": 2},
+        "node": {"group": "workers", "ready_timeout": 2},
         "signal": {"endpoint": signal.endpoint, "token": signal.token},
     }
     return f"#moorage-node/v1\n{json.dumps(whole)}"

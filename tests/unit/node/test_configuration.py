@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from moorage.model.cluster import Taint
 from moorage.node import configuration
 from moorage.node.configuration import Identity, Resources
 from moorage.node.files import File, write
@@ -33,7 +35,7 @@ def message(role: Role = "worker", backend: str = "vxlan", mirrors: dict[str, st
         bootstrap_token="abcdef.0123456789abcdef",
         registry_mirrors=mirrors or {},
     )
-    return UserData(role, cluster, "default-worker")
+    return UserData(role, cluster, "workers")
 
 
 def test_hosts_has_own_name() -> None:
@@ -43,15 +45,20 @@ def test_hosts_has_own_name() -> None:
 def test_environment_has_node_variables() -> None:
     text = configuration.node_environment(message(), NODE).text
     assert text == (
-        "NODE_NAME=demo-worker-0\nNODE_IP=10.0.0.11\nNODE_LABELS=moorage.io/node-group=default-worker\n"
+        "NODE_NAME=demo-worker-0\nNODE_IP=10.0.0.11\nNODE_LABELS=moorage.io/node-group=workers\n"
         "SERVER_ID=0f0e0d0c\nSERVER_ZONE=nova\nCLOUD_PROVIDER=\n"
     )
 
 
-def test_only_control_plane_is_tainted() -> None:
-    assert "registerWithTaints" not in json.loads(configuration.kubelet(message(), NODE).text)
-    taints = json.loads(configuration.kubelet(message("control-plane"), NODE).text)["registerWithTaints"]
-    assert taints == [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+def test_kubelet_registers_with_taints_of_its_role_and_group() -> None:
+    def taints(data):
+        return json.loads(configuration.kubelet(data, NODE).text).get("registerWithTaints")
+
+    own = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule", "value": ""}
+    given = Taint("gpu", "NoExecute", "yes")
+    assert taints(message()) is None
+    assert taints(message("control-plane")) == [own]
+    assert taints(replace(message(), taints=(given,))) == [{"key": "gpu", "effect": "NoExecute", "value": "yes"}]
 
 
 @pytest.mark.parametrize(

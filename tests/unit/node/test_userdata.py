@@ -29,7 +29,7 @@ def document(**changed: Any) -> str:
     whole: dict[str, Any] = {
         "role": "worker",
         "cluster": cluster | changed.pop("cluster", {}),
-        "node": {"group": "default-worker", "labels": {}},
+        "node": {"group": "workers", "labels": {}},
         "signal": {"endpoint": "http://heat/signal", "token": "t"},
         **changed,
     }
@@ -38,7 +38,7 @@ def document(**changed: Any) -> str:
 
 def test_parse_worker() -> None:
     read = parse(document())
-    assert (read.role, read.group, read.ready_timeout) == ("worker", "default-worker", 600)
+    assert (read.role, read.group, read.ready_timeout) == ("worker", "workers", 600)
     assert (read.cluster.service_address, read.cluster.dns_address) == ("10.96.0.1", "10.96.0.10")
     assert (read.cluster.token_id, read.cluster.token_secret) == ("abcdef", "0123456789abcdef")
     assert read.signal == Signal("http://heat/signal", "t")

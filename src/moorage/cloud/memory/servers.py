@@ -48,6 +48,10 @@ class MemoryServers:
         self._record_call("flavors")
         return [*self.flavor_list]
 
+    def zones(self) -> builtins.list[str]:
+        self._record_call("zones")
+        return ["nova"]
+
     def quotas(self) -> dict[str, Quota]:
         self._record_call("quotas")
         number = len([*self._all()])

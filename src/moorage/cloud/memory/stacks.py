@@ -49,7 +49,7 @@ class MemoryStacks:
     """The port `Stacks`. A stack is complete after it was read `polls` times.
 
     Faults: `unreachable` is why Heat does not answer. `failing` maps a resource's path
-    ("worker_nodes/nodes/0/ready") to the reason for which it fails. `duplicated` maps the path of a server or a
+    ("nodes/0/ready") to the reason for which it fails. `duplicated` maps the path of a server or a
     router's interface to the id of one that exists already and that Heat does not know, so that Heat cannot create it
     (an interface has no id). `failing_deletions` is how many stack deletions fail first, `lost_answers` how many
     answers to `create` get lost. `orphans` are servers that Heat does not know. `engine_dead`: no
@@ -87,7 +87,10 @@ class MemoryStacks:
 
     def list(self, tag: str) -> builtins.list[Stack]:
         self._check_reachable()
-        return [replace(record.stack, parameters={}) for record in self.records.values() if tag in record.stack.tags]
+        tagged = [record for record in [*self.records.values()] if tag in record.stack.tags]
+        for record in tagged:
+            self._advance(record)
+        return [replace(record.stack, parameters={}) for record in tagged if record.stack.name in self.records]
 
     def resources(self, stack: Stack) -> builtins.list[StackResource]:
         self._check_reachable()
@@ -130,9 +133,12 @@ class MemoryStacks:
         if record is None or record.stack.status.startswith("DELETE") or record.stack.status.endswith("_IN_PROGRESS"):
             return
         record.stack = replace(
-            record.stack, parameters={**record.stack.parameters, **_as_returned(record.request.template, parameters)}
+            record.stack,
+            parameters={**record.stack.parameters, **_as_returned(record.request.template, parameters)},
+            updated_at=f"update {next(self._ids)}",
         )
-        record.removed |= set(parameters.get("remove_workers", ()))
+        for name in _removal_parameters(record.request.template):
+            record.removed |= set(parameters.get(name, ()))
         kept, desired = {resource.path: resource for resource in record.resources}, self._expanded(record)
         record.resources = [self._reset_resource(kept.get(resource.path, resource)) for resource in desired]
         for server in (resource for resource in kept.values() if resource.type == SERVER):
@@ -157,14 +163,19 @@ class MemoryStacks:
         return replace(resource, status="INIT_COMPLETE", physical_id=resource.physical_id or f"again-{next(self._ids)}")
 
     def servers(self, cluster: str) -> builtins.list[Server]:
-        """The servers of a cluster's stack, and those that Heat does not know."""
-        record = self.records.get(cluster)
-        planned = [] if record is None else [r for r in record.resources if r.type == SERVER]
+        """The servers of a cluster's stacks, and those that Heat does not know."""
+        found = [server for record in self._records_of(cluster) for server in self._servers_of(record)]
+        return [*found, *(server for server in self.orphans if server.metadata.get("moorage_cluster") == cluster)]
+
+    def _records_of(self, cluster: str) -> builtins.list[StackRecord]:
+        return [record for record in [*self.records.values()] if _cluster_of(record) == cluster]
+
+    def _servers_of(self, record: StackRecord) -> builtins.list[Server]:
+        planned = [r for r in record.resources if r.type == SERVER]
         existing = [r for r in planned if _exists(r) and r.physical_id]
         existing += [replace(r, physical_id=id) for r in planned if (id := self.duplicated.get("/".join(r.path)))]
-        servers = [_server(cluster, r) for r in existing if r.physical_id not in self._deleted_servers]
-        found = [replace(server, name=self.renamed.get(server.id, server.name)) for server in servers]
-        return [*found, *(server for server in self.orphans if server.metadata.get("moorage_cluster") == cluster)]
+        servers = [_server(record, r) for r in existing if r.physical_id not in self._deleted_servers]
+        return [replace(server, name=self.renamed.get(server.id, server.name)) for server in servers]
 
     def delete_server(self, id: str) -> None:
         """What Nova does."""
@@ -175,23 +186,24 @@ class MemoryStacks:
             self.volumes.delete_server(id)
 
     def network_resources(self, cluster: str) -> builtins.list[NetworkResource]:
-        """The network resources of a cluster's stack."""
-        existing = self._network_resources(self.records.get(cluster))
+        """The network resources of a cluster's stacks."""
+        existing = [r for record in self._records_of(cluster) for r in self._network_resources(record)]
         return [NetworkResource(KINDS[r.type], r.physical_id, cluster) for r in existing if r.type in KINDS]
 
     def ports(self, networks: Sequence[str]) -> builtins.list[Port]:
         """The ports in these networks, which are of stacks; a router's interface is one too."""
         found = []
-        for record in self.records.values():
+        for record in [*self.records.values()]:
             existing = self._network_resources(record)
-            if {r.physical_id for r in existing}.intersection(networks):
+            used = {r.physical_id for r in existing} | {record.stack.parameters.get("network")}
+            if used.intersection(networks):
                 found += [_port(r) for r in existing if r.type in (PORT, ROUTER_INTERFACE)]
                 found += [Port(path, "network:router_interface", "r") for path in self._duplicated_interfaces(record)]
         return found
 
-    def _network_resources(self, record: StackRecord | None) -> builtins.list[StackResource]:
-        resources = record.resources if record else []
-        return [r for r in resources if r.physical_id and _exists(r) and r.physical_id not in self._deleted_resources]
+    def _network_resources(self, record: StackRecord) -> builtins.list[StackResource]:
+        existing = [r for r in record.resources if r.physical_id and _exists(r)]
+        return [r for r in existing if r.physical_id not in self._deleted_resources]
 
     def _duplicated_interfaces(self, record: StackRecord) -> builtins.list[str]:
         paths = ("/".join(r.path) for r in record.resources if r.type == ROUTER_INTERFACE)
@@ -207,7 +219,7 @@ class MemoryStacks:
             raise CloudUnreachable(self.unreachable, service=self.unreachable.split()[0])
 
     def _find(self, name_or_id: str) -> StackRecord | None:
-        matching = (record for record in self.records.values() if name_or_id in (record.stack.name, record.stack.id))
+        matching = (record for record in [*self.records.values()] if name_or_id in (record.stack.name, record.stack.id))
         return next(matching, None)
 
     def _advance(self, record: StackRecord) -> None:
@@ -238,7 +250,7 @@ class MemoryStacks:
 
     def _delete(self, record: StackRecord) -> None:
         """Servers are deleted first, because their networks cannot be deleted before."""
-        for server in self.servers(record.stack.name):
+        for server in self._servers_of(record):
             self.delete_server(server.id)
         record.resources = [replace(r, status="DELETE_COMPLETE") if r.type == SERVER else r for r in record.resources]
         if record.polls <= (RETRY_POLLS if self._in_use(record) else self.polls):
@@ -253,13 +265,19 @@ class MemoryStacks:
 
     def _in_use(self, record: StackRecord) -> bool:
         orphans = (server.metadata.get("moorage_cluster") for server in self.orphans)
-        if self._duplicated_interfaces(record) or record.stack.name in orphans:
+        if self._duplicated_interfaces(record) or record.stack.name in orphans or self._has_ports_of_others(record):
             return True
         load_balancers = self.load_balancers.by_id.values() if self.load_balancers else ()
         return bool(
             {load_balancer.subnet for load_balancer in load_balancers}
             & {resource.physical_id for resource in record.resources}
         )
+
+    def _has_ports_of_others(self, record: StackRecord) -> bool:
+        """Whether stacks of node groups have ports in this stack's network."""
+        networks = {r.physical_id for r in record.resources}
+        others = [other for other in [*self.records.values()] if other.stack.parameters.get("network") in networks]
+        return any(r.type == PORT for other in others for r in self._network_resources(other))
 
     def _advance_resource(self, resource: StackResource, status: str, last: bool = False) -> StackResource:
         """The resource in its new state; nodes signal at the end that they are ready, or why not."""
@@ -273,7 +291,8 @@ class MemoryStacks:
             return replace(resource, status="CREATE_FAILED", reason=DUPLICATE_ERRORS[resource.type], physical_id="")
         if reason is not None:
             return replace(resource, status="CREATE_FAILED", reason=reason)
-        return replace(resource, status=status)
+        quick = resource.type.startswith("OS::Neutron::") and resource.status == "CREATE_IN_PROGRESS"
+        return replace(resource, status="CREATE_COMPLETE" if quick else status)
 
     def _set_status(self, record: StackRecord, status: str, reason: str) -> None:
         record.stack = replace(record.stack, status=status, reason=reason)
@@ -340,6 +359,18 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
+def _cluster_of(record: StackRecord) -> str:
+    """The cluster of a base stack or of a node group's."""
+    return str(record.request.parameters.get("cluster", {}).get("name", record.stack.name))
+
+
+def _removal_parameters(template: str) -> Iterator[str]:
+    """The parameters with the members that a group is to remove."""
+    for body in _parse_hot(template).get("resources", {}).values():
+        for policy in body.get("properties", {}).get("removal_policies", ()):
+            yield policy["resource_list"]["get_param"]
+
+
 def _outputs(record: StackRecord) -> dict[str, Any]:
     """Outputs that are parameters, and those of the cluster's template; others are None, as in Heat."""
     signalled = any(r.path == ("control_plane_ready",) and r.status == "CREATE_COMPLETE" for r in record.resources)
@@ -349,11 +380,21 @@ def _outputs(record: StackRecord) -> dict[str, Any]:
         "api_url": "https://172.24.4.20:6443",
         "ca_certificate": "the CA's certificate" if signalled else None,
         "client_certificate": "the client's certificate" if signalled else None,
+        "node_group": _node_group(record),
     }
     declared = _parse_hot(record.request.template).get("outputs", {})
     return {
         name: known.get(name, _parameter(body["value"], record.stack.parameters)) for name, body in declared.items()
     }
+
+
+def _node_group(record: StackRecord) -> dict[str, Any] | None:
+    ids = {r.path[0]: r.physical_id for r in record.resources if r.status == "CREATE_COMPLETE"}
+    if not ids.keys() >= {"network", "subnet", "node_rules", "control_plane_port", "floating_ip"}:
+        return None
+    cluster = {"name": record.stack.name, "api_address": "10.0.0.10"}
+    rules = {"security_groups": [ids["node_rules"]], "allowed_address_pairs": []}
+    return {"network": ids["network"], "subnet": ids["subnet"], **rules, "cluster": cluster}
 
 
 def _parameter(value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -370,15 +411,16 @@ def _exists(resource: StackResource) -> bool:
     return resource.status in ("CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED")
 
 
-def _server(cluster: str, resource: StackResource) -> Server:
+def _server(record: StackRecord, resource: StackResource) -> Server:
     index = next((part for part in reversed(resource.path) if part.isdigit()), None)
-    group, role = ("default-worker", "worker") if index else ("control-plane", "control-plane")
+    role = "control-plane" if index is None else "worker"
+    group = record.request.parameters.get("group", role)
     status = {"CREATE_IN_PROGRESS": "BUILD", "CREATE_COMPLETE": "ACTIVE"}.get(resource.status, "ERROR")
     return Server(
         id=resource.physical_id,
-        name=f"{cluster}-{group}-{index or 0}",
+        name=f"{record.stack.name}-{index or 'control-plane-0'}",
         status=status,
-        metadata={"moorage_cluster": cluster, "moorage_role": role, "moorage_group": group},
+        metadata={"moorage_cluster": _cluster_of(record), "moorage_role": role, "moorage_group": group},
         addresses=(Address("fixed", f"10.0.0.{10 + (int(index) + 1 if index else 0)}"),),
         fault=resource.reason if status == "ERROR" else "",
     )
@@ -396,5 +438,6 @@ class StackServers(MemoryServers):
         self.stacks.delete_server(id)
 
     def _all(self) -> Iterable[Server]:
-        names = {*self.stacks.records, *(server.metadata["moorage_cluster"] for server in self.stacks.orphans)}
+        names = {_cluster_of(record) for record in [*self.stacks.records.values()]}
+        names |= {server.metadata["moorage_cluster"] for server in self.stacks.orphans}
         return [server for name in sorted(names) for server in self.stacks.servers(name)]

@@ -51,6 +51,10 @@ class OpenStackServers:
         rows = self.rest.list(NOVA, "/flavors/detail", key="flavors")
         return [Flavor(row["name"], row["id"], row["vcpus"], row["ram"], row["disk"]) for row in rows]
 
+    def zones(self) -> builtins.list[str]:
+        rows = self.rest.get(NOVA, "/os-availability-zone")["availabilityZoneInfo"]
+        return sorted(row["zoneName"] for row in rows if row["zoneState"]["available"])
+
     def quotas(self) -> dict[str, Quota]:
         limits = self.rest.get(NOVA, "/limits")["limits"]["absolute"]
         return {name: Quota.from_limit(limits[used], limits[limit]) for name, (used, limit) in QUOTAS.items()}

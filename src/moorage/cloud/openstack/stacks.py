@@ -12,7 +12,7 @@ from moorage.cloud.port.stacks import Stack, StackRequest, StackResource
 from moorage.model.errors import BadInput, Conflict, NotFound
 
 HEAT = "orchestration"
-NESTED_DEPTH = 4  # cluster > group > members > node
+NESTED_DEPTH = 3  # group > members > node, and one more for clusters that were created by hand
 
 
 class OpenStackStacks:
@@ -82,6 +82,7 @@ def _stack(row: Mapping[str, Any]) -> Stack:
         status=row["stack_status"],
         reason=row.get("stack_status_reason") or "",
         created_at=row.get("creation_time") or "",
+        updated_at=row.get("updated_time") or "",
         tags=tuple(row.get("tags") or ()),
         parameters=row.get("parameters") or {},
         outputs=outputs,

@@ -71,6 +71,10 @@ class Servers(Protocol):
 
     def flavors(self) -> builtins.list[Flavor]: ...
 
+    def zones(self) -> builtins.list[str]:
+        """The availability zones in which servers can be created."""
+        ...
+
     def quotas(self) -> dict[str, Quota]:
         """By name: instances, cores, ram (MB)."""
         ...

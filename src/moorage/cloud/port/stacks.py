@@ -10,13 +10,17 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Stack:
-    """A Heat stack. `status` is Heat's, such as CREATE_IN_PROGRESS; the values of hidden parameters are asterisks."""
+    """A Heat stack. `status` is Heat's, such as CREATE_IN_PROGRESS; the values of hidden parameters are asterisks.
+
+    Its parameters are the same as long as it has the same `updated_at`, which is empty before the first update.
+    """
 
     id: str
     name: str
     status: str
     reason: str = ""
     created_at: str = ""
+    updated_at: str = ""
     tags: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)

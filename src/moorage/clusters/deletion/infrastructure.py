@@ -63,21 +63,19 @@ def plan_credentials(cluster: str, ids: Iterable[str], requests: Mapping[str, in
     )
 
 
-def plan_stop(stack: Stack | None) -> CleanupPlan:
+def plan_stop(stack: Stack) -> CleanupPlan:
     """Heat must create nothing more, before what it created is deleted."""
-    if stack is None or stack.status not in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
+    if stack.status not in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
         return CleanupPlan()
-    text = f"stopping Heat: the stack is {stack.status}"
+    text = f"stopping Heat: {stack.name} is {stack.status}"
     return CleanupPlan((Deletion(Action.DELETE_STACK, stack.id, text, (stack.name,)),))
 
 
 def plan_stack(
-    stack: Stack | None, resources: Sequence[StackResource], unchanged: Unchanged, requests: Mapping[str, int]
+    stack: Stack, resources: Sequence[StackResource], unchanged: Unchanged, requests: Mapping[str, int]
 ) -> CleanupPlan:
     """`requests` counts this run's by id."""
-    if stack is None:
-        return CleanupPlan()
-    text = "deleting addresses and network"
+    text = f"deleting stack {stack.name}"
     if stack.status == "DELETE_IN_PROGRESS":
         if not unchanged.stuck:
             return CleanupPlan(waiting=(explain.describe_deletion(resources),))

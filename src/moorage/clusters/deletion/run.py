@@ -18,7 +18,8 @@ from moorage.clusters.deletion.actions import execute
 from moorage.clusters.deletion.load_balancers import plan_load_balancers
 from moorage.clusters.deletion.resources import CleanupPlan, Deletion, combine
 from moorage.clusters.deletion.storage import plan_retention, plan_storage
-from moorage.clusters.observer import with_renamed
+from moorage.clusters.observer import missing_from
+from moorage.clusters.parameters import base_tag, groups_tag
 from moorage.clusters.progress import Run
 from moorage.model.cluster import OwnedResource
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound
@@ -33,7 +34,7 @@ UNANSWERED = CleanupPlan(waiting=("the cloud does not answer",))
 class ClusterDeletion:
     """The deletion of one cluster, or of what is left of it; `keep` keeps all volumes and snapshots.
 
-    `stack` is the cluster's stack, None when Heat has none: a stack of that name with another id is another cluster's.
+    `stack` is the cluster's base stack, None when Heat has none: one of that name with another id is another cluster's.
     `kept` are all resources that are kept, by id, each as it was first seen: a resource that is marked as kept no
     longer has its original reason.
     """
@@ -56,7 +57,7 @@ class ClusterDeletion:
             self._load_balancers,
             self._ports,
             self._credentials,
-            self._stack,
+            self._stacks,
             self._network,
         )
 
@@ -78,7 +79,7 @@ class ClusterDeletion:
             raise self._failed(blocked)
 
     def delete(self, kinds: Sequence[Kind], *, wait: bool = True) -> None:
-        """Delete all of these kinds; without `wait`, until Heat has accepted the deletion of the stack.
+        """Delete all of these kinds; without `wait`, until Heat has accepted the deletion of all stacks.
 
         Raises Failed when something cannot be deleted, Conflict when another cluster of that name appears, TimedOut,
         CloudUnreachable.
@@ -93,7 +94,7 @@ class ClusterDeletion:
         """Delete kind after kind; False when the rest is not waited for."""
         for kind in kinds:
             while not (plan := self._plan(kind)).done:
-                if not wait and kind == self._stack and not plan.deletions:
+                if not wait and kind == self._stacks and not plan.deletions:
                     return False
                 self._step(plan)
         return True
@@ -156,13 +157,21 @@ class ClusterDeletion:
         return plan_retention(found, self.keep, self._requests)
 
     def _stop(self) -> CleanupPlan:
-        return infrastructure.plan_stop(self.cloud.stacks.get(self.stack.id) if self.stack else None)
+        return combine(infrastructure.plan_stop(stack) for stack in self._current_stacks())
+
+    def _current_stacks(self) -> list[Stack]:
+        """Those of node groups, and the base stack. Without a base stack, all that are left of the name's."""
+        base = self.cloud.stacks.get(self.stack.id) if self.stack else None
+        listed = self.cloud.stacks.list(groups_tag(self.cluster))
+        groups = [stack for stack in listed if self.stack is None or base_tag(self.stack) in stack.tags]
+        return [*groups, base] if base else groups
 
     def _servers(self) -> CleanupPlan:
         now = self.run.log.poll.now()
         recent = {id for id, requested in self._requested_at.items() if now - requested < REQUEST_AGAIN}
-        resources = self.cloud.stacks.resources(self.stack) if self.stack else ()
-        servers = with_renamed(self.cloud, self.cloud.servers.list(self.cluster), resources)
+        resources = [it for stack in self._current_stacks() for it in self.cloud.stacks.resources(stack)]
+        servers = self.cloud.servers.list(self.cluster)
+        servers += missing_from(self.cloud, servers, resources)
         return infrastructure.plan_servers(servers, recent)
 
     def _load_balancers(self) -> CleanupPlan:
@@ -176,9 +185,11 @@ class ClusterDeletion:
         credentials = self.cloud.identity.credentials(self.cluster)
         return infrastructure.plan_credentials(self.cluster, credentials, self._requests)
 
-    def _stack(self) -> CleanupPlan:
-        stack = self.cloud.stacks.get(self.stack.id) if self.stack else None
-        resources = self.cloud.stacks.resources(stack) if stack else ()
+    def _stacks(self) -> CleanupPlan:
+        return combine(self._plan_stack(stack) for stack in self._current_stacks())
+
+    def _plan_stack(self, stack: Stack) -> CleanupPlan:
+        resources = self.cloud.stacks.resources(stack)
         unchanged = self.run.progress.update(stack, resources, self.run.log.poll.now())
         return infrastructure.plan_stack(stack, resources, unchanged, self._requests)
 

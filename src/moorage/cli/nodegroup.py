@@ -1,0 +1,222 @@
+"""`moorage nodegroup`: create, resize and delete a cluster's groups of nodes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moorage.cli.context import Context, pass_context
+from moorage.cli.output import emit, output_option, progress
+from moorage.model.cluster import MAX_COUNT, Cluster, NodeGroup, Taint
+from moorage.model.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from moorage.clusters.node_groups import NodeGroups
+
+COLUMNS = ("name", "count", "ready", "flavor", "labels", "taints", "zones")
+
+wait_option = click.option("--wait/--no-wait", default=True, help="Wait until the nodes are Ready.  [default: wait]")
+timeout_option = click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
+
+
+def drain_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that remove nodes."""
+    for option in (
+        click.option(
+            "--force",
+            is_flag=True,
+            help="Remove nodes that are not drained in time, and the last workers of a cluster.",
+        ),
+        click.option(
+            "--drain-timeout",
+            type=float,
+            default=300,
+            show_default=True,
+            help="Seconds for the nodes' pods to move away.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def nodegroup() -> None:
+    """Create, resize and delete a cluster's groups of nodes.
+
+    The nodes of a group have the same flavor, image, labels and taints. `cluster create` creates the group `workers`.
+
+    \b
+    moorage nodegroup create demo gpu --count 2 --flavor g1.large --label gpu=yes --taint gpu=yes:NoSchedule
+    moorage nodegroup resize demo gpu --count 4
+    moorage nodegroup list demo
+    moorage nodegroup delete demo gpu
+    """
+
+
+@nodegroup.command()
+@click.argument("cluster")
+@click.argument("group")
+@click.option("--count", type=int, default=1, show_default=True, help="Number of nodes.")
+@click.option("--flavor", default="", help="Flavor of the nodes.  [default: the cluster's]")
+@click.option("--image", default="", help="Node image, by name or id.  [default: the cluster's]")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of each node.")
+@click.option("--taint", "taints", multiple=True, metavar="KEY=VALUE:EFFECT", help="Taint of each node.")
+@click.option("--zone", "zones", multiple=True, help="Availability zone; the nodes are in all given ones in turn.")
+@click.option("--min", "min_count", type=int, default=0, show_default=True, help="Smallest number of nodes.")
+@click.option("--max", "max_count", type=int, default=MAX_COUNT, show_default=True, help="Largest number of nodes.")
+@timeout_option
+@wait_option
+@output_option
+@pass_context
+def create(
+    context: Context,
+    /,
+    cluster: str,
+    group: str,
+    labels: tuple[str, ...],
+    taints: tuple[str, ...],
+    timeout: float,
+    wait: bool,
+    output: str,
+    **options: Any,
+) -> None:
+    """Create a group of nodes, or resume its creation.
+
+    Labels and taints are on the nodes when they join. You can interrupt it at any time and run it again.
+    """
+    new = NodeGroup(group, labels=_labels(labels), taints=tuple(map(_taint, taints)), **options)
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).create(new, wait=wait)
+    emit(output, _found(context, cluster, group))
+
+
+@nodegroup.command(name="list")
+@click.argument("cluster")
+@output_option
+@pass_context
+def list_(context: Context, cluster: str, output: str) -> None:
+    """List a cluster's node groups; READY is the number of nodes that are."""
+    rows = _rows(_observe(context, cluster))
+    if output == "table":
+        pairs = [[f"{key}={value}" for key, value in row["labels"].items()] for row in rows]
+        texts = [
+            {"labels": ",".join(own), "taints": ",".join(row["taints"])} for own, row in zip(pairs, rows, strict=True)
+        ]
+        rows = [{**row, **text, "zones": ",".join(row["zones"])} for row, text in zip(rows, texts, strict=True)]
+    emit(output, rows, COLUMNS)
+
+
+@nodegroup.command()
+@click.argument("cluster")
+@click.argument("group")
+@output_option
+@pass_context
+def show(context: Context, cluster: str, group: str, output: str) -> None:
+    """Show a node group."""
+    emit(output, _found(context, cluster, group))
+
+
+@nodegroup.command()
+@click.argument("cluster")
+@click.argument("group")
+@click.option("--count", type=int, required=True, help="Number of nodes.")
+@drain_options
+@timeout_option
+@wait_option
+@output_option
+@pass_context
+def resize(
+    context: Context,
+    cluster: str,
+    group: str,
+    count: int,
+    drain_timeout: float,
+    force: bool,
+    timeout: float,
+    wait: bool,
+    output: str,
+) -> None:
+    """Change the number of a group's nodes.
+
+    To make it smaller, it removes broken nodes first, then the newest: their pods are evicted as disruption budgets
+    allow it, their volumes are detached, then their servers are deleted. When that takes longer than --drain-timeout,
+    it stops with the reason, or removes them anyway with --force. You can interrupt it at any time and run it again.
+    """
+    from moorage.clusters.nodes import DrainOptions
+
+    with progress() as report:
+        options = DrainOptions(drain_timeout, force)
+        groups_of(context, cluster, report, timeout).resize(group, count, options, wait=wait)
+    emit(output, _found(context, cluster, group))
+
+
+@nodegroup.command()
+@click.argument("cluster")
+@click.argument("group")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@drain_options
+@timeout_option
+@pass_context
+def delete(
+    context: Context, cluster: str, group: str, yes: bool, drain_timeout: float, force: bool, timeout: float
+) -> None:
+    """Drain and delete all nodes of a group, then the group."""
+    from moorage.clusters.nodes import DrainOptions
+
+    if not yes:
+        click.confirm(f"Delete the node group {group} of {cluster} with all its nodes?", abort=True, err=True)
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).delete(group, DrainOptions(drain_timeout, force))
+
+
+def groups_of(context: Context, cluster: str, report: Callable[[str], None], timeout: float) -> NodeGroups:
+    """The node groups of a cluster, for one run."""
+    from moorage.clusters.node_groups import NodeGroups
+
+    return NodeGroups(context.cloud(), context.connect_kube, context.paths.data, cluster, report, timeout)
+
+
+def _observe(context: Context, cluster: str) -> Cluster:
+    from moorage.clusters.reconcile import observe
+
+    return observe(context.cloud(), context.connect_kube, context.paths.data, cluster)
+
+
+def _rows(found: Cluster) -> list[dict[str, Any]]:
+    return [row(group, found) for group in found.groups]
+
+
+def _found(context: Context, cluster: str, group: str) -> dict[str, Any]:
+    found = _observe(context, cluster)
+    rows = {row["name"]: row for row in _rows(found)}
+    if group not in rows:
+        raise NotFound(f"cluster {cluster!r} has no node group {group!r}", f"moorage nodegroup list {cluster}")
+    nodes = [node.name for node in found.nodes if node.group == group]
+    return {**rows[group], "nodes": nodes}
+
+
+def row(group: NodeGroup, cluster: Cluster) -> dict[str, Any]:
+    """A group as commands show it, with the number of its nodes that are Ready."""
+    ready = sum(node.ready is True for node in cluster.nodes if node.group == group.name)
+    taints = [str(taint) for taint in group.taints]
+    return {**asdict(group), "ready": ready, "labels": dict(group.labels), "taints": taints, "zones": list(group.zones)}
+
+
+def _labels(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for key, separator, _ in pairs:
+        if not (key and separator):
+            raise click.BadParameter(f"{key!r} is not KEY=VALUE", param_hint="--label")
+    return {key: value for key, _, value in pairs}
+
+
+def _taint(text: str) -> Taint:
+    pair, separator, effect = text.rpartition(":")
+    key, _, value = pair.partition("=")
+    if not (separator and key and effect):
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE:EFFECT or KEY:EFFECT", param_hint="--taint")
+    return Taint(key, effect, value)

@@ -1,0 +1,207 @@
+"""Make a cluster what its spec says: observe, plan, execute one step, until the plan is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.stacks import Stack
+from moorage.clusters import keys, plan, preflight
+from moorage.clusters.deletion.run import ClusterDeletion
+from moorage.clusters.nodes import NodeExecutor
+from moorage.clusters.observer import Observer
+from moorage.clusters.parameters import (
+    base_request,
+    first_join_token,
+    group_request,
+    group_stack_name,
+    groups_tag,
+)
+from moorage.clusters.plan import Observed, ObservedStack
+from moorage.clusters.progress import Run
+from moorage.model.cluster import ClusterSpec, NodeGroup
+from moorage.model.credential import Credential
+from moorage.model.errors import CloudUnreachable, Conflict, Failed, Unreachable
+
+READY_TIMEOUT = 600  # seconds that a node has to become Ready
+Desired = Callable[[Observed], ClusterSpec]
+"""The spec to reach, for what is observed. Raises what a verb rejects, such as Conflict for another cluster."""
+
+
+@dataclass
+class Executor:
+    """One run that makes a cluster what `desired` says."""
+
+    observer: Observer
+    run: Run
+    desired: Desired
+    nodes: NodeExecutor
+    deleted: Sequence[str] = ()
+    """Names of node groups to delete."""
+    attempts: plan.Attempts = field(default_factory=plan.Attempts)
+    _checked: ClusterSpec | None = None
+    _credential: Credential | None = None
+
+    @property
+    def cloud(self) -> Cloud:
+        return self.observer.cloud
+
+    @property
+    def name(self) -> str:
+        return self.observer.name
+
+    def execute(self, *, wait: bool = True) -> None:
+        """Without `wait`, return when Heat has accepted all stacks.
+
+        Raises Failed with the reason, TimedOut, BadInput and QuotaExceeded before a stack is created, CloudUnreachable,
+        and the errors of `desired`.
+        """
+        while True:
+            observed = self.run.ask(self._observe)
+            if observed:
+                spec = self.desired(observed)
+                if self._execute(plan.plan_cluster(spec, observed, self.attempts, self.deleted), spec, observed, wait):
+                    return
+            self.run.wait()
+
+    def _observe(self) -> Observed:
+        observed = self.observer.observe()
+        base = observed.base and self._measure(observed.base)
+        return replace(observed, base=base, groups=[self._measure(group) for group in observed.groups])
+
+    def _measure(self, entry: ObservedStack) -> ObservedStack:
+        now = self.run.log.poll.now()
+        return replace(entry, unchanged=self.run.progress.update(entry.stack, entry.resources, now))
+
+    def _execute(self, step: plan.Step, spec: ClusterSpec, observed: Observed, wait: bool) -> bool:
+        """Execute one step; True when the run is done."""
+        match step:
+            case plan.Fail():
+                raise _failed(self.name, step)
+            case plan.Done():
+                self.run.log.record(f"cluster {self.name} is ready" + (f": {step.note}" if step.note else ""))
+                return True
+            case plan.Wait():
+                self.run.log.record(step.reason)
+                return not wait and all(observed.group(group.name) for group in spec.groups)
+            case plan.CreateBase():
+                self._create_base(spec)
+            case plan.CreateGroup():
+                self._create_group(step, spec, observed)
+            case _:
+                self._change(step, observed.base.stack if observed.base else None)
+        return False
+
+    def _change(self, step: plan.Repair | plan.NodeStep, base: Stack | None) -> None:
+        """An unreachable service or another request in progress: the next observation decides again."""
+        try:
+            match step:
+                case plan.DeleteInfrastructure():
+                    self._delete_infrastructure(step)
+                case plan.DeleteStack():
+                    self.run.log.record(step.reason)
+                    self.cloud.stacks.delete(step.stack)
+                case plan.UpdateStack():
+                    self._update_stack(step)
+                case _:
+                    assert base is not None
+                    self.attempts = self.nodes.execute(step, base, self.attempts)
+        except (Unreachable, Conflict) as error:
+            self.run.log.record(f"trying again: {error.message}")
+
+    def _create_base(self, spec: ClusterSpec) -> None:
+        """Check the spec, create the key if needed, request the stack."""
+        complete = self._complete(spec)
+        key = self.observer.keys.get_or_create(self.name)
+        self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
+        try:
+            credential = self._get_credential(complete)
+            self.run.log.record("requesting a network and a control plane from Heat")
+            token = first_join_token(key, self.name)
+            request = base_request(complete, keys.signing_request(key), token, READY_TIMEOUT, credential)
+            self.cloud.stacks.create(request)
+        except Conflict:
+            return  # another run was faster: the next observation shows its stack
+        except CloudUnreachable as error:
+            if self.attempts.creations >= plan.MAX_ATTEMPTS:
+                raise
+            self.run.log.record(f"requesting the stack again: {error.message}")
+
+    def _get_credential(self, spec: ClusterSpec) -> Credential | None:
+        """The application credential of the new stack."""
+        if spec.cloud_provider and self._credential is None:
+            self._credential = self.cloud.identity.create_credential(self.name)
+        return self._credential
+
+    def _complete(self, spec: ClusterSpec) -> ClusterSpec:
+        """The spec with what it left open; checked once in a run."""
+        if self._checked is None:
+            self.run.log.record("checking names, flavors, image, addresses and quotas")
+            self._checked = preflight.check(self.cloud, spec)
+        return self._checked
+
+    def _create_group(self, step: plan.CreateGroup, spec: ClusterSpec, observed: Observed) -> None:
+        group = self._complete_group(step.group, spec, observed)
+        try:
+            base = self._base_with_outputs(observed)
+            if base is None or (token := self.nodes.join_token(base, new=step.new_token)) is None:
+                return
+            request = group_request(base, group, token, READY_TIMEOUT)
+            self.run.log.record(f"requesting node group {group.name} with {group.count} nodes from Heat")
+            self.cloud.stacks.create(request)
+        except Conflict as error:
+            self._check_taken_name(group, error)
+        except Unreachable as error:
+            self.run.log.record(f"requesting node group {group.name} again: {error.message}")
+
+    def _complete_group(self, group: NodeGroup, spec: ClusterSpec, observed: Observed) -> NodeGroup:
+        """The group with what it left open; checked once in a run."""
+        if self._checked is None:
+            whole, new = observed.spec, [each for each in spec.groups if observed.group(each.name) is None]
+            for each in new:
+                whole = whole.with_group(each)
+            self._checked = preflight.check_groups(self.cloud, whole, [each.name for each in new])
+        found = self._checked.group(group.name)
+        assert found is not None
+        return found
+
+    def _base_with_outputs(self, observed: Observed) -> Stack | None:
+        """None until it has the outputs that node groups need."""
+        base = observed.base and self.cloud.stacks.get(observed.base.stack.id, outputs=True)
+        return base if base and base.outputs.get("node_group") else None
+
+    def _check_taken_name(self, group: NodeGroup, error: Conflict) -> None:
+        """A node group that another run created, or one of a deleted cluster, is observed next; others are not ours."""
+        name = group_stack_name(self.name, group.name)
+        found = self.cloud.stacks.get(name)
+        if found is not None and groups_tag(self.name) not in found.tags:
+            text = f"node group {group.name}: the Heat stack {name!r} exists and is not this cluster's"
+            raise Conflict(text, "choose another name; moorage does not change that stack") from error
+
+    def _delete_infrastructure(self, step: plan.DeleteInfrastructure) -> None:
+        """Its credential is revoked too; the next stack gets another one."""
+        self.run.log.record(step.reason)
+        self.run.failure = step.reason
+        self._credential = None
+        deletion = ClusterDeletion(self.cloud, self.name, step.stack, self.run)
+        deletion.delete(deletion.infrastructure)
+
+    def _update_stack(self, step: plan.UpdateStack) -> None:
+        self.run.log.record(step.reason)
+        if step.repairs:
+            self.attempts = self.attempts.with_repair(step.stack)
+        self.cloud.stacks.update(step.stack, {})
+
+
+def _failed(name: str, step: plan.Fail) -> Failed:
+    if step.used:
+        return Failed(
+            f"cluster {name!r} exists, but could not be repaired: {step.reason}",
+            "fix the cause, then run this command again; what runs in the cluster keeps running."
+            f" To give it up: moorage cluster delete {name}, then create it again",
+        )
+    return Failed(
+        f"cluster {name!r} could not be created: {step.reason}",
+        f"moorage cluster delete {name}, fix the cause, then create it again",
+    )

@@ -1,0 +1,142 @@
+"""Add, replace and remove the nodes of node groups: one step of a plan, which may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.stacks import Stack
+from moorage.clusters import drain, explain, kubernetes, parameters, plan
+from moorage.clusters.observer import Observer
+from moorage.clusters.progress import Run
+from moorage.kube.port import NODES
+from moorage.model.errors import Failed
+
+
+@dataclass(frozen=True)
+class DrainOptions:
+    """For how many seconds nodes may be drained; then `force` removes them anyway, else the run fails."""
+
+    timeout: float = 300
+    force: bool = False
+
+
+@dataclass
+class NodeExecutor:
+    """Executes the steps for nodes."""
+
+    observer: Observer
+    run: Run
+    options: DrainOptions = field(default_factory=DrainOptions)
+    _draining_since: float | None = None
+
+    @property
+    def cloud(self) -> Cloud:
+        return self.observer.cloud
+
+    def execute(self, step: plan.NodeStep, base: Stack, attempts: plan.Attempts) -> plan.Attempts:
+        """Execute one step; returns the attempts with this one."""
+        match step:
+            case plan.DeleteServers():
+                self._delete_servers(step)
+            case plan.ReplaceNodes():
+                self._replace(step, base)
+                attempts = attempts.with_replacement(step.stack)
+                return attempts.with_repair(step.stack) if step.repairs else attempts
+            case plan.AddNodes():
+                self._add(step, base)
+            case plan.RemoveNodes():
+                self._remove(step, base)
+            case plan.DeleteNodes():
+                self._delete(step, base)
+            case plan.CancelRemoval():
+                self._cancel(step, base)
+        return attempts
+
+    def join_token(self, base: Stack, *, new: bool) -> str | None:
+        """A token with which nodes join; a new one is created in Kubernetes first. None without access to that."""
+        if not new:
+            name = self.observer.name
+            return parameters.first_join_token(self.observer.keys.get_or_create(name), name)
+        if (kube := self.observer.kube(base)) is None:
+            return None
+        token = parameters.join_token()
+        kubernetes.create_join_token(kube, token)
+        return token
+
+    def _delete_servers(self, step: plan.DeleteServers) -> None:
+        for server in step.servers:
+            self.run.log.record(f"deleting server {server.name}, which Heat does not know")
+            self.cloud.servers.delete(server.id)
+
+    def _replace(self, step: plan.ReplaceNodes, base: Stack) -> None:
+        """Their names are never used again."""
+        self.run.log.record(step.reason)
+        if step.new_token and (kube := self.observer.kube(base)):
+            for server in step.servers:
+                kube.delete(NODES, explain.node_name(server, step.stack.name))
+        removed = [explain.node_index(server) for server in step.servers]
+        self._update(step.stack, {"remove": removed}, base, new_token=step.new_token)
+
+    def _add(self, step: plan.AddNodes, base: Stack) -> None:
+        self.run.log.record(f"requesting {step.count} nodes in {step.stack.name} from Heat")
+        self._update(step.stack, {"count": step.count}, base, new_token=True)
+
+    def _remove(self, step: plan.RemoveNodes, base: Stack) -> None:
+        if (kube := self.observer.kube(base)) is None:
+            return
+        for node in step.nodes:
+            drain.begin(kube, node)
+        if not self._drained({node: drain.drain(kube, node) for node in step.nodes}):
+            return
+        indexes = {it.physical_id: explain.node_index(it) for it in self.cloud.stacks.resources(step.stack)}
+        removed = [indexes[server] for server in step.servers if server in indexes]
+        self.run.log.record(f"removing {len(removed)} nodes of {step.stack.name}: {', '.join(step.nodes)}")
+        self.cloud.stacks.update(step.stack, {"count": step.count, "remove": removed})
+
+    def _drained(self, nodes: Mapping[str, drain.Draining]) -> bool:
+        """Whether all nodes are drained, or drained for long enough; Failed with the reason if they have to be."""
+        now = self.run.log.poll.now()
+        if self._draining_since is None:
+            self._draining_since = now
+        left = [text for state in nodes.values() for text in (*state.blocked, *state.waiting)]
+        if not left:
+            self._draining_since = None
+            return True
+        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        done = sum(state.done for state in nodes.values())
+        text = f"draining {', '.join(nodes)}: {done} of {len(nodes)} drained; {left[0]}{more}"
+        if now - self._draining_since < self.options.timeout:
+            self.run.log.record(text)
+            return False
+        if not self.options.force:
+            raise _not_drained(self.options.timeout, left)
+        self.run.log.record(f"{text}: going on after {self.options.timeout:.0f} s")
+        return True
+
+    def _delete(self, step: plan.DeleteNodes, base: Stack) -> None:
+        if kube := self.observer.kube(base):
+            for node in step.nodes:
+                kube.delete(NODES, node)
+
+    def _cancel(self, step: plan.CancelRemoval, base: Stack) -> None:
+        if kube := self.observer.kube(base):
+            for node in step.nodes:
+                self.run.log.record(f"uncordoning node {node}, which is not to be removed any more")
+                drain.cancel(kube, node)
+
+    def _update(self, stack: Stack, values: Mapping[str, Any], base: Stack, *, new_token: bool) -> None:
+        """New nodes need a new token once the cluster's first one may have expired."""
+        token = {"bootstrap_token": self.join_token(base, new=True)} if new_token else {}
+        if None not in token.values():
+            self.cloud.stacks.update(stack, {**values, **token})
+
+
+def _not_drained(timeout: float, left: Sequence[str]) -> Failed:
+    return Failed(
+        f"nodes could not be drained within {timeout:.0f} s: {'; '.join(left[:3])}",
+        "they stay cordoned. Run the command again to go on, with --force to remove them anyway;"
+        " the former --count uncordons them",
+    )

@@ -1,0 +1,298 @@
+"""Node groups of a cluster in memory: created, resized, drained and deleted, also after a kill at every call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from clustering import NODES, Dying, Joined, Killed, Life, World
+from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.port.stacks import StackRequest
+from moorage.clusters.nodes import DrainOptions
+from moorage.kube.port import NODES as KUBE_NODES
+from moorage.kube.port import PODS, VOLUME_ATTACHMENTS
+from moorage.model.cluster import ClusterStatus, NodeGroup, Taint
+from moorage.model.errors import BadInput, Conflict, Failed, NotFound, QuotaExceeded
+from moorage.model.nodes import REMOVING
+
+pytestmark = pytest.mark.unit
+
+GPU = NodeGroup("gpu", 2, labels={"example.com/gpu": "yes"}, taints=(Taint("gpu", "NoSchedule"),), max_count=4)
+GPU_NODES = ["demo-gpu-1-0", "demo-gpu-1-1"]
+OPTIONS = DrainOptions(timeout=30)
+
+
+@pytest.fixture
+def cloud():
+    return MemoryCloud()
+
+
+@pytest.fixture
+def kube():
+    return Joined()
+
+
+@pytest.fixture
+def world(cloud, kube, tmp_path):
+    world = World(cloud, kube, tmp_path)
+    world.create()
+    return world
+
+
+def nodes(world):
+    return [node.name for node in world.observe().nodes]
+
+
+def run(kube, name, node, **metadata):
+    """A pod on a node."""
+    kube.create(PODS, {"metadata": {"namespace": "shop", "name": name, **metadata}, "spec": {"nodeName": node}})
+
+
+def pods(kube):
+    return sorted(pod["metadata"]["name"] for pod in kube.list(PODS).items)
+
+
+def is_cordoned(kube, node):
+    found = kube.get(KUBE_NODES, node)
+    return bool(found["spec"].get("unschedulable")) and REMOVING in found["metadata"]["annotations"]
+
+
+def test_create_group_has_nodes_with_labels_and_taints(world, cloud):
+    world.groups().create(GPU)
+    assert nodes(world) == [NODES[0], *GPU_NODES, *NODES[1:]]
+    there = cloud.stacks.records["demo-gpu-1"].stack.parameters
+    assert (there["labels"], there["flavor"]) == ('{"example.com/gpu": "yes"}', "m1.node")
+    found = world.observe()
+    assert found.status is ClusterStatus.READY
+    assert [(group.name, group.count, group.taints) for group in found.groups] == [
+        ("gpu", 2, GPU.taints),
+        ("workers", 2, ()),
+    ]
+    assert world.create().status is ClusterStatus.READY, "the command for the cluster leaves the group alone"
+
+
+def test_create_group_again_returns_and_other_one_conflicts(world):
+    world.groups().create(GPU)
+    world.groups().create(GPU)
+    with pytest.raises(Conflict, match="labels of gpu"):
+        world.groups().create(replace(GPU, labels={}))
+    assert len(nodes(world)) == 5
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "reported"),
+    [
+        (replace(GPU, flavor="m1.nodes"), BadInput, "node group gpu: --flavor m1.nodes"),
+        (replace(GPU, count=5), BadInput, "0 to 4 nodes"),
+        (replace(GPU, name="control-plane"), BadInput, "reserved"),
+        (replace(GPU, count=300, max_count=300), BadInput, "--pod-cidr"),
+        (replace(GPU, count=18, max_count=18), QuotaExceeded, "needed 18, available 17"),
+    ],
+)
+def test_create_group_with_bad_input_creates_nothing(world, cloud, group, error, reported):
+    with pytest.raises(error, match=reported):
+        world.groups().create(group)
+    assert len(cloud.stacks.records) == 2
+
+
+def test_create_group_does_not_take_foreign_stack(world, cloud):
+    cloud.stacks.create(StackRequest("demo-gpu-1", "resources: {x: {type: 'OS::Heat::None'}}", {}, {}, ("theirs",)))
+    with pytest.raises(Conflict, match="'demo-gpu-1' exists and is not this cluster's"):
+        world.groups().create(GPU)
+    world.delete()
+    assert list(cloud.stacks.records) == ["demo-gpu-1"]
+
+
+def test_group_with_failed_node_keeps_others_and_names_it(world, cloud):
+    cloud.stacks.failing |= {
+        f"nodes/{index}/ready": "WaitConditionFailure: resources.ready: no GPU" for index in (1, 2)
+    }
+    with pytest.raises(Failed, match="node demo-gpu-1-2: no GPU"):
+        world.groups().create(GPU)
+    assert GPU_NODES[0] in nodes(world)
+    cloud.stacks.failing.clear()
+    world.groups().create(GPU)
+    assert world.observe().status is ClusterStatus.READY
+
+
+def test_resize_adds_nodes_with_new_token(world, cloud, kube):
+    world.groups().resize("workers", 4, OPTIONS)
+    assert nodes(world) == [*NODES, "demo-workers-1-2", "demo-workers-1-3"]
+    token = cloud.stacks.updated_parameters["demo-workers-1"]["bootstrap_token"]
+    assert kube.secrets()[f"bootstrap-token-{token.partition('.')[0]}"]["token-secret"] == token.partition(".")[2]
+
+
+def test_resize_drains_and_removes_newest(world, kube):
+    world.groups().resize("workers", 4, OPTIONS)
+    for number, node in enumerate([*NODES[1:], "demo-workers-1-2", "demo-workers-1-3"]):
+        run(kube, f"web-{number}", node)
+    world.groups().resize("workers", 2, OPTIONS)
+    assert nodes(world) == NODES
+    assert pods(kube) == ["web-0", "web-1"]
+    assert "spec" not in kube.get(KUBE_NODES, NODES[2]), "the others are not cordoned"
+    world.groups().resize("workers", 3, OPTIONS)
+    assert nodes(world)[-1] == "demo-workers-1-4", "an index is never used again"
+
+
+def test_resize_removes_broken_nodes_first(world, cloud, kube):
+    kube.fail_node(NODES[1], "kubelet stopped")
+    world.groups().resize("workers", 1, OPTIONS)
+    assert nodes(world) == [NODES[0], NODES[2]]
+
+
+def test_resize_removes_lost_nodes_first(world, cloud):
+    cloud.servers.delete(next(server.id for server in cloud.servers.list("demo") if server.name == NODES[1]))
+    world.groups().resize("workers", 1, OPTIONS)
+    assert nodes(world) == [NODES[0], NODES[2]]
+
+
+def test_drain_evicts_what_has_to_go(world, kube):
+    run(kube, "web", NODES[2])
+    run(kube, "agent", NODES[2], ownerReferences=[{"kind": "DaemonSet", "name": "agent"}])
+    run(kube, "static", NODES[2], annotations={"kubernetes.io/config.mirror": "x"})
+    world.groups().resize("workers", 1, OPTIONS)
+    assert "web" not in pods(kube)
+    assert {"agent", "static"} <= set(pods(kube))
+
+
+def test_drain_waits_for_volumes(world, kube):
+    spec = {"attacher": "cinder", "nodeName": NODES[2], "source": {"persistentVolumeName": "pv-1"}}
+    kube.create(VOLUME_ATTACHMENTS, {"metadata": {"name": "a"}, "spec": spec})
+    with pytest.raises(Failed, match="waiting for volume pv-1 to be detached"):
+        world.groups().resize("workers", 1, OPTIONS)
+    kube.delete(VOLUME_ATTACHMENTS, "a")
+    world.groups().resize("workers", 1, OPTIONS)
+    assert nodes(world) == NODES[:2]
+
+
+BUDGET = "The disruption budget web needs 1 healthy pods and has 1 currently"
+
+
+def test_blocked_drain_fails_with_budget_and_pod(world, kube):
+    run(kube, "web", NODES[2])
+    kube.budgets["shop/web"] = BUDGET
+    with pytest.raises(Failed, match=f"within 30 s: pod shop/web: {BUDGET}") as raised:
+        world.groups().resize("workers", 1, OPTIONS)
+    assert "--force" in raised.value.hint
+    assert nodes(world) == NODES
+    assert is_cordoned(kube, NODES[2])
+    assert any(text.startswith(f"draining {NODES[2]}: 0 of 1 drained; pod shop/web: The") for text in world.reported)
+
+
+def test_blocked_drain_is_forced(world, kube):
+    run(kube, "web", NODES[2])
+    kube.budgets["shop/web"] = BUDGET
+    world.groups().resize("workers", 1, replace(OPTIONS, force=True))
+    assert nodes(world) == NODES[:2]
+
+
+def test_blocked_drain_is_cancelled_by_former_count(world, kube):
+    run(kube, "web", NODES[2])
+    kube.budgets["shop/web"] = BUDGET
+    with pytest.raises(Failed):
+        world.groups().resize("workers", 1, OPTIONS)
+    world.groups().resize("workers", 2, OPTIONS)
+    found = kube.get(KUBE_NODES, NODES[2])
+    assert (found["spec"], found["metadata"]["annotations"]) == ({}, {})
+
+
+def test_resize_outside_limits_or_of_missing_group_is_rejected(world, cloud):
+    world.groups().create(GPU)
+    with pytest.raises(BadInput, match="5 nodes: node group gpu has the limits 0 to 4"):
+        world.groups().resize("gpu", 5, OPTIONS)
+    with pytest.raises(NotFound, match="no node group 'gp'") as raised:
+        world.groups().resize("gp", 1, OPTIONS)
+    assert raised.value.hint == "there are: gpu, workers"
+    with pytest.raises(NotFound, match="missing"):
+        world.groups(name="missing").resize("gpu", 1, OPTIONS)
+
+
+def test_delete_group_drains_and_deletes_it(world, cloud, kube):
+    world.groups().create(GPU)
+    run(kube, "train", GPU_NODES[0])
+    world.groups().delete("gpu", OPTIONS)
+    assert list(cloud.stacks.records) == ["demo", "demo-workers-1"]
+    assert pods(kube) == []
+    assert nodes(world) == NODES
+    with pytest.raises(NotFound, match="no node group 'gpu'"):
+        world.groups().delete("gpu", OPTIONS)
+
+
+def test_last_workers_are_removed_with_force_only(world):
+    for call in (
+        lambda options: world.groups().resize("workers", 0, options),
+        lambda o: world.groups().delete("workers", o),
+    ):
+        with pytest.raises(Conflict, match="has the last workers of cluster 'demo'"):
+            call(OPTIONS)
+    world.groups().resize("workers", 0, replace(OPTIONS, force=True))
+    assert nodes(world) == NODES[:1]
+    world.groups().delete("workers", OPTIONS)
+    assert world.observe().groups == ()
+
+
+def test_delete_nodes_by_name(world, kube):
+    world.groups().create(GPU)
+    run(kube, "web", NODES[1])
+    world.groups().delete_nodes([NODES[1], GPU_NODES[0]], OPTIONS)
+    assert nodes(world) == [NODES[0], GPU_NODES[1], NODES[2]]
+    assert pods(kube) == []
+    for name in (NODES[0], "nothing"):
+        with pytest.raises(NotFound, match=f"no node group has a node '{name}'"):
+            world.groups().delete_nodes([name], OPTIONS)
+
+
+def test_group_is_deleted_with_its_cluster(world, cloud):
+    world.groups().create(GPU)
+    world.delete()
+    assert not cloud.stacks.records
+    assert not cloud.servers.list("demo")
+
+
+def test_interrupted_deletion_of_cluster_finds_groups_without_base_stack(world, cloud):
+    del cloud.stacks.records["demo"]  # Heat was faster with that one
+    world.delete()
+    assert not cloud.stacks.records
+    world.create()
+    del cloud.stacks.records["demo"]
+    assert world.create().status is ClusterStatus.READY, "what is left of the former one is deleted first"
+    assert len(nodes(world)) == len(NODES)
+
+
+VERBS = {
+    "create": lambda groups: groups.create(GPU),
+    "grow": lambda groups: groups.resize("workers", 3, OPTIONS),
+    "shrink": lambda groups: groups.resize("workers", 1, OPTIONS),
+    "delete": lambda groups: groups.delete("workers", replace(OPTIONS, force=True)),
+}
+ENDS = {
+    "create": [NODES[0], *GPU_NODES, *NODES[1:]],
+    "grow": [*NODES, "demo-workers-1-2"],
+    "shrink": NODES[:2],
+    "delete": NODES[:1],
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_change_killed_at_every_call_resumes(tmp_path, verb, after):
+    for number in count(1):
+        cloud, kube, life = MemoryCloud(), Joined(), Life()
+        world = World(cloud, kube, tmp_path / str(number))
+        world.create()
+        run(kube, "web", NODES[2])
+        dying = world.groups(Dying(cloud, number, after, life), Dying(kube, number, after, life))
+        try:
+            VERBS[verb](dying)
+        except Killed:
+            try:
+                VERBS[verb](world.groups())
+            except NotFound:
+                assert verb == "delete", "it was deleted before"
+            assert nodes(world) == ENDS[verb]
+            assert world.observe().status is ClusterStatus.READY
+            continue
+        assert number > 8
+        return
