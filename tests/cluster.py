@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from functools import cached_property
 
 import openstack
@@ -57,6 +58,19 @@ spec:
 def shown(cloud, name):
     """What `moorage cluster show` says of a cluster."""
     return json.loads(cloud.moorage("--cloud", "moorage", "cluster", "show", name, "-o", "json").stdout)
+
+
+def kill_at_line(cloud, number, *words):
+    """Run `moorage` and kill -9 it when it has printed `number` lines of progress; returns what it had said."""
+    reported = []
+
+    def count(process, line):
+        reported.append(line)
+        if len(reported) == number:
+            process.send_signal(signal.SIGKILL)
+
+    cloud.progress(count, *words)
+    return reported
 
 
 class Cluster:

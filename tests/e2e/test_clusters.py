@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import uuid
 
 import pytest
 
-from cluster import RunCluster, shown
+from cluster import RunCluster, kill_at_line, shown
 from images import MIRROR
 from waiting import until
 
@@ -82,22 +81,9 @@ def test_show_missing_cluster_is_not_found(cloud):
         assert "missing" in gone.stderr
 
 
-def kill_at_line(cloud, number, *words):
-    """Run `moorage` and kill -9 it when it has printed `number` lines of progress; returns what it had said."""
-    reported = []
-
-    def count(process, line):
-        reported.append(line)
-        if len(reported) == number:
-            process.send_signal(signal.SIGKILL)
-
-    cloud.progress(count, *words)
-    return reported
-
-
 def test_create_killed_at_every_step_resumes_and_delete_leaves_nothing(cloud):
     words = ["--cloud", "moorage", "cluster", "create", "phoenix", "--workers", "1"]
-    for number in range(1, 5):
+    for number in range(1, 6):
         kill_at_line(cloud, number, *words)
     cloud.moorage(*words, timeout=300)
     assert "phoenix" in [entry["name"] for entry in clusters(cloud)]
@@ -107,7 +93,7 @@ def test_create_killed_at_every_step_resumes_and_delete_leaves_nothing(cloud):
 
 def test_delete_incomplete_cluster(cloud, run_cluster):
     words = ["--cloud", "moorage", "cluster", "create", "half", "--workers", "1", "--no-wait"]
-    cloud.moorage(*words, timeout=60)
+    cloud.moorage(*words, timeout=240)
     network = run_cluster.sdk.network
     until(lambda: list(network.networks(name="half")))
     cloud.moorage("--cloud", "moorage", "cluster", "delete", "half", "--yes", timeout=180)
@@ -118,7 +104,7 @@ def test_delete_cluster_with_resources_unknown_to_heat(cloud, run_cluster):
     """Resources that Heat does not know: a server, a floating IP, a network with its subnet on a router; and a port
     that names a deleted server as its owner.
     """
-    cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=60)
+    cloud.moorage("--cloud", "moorage", "cluster", "create", "forgot", "--workers", "1", "--no-wait", timeout=240)
     sdk = run_cluster.sdk
     network = until(lambda: list(sdk.network.networks(name="forgot")))[0].id
     until(lambda: list(sdk.network.subnets(network_id=network)))

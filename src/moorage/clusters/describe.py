@@ -9,7 +9,7 @@ from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import node_of
 from moorage.clusters.parameters import as_text
-from moorage.clusters.plan import Kubernetes, Observed, ObservedStack
+from moorage.clusters.plan import Kubernetes, Observed, ObservedStack, describe_waiting
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Node
 
 
@@ -62,7 +62,7 @@ def _status(
     if status is ClusterStatus.CREATING or any(entry.stack.status == "CREATE_IN_PROGRESS" for entry in stacks):
         if asked and not unwell and len(nodes) >= spec.nodes:
             return ClusterStatus.READY, ""
-        return ClusterStatus.CREATING, explain.describe_waiting(observed.resources, spec.nodes)
+        return ClusterStatus.CREATING, describe_waiting(spec, observed)
     if unwell:
         return ClusterStatus.DEGRADED, "; ".join(unwell)
     if asked is None:

@@ -5,6 +5,7 @@ Each call may be repeated, also by another process: what is done is read from th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from moorage.kube.port import NODES, PODS, VOLUME_ATTACHMENTS, KubernetesClient, Object, key_of
@@ -36,11 +37,21 @@ def cancel(kube: KubernetesClient, node: str) -> None:
     _patch(kube, node, {"metadata": {"annotations": {REMOVING: None}}, "spec": {"unschedulable": None}})
 
 
-def _patch(kube: KubernetesClient, node: str, change: Object) -> None:
-    try:
-        kube.patch(NODES, node, change)
-    except NotFound:
-        return
+def delete(kube: KubernetesClient, node: str) -> None:
+    """Delete a Node of which the server is deleted, and its pods at once: none of them can run any more.
+
+    Clears `volumesInUse` first: the kubelet's last report would delay the detachment of volumes for minutes.
+    """
+    _patch(kube, node, {"status": {"volumesInUse": None}}, status=True)
+    kube.delete(NODES, node)
+    for pod in kube.list(PODS, f"spec.nodeName={node}").items:
+        with suppress(Conflict):  # a new pod of the same name, on another node
+            kube.delete(PODS, key_of(pod), pod["metadata"]["uid"], at_once=True)
+
+
+def _patch(kube: KubernetesClient, node: str, change: Object, *, status: bool = False) -> None:
+    with suppress(NotFound):
+        kube.patch(NODES, node, change, status=status)
 
 
 def drain(kube: KubernetesClient, node: str) -> Draining:

@@ -39,6 +39,8 @@ class Executor:
     nodes: NodeExecutor
     deleted: Sequence[str] = ()
     """Names of node groups to delete."""
+    done: str = ""
+    """The last event's text; the default is that the cluster is ready."""
     attempts: plan.Attempts = field(default_factory=plan.Attempts)
     _checked: ClusterSpec | None = None
     _credential: Credential | None = None
@@ -80,7 +82,8 @@ class Executor:
             case plan.Fail():
                 raise _failed(self.name, step)
             case plan.Done():
-                self.run.log.record(f"cluster {self.name} is ready" + (f": {step.note}" if step.note else ""))
+                done = self.done or f"cluster {self.name} is ready"
+                self.run.log.record(done + (f": {step.note}" if step.note else ""))
                 return True
             case plan.Wait():
                 self.run.log.record(step.reason)

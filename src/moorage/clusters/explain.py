@@ -24,11 +24,11 @@ DISPLAY_NAMES = {
 }
 
 
-def describe_waiting(resources: Sequence[StackResource], nodes: int) -> str:
-    """What a stack in creation is doing at the moment, and why."""
-    ready = _complete(resources, CONDITION)
-    booted = servers_complete(resources)
-    begun = any(resource.type == SERVER and resource.status != "INIT_COMPLETE" for resource in resources)
+def describe_waiting(resources: Sequence[StackResource], nodes: int, complete: int = 0) -> str:
+    """What stacks in creation are doing at the moment; `complete` are the nodes of stacks that are complete."""
+    ready = complete + _complete(resources, CONDITION)
+    booted = complete + servers_complete(resources)
+    begun = complete or any(resource.type == SERVER and resource.status != "INIT_COMPLETE" for resource in resources)
     if booted >= nodes:
         return f"waiting for nodes: {ready} of {nodes} Ready (each boots, starts Kubernetes and sends a signal)"
     if begun:

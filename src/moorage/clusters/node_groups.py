@@ -48,14 +48,17 @@ class NodeGroups:
         """
         match = self.cloud.images.find(group.image) if group.image else None
         named = replace(group, image=match.id) if match else group
-        self._execute(lambda observed: _with_new(named, self._spec(observed)), wait=wait)
+        self._execute(
+            lambda observed: _with_new(named, self._spec(observed)), f"node group {group.name} is ready", wait=wait
+        )
 
     def resize(self, name: str, count: int, options: DrainOptions, *, wait: bool = True) -> None:
         """Change the number of a group's nodes: create some, or drain and delete some.
 
         BadInput for a count outside the group's limits. Conflict for the last workers of a cluster, without `force`.
         """
-        self._execute(lambda observed: _resized(name, count, self._spec(observed), options), options, wait=wait)
+        done = f"node group {name} has {count} nodes"
+        self._execute(lambda observed: _resized(name, count, self._spec(observed), options), done, options, wait=wait)
 
     def delete(self, name: str, options: DrainOptions) -> None:
         """Drain and delete all nodes of a group, then the group. Conflict as for `resize`."""
@@ -65,7 +68,8 @@ class NodeGroups:
             if observed.group(name) is None or spec.group(name) is not None:
                 find(spec, name)
                 _check_last_workers(spec, name, 0, options)
-        self._execute(lambda observed: replace(self._spec(observed), groups=()), options, deleted=(name,))
+        done = f"node group {name} is deleted"
+        self._execute(lambda observed: replace(self._spec(observed), groups=()), done, options, deleted=(name,))
 
     def delete_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
         """Drain and delete these nodes; their groups get smaller. NotFound for a node that no group has."""
@@ -81,6 +85,7 @@ class NodeGroups:
     def _execute(
         self,
         desired: Desired,
+        done: str,
         options: DrainOptions | None = None,
         *,
         deleted: Sequence[str] = (),
@@ -88,7 +93,7 @@ class NodeGroups:
     ) -> None:
         with self._session() as (observer, run):
             nodes = NodeExecutor(observer, run, options or DrainOptions())
-            Executor(observer, run, desired, nodes, deleted).execute(wait=wait)
+            Executor(observer, run, desired, nodes, deleted, done).execute(wait=wait)
 
     def _session(self) -> AbstractContextManager[tuple[Observer, Run]]:
         arguments = (self.cloud, self.connect_kube, self.data_folder, self.cluster, self.report)

@@ -11,7 +11,6 @@ from moorage.cloud.port.stacks import Stack
 from moorage.clusters import drain, explain, kubernetes, parameters, plan
 from moorage.clusters.observer import Observer
 from moorage.clusters.progress import Run
-from moorage.kube.port import NODES
 from moorage.model.errors import Failed
 
 
@@ -76,7 +75,7 @@ class NodeExecutor:
         self.run.log.record(step.reason)
         if step.new_token and (kube := self.observer.kube(base)):
             for server in step.servers:
-                kube.delete(NODES, explain.node_name(server, step.stack.name))
+                drain.delete(kube, explain.node_name(server, step.stack.name))
         removed = [explain.node_index(server) for server in step.servers]
         self._update(step.stack, {"remove": removed}, base, new_token=step.new_token)
 
@@ -119,7 +118,8 @@ class NodeExecutor:
     def _delete(self, step: plan.DeleteNodes, base: Stack) -> None:
         if kube := self.observer.kube(base):
             for node in step.nodes:
-                kube.delete(NODES, node)
+                self.run.log.record(f"deleting node {node}")
+                drain.delete(kube, node)
 
     def _cancel(self, step: plan.CancelRemoval, base: Stack) -> None:
         if kube := self.observer.kube(base):

@@ -175,7 +175,7 @@ class RemoveNodes:
 
 @dataclass(frozen=True)
 class DeleteNodes:
-    """Delete Nodes that were drained, and of which the servers are deleted."""
+    """Delete Nodes that were drained, and of which the servers are deleted, with the pods that they still have."""
 
     nodes: Sequence[str]
 
@@ -327,7 +327,7 @@ def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, obse
     if _was_ready(observed):
         return _with_api(spec, observed) or CreateGroup(group, new_token=True)
     if base.state == "IN_PROGRESS" and not explain.has_addresses(base.resources):
-        return Wait(explain.describe_waiting(observed.resources, spec.nodes))
+        return Wait(describe_waiting(spec, observed))
     return CreateGroup(group, new_token=False)
 
 
@@ -418,13 +418,26 @@ def _in_progress(spec: ClusterSpec, entry: ObservedStack, servers: int, observed
     The cluster is not done while a server is incomplete: Nova may report it as failed although it runs, and Heat would
     create another one.
     """
-    served = explain.servers_complete(entry.resources) >= servers
+    asked = observed.kubernetes.nodes if observed.kubernetes else ()
+    removing = any(node.removing and node.group == entry.stack.parameters.get("group") for node in asked)
+    served = explain.servers_complete(entry.resources) >= servers and not removing
     if served and observed.key and observed.kubernetes and isinstance(_wait_for_nodes(spec, observed), Done):
         return None
     if entry.unchanged.stuck:
         text = f"stack {entry.stack.name} has not changed for {entry.unchanged.seconds:.0f} s: resuming it"
         return UpdateStack(entry.stack, text)
-    return Wait(explain.describe_waiting(observed.resources, spec.nodes))
+    return Wait(describe_waiting(spec, observed))
+
+
+def describe_waiting(spec: ClusterSpec, observed: Observed) -> str:
+    """What the cluster's stacks are doing at the moment."""
+    complete = sum(group.count for group in spec.groups if _is_complete(observed.group(group.name)))
+    complete += spec.control_plane_nodes if _is_complete(observed.base) else 0
+    return explain.describe_waiting(observed.resources, spec.nodes, complete)
+
+
+def _is_complete(entry: ObservedStack | None) -> bool:
+    return entry is not None and entry.state == "COMPLETE"
 
 
 def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done:
@@ -441,4 +454,5 @@ def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done:
     if len(nodes) < spec.nodes or missing:
         ready = sum(node.ready for node in nodes)
         return Wait(f"waiting for nodes: {ready} of {spec.nodes} Ready" + "".join(f"; {text}" for text in missing[:1]))
-    return Done() if asked.dns else Wait("waiting for CoreDNS")
+    has_workers = any(group.count for group in spec.groups)
+    return Done() if asked.dns or not has_workers else Wait("waiting for CoreDNS")

@@ -131,6 +131,7 @@ def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
     """All problems, in the order of the parameters."""
     return [
         *spec_problems(spec),
+        *_workers(spec),
         *_flavors(spec, offer),
         *_image(spec, offer.images),
         *_group_images(spec, offer),
@@ -211,6 +212,11 @@ def _counts(spec: ClusterSpec) -> Iterator[Problem]:
             "one control-plane node is supported today",
             "1",
         )
+
+
+def _workers(spec: ClusterSpec) -> Iterator[Problem]:
+    if not any(group.count for group in spec.groups):
+        yield Problem("--workers", "0", "the cluster's DNS and other pods need a worker to run on", "1 or more workers")
 
 
 def _groups(spec: ClusterSpec) -> Iterator[Problem]:

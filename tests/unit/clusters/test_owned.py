@@ -106,8 +106,14 @@ def test_plan_ports_keeps_those_of_neutron_and_load_balancers():
     owners = ["compute:nova", "", "network:router_interface", "network:dhcp", "Octavia", "ovn-lb-hm:distributed"]
     ports = [Port(f"p-{number}", owner, "device") for number, owner in enumerate(owners)]
     plan = infrastructure.plan_ports("demo", ports, {})
-    assert deletions(plan) == [("delete port", "p-0"), ("delete port", "p-1"), ("detach port", "p-2")]
-    assert plan.deletions[2].detail == ("device",)
+    assert deletions(plan) == [("delete port", "p-0"), ("delete port", "p-1")]
+
+
+def test_plan_ports_detaches_the_router_last():
+    owners = ["network:router_interface", "network:dhcp", "Octavia"]
+    plan = infrastructure.plan_ports("demo", [Port(owner, owner, "device") for owner in owners], {})
+    assert deletions(plan) == [("detach port", "network:router_interface")]
+    assert plan.deletions[0].detail == ("device",)
 
 
 def test_plan_ports_of_foreign_server_is_blocked():

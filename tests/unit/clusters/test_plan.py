@@ -13,9 +13,11 @@ from moorage.clusters.deletion.infrastructure import MAX_DELETIONS, plan_stack
 from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.plan import (
     AddNodes,
+    CancelRemoval,
     CreateBase,
     CreateGroup,
     DeleteInfrastructure,
+    DeleteNodes,
     DeleteServers,
     DeleteStack,
     Done,
@@ -23,6 +25,7 @@ from moorage.clusters.plan import (
     Kubernetes,
     Observed,
     ObservedStack,
+    RemoveNodes,
     ReplaceNodes,
     UpdateStack,
     Wait,
@@ -93,10 +96,10 @@ COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
         (Observed(base("CREATE_IN_PROGRESS", BOOTED), [group("CREATE_IN_PROGRESS")]), Wait, "1 of 2 servers"),
         (Observed(base("CREATE_IN_PROGRESS", BOOTED), [COMPLETE_GROUP], True, WELL), Done, ""),
         (Observed(COMPLETE, [group("CREATE_IN_PROGRESS", WORKER)], True, WELL), Done, ""),
-        (Observed(COMPLETE, [group("CREATE_IN_PROGRESS", WORKER_BOOTING)], True, WELL), Wait, "0 of 2 servers"),
+        (Observed(COMPLETE, [group("CREATE_IN_PROGRESS", WORKER_BOOTING)], True, WELL), Wait, "1 of 2 servers"),
         (Observed(base("CREATE_IN_PROGRESS", BOOTING, unchanged=STUCK), [COMPLETE_GROUP]), UpdateStack, "resuming"),
         (Observed(COMPLETE, [group("UPDATE_IN_PROGRESS", unchanged=STUCK)]), UpdateStack, "demo-workers-1"),
-        (Observed(base("CREATE_IN_PROGRESS", BOOTING, unchanged=SHORT), [COMPLETE_GROUP]), Wait, "0 of 2 servers"),
+        (Observed(base("CREATE_IN_PROGRESS", BOOTING, unchanged=SHORT), [COMPLETE_GROUP]), Wait, "1 of 2 servers"),
         (
             Observed(
                 base("CREATE_IN_PROGRESS", BOOTING, unchanged=replace(SHORT, unresponsive=True)), [COMPLETE_GROUP]
@@ -160,6 +163,47 @@ def test_plan_cluster_returns_step(observed, kind, reported):
     step = plan.plan_cluster(SPEC, observed, plan.Attempts())
     assert isinstance(step, kind)
     assert reported in str(step)
+
+
+def test_plan_cluster_without_workers_does_not_wait_for_dns():
+    empty = replace(SPEC, groups=(replace(GROUP, count=0),))
+    observed = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=0)], True, replace(ONE_NODE, dns=False))
+    assert plan.plan_cluster(empty, observed, plan.Attempts()) == Done()
+
+
+def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
+    servers = [
+        Server(f"s{n}", f"demo-workers-1-{n}", "ACTIVE", metadata={"moorage_group": "workers"}) for n in range(12)
+    ]
+    servers[3] = replace(servers[3], name="web-1", status="SHUTOFF")
+    nodes = [KubeNode(f"demo-workers-1-{n}", n != 5, server=f"s{n}", group="workers") for n in range(12)]
+    nodes[1] = replace(nodes[1], removing=True)
+    asked = Kubernetes([FIRST, *nodes], dns=True)
+    order = []
+    for count in range(11, 5, -1):
+        observed = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=12)], True, asked, servers)
+        spec = replace(SPEC, groups=(replace(GROUP, count=count),))
+        step = plan.plan_cluster(spec, observed, plan.Attempts())
+        assert isinstance(step, RemoveNodes)
+        assert step.count == count
+        order = [node.rpartition("-")[2] for node in step.nodes]
+    assert order == ["1", "5", "3", "11", "10", "9"]
+
+
+def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
+    """The stack has the smaller count already, and Nova still has the server."""
+    marked = Kubernetes([FIRST, replace(SECOND, removing=True)], dns=True)
+    server = Server("s", "demo-workers-1-0", "ACTIVE", metadata={"moorage_group": "workers"})
+    empty = replace(SPEC, groups=(replace(GROUP, count=0),))
+
+    def step(status, servers):
+        return plan.plan_cluster(
+            empty, Observed(COMPLETE, [group(status, count=0)], True, marked, servers), plan.Attempts()
+        )
+
+    assert isinstance(step("UPDATE_IN_PROGRESS", [server]), Wait)
+    assert step("UPDATE_COMPLETE", []) == DeleteNodes(("demo-workers-1-0",))
+    assert step("UPDATE_COMPLETE", [server]) == CancelRemoval(("demo-workers-1-0",))
 
 
 def test_plan_cluster_bounds_recreations():

@@ -49,6 +49,7 @@ def test_default_spec_has_no_problems():
         ({"name": "1demo"}, "name '1demo'", "DNS label"),
         ({"name": "demo-"}, "name 'demo-'", "DNS label"),
         ({"name": "d" * 41}, "name", "40 at most"),
+        ({"groups": (NodeGroup(count=0), NodeGroup("other", 0))}, "--workers 0", "1 or more workers"),
         ({"groups": (NodeGroup(count=-2),)}, "node group workers: --count -2", "not in its limits of 0 to 1000"),
         ({"groups": (NodeGroup(count=7, max_count=5),)}, "node group workers: --count 7", "0 to 5 nodes"),
         ({"groups": (NodeGroup(min_count=3, max_count=2),)}, "node group workers: --min 3 and --max 2", "0 <= min"),

@@ -44,12 +44,16 @@ def plan_ports(cluster: str, ports: Iterable[Port], foreign: Mapping[str, str]) 
     return CleanupPlan((), (), blocked) if blocked else CleanupPlan(tuple(_free_ports(cluster, ports)))
 
 
-def _free_ports(cluster: str, ports: Iterable[Port]) -> Iterable[Deletion]:
+def _free_ports(cluster: str, ports: Iterable[Port]) -> list[Deletion]:
+    """A router's interface is detached last: Neutron rejects that while ports have floating IPs."""
+    interfaces, others = [], []
     for port in ports:
         if port.owner.startswith(ROUTER_INTERFACE):
-            yield Deletion(Action.DETACH_PORT, port.id, f"detaching the network of {cluster}", (port.device,))
+            text = f"detaching the network of {cluster}"
+            interfaces.append(Deletion(Action.DETACH_PORT, port.id, text, (port.device,)))
         elif not port.owner.startswith((NEUTRON, *LOAD_BALANCER_OWNERS)):
-            yield Deletion(Action.DELETE_PORT, port.id, f"deleting ports of {cluster}")
+            others.append(Deletion(Action.DELETE_PORT, port.id, f"deleting ports of {cluster}"))
+    return others or interfaces
 
 
 def plan_credentials(cluster: str, ids: Iterable[str], requests: Mapping[str, int]) -> CleanupPlan:
