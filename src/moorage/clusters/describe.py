@@ -9,7 +9,8 @@ from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import node_of
 from moorage.clusters.parameters import as_text
-from moorage.clusters.plan import Kubernetes, Observed, ObservedStack, describe_waiting
+from moorage.clusters.plan import describe_waiting
+from moorage.clusters.state import Kubernetes, Observed, ObservedStack
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Node
 
 

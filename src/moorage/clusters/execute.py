@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import keys, plan, preflight
+from moorage.clusters import keys, steps
 from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import Observer
@@ -18,8 +18,10 @@ from moorage.clusters.parameters import (
     group_stack_name,
     groups_tag,
 )
-from moorage.clusters.plan import Observed, ObservedStack
+from moorage.clusters.plan import MAX_ATTEMPTS, plan_cluster
+from moorage.clusters.preflight.check import check, check_added
 from moorage.clusters.progress import Run
+from moorage.clusters.state import Observed, ObservedStack
 from moorage.model.cluster import ClusterSpec, NodeGroup
 from moorage.model.credential import Credential
 from moorage.model.errors import CloudUnreachable, Conflict, Failed, Unreachable
@@ -41,7 +43,7 @@ class Executor:
     """Names of node groups to delete."""
     done: str = ""
     """The last event's text; the default is that the cluster is ready."""
-    attempts: plan.Attempts = field(default_factory=plan.Attempts)
+    attempts: steps.Attempts = field(default_factory=steps.Attempts)
     _checked: ClusterSpec | None = None
     _credential: Credential | None = None
 
@@ -63,7 +65,7 @@ class Executor:
             observed = self.run.ask(self._observe)
             if observed:
                 spec = self.desired(observed)
-                if self._execute(plan.plan_cluster(spec, observed, self.attempts, self.deleted), spec, observed, wait):
+                if self._execute(plan_cluster(spec, observed, self.attempts, self.deleted), spec, observed, wait):
                     return
             self.run.wait()
 
@@ -76,36 +78,39 @@ class Executor:
         now = self.run.log.poll.now()
         return replace(entry, unchanged=self.run.progress.update(entry.stack, entry.resources, now))
 
-    def _execute(self, step: plan.Step, spec: ClusterSpec, observed: Observed, wait: bool) -> bool:
+    def _execute(self, step: steps.Step, spec: ClusterSpec, observed: Observed, wait: bool) -> bool:
         """Execute one step; True when the run is done."""
         match step:
-            case plan.Fail():
+            case steps.Fail():
                 raise _failed(self.name, step)
-            case plan.Done():
+            case steps.Done():
                 done = self.done or f"cluster {self.name} is ready"
                 self.run.log.record(done + (f": {step.note}" if step.note else ""))
                 return True
-            case plan.Wait():
+            case steps.Wait():
                 self.run.log.record(step.reason)
                 return not wait and all(observed.group(group.name) for group in spec.groups)
-            case plan.CreateBase():
+            case steps.CreateBase():
                 self._create_base(spec)
-            case plan.CreateGroup():
+            case steps.CreateGroup():
                 self._create_group(step, spec, observed)
+            case steps.AddNodes():
+                self._complete_group(step.group, spec, observed)
+                self._change(step, observed.base_stack)
             case _:
                 self._change(step, observed.base.stack if observed.base else None)
         return False
 
-    def _change(self, step: plan.Repair | plan.NodeStep, base: Stack | None) -> None:
+    def _change(self, step: steps.Repair | steps.NodeStep, base: Stack | None) -> None:
         """An unreachable service or another request in progress: the next observation decides again."""
         try:
             match step:
-                case plan.DeleteInfrastructure():
+                case steps.DeleteInfrastructure():
                     self._delete_infrastructure(step)
-                case plan.DeleteStack():
+                case steps.DeleteStack():
                     self.run.log.record(step.reason)
                     self.cloud.stacks.delete(step.stack)
-                case plan.UpdateStack():
+                case steps.UpdateStack():
                     self._update_stack(step)
                 case _:
                     assert base is not None
@@ -127,7 +132,7 @@ class Executor:
         except Conflict:
             return  # another run was faster: the next observation shows its stack
         except CloudUnreachable as error:
-            if self.attempts.creations >= plan.MAX_ATTEMPTS:
+            if self.attempts.creations >= MAX_ATTEMPTS:
                 raise
             self.run.log.record(f"requesting the stack again: {error.message}")
 
@@ -141,10 +146,10 @@ class Executor:
         """The spec with what it left open; checked once in a run."""
         if self._checked is None:
             self.run.log.record("checking names, flavors, image, addresses and quotas")
-            self._checked = preflight.check(self.cloud, spec)
+            self._checked = check(self.cloud, spec)
         return self._checked
 
-    def _create_group(self, step: plan.CreateGroup, spec: ClusterSpec, observed: Observed) -> None:
+    def _create_group(self, step: steps.CreateGroup, spec: ClusterSpec, observed: Observed) -> None:
         group = self._complete_group(step.group, spec, observed)
         try:
             base = self._base_with_outputs(observed)
@@ -161,10 +166,12 @@ class Executor:
     def _complete_group(self, group: NodeGroup, spec: ClusterSpec, observed: Observed) -> NodeGroup:
         """The group with what it left open; checked once in a run."""
         if self._checked is None:
-            whole, new = observed.spec, [each for each in spec.groups if observed.group(each.name) is None]
-            for each in new:
-                whole = whole.with_group(each)
-            self._checked = preflight.check_groups(self.cloud, whole, [each.name for each in new])
+            whole, added = observed.spec, {}
+            for each in spec.groups:
+                there = whole.group(each.name)
+                added[each.name] = each.count - (there.count if there else 0)
+                whole = whole.with_group(replace(there, count=each.count) if there else each)
+            self._checked = check_added(self.cloud, whole, {name: count for name, count in added.items() if count > 0})
         found = self._checked.group(group.name)
         assert found is not None
         return found
@@ -182,7 +189,7 @@ class Executor:
             text = f"node group {group.name}: the Heat stack {name!r} exists and is not this cluster's"
             raise Conflict(text, "choose another name; moorage does not change that stack") from error
 
-    def _delete_infrastructure(self, step: plan.DeleteInfrastructure) -> None:
+    def _delete_infrastructure(self, step: steps.DeleteInfrastructure) -> None:
         """Its credential is revoked too; the next stack gets another one."""
         self.run.log.record(step.reason)
         self.run.failure = step.reason
@@ -190,14 +197,14 @@ class Executor:
         deletion = ClusterDeletion(self.cloud, self.name, step.stack, self.run)
         deletion.delete(deletion.infrastructure)
 
-    def _update_stack(self, step: plan.UpdateStack) -> None:
+    def _update_stack(self, step: steps.UpdateStack) -> None:
         self.run.log.record(step.reason)
         if step.repairs:
             self.attempts = self.attempts.with_repair(step.stack)
         self.cloud.stacks.update(step.stack, {})
 
 
-def _failed(name: str, step: plan.Fail) -> Failed:
+def _failed(name: str, step: steps.Fail) -> Failed:
     if step.used:
         return Failed(
             f"cluster {name!r} exists, but could not be repaired: {step.reason}",

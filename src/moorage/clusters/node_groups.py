@@ -18,9 +18,9 @@ from moorage.clusters.kubernetes import node_of
 from moorage.clusters.nodes import DrainOptions, NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import differences
-from moorage.clusters.plan import Observed
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
+from moorage.clusters.state import Observed
 from moorage.model.cluster import ClusterSpec, NodeGroup
 from moorage.model.errors import BadInput, Conflict, NotFound
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import drain, explain, kubernetes, parameters, plan
+from moorage.clusters import drain, explain, kubernetes, parameters, steps
 from moorage.clusters.observer import Observer
 from moorage.clusters.progress import Run
 from moorage.model.errors import Failed
@@ -35,22 +35,22 @@ class NodeExecutor:
     def cloud(self) -> Cloud:
         return self.observer.cloud
 
-    def execute(self, step: plan.NodeStep, base: Stack, attempts: plan.Attempts) -> plan.Attempts:
+    def execute(self, step: steps.NodeStep, base: Stack, attempts: steps.Attempts) -> steps.Attempts:
         """Execute one step; returns the attempts with this one."""
         match step:
-            case plan.DeleteServers():
+            case steps.DeleteServers():
                 self._delete_servers(step)
-            case plan.ReplaceNodes():
+            case steps.ReplaceNodes():
                 self._replace(step, base)
                 attempts = attempts.with_replacement(step.stack)
                 return attempts.with_repair(step.stack) if step.repairs else attempts
-            case plan.AddNodes():
+            case steps.AddNodes():
                 self._add(step, base)
-            case plan.RemoveNodes():
+            case steps.RemoveNodes():
                 self._remove(step, base)
-            case plan.DeleteNodes():
+            case steps.DeleteNodes():
                 self._delete(step, base)
-            case plan.CancelRemoval():
+            case steps.CancelRemoval():
                 self._cancel(step, base)
         return attempts
 
@@ -65,12 +65,12 @@ class NodeExecutor:
         kubernetes.create_join_token(kube, token)
         return token
 
-    def _delete_servers(self, step: plan.DeleteServers) -> None:
+    def _delete_servers(self, step: steps.DeleteServers) -> None:
         for server in step.servers:
             self.run.log.record(f"deleting server {server.name}, which Heat does not know")
             self.cloud.servers.delete(server.id)
 
-    def _replace(self, step: plan.ReplaceNodes, base: Stack) -> None:
+    def _replace(self, step: steps.ReplaceNodes, base: Stack) -> None:
         """Their names are never used again."""
         self.run.log.record(step.reason)
         if step.new_token and (kube := self.observer.kube(base)):
@@ -79,11 +79,11 @@ class NodeExecutor:
         removed = [explain.node_index(server) for server in step.servers]
         self._update(step.stack, {"remove": removed}, base, new_token=step.new_token)
 
-    def _add(self, step: plan.AddNodes, base: Stack) -> None:
-        self.run.log.record(f"requesting {step.count} nodes in {step.stack.name} from Heat")
-        self._update(step.stack, {"count": step.count}, base, new_token=True)
+    def _add(self, step: steps.AddNodes, base: Stack) -> None:
+        self.run.log.record(f"requesting {step.group.count} nodes in {step.stack.name} from Heat")
+        self._update(step.stack, {"count": step.group.count}, base, new_token=True)
 
-    def _remove(self, step: plan.RemoveNodes, base: Stack) -> None:
+    def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
         if (kube := self.observer.kube(base)) is None:
             return
         for node in step.nodes:
@@ -115,13 +115,13 @@ class NodeExecutor:
         self.run.log.record(f"{text}: going on after {self.options.timeout:.0f} s")
         return True
 
-    def _delete(self, step: plan.DeleteNodes, base: Stack) -> None:
+    def _delete(self, step: steps.DeleteNodes, base: Stack) -> None:
         if kube := self.observer.kube(base):
             for node in step.nodes:
                 self.run.log.record(f"deleting node {node}")
                 drain.delete(kube, node)
 
-    def _cancel(self, step: plan.CancelRemoval, base: Stack) -> None:
+    def _cancel(self, step: steps.CancelRemoval, base: Stack) -> None:
         if kube := self.observer.kube(base):
             for node in step.nodes:
                 self.run.log.record(f"uncordoning node {node}, which is not to be removed any more")

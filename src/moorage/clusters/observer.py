@@ -12,7 +12,7 @@ from moorage.clusters import explain, keys, kubernetes
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.parameters import CLUSTER_TAG, base_tag, groups_tag
-from moorage.clusters.plan import Kubernetes, Observed, ObservedStack
+from moorage.clusters.state import Kubernetes, Observed, ObservedStack
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.kube.port import KubernetesClient
 from moorage.model.cluster import CONTROL_PLANE

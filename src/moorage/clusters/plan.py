@@ -2,234 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from moorage.cloud.port.servers import Server
-from moorage.cloud.port.stacks import Stack, StackResource
+from moorage.cloud.port.stacks import StackResource
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import KubeNode, node_of
-from moorage.clusters.parameters import recorded_group, recorded_spec
-from moorage.clusters.progress import Unchanged
+from moorage.clusters.parameters import recorded_group
+from moorage.clusters.state import Observed, ObservedStack
+from moorage.clusters.steps import (
+    AddNodes,
+    Attempts,
+    CancelRemoval,
+    CreateBase,
+    CreateGroup,
+    DeleteInfrastructure,
+    DeleteNodes,
+    DeleteServers,
+    DeleteStack,
+    Done,
+    Fail,
+    RemoveNodes,
+    ReplaceNodes,
+    Step,
+    UpdateStack,
+    Wait,
+)
 from moorage.model.cluster import CONTROL_PLANE, ClusterSpec, NodeGroup
 
 MAX_ATTEMPTS = 3  # creations of the cluster, and replacements of missing nodes, before the plan fails
 NO_KEY = "the cluster's private key is on another machine"
-
-
-@dataclass(frozen=True)
-class Kubernetes:
-    """The state that the cluster's Kubernetes API reports.
-
-    `unreachable` is why the API could not be asked, `problem` why the cluster cannot reach its cloud; else empty.
-    """
-
-    nodes: Sequence[KubeNode] = ()
-    dns: bool = False
-    unreachable: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class ObservedStack:
-    """The observed state of one stack of a cluster.
-
-    `resources` are empty for a stack that is complete and has all its servers. `unchanged` is for how long the stack
-    has not changed. `lost` are the stack's servers that Nova does not have or that are incomplete in a failed stack,
-    `untracked` servers in Nova that are in the place of those and that Heat does not know.
-    """
-
-    stack: Stack
-    resources: Sequence[StackResource] = ()
-    unchanged: Unchanged = field(default_factory=Unchanged)
-    lost: Sequence[StackResource] = ()
-    untracked: Sequence[Server] = ()
-
-    @property
-    def action(self) -> str:
-        """Heat's: CREATE, UPDATE or DELETE."""
-        return self.stack.status.partition("_")[0]
-
-    @property
-    def state(self) -> str:
-        """Heat's: IN_PROGRESS, COMPLETE or FAILED."""
-        return self.stack.status.partition("_")[2]
-
-
-@dataclass(frozen=True)
-class Observed:
-    """The observed state of a cluster: its base stack and those of its node groups, by name.
-
-    Without a base stack, the groups are what is left of a deleted cluster. `key` is whether this machine has the
-    client's key for this cluster. `kubernetes` is None when it was not asked. `servers` are Nova's, empty as long as
-    Heat creates all stacks.
-    """
-
-    base: ObservedStack | None
-    groups: Sequence[ObservedStack] = ()
-    key: bool = False
-    kubernetes: Kubernetes | None = None
-    servers: Sequence[Server] = ()
-
-    @property
-    def base_stack(self) -> Stack:
-        """The base stack, of which there must be one."""
-        assert self.base is not None
-        return self.base.stack
-
-    @property
-    def spec(self) -> ClusterSpec:
-        """The spec that the stacks have; there must be a base stack."""
-        return recorded_spec(self.base_stack, [entry.stack for entry in self.groups if entry.action != "DELETE"])
-
-    @property
-    def resources(self) -> list[StackResource]:
-        stacks = [self.base, *self.groups] if self.base else self.groups
-        return [resource for entry in stacks for resource in entry.resources]
-
-    @property
-    def reachable(self) -> bool:
-        """Whether Kubernetes answered."""
-        return self.kubernetes is not None and not self.kubernetes.unreachable
-
-    def group(self, name: str) -> ObservedStack | None:
-        return next((entry for entry in self.groups if entry.stack.parameters.get("group") == name), None)
-
-
-@dataclass(frozen=True)
-class CreateBase:
-    """Create the client's private key if this machine has none, and request the base stack from Heat."""
-
-
-@dataclass(frozen=True)
-class CreateGroup:
-    """Request a node group's stack; with a `new_token` once the control plane has been Ready."""
-
-    group: NodeGroup
-    new_token: bool
-
-
-@dataclass(frozen=True)
-class DeleteInfrastructure:
-    """Delete the stacks, and all infrastructure of the cluster; `reason` is a message for the user."""
-
-    stack: Stack | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class DeleteStack:
-    """Delete a group's stack, without nodes or because its deletion failed."""
-
-    stack: Stack
-    reason: str
-
-
-@dataclass(frozen=True)
-class DeleteServers:
-    """Delete servers that Heat does not know, because they have the ports that others need."""
-
-    servers: Sequence[Server]
-
-
-@dataclass(frozen=True)
-class UpdateStack:
-    """Update the stack without changes, so that Heat resumes it and retries what failed."""
-
-    stack: Stack
-    reason: str
-    repairs: bool = False
-
-
-@dataclass(frozen=True)
-class ReplaceNodes:
-    """Make Heat create new nodes in place of those of these servers."""
-
-    stack: Stack
-    servers: Sequence[StackResource]
-    reason: str
-    new_token: bool
-    repairs: bool = False
-
-
-@dataclass(frozen=True)
-class AddNodes:
-    """Make Heat create more nodes of a group, up to this count."""
-
-    stack: Stack
-    count: int
-
-
-@dataclass(frozen=True)
-class RemoveNodes:
-    """Drain these Nodes, then make Heat delete the servers with these ids, down to this count.
-
-    A server that never joined has no Node.
-    """
-
-    stack: Stack
-    servers: Sequence[str]
-    nodes: Sequence[str]
-    count: int
-
-
-@dataclass(frozen=True)
-class DeleteNodes:
-    """Delete Nodes that were drained, and of which the servers are deleted, with the pods that they still have."""
-
-    nodes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class CancelRemoval:
-    """Uncordon Nodes that a former run wanted to remove."""
-
-    nodes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing to do but observe again soon."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Fail:
-    """It failed, and a retry would not help; `used` is whether the cluster was ready before."""
-
-    reason: str
-    used: bool = False
-
-
-@dataclass(frozen=True)
-class Done:
-    """The observed state is the desired one; `note` says what could not be checked."""
-
-    note: str = ""
-
-
-Repair = DeleteInfrastructure | DeleteStack | UpdateStack
-NodeStep = DeleteServers | ReplaceNodes | AddNodes | RemoveNodes | DeleteNodes | CancelRemoval
-Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
-
-
-@dataclass(frozen=True)
-class Attempts:
-    """Attempts of this run, to bound retries: creations of the cluster and, by the stack's name, updates of a failed
-    stack and replacements of nodes that were lost in a complete one.
-    """
-
-    creations: int = 0
-    repairs: Mapping[str, int] = field(default_factory=dict)
-    replacements: Mapping[str, int] = field(default_factory=dict)
-
-    def with_repair(self, stack: Stack) -> Attempts:
-        return replace(self, repairs={**self.repairs, stack.name: self.repairs.get(stack.name, 0) + 1})
-
-    def with_replacement(self, stack: Stack) -> Attempts:
-        counts = {**self.replacements, stack.name: self.replacements.get(stack.name, 0) + 1}
-        return replace(self, replacements=counts)
 
 
 def plan_cluster(spec: ClusterSpec, observed: Observed, attempts: Attempts, deleted: Collection[str] = ()) -> Step:
@@ -302,7 +105,7 @@ def _plan_groups(
         elif entry.lost and observed.key:
             yield _replace_lost(spec, entry, observed, attempts)
         elif recorded_group(entry.stack).count < group.count:
-            yield _with_api(spec, observed) or AddNodes(entry.stack, group.count)
+            yield _with_api(spec, observed) or AddNodes(entry.stack, group)
 
 
 def _plan_deleted(spec: ClusterSpec, observed: Observed, deleted: Collection[str]) -> Iterator[Step | None]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
-from moorage.clusters import kubernetes, preflight
+from moorage.clusters import kubernetes
 from moorage.clusters.deletion.resources import CleanupPlan, combine
 from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.describe import describe, summarize
@@ -20,8 +20,10 @@ from moorage.clusters.keys import KeyStore
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import CLUSTER_TAG, differences
-from moorage.clusters.plan import Observed
+from moorage.clusters.preflight.check import check
+from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, EventLog, PollInterval, Report, Run
+from moorage.clusters.state import Observed
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult
 from moorage.model.credential import clouds_yaml
@@ -50,8 +52,8 @@ def create(
     BadInput and QuotaExceeded before anything is created, Conflict when a different cluster has that name, Failed with
     the failed resource's reason, TimedOut after `timeout` seconds, CloudUnreachable.
     """
-    if preflight.spec_problems(spec):
-        preflight.check(cloud, spec)
+    if spec_problems(spec):
+        check(cloud, spec)
     requested = _with_image_ids(cloud, spec)
     with session(cloud, connect_kube, data_folder, spec.name, report, timeout, poll) as (observer, run):
         Executor(observer, run, lambda observed: _desired(requested, observed), NodeExecutor(observer, run)).execute(

@@ -124,6 +124,16 @@ def test_resize_adds_nodes_with_new_token(world, cloud, kube):
     assert kube.secrets()[f"bootstrap-token-{token.partition('.')[0]}"]["token-secret"] == token.partition(".")[2]
 
 
+def test_resize_beyond_quota_or_network_is_rejected(world, cloud):
+    cloud.servers.limits["instances"] = 4
+    with pytest.raises(QuotaExceeded, match="quota of instances: needed 2, available 1"):
+        world.groups().resize("workers", 4, OPTIONS)
+    with pytest.raises(BadInput, match="--pod-cidr"):
+        world.groups().resize("workers", 900, OPTIONS)
+    assert cloud.stacks.records["demo-workers-1"].stack.status == "CREATE_COMPLETE"
+    world.groups().resize("workers", 3, OPTIONS)
+
+
 def test_resize_drains_and_removes_newest(world, kube):
     world.groups().resize("workers", 4, OPTIONS)
     for number, node in enumerate([*NODES[1:], "demo-workers-1-2", "demo-workers-1-3"]):

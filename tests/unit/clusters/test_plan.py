@@ -11,8 +11,11 @@ from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import parameters, plan
 from moorage.clusters.deletion.infrastructure import MAX_DELETIONS, plan_stack
 from moorage.clusters.kubernetes import KubeNode
-from moorage.clusters.plan import (
+from moorage.clusters.progress import UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE, Unchanged
+from moorage.clusters.state import Kubernetes, Observed, ObservedStack
+from moorage.clusters.steps import (
     AddNodes,
+    Attempts,
     CancelRemoval,
     CreateBase,
     CreateGroup,
@@ -22,15 +25,11 @@ from moorage.clusters.plan import (
     DeleteStack,
     Done,
     Fail,
-    Kubernetes,
-    Observed,
-    ObservedStack,
     RemoveNodes,
     ReplaceNodes,
     UpdateStack,
     Wait,
 )
-from moorage.clusters.progress import UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE, Unchanged
 from moorage.model.cluster import ClusterSpec, NodeGroup
 
 pytestmark = pytest.mark.unit
@@ -160,7 +159,7 @@ COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
     ],
 )
 def test_plan_cluster_returns_step(observed, kind, reported):
-    step = plan.plan_cluster(SPEC, observed, plan.Attempts())
+    step = plan.plan_cluster(SPEC, observed, Attempts())
     assert isinstance(step, kind)
     assert reported in str(step)
 
@@ -168,7 +167,7 @@ def test_plan_cluster_returns_step(observed, kind, reported):
 def test_plan_cluster_without_workers_does_not_wait_for_dns():
     empty = replace(SPEC, groups=(replace(GROUP, count=0),))
     observed = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=0)], True, replace(ONE_NODE, dns=False))
-    assert plan.plan_cluster(empty, observed, plan.Attempts()) == Done()
+    assert plan.plan_cluster(empty, observed, Attempts()) == Done()
 
 
 def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
@@ -183,7 +182,7 @@ def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
     for count in range(11, 5, -1):
         observed = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=12)], True, asked, servers)
         spec = replace(SPEC, groups=(replace(GROUP, count=count),))
-        step = plan.plan_cluster(spec, observed, plan.Attempts())
+        step = plan.plan_cluster(spec, observed, Attempts())
         assert isinstance(step, RemoveNodes)
         assert step.count == count
         order = [node.rpartition("-")[2] for node in step.nodes]
@@ -197,9 +196,7 @@ def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
     empty = replace(SPEC, groups=(replace(GROUP, count=0),))
 
     def step(status, servers):
-        return plan.plan_cluster(
-            empty, Observed(COMPLETE, [group(status, count=0)], True, marked, servers), plan.Attempts()
-        )
+        return plan.plan_cluster(empty, Observed(COMPLETE, [group(status, count=0)], True, marked, servers), Attempts())
 
     assert isinstance(step("UPDATE_IN_PROGRESS", [server]), Wait)
     assert step("UPDATE_COMPLETE", []) == DeleteNodes(("demo-workers-1-0",))
@@ -208,37 +205,37 @@ def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
 
 def test_plan_cluster_bounds_recreations():
     observed = Observed(base("CREATE_FAILED", DIED))
-    assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
+    assert isinstance(plan.plan_cluster(SPEC, observed, Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
 
 
 def test_plan_cluster_recreates_own_stack_that_cannot_be_reached():
     """Its address may be what failed: no user has it yet."""
     observed = Observed(base("UPDATE_FAILED", DIED, READY), (), True, SILENT)
-    assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts(creations=1)), DeleteInfrastructure)
-    assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts(plan.MAX_ATTEMPTS)), Fail)
+    assert isinstance(plan.plan_cluster(SPEC, observed, Attempts(creations=1)), DeleteInfrastructure)
+    assert isinstance(plan.plan_cluster(SPEC, observed, Attempts(plan.MAX_ATTEMPTS)), Fail)
 
 
 def test_plan_cluster_never_recreates_used_cluster():
     """Kubernetes was well before Heat was done: what Heat reports of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
         observed = Observed(base(status, resource, READY), [COMPLETE_GROUP], True, WELL)
-        assert isinstance(plan.plan_cluster(SPEC, observed, plan.Attempts()), UpdateStack)
-        step = plan.plan_cluster(SPEC, observed, plan.Attempts(repairs={"demo": 1}))
+        assert isinstance(plan.plan_cluster(SPEC, observed, Attempts()), UpdateStack)
+        step = plan.plan_cluster(SPEC, observed, Attempts(repairs={"demo": 1}))
         assert isinstance(step, Fail)
         assert step.used
 
 
 def test_plan_cluster_bounds_replacements_and_repairs_of_each_group():
     lost = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=2, lost=[WORKER, WORKER])], True, ONE_NODE)
-    attempts = plan.Attempts(replacements={"demo-workers-1": plan.MAX_ATTEMPTS})
+    attempts = Attempts(replacements={"demo-workers-1": plan.MAX_ATTEMPTS})
     spec = replace(SPEC, groups=(replace(GROUP, count=2),))
     assert plan.plan_cluster(spec, lost, attempts) == Fail(
         "servers demo-workers-1-0, demo-workers-1-0 are gone", used=True
     )
     failed = Observed(COMPLETE, [group("UPDATE_FAILED", REFUSED_WORKER, lost=[WORKER])], True, ONE_NODE)
-    step = plan.plan_cluster(SPEC, failed, plan.Attempts(repairs={"demo-workers-1": 1}))
+    step = plan.plan_cluster(SPEC, failed, Attempts(repairs={"demo-workers-1": 1}))
     assert step == Fail("server demo-workers-1-0: No valid host was found.", used=True)
-    other = plan.plan_cluster(SPEC, failed, plan.Attempts(repairs={"demo-other-1": 1}))
+    other = plan.plan_cluster(SPEC, failed, Attempts(repairs={"demo-other-1": 1}))
     assert isinstance(other, ReplaceNodes)
 
 
@@ -249,7 +246,7 @@ def test_plan_cluster_with_failed_group_waits_for_others():
     other = replace(
         other, stack=replace(other.stack, name="demo-other-1", parameters={**other.stack.parameters, "group": "other"})
     )
-    spec, attempts = SPEC.with_group(NodeGroup("other", 1)), plan.Attempts(repairs={"demo-workers-1": 1})
+    spec, attempts = SPEC.with_group(NodeGroup("other", 1)), Attempts(repairs={"demo-workers-1": 1})
     assert isinstance(plan.plan_cluster(spec, Observed(COMPLETE, [failed, other], True, ONE_NODE), attempts), Wait)
     done = replace(other, stack=replace(other.stack, status="CREATE_COMPLETE"))
     assert isinstance(plan.plan_cluster(spec, Observed(COMPLETE, [failed, done], True, ONE_NODE), attempts), Fail)

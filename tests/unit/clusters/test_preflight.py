@@ -14,8 +14,8 @@ from moorage.cloud.port.images import Image
 from moorage.cloud.port.network import ExternalNetwork
 from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
-from moorage.clusters import preflight
-from moorage.clusters.preflight import CloudOffer
+from moorage.clusters.preflight.check import check
+from moorage.clusters.preflight.offer import CloudOffer, choose_image, problems
 from moorage.model.cluster import ClusterSpec, NodeGroup, Taint
 from moorage.model.errors import BadInput, QuotaExceeded
 
@@ -35,7 +35,7 @@ GOOD = ClusterSpec("demo", flavor="m1.node")
 
 
 def refusals(spec, offer=OFFER):
-    return [str(problem) for problem in preflight.problems(spec, offer)]
+    return [str(problem) for problem in problems(spec, offer)]
 
 
 def test_default_spec_has_no_problems():
@@ -120,7 +120,7 @@ def test_cloud_without_node_image_is_a_problem():
 
 def test_newest_image_is_chosen():
     older = replace(NODE_IMAGE, id="older", created_at="2025-01-01T00:00:00Z")
-    chosen = preflight.choose_image(None, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
+    chosen = choose_image(None, [older, NODE_IMAGE, Image("debian", "d", "active", "2027", {})])
     assert chosen == NODE_IMAGE
 
 
@@ -173,23 +173,23 @@ def test_missing_flavor_is_proposed_by_name():
 def test_check_completes_what_the_spec_leaves_open():
     cloud = MemoryCloud()
     cloud.defaults = {"flavor": "m1.node", "worker_flavor": "m1.small"}
-    checked = preflight.check(cloud, ClusterSpec("demo"))
+    checked = check(cloud, ClusterSpec("demo"))
     assert (checked.flavor, checked.groups[0].flavor, checked.external_network) == ("m1.node", "m1.small", "public")
     assert checked.image == checked.groups[0].image == NODE_IMAGE.id
-    assert preflight.check(cloud, GOOD).groups[0].flavor == "m1.node"
+    assert check(cloud, GOOD).groups[0].flavor == "m1.node"
 
 
 def test_unknown_default_is_rejected():
     cloud = MemoryCloud()
     cloud.defaults = {"flavour": "m1.node"}
     with pytest.raises(BadInput, match=r"moorage\.flavour in clouds.yaml"):
-        preflight.check(cloud, GOOD)
+        check(cloud, GOOD)
 
 
 def test_all_problems_are_reported_together():
     spec = replace(GOOD, name="No", groups=(NodeGroup(count=-1),), flavor="none", external_network="nowhere")
     with pytest.raises(BadInput) as refused:
-        preflight.check(MemoryCloud(), spec)
+        check(MemoryCloud(), spec)
     for word in ("4 problems", "'No'", "--count -1", "--flavor none", "--external-network nowhere"):
         assert word in refused.value.message
 
@@ -198,6 +198,6 @@ def test_quota_problems_alone_raise_quota_exceeded():
     cloud = MemoryCloud()
     cloud.servers.limits["instances"] = 1
     with pytest.raises(QuotaExceeded):
-        preflight.check(cloud, GOOD)
+        check(cloud, GOOD)
     with pytest.raises(BadInput):
-        preflight.check(cloud, replace(GOOD, image="none"))
+        check(cloud, replace(GOOD, image="none"))

@@ -1,0 +1,1 @@
+"""Reject specs that cannot become a cluster, before anything is created."""

@@ -1,0 +1,235 @@
+"""Problems that a spec has on one cloud: what the cloud does not have, or not enough of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+from moorage.cloud.port.images import Image, newest
+from moorage.cloud.port.network import ExternalNetwork
+from moorage.cloud.port.quota import Quota
+from moorage.cloud.port.servers import Flavor
+from moorage.clusters.preflight.problem import Problem, choices, one_of, parse_network
+from moorage.clusters.preflight.spec import spec_problems
+from moorage.model.cluster import ClusterSpec
+
+T = TypeVar("T", Flavor, Image, ExternalNetwork)
+CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
+OURS = {"os_distro": "moorage"}  # the properties of every Moorage node image
+IMAGE_PROPERTIES = ("moorage_version", "moorage_kubernetes_version")
+
+
+@dataclass(frozen=True)
+class CloudOffer:
+    """What the cloud has. `zones` are Nova's availability zones."""
+
+    flavors: Sequence[Flavor]
+    images: Sequence[Image]
+    external_networks: Sequence[ExternalNetwork]
+    quotas: Mapping[str, Quota]
+    addresses: Sequence[str] = ()
+    zones: Sequence[str] = ()
+
+
+def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
+    """All problems, in the order of the parameters."""
+    return [
+        *spec_problems(spec),
+        *_workers(spec),
+        *_flavors(spec, offer),
+        *_image(spec, offer.images),
+        *_group_images(spec, offer),
+        *_zones(spec, offer),
+        *_external_network(spec, offer.external_networks),
+        *_addresses(spec, offer.addresses),
+        *_quotas(required_quotas(spec, offer.flavors), offer),
+    ]
+
+
+def added_problems(spec: ClusterSpec, added: Mapping[str, int], offer: CloudOffer) -> list[Problem]:
+    """Problems of a cluster that exists and gets more nodes: their number by node group."""
+    groups = tuple(replace(group, count=added[group.name]) for group in spec.groups if group.name in added)
+    new = replace(spec, groups=groups)
+    return [
+        *spec_problems(spec),
+        *_group_flavors(new, offer),
+        *_group_images(new, offer),
+        *_zones(new, offer),
+        *_quotas(_servers_quotas(new, offer.flavors, 0), offer),
+    ]
+
+
+def choose_image(name: str | None, images: Sequence[Image]) -> Image | None:
+    """The image with that name or id, or the newest active Moorage image."""
+    if name is not None:
+        return newest(image for image in images if name in (image.id, image.name))
+    return newest(image for image in images if not _missing_properties(image) and image.status == "active")
+
+
+def choose_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> ExternalNetwork | None:
+    """The external network that the spec names, or the cloud's only one."""
+    if spec.external_network:
+        return _named(spec.external_network, networks)
+    return networks[0] if len(networks) == 1 else None
+
+
+def required_quotas(spec: ClusterSpec, flavors: Sequence[Flavor]) -> dict[str, int]:
+    """How much the cluster uses of each quota, by the names in `Cloud.quotas`."""
+    return {
+        **_servers_quotas(spec, flavors, spec.control_plane_nodes),
+        "networks": 1,
+        "ports": spec.nodes + 2,  # the router's port, and the network's DHCP port
+        "routers": 1,
+        "security_groups": 2,
+        "floating_ips": 1,
+    }
+
+
+def _servers_quotas(spec: ClusterSpec, flavors: Sequence[Flavor], control_plane: int) -> dict[str, int]:
+    sizes = {flavor.name: flavor for flavor in flavors} | {flavor.id: flavor for flavor in flavors}
+    groups = [(group.flavor or spec.flavor, group.count) for group in spec.groups]
+    counts = [(sizes.get(name), count) for name, count in ((spec.flavor, control_plane), *groups)]
+    servers = control_plane + sum(group.count for group in spec.groups)
+    return {
+        "instances": servers,
+        "cores": sum(flavor.vcpus * count for flavor, count in counts if flavor),
+        "ram": sum(flavor.memory * count for flavor, count in counts if flavor),
+        "ports": servers,
+    }
+
+
+def _workers(spec: ClusterSpec) -> Iterator[Problem]:
+    if not any(group.count for group in spec.groups):
+        yield Problem("--workers", "0", "the cluster's DNS and other pods need a worker to run on", "1 or more workers")
+
+
+def _flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    image = choose_image(spec.image, offer.images)
+    memory, disk = max(image.min_memory if image else 0, CONTROL_PLANE_MEMORY), image.min_disk if image else 0
+    found = [*_flavor("--flavor", spec.flavor, memory, disk, "a control plane", offer.flavors)]
+    yield from found
+    groups = tuple(group for group in spec.groups if group.flavor or not found)
+    yield from _group_flavors(replace(spec, groups=groups), offer)
+
+
+def _group_flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    for group in spec.groups:
+        image = choose_image(group.image or spec.image, offer.images)
+        memory, disk = (image.min_memory, image.min_disk) if image else (0, 0)
+        option = f"node group {group.name}: --flavor" if group.flavor else "--flavor"
+        yield from _flavor(option, group.flavor or spec.flavor, memory, disk, "a worker", offer.flavors)
+
+
+def _group_images(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    for group in spec.groups:
+        if group.image and group.image != spec.image:
+            yield from _named_image(f"node group {group.name}: --image", group.image, offer.images)
+
+
+def _zones(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    for group in spec.groups:
+        for zone in group.zones:
+            if zone not in offer.zones:
+                option = f"node group {group.name}: --zone"
+                yield Problem(option, zone, "no such availability zone", choices(zone, offer.zones))
+
+
+def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: Sequence[Flavor]) -> Iterator[Problem]:
+    fits = [f for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
+    smallest_first = sorted(fits, key=lambda flavor: (flavor.memory, flavor.vcpus, flavor.disk))
+    if not name:
+        yield Problem(option, "", "no flavor was given", _proposal(smallest_first))
+        return
+    flavor, fitting = _named(name, flavors), [fit.name for fit in fits]
+    if flavor is None:
+        yield Problem(option, name, "no such flavor", choices(name, [flavor.name for flavor in flavors]))
+        return
+    if flavor.memory < memory:
+        reason = f"{flavor.memory} MB of memory, {what} needs {memory} MB"
+        yield Problem(option, name, reason, one_of(fitting))
+    if flavor.disk and flavor.disk < disk:
+        yield Problem(option, name, f"{flavor.disk} GB of disk, the image needs {disk} GB", one_of(fitting))
+
+
+def _proposal(fitting: Sequence[Flavor]) -> str:
+    if not fitting:
+        return "no flavor of this cloud fits: ask its operator for one"
+    first = fitting[0]
+    return f"{first.name} fits: {first.vcpus} VCPUs, {first.memory} MB of memory, {first.disk} GB of disk"
+
+
+def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
+    if spec.image is not None:
+        yield from _named_image("--image", spec.image, images)
+    elif choose_image(None, images) is None:
+        reason = "this cloud has no Moorage node image"
+        yield Problem("--image", "", reason, "moorage image build, moorage image upload")
+
+
+def _named_image(option: str, name: str, images: Sequence[Image]) -> Iterator[Problem]:
+    ours = [image.name for image in images if not _missing_properties(image)]
+    image = choose_image(name, images)
+    if image is None:
+        yield Problem(option, name, "no such image", choices(name, ours))
+    elif lacking := _missing_properties(image):
+        reason = f"not a Moorage node image: it lacks the properties {', '.join(lacking)}"
+        yield Problem(option, name, reason, one_of(ours) or "moorage image build, moorage image upload")
+    elif image.status != "active":
+        yield Problem(option, image.name, f"it is {image.status}, not active", one_of(ours))
+
+
+def _missing_properties(image: Image) -> list[str]:
+    lacking = [name for name in IMAGE_PROPERTIES if not image.properties.get(name)]
+    return [*(f"{key}={value}" for key, value in OURS.items() if image.properties.get(key) != value), *lacking]
+
+
+def _external_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> Iterator[Problem]:
+    if choose_network(spec, networks) is not None:
+        return
+    names = [network.name or network.id for network in networks]
+    if spec.external_network:
+        reason = "no external network of that name, so that there are no floating IPs"
+        yield Problem("--external-network", spec.external_network, reason, choices(spec.external_network, names))
+    elif names:
+        yield Problem("--external-network", "", "the cloud has several external networks", one_of(names))
+    else:
+        reason = "the cloud has no external network, so that there are no floating IPs"
+        yield Problem("--external-network", "", reason, "ask its operator for one")
+
+
+def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]:
+    for option, text in (
+        ("--node-cidr", spec.node_cidr),
+        ("--pod-cidr", spec.pod_cidr),
+        ("--service-cidr", spec.service_cidr),
+    ):
+        network = parse_network(text)
+        inside = [a for a in addresses if not isinstance(network, str) and IPv4Address(a) in network]
+        if inside:
+            yield Problem(
+                option,
+                text,
+                f"it contains {inside[0]}, an address of the cloud that nodes must reach",
+                "another network",
+            )
+
+
+def _quotas(required: Mapping[str, int], offer: CloudOffer) -> Iterator[Problem]:
+    for name, needed in required.items():
+        quota = offer.quotas.get(name)
+        if quota is not None and quota.available is not None and needed > quota.available:
+            unit = " MB" if name == "ram" else ""
+            yield Problem(
+                f"quota of {name}",
+                "",
+                f"needed {needed}{unit}, available {max(quota.available, 0)}{unit}"
+                f" (limit {quota.limit}, in use {quota.used})",
+                "ask for more, delete what is not needed, or make the cluster smaller",
+                quota=True,
+            )
+
+
+def _named(name: str, resources: Sequence[T]) -> T | None:
+    return next((resource for resource in resources if name in (resource.name, resource.id)), None)

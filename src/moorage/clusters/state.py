@@ -1,0 +1,92 @@
+"""The observed state of a cluster: its stacks, servers and Nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
+from moorage.clusters.kubernetes import KubeNode
+from moorage.clusters.parameters import recorded_spec
+from moorage.clusters.progress import Unchanged
+from moorage.model.cluster import ClusterSpec
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """The state that the cluster's Kubernetes API reports.
+
+    `unreachable` is why the API could not be asked, `problem` why the cluster cannot reach its cloud; else empty.
+    """
+
+    nodes: Sequence[KubeNode] = ()
+    dns: bool = False
+    unreachable: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ObservedStack:
+    """The observed state of one stack of a cluster.
+
+    `resources` are empty for a stack that is complete and has all its servers. `unchanged` is for how long the stack
+    has not changed. `lost` are the stack's servers that Nova does not have or that are incomplete in a failed stack,
+    `untracked` servers in Nova that are in the place of those and that Heat does not know.
+    """
+
+    stack: Stack
+    resources: Sequence[StackResource] = ()
+    unchanged: Unchanged = field(default_factory=Unchanged)
+    lost: Sequence[StackResource] = ()
+    untracked: Sequence[Server] = ()
+
+    @property
+    def action(self) -> str:
+        """Heat's: CREATE, UPDATE or DELETE."""
+        return self.stack.status.partition("_")[0]
+
+    @property
+    def state(self) -> str:
+        """Heat's: IN_PROGRESS, COMPLETE or FAILED."""
+        return self.stack.status.partition("_")[2]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The observed state of a cluster: its base stack and those of its node groups, by name.
+
+    Without a base stack, the groups are what is left of a deleted cluster. `key` is whether this machine has the
+    client's key for this cluster. `kubernetes` is None when it was not asked. `servers` are Nova's, empty as long as
+    Heat creates all stacks.
+    """
+
+    base: ObservedStack | None
+    groups: Sequence[ObservedStack] = ()
+    key: bool = False
+    kubernetes: Kubernetes | None = None
+    servers: Sequence[Server] = ()
+
+    @property
+    def base_stack(self) -> Stack:
+        """The base stack, of which there must be one."""
+        assert self.base is not None
+        return self.base.stack
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """The spec that the stacks have; there must be a base stack."""
+        return recorded_spec(self.base_stack, [entry.stack for entry in self.groups if entry.action != "DELETE"])
+
+    @property
+    def resources(self) -> list[StackResource]:
+        stacks = [self.base, *self.groups] if self.base else self.groups
+        return [resource for entry in stacks for resource in entry.resources]
+
+    @property
+    def reachable(self) -> bool:
+        """Whether Kubernetes answered."""
+        return self.kubernetes is not None and not self.kubernetes.unreachable
+
+    def group(self, name: str) -> ObservedStack | None:
+        return next((entry for entry in self.groups if entry.stack.parameters.get("group") == name), None)

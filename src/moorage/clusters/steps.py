@@ -1,0 +1,146 @@
+"""The steps that a plan may return, and how often they were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from moorage.cloud.port.servers import Server
+from moorage.cloud.port.stacks import Stack, StackResource
+from moorage.model.cluster import NodeGroup
+
+
+@dataclass(frozen=True)
+class CreateBase:
+    """Create the client's private key if this machine has none, and request the base stack from Heat."""
+
+
+@dataclass(frozen=True)
+class CreateGroup:
+    """Request a node group's stack; with a `new_token` once the control plane has been Ready."""
+
+    group: NodeGroup
+    new_token: bool
+
+
+@dataclass(frozen=True)
+class DeleteInfrastructure:
+    """Delete the stacks, and all infrastructure of the cluster; `reason` is a message for the user."""
+
+    stack: Stack | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeleteStack:
+    """Delete a group's stack, without nodes or because its deletion failed."""
+
+    stack: Stack
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeleteServers:
+    """Delete servers that Heat does not know, because they have the ports that others need."""
+
+    servers: Sequence[Server]
+
+
+@dataclass(frozen=True)
+class UpdateStack:
+    """Update the stack without changes, so that Heat resumes it and retries what failed."""
+
+    stack: Stack
+    reason: str
+    repairs: bool = False
+
+
+@dataclass(frozen=True)
+class ReplaceNodes:
+    """Make Heat create new nodes in place of those of these servers."""
+
+    stack: Stack
+    servers: Sequence[StackResource]
+    reason: str
+    new_token: bool
+    repairs: bool = False
+
+
+@dataclass(frozen=True)
+class AddNodes:
+    """Make Heat create more nodes of a group, up to its count."""
+
+    stack: Stack
+    group: NodeGroup
+
+
+@dataclass(frozen=True)
+class RemoveNodes:
+    """Drain these Nodes, then make Heat delete the servers with these ids, down to this count.
+
+    A server that never joined has no Node.
+    """
+
+    stack: Stack
+    servers: Sequence[str]
+    nodes: Sequence[str]
+    count: int
+
+
+@dataclass(frozen=True)
+class DeleteNodes:
+    """Delete Nodes that were drained, and of which the servers are deleted, with the pods that they still have."""
+
+    nodes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class CancelRemoval:
+    """Uncordon Nodes that a former run wanted to remove."""
+
+    nodes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do but observe again soon."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fail:
+    """It failed, and a retry would not help; `used` is whether the cluster was ready before."""
+
+    reason: str
+    used: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """The observed state is the desired one; `note` says what could not be checked."""
+
+    note: str = ""
+
+
+Repair = DeleteInfrastructure | DeleteStack | UpdateStack
+NodeStep = DeleteServers | ReplaceNodes | AddNodes | RemoveNodes | DeleteNodes | CancelRemoval
+Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Attempts of this run, to bound retries: creations of the cluster and, by the stack's name, updates of a failed
+    stack and replacements of nodes that were lost in a complete one.
+    """
+
+    creations: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    replacements: Mapping[str, int] = field(default_factory=dict)
+
+    def with_repair(self, stack: Stack) -> Attempts:
+        return replace(self, repairs={**self.repairs, stack.name: self.repairs.get(stack.name, 0) + 1})
+
+    def with_replacement(self, stack: Stack) -> Attempts:
+        counts = {**self.replacements, stack.name: self.replacements.get(stack.name, 0) + 1}
+        return replace(self, replacements=counts)
