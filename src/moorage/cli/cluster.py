@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from moorage.cli.context import Context, pass_context
-from moorage.cli.nodegroup import drain_options, groups_of, row, timeout_option, wait_option
+from moorage.cli.nodegroup import drain_options, groups_of, timeout_option, wait_option
 from moorage.cli.output import emit, output_option, progress
 from moorage.model.cluster import DEFAULT_GROUP, Cluster, ClusterSpec, ClusterStatus, Event, NodeGroup
+from moorage.model.errors import BadInput
 
 if TYPE_CHECKING:
     from moorage.clusters.deletion.resources import CleanupPlan
@@ -41,7 +43,10 @@ def cluster() -> None:
 
 
 @cluster.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option(
+    "--file", "-f", "file", type=click.Path(path_type=Path, allow_dash=True), help="Read the whole spec from this file."
+)
 @click.option("--workers", type=int, default=2, show_default=True, help="Nodes of the node group `workers`.")
 @click.option("--control-plane-nodes", type=int, default=1, show_default=True, help="Number of control-plane nodes.")
 @click.option("--flavor", default="", help="Flavor of the nodes.  [default: the one that clouds.yaml names]")
@@ -78,9 +83,7 @@ def cluster() -> None:
 )
 @output_option
 @pass_context
-def create(
-    context: Context, /, output: str, timeout: float, wait: bool, mirrors: tuple[str, ...], **options: Any
-) -> None:
+def create(context: Context, /, file: Path | None, output: str, timeout: float, wait: bool, **options: Any) -> None:
     """Create a cluster, or resume its creation.
 
     You can interrupt it at any time and run it again: it resumes. It returns an existing cluster with the same
@@ -90,6 +93,15 @@ def create(
     moorage --cloud mine cluster create demo
     moorage --cloud mine cluster create big --workers 20 --worker-flavor m1.large --no-wait
     moorage --cloud mine cluster create open --node-port-cidr 0.0.0.0/0 --dns-nameserver 9.9.9.9
+
+    A file has everything, also several node groups; `cluster show NAME -o yaml` prints such a file:
+
+    \b
+    name: demo
+    flavor: m1.large
+    groups:
+    - {name: workers, count: 3}
+    - {name: gpu, count: 1, flavor: g1.large, labels: {gpu: "yes"}, taints: ["gpu=yes:NoSchedule"], max_count: 4}
 
     An entry of clouds.yaml may name defaults for its cloud:
 
@@ -104,10 +116,7 @@ def create(
     """
     from moorage.clusters import reconcile
 
-    nameservers = options.pop("nameservers")
-    options["cloud_provider"] = "external" if options["cloud_provider"] else ""
-    groups = (NodeGroup(count=options.pop("workers"), flavor=options.pop("worker_flavor")),)
-    spec = ClusterSpec(groups=groups, dns_nameservers=nameservers, registry_mirrors=_mirrors(mirrors), **options)
+    spec = _spec_from(file) if file else _spec(**options)
     with progress() as report:
         made = reconcile.create(
             context.cloud(), context.connect_kube, context.paths.data, spec, report, wait=wait, timeout=timeout
@@ -115,6 +124,43 @@ def create(
     emit(output, _shown(made, output))
     if output == "table" and made.status is ClusterStatus.READY:
         click.echo(f"\nUse it:  moorage cluster kubeconfig {spec.name}   and then   kubectl get nodes", err=True)
+
+
+def _spec(
+    name: str | None,
+    workers: int,
+    worker_flavor: str,
+    nameservers: tuple[str, ...],
+    mirrors: tuple[str, ...],
+    cloud_provider: bool,
+    **options: Any,
+) -> ClusterSpec:
+    if name is None:
+        raise click.UsageError("Give the cluster a name, or a file with --file.")
+    return ClusterSpec(
+        name,
+        (NodeGroup(count=workers, flavor=worker_flavor),),
+        dns_nameservers=nameservers,
+        registry_mirrors=_mirrors(mirrors),
+        cloud_provider="external" if cloud_provider else "",
+        **options,
+    )
+
+
+def _spec_from(file: Path) -> ClusterSpec:
+    """The spec in a file, which no option may change."""
+    from moorage.clusters import spec_file
+
+    context = click.get_current_context()
+    others = [name for name in context.params if name not in ("file", "timeout", "wait", "output")]
+    given = [name for name in others if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"--file has the whole spec: leave out {', '.join(given)}, or write that into the file.")
+    try:
+        with click.open_file(str(file)) as stream:
+            return spec_file.parse(stream.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {file}: {error}") from error
 
 
 @cluster.command(name="list")
@@ -290,19 +336,20 @@ def _row(found: Cluster) -> dict[str, Any]:
 
 def _shown(found: Cluster, output: str) -> dict[str, Any]:
     """Everything in JSON and YAML; in text, one line for each node and no events, which the user has seen."""
+    from moorage.clusters import spec_file
+
     shown: dict[str, Any] = {
         "name": found.name,
         "status": str(found.status),
         "reason": found.reason or None,
         "api_url": found.api_url or None,
         "created_at": found.created_at,
-        "groups": [row(group, found) for group in found.groups],
         "nodes": [asdict(node) for node in found.nodes],
-        "parameters": dict(found.parameters),
+        "spec": spec_file.dump(found.spec) if found.spec else {},
         "events": _events(found.events),
     }
     if output == "table":
-        shown["groups"] = [f"{group.name}  {group.count} nodes" for group in found.groups]
+        shown["spec"]["groups"] = [f"{group['name']}: {group['count']}" for group in shown["spec"].get("groups", ())]
         shown["nodes"] = [f"{n.name}  {n.address or '-'}  {_readiness(n.ready, n.server)}" for n in found.nodes]
         del shown["events"]
         if not found.reason:

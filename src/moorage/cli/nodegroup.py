@@ -215,8 +215,9 @@ def _labels(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _taint(text: str) -> Taint:
-    pair, separator, effect = text.rpartition(":")
-    key, _, value = pair.partition("=")
-    if not (separator and key and effect):
+    from moorage.clusters.spec_file import parse_taint
+
+    taint = parse_taint(text)
+    if taint is None:
         raise click.BadParameter(f"{text!r} is not KEY=VALUE:EFFECT or KEY:EFFECT", param_hint="--taint")
-    return Taint(key, effect, value)
+    return taint

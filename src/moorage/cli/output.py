@@ -14,6 +14,7 @@ import click
 
 from moorage.model.errors import MoorageError
 
+REPEAT = 15.0  # seconds after which a step that takes longer is printed again
 FORMATS = ("table", "json", "yaml")
 
 output_option = click.option(
@@ -85,7 +86,8 @@ def fail(error: MoorageError) -> int:
 def progress(stream: TextIO | None = None) -> Iterator[Callable[[str], None]]:
     """Yield a `report(text)`: each call begins a step, which ends with the next call.
 
-    On a terminal the running step counts its seconds in place; elsewhere each step is a line when it begins.
+    On a terminal the running step counts its seconds in place; elsewhere each step is a line when it begins, and
+    another line for every 15 seconds that it takes.
     """
     shown = _Progress(stream or sys.stderr)
     try:
@@ -100,12 +102,12 @@ class _Progress:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.live = stream.isatty()
-        self.started = self.since = time.monotonic()
+        self.started = self.since = self.written = time.monotonic()
         self.text = ""
         self.lock = threading.Lock()
         self.ended = threading.Event()
-        if self.live:
-            threading.Thread(target=self._count, daemon=True, name="progress").start()
+        count = self._count if self.live else self._repeat
+        threading.Thread(target=count, daemon=True, name="progress").start()
 
     def report(self, text: str) -> None:
         """Begin a step; the text of the running step again changes nothing."""
@@ -115,7 +117,7 @@ class _Progress:
             self._close("✓")
             self.text, self.since = text, time.monotonic()
             if not self.live:
-                self._write(f"[{self.since - self.started:6.1f} s] {text}\n")
+                self._line(text)
 
     def finish(self, mark: str) -> None:
         self.ended.set()
@@ -132,6 +134,17 @@ class _Progress:
             with self.lock:
                 if self.text:
                     self._write(f"\r\x1b[K… {self.text}  {time.monotonic() - self.since:.0f} s")
+
+    def _repeat(self) -> None:
+        while not self.ended.wait(1.0):
+            with self.lock:
+                now = time.monotonic()
+                if self.text and now - self.written >= REPEAT:
+                    self._line(f"{self.text} ({now - self.since:.0f} s)")
+
+    def _line(self, text: str) -> None:
+        self.written = time.monotonic()
+        self._write(f"[{self.written - self.started:6.1f} s] {text}\n")
 
     def _write(self, text: str) -> None:
         self.stream.write(text)

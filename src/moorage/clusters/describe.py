@@ -8,7 +8,6 @@ from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import node_of
-from moorage.clusters.parameters import as_text
 from moorage.clusters.plan import describe_waiting
 from moorage.clusters.state import Kubernetes, Observed, ObservedStack
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Node
@@ -27,8 +26,7 @@ def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
         api_url=str(stack.outputs.get("api_url") or ""),
         created_at=stack.created_at,
         nodes=nodes,
-        groups=spec.groups,
-        parameters=as_text(spec),
+        spec=spec,
     )
 
 

@@ -56,7 +56,7 @@ class Executor:
         return self.observer.name
 
     def execute(self, *, wait: bool = True) -> None:
-        """Without `wait`, return when Heat has accepted all stacks.
+        """Without `wait`, return when Heat has accepted all changes.
 
         Raises Failed with the reason, TimedOut, BadInput and QuotaExceeded before a stack is created, CloudUnreachable,
         and the errors of `desired`.
@@ -89,7 +89,7 @@ class Executor:
                 return True
             case steps.Wait():
                 self.run.log.record(step.reason)
-                return not wait and all(observed.group(group.name) for group in spec.groups)
+                return not wait and _is_requested(spec, observed)
             case steps.CreateBase():
                 self._create_base(spec)
             case steps.CreateGroup():
@@ -202,6 +202,12 @@ class Executor:
         if step.repairs:
             self.attempts = self.attempts.with_repair(step.stack)
         self.cloud.stacks.update(step.stack, {})
+
+
+def _is_requested(spec: ClusterSpec, observed: Observed) -> bool:
+    """Whether Heat has all node groups with their counts."""
+    there = observed.spec
+    return all((found := there.group(group.name)) and found.count == group.count for group in spec.groups)
 
 
 def _failed(name: str, step: steps.Fail) -> Failed:

@@ -150,11 +150,6 @@ def _different_fields(asked: Any, there: Any, names: Sequence[str], open: Sequen
             yield f"{name}{of} {_shown(other)}, not {_shown(one)}"
 
 
-def as_text(spec: ClusterSpec) -> dict[str, str]:
-    """The recorded fields of a spec, as text."""
-    return {name: _shown(getattr(spec, name)) for name in RECORDED}
-
-
 def template(name: str) -> str:
     """The text of a HOT file."""
     return (files("moorage.clusters") / "templates" / name).read_text()

@@ -144,7 +144,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's state. `reason` is empty when all is well."""
+    """A cluster's state. `reason` is empty when all is well; `spec` is None where only the stack was read, in lists."""
 
     name: str
     status: ClusterStatus
@@ -152,6 +152,9 @@ class Cluster:
     api_url: str = ""
     created_at: str = ""
     nodes: tuple[Node, ...] = ()
-    groups: tuple[NodeGroup, ...] = ()
     events: tuple[Event, ...] = ()
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    spec: ClusterSpec | None = None
+
+    @property
+    def groups(self) -> tuple[NodeGroup, ...]:
+        return self.spec.groups if self.spec else ()

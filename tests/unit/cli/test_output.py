@@ -1,11 +1,14 @@
 import io
 import json
+import re
 
 import pytest
 import yaml
 
+from moorage.cli import output
 from moorage.cli.output import emit, fail, progress
 from moorage.model.errors import QuotaExceeded
+from waiting import until
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +56,16 @@ def test_progress_without_terminal_prints_each_step_once():
         report("wait for nodes")
     lines = stream.getvalue().splitlines()
     assert [line.split("] ")[1] for line in lines] == ["create the stack", "wait for nodes"]
+
+
+def test_progress_without_terminal_repeats_a_long_step(monkeypatch):
+    monkeypatch.setattr(output, "REPEAT", 0.0)
+    stream = io.StringIO()
+    with progress(stream) as report:
+        report("build Kubernetes")
+        until(lambda: len(stream.getvalue().splitlines()) > 1)
+    lines = stream.getvalue().splitlines()
+    assert re.fullmatch(r"\[ +\d+\.\d s\] build Kubernetes \(\d+ s\)", lines[1])
 
 
 class Terminal(io.StringIO):

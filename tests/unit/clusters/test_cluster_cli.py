@@ -9,13 +9,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from clustering import NODES, ClusterApi
+from clustering import NODES, Joined
 from moorage.cli.context import Context
 from moorage.cli.main import cli
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.volumes import NewVolume
 from moorage.config import Paths
-from moorage.model.errors import Conflict, MoorageError, NotFound
+from moorage.model.errors import BadInput, Conflict, MoorageError, NotFound
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
@@ -26,7 +26,8 @@ class Shell:
 
     def __init__(self, folder):
         self.cloud = MemoryCloud()
-        self.kube = ClusterApi()
+        self.kube = Joined()
+        self.kube.cloud = self.cloud
         self.config = folder / "kubeconfig"
         self.context = Context(
             Paths(folder / "c", folder / "s", folder / "r", folder / "d"), lambda _: self.cloud, self.kube.connect
@@ -71,6 +72,81 @@ def test_create_with_invalid_mirror_is_rejected(moorage):
     done = moorage("cluster create demo --registry-mirror docker.io")
     assert done.exit_code == 2
     assert "HOST=URL" in done.stderr
+
+
+FILE = """
+name: demo
+groups:
+- {name: workers, count: 2}
+- {name: gpu, count: 1, taints: ["gpu:NoSchedule"]}
+"""
+
+
+def test_create_from_file_and_show_gives_it_back(moorage, tmp_path):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(FILE)
+    moorage(f"cluster create -f {file}")
+    shown = moorage("cluster show demo -o yaml").stdout
+    groups = yaml.safe_load(shown)["spec"]["groups"]
+    assert [(group["name"], group["count"], group.get("taints")) for group in groups] == [
+        ("gpu", 1, ["gpu:NoSchedule"]),
+        ("workers", 2, None),
+    ]
+    file.write_text(shown)
+    assert "cluster demo is ready" in moorage(f"cluster create -f {file}").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reported"),
+    [
+        ("cluster create", "Give the cluster a name"),
+        ("cluster create demo -f {file}", "leave out name"),
+        ("cluster create --workers 2 --flavor m1.node -f {file}", "leave out workers, flavor"),
+    ],
+)
+def test_create_with_file_and_options_is_rejected(moorage, tmp_path, words, reported):
+    (tmp_path / "cluster.yaml").write_text(FILE)
+    done = moorage(words.format(file=tmp_path / "cluster.yaml"))
+    assert (done.exit_code, moorage.cloud.stacks.records) == (2, {})
+    assert reported in done.stderr
+
+
+def test_create_with_missing_file_is_rejected(moorage, tmp_path):
+    with pytest.raises(BadInput, match=r"cannot read .*nothing\.yaml"):
+        moorage(f"cluster create -f {tmp_path}/nothing.yaml")
+
+
+def test_nodegroup_commands(moorage):
+    moorage("cluster create demo")
+    made = moorage("nodegroup create demo gpu --count 2 --label a=b --label c= --taint gpu=yes:NoSchedule -o json")
+    shown = json.loads(made.stdout)
+    assert (shown["count"], shown["labels"], shown["taints"]) == (2, {"a": "b", "c": ""}, ["gpu=yes:NoSchedule"])
+    assert shown["nodes"] == ["demo-gpu-1-0", "demo-gpu-1-1"]
+    assert "node group gpu is ready" in made.stderr
+    header, gpu, workers = moorage("nodegroup list demo").stdout.splitlines()
+    assert header.split() == ["NAME", "COUNT", "READY", "FLAVOR", "LABELS", "TAINTS", "ZONES"]
+    assert gpu.split() == ["gpu", "2", "2", "m1.node", "a=b,c=", "gpu=yes:NoSchedule"]
+    assert workers.split() == ["workers", "2", "2", "m1.node"]
+    assert "count      1" in moorage("nodegroup resize demo gpu --count 1").stdout
+    assert moorage("nodegroup delete demo gpu", input="n\n").exit_code == 1
+    moorage("nodegroup delete demo gpu --yes")
+    with pytest.raises(NotFound, match="no node group 'gpu'"):
+        moorage("nodegroup show demo gpu")
+
+
+@pytest.mark.parametrize("words", ["--label a", "--label =b", "--taint gpu", "--taint :NoSchedule"])
+def test_nodegroup_create_with_invalid_words_is_rejected(moorage, words):
+    done = moorage(f"nodegroup create demo gpu {words}")
+    assert done.exit_code == 2
+    assert words.split()[0] in done.stderr
+
+
+def test_resize_repair_and_node_delete_commands(moorage):
+    moorage("cluster create demo")
+    assert "demo-workers-1-2  10.0.0.13  Ready" in moorage("cluster resize demo --workers 3").stdout
+    moorage("node delete demo demo-workers-1-0 --yes")
+    assert "demo-workers-1-0" not in moorage("node list demo").stdout
+    assert "status" in moorage("cluster repair demo").stdout
 
 
 def test_list_and_show_and_nodes(moorage):
