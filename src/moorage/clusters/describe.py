@@ -30,38 +30,44 @@ def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
     )
 
 
-def summarize(stack: Stack) -> Cluster:
-    """The cluster as its stack alone describes it, for lists; nodes are not read."""
-    status = _of_stack(stack.status)
-    reason = explain.failure_reason(stack, ()) if status is ClusterStatus.FAILED else ""
-    return Cluster(stack.name, ClusterStatus.READY if status is None else status, reason, created_at=stack.created_at)
+def summarize(base: Stack, groups: Sequence[Stack]) -> Cluster:
+    """The cluster as its stacks alone describe it, for lists; nodes are not read."""
+    status = _of_stacks([base, *groups])
+    failed = [stack for stack in (base, *groups) if stack.status.endswith("_FAILED")]
+    reason = explain.failure_reason(failed[0], ()) if failed else ""
+    return Cluster(base.name, status or ClusterStatus.READY, reason, created_at=base.created_at)
 
 
-def _of_stack(status: str) -> ClusterStatus | None:
-    """The cluster's status as far as its stack determines it; None when its nodes determine it."""
-    action, _, state = status.partition("_")
-    if state == "FAILED":
+def _of_stacks(stacks: Sequence[Stack]) -> ClusterStatus | None:
+    """The cluster's status as far as its stacks determine it, the base stack first; None when its nodes do."""
+    base, *groups = (stack.status for stack in stacks)
+    if any(status.endswith("_FAILED") for status in (base, *groups)):
         return ClusterStatus.FAILED
-    if action == "DELETE":
+    if base.startswith("DELETE"):
         return ClusterStatus.DELETING
-    return ClusterStatus.CREATING if status == "CREATE_IN_PROGRESS" else None
+    if base == "CREATE_IN_PROGRESS" or (groups and set(groups) == {"CREATE_IN_PROGRESS"}):
+        return ClusterStatus.CREATING
+    return ClusterStatus.UPDATING if any(status.endswith("_IN_PROGRESS") for status in (base, *groups)) else None
 
 
 def _status(
     observed: Observed, spec: ClusterSpec, servers: Sequence[Server], nodes: Sequence[Node]
 ) -> tuple[ClusterStatus, str]:
     assert observed.base is not None
-    status, asked = _of_stack(observed.base.stack.status), observed.kubernetes
-    stacks = [observed.base, *observed.groups]
-    if status is ClusterStatus.DELETING:
-        return status, explain.describe_deletion(observed.resources)
-    if failed := [entry for entry in stacks if entry.state == "FAILED"]:
-        return ClusterStatus.FAILED, explain.failure_reason(failed[0].stack, failed[0].resources)
+    stacks, asked = [observed.base, *observed.groups], observed.kubernetes
+    status = _of_stacks([entry.stack for entry in stacks])
     unwell = [*_missing(stacks), *_problems(asked, servers, nodes)]
-    if status is ClusterStatus.CREATING or any(entry.stack.status == "CREATE_IN_PROGRESS" for entry in stacks):
-        if asked and not unwell and len(nodes) >= spec.nodes:
-            return ClusterStatus.READY, ""
-        return ClusterStatus.CREATING, describe_waiting(spec, observed)
+    complete = not unwell and sum(node.ready is True for node in nodes) >= spec.nodes
+    match status:
+        case ClusterStatus.FAILED:
+            failed = next(entry for entry in stacks if entry.state == "FAILED")
+            return status, explain.failure_reason(failed.stack, failed.resources)
+        case ClusterStatus.DELETING:
+            return status, explain.describe_deletion(observed.resources)
+        case ClusterStatus.CREATING if not complete:
+            return status, describe_waiting(spec, observed)
+        case ClusterStatus.UPDATING if not complete:
+            return status, "; ".join(unwell) or describe_waiting(spec, observed)
     if unwell:
         return ClusterStatus.DEGRADED, "; ".join(unwell)
     if asked is None:

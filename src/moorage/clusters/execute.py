@@ -213,7 +213,7 @@ def _is_requested(spec: ClusterSpec, observed: Observed) -> bool:
 def _failed(name: str, step: steps.Fail) -> Failed:
     if step.used:
         return Failed(
-            f"cluster {name!r} exists, but could not be repaired: {step.reason}",
+            f"cluster {name!r} exists, but this failed: {step.reason}",
             "fix the cause, then run this command again; what runs in the cluster keeps running."
             f" To give it up: moorage cluster delete {name}, then create it again",
         )

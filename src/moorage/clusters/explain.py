@@ -164,7 +164,8 @@ def _own_message(reason: str) -> str:
     """A reason without Heat's wrapping: "Resource CREATE failed: WaitConditionFailure: resources.a: why" is "why"."""
     text = " ".join(reason.split())
     text = re.sub(r"^Resource (CREATE|DELETE|UPDATE) failed: ", "", text)
-    text = re.sub(r"^(\w+): (?=resources\.|\S)", _keep_only_message, text)
+    text = re.sub(r"^\w+: (?=resources\.)", "", text)
+    text = re.sub(r"^(\w+): (?=\S)", _keep_only_message, text)
     text = re.sub(r"^(resources\.[\w.-]+: )+", "", text)
     if re.fullmatch(r"\d+ of \d+ received.*", text):
         return "no signal within its time; its console may show why (openstack console log show)"

@@ -5,7 +5,6 @@ Each call may be interrupted and repeated: the next one observes what was done, 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from moorage.clusters.execute import READY_TIMEOUT, Desired, Executor
 from moorage.clusters.kubernetes import node_of
 from moorage.clusters.nodes import DrainOptions, NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.parameters import differences
+from moorage.clusters.parameters import differences, requested_removals
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.state import Observed
@@ -76,11 +75,14 @@ class NodeGroups:
         with self._session() as (observer, _):
             observed = observer.observe()
             spec, groups = self._spec(observed), _groups_of(names, observed)
-            if observed.base and (kube := observer.kube(observed.base_stack)):
+            if observed.key and (kube := observer.kube(observed.base_stack)):
                 for name in names:
                     drain.begin(kube, name)
-        for name, number in Counter(groups).items():
-            self.resize(name, find(spec, name).count - number, options)
+        for group in sorted({*groups.values()}):
+            stack = observed.group(group)
+            requested = requested_removals(stack.stack) if stack else set()
+            new = [name for name in names if groups[name] == group and name not in requested]
+            self.resize(group, find(spec, group).count - len(new), options)
 
     def _execute(
         self,
@@ -132,7 +134,7 @@ def _check_last_workers(there: ClusterSpec, name: str, count: int, options: Drai
         )
 
 
-def _groups_of(names: Sequence[str], observed: Observed) -> list[str]:
+def _groups_of(names: Sequence[str], observed: Observed) -> dict[str, str]:
     """The group of each of these nodes."""
     asked = observed.kubernetes.nodes if observed.kubernetes else ()
     members = {}
@@ -143,7 +145,7 @@ def _groups_of(names: Sequence[str], observed: Observed) -> list[str]:
         if observed.group(members.get(name, "")) is None:
             there = ", ".join(sorted(node for node, group in members.items() if observed.group(group))) or "none"
             raise NotFound(f"no node group has a node {name!r}", f"there are: {there}")
-    return [members[name] for name in names]
+    return {name: members[name] for name in names}
 
 
 def find(spec: ClusterSpec, name: str) -> NodeGroup:

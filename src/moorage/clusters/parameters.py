@@ -19,7 +19,7 @@ from moorage.cloud.port.stacks import Stack, StackRequest
 from moorage.model.cluster import ClusterSpec, NodeGroup, Taint
 from moorage.model.credential import Credential
 
-CLUSTER_TAG = "moorage-cluster"
+CLUSTER_TAG, GROUP_TAG = "moorage-cluster", "moorage-node-group"
 FIRST_REVISION = 1
 TOKEN_LETTERS = string.ascii_lowercase + string.digits
 # The fields of a spec that are parameters of its base stack, under the same name.
@@ -91,7 +91,7 @@ def group_request(base: Stack, group: NodeGroup, token: str, ready_timeout: int)
         "bootstrap_token": token,
         **_timeouts(ready_timeout),
     }
-    tags = ("moorage", groups_tag(base.name), base_tag(base))
+    tags = ("moorage", GROUP_TAG, groups_tag(base.name), base_tag(base))
     nested = {"node.yaml": template("node.yaml")}
     return StackRequest(name, template("node-group.yaml"), nested, parameters, tags, _minutes(ready_timeout))
 
@@ -128,6 +128,11 @@ def recorded_group(stack: Stack) -> NodeGroup:
         min_count=int(given["min_count"]),
         max_count=int(given["max_count"]),
     )
+
+
+def requested_removals(stack: Stack) -> set[str]:
+    """The names of the nodes that the group's stack was last requested to remove."""
+    return {f"{stack.name}-{index}" for index in _parsed(stack.parameters.get("remove")) or ()}
 
 
 def differences(spec: ClusterSpec, there: ClusterSpec) -> list[str]:

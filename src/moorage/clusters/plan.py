@@ -141,7 +141,9 @@ def _was_ready(observed: Observed) -> bool:
 
 
 def _with_api(spec: ClusterSpec, observed: Observed) -> Step | None:
-    """What to wait for until Kubernetes can be given a new join token."""
+    """What to wait for until Kubernetes can be given a new join token, or be asked to drain nodes."""
+    if not observed.key:
+        return Fail(f"nodes cannot be added or removed here: {NO_KEY}", used=True)
     return None if observed.reachable else _wait_for_nodes(spec, observed)
 
 

@@ -19,7 +19,7 @@ from moorage.clusters.execute import READY_TIMEOUT, Executor
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.parameters import CLUSTER_TAG, differences
+from moorage.clusters.parameters import CLUSTER_TAG, GROUP_TAG, base_tag, differences
 from moorage.clusters.preflight.check import check
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, EventLog, PollInterval, Report, Run
@@ -174,8 +174,10 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:
-    """All clusters of the project by name, without nodes, as their stacks describe them."""
-    return sorted((summarize(stack) for stack in cloud.stacks.list(CLUSTER_TAG)), key=lambda cluster: cluster.name)
+    """All clusters of the project by name, without nodes, as their stacks describe them: two requests to Heat."""
+    bases, groups = cloud.stacks.list(CLUSTER_TAG), cloud.stacks.list(GROUP_TAG)
+    found = [summarize(base, [stack for stack in groups if base_tag(base) in stack.tags]) for base in bases]
+    return sorted(found, key=lambda cluster: cluster.name)
 
 
 def access(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> KubeAccess:

@@ -83,6 +83,7 @@ class ClusterStatus(StrEnum):
     """A cluster's state in one word; `reason` says more."""
 
     CREATING = "creating"
+    UPDATING = "updating"  # created, and Heat is changing a node group
     READY = "ready"
     DEGRADED = "degraded"  # created, but a node or the cluster's DNS is not ready
     UNKNOWN = "unknown"  # created, but this machine could not ask Kubernetes

@@ -9,7 +9,9 @@ import pytest
 
 from clustering import NODES, Dying, Joined, Killed, Life, World
 from moorage.cloud.memory.cloud import MemoryCloud
+from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import StackRequest
+from moorage.clusters import reconcile
 from moorage.clusters.nodes import DrainOptions
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS, VOLUME_ATTACHMENTS
@@ -252,6 +254,74 @@ def test_delete_nodes_by_name(world, kube):
     for name in (NODES[0], "nothing"):
         with pytest.raises(NotFound, match=f"no node group has a node '{name}'"):
             world.groups().delete_nodes([name], OPTIONS)
+
+
+def test_deletion_of_a_node_again_deletes_no_other_one(world, cloud):
+    """Heat is slow: the node is still there, although the group is smaller already."""
+    world.groups().resize("workers", 4, OPTIONS)
+    world.groups().delete_nodes([NODES[2]], OPTIONS)
+    world.kube.removed = ()
+    world.kube.register(NODES[2])
+    member = {"moorage_cluster": "demo", "moorage_group": "workers"}
+    cloud.stacks.orphans = [Server("slow", NODES[2], "ACTIVE", metadata=member)]
+    world.groups().delete_nodes([NODES[2]], OPTIONS)
+    assert world.observe().groups[0].count == 3
+
+
+def test_change_without_the_key_fails(cloud, kube, world, tmp_path):
+    elsewhere = World(cloud, kube, tmp_path / "elsewhere")
+    calls = {
+        "grow": lambda groups: groups.resize("workers", 3, OPTIONS),
+        "shrink": lambda groups: groups.resize("workers", 1, OPTIONS),
+        "create": lambda groups: groups.create(GPU),
+        "delete": lambda groups: groups.delete("workers", replace(OPTIONS, force=True)),
+    }
+    for call in calls.values():
+        with pytest.raises(Failed, match="private key is on another machine"):
+            call(elsewhere.groups())
+    assert nodes(world) == NODES
+
+
+def test_status_of_a_cluster_that_changes(world, cloud):
+    cloud.stacks.polls = 30
+    world.groups().resize("workers", 3, OPTIONS, wait=False)
+    shown = world.observe()
+    assert (shown.status, shown.reason) == (
+        ClusterStatus.UPDATING,
+        "waiting for Nova: 3 of 4 servers started, 3 nodes Ready",
+    )
+    assert [found.status for found in reconcile.clusters(cloud)] == [ClusterStatus.UPDATING]
+    world.groups().resize("workers", 3, OPTIONS)
+    cloud.stacks.failing["nodes/0/ready"] = "no GPU"
+    cloud.stacks.failing["nodes/1/ready"] = "no GPU"
+    with pytest.raises(Failed):
+        world.groups().create(replace(GPU, count=1))
+    [listed] = reconcile.clusters(cloud)
+    assert (listed.status, listed.reason) == (ClusterStatus.FAILED, "no GPU")
+    assert world.observe().status is ClusterStatus.FAILED
+
+
+def test_group_beyond_quota_keeps_what_fitted_and_names_the_rest(world, cloud):
+    """Somebody else uses what preflight counted on."""
+    quota = (
+        "Forbidden: resources.server: Quota exceeded for instances: Requested 1, but already used 20 of 20 instances"
+    )
+    cloud.stacks.failing |= {f"nodes/{index}/server": quota for index in range(1, 9)}
+    with pytest.raises(Failed, match=r"server demo-gpu-1-\d: Quota exceeded for instances"):
+        world.groups().create(GPU)
+    assert GPU_NODES[0] in [node.name for node in world.observe().nodes if node.ready]
+    cloud.stacks.failing.clear()
+    world.groups().create(GPU)
+    assert world.observe().status is ClusterStatus.READY
+
+
+def test_stack_of_a_group_that_was_deleted_by_hand_is_recreated_by_create(world, cloud):
+    cloud.stacks.delete(cloud.stacks.records["demo-workers-1"].stack)
+    while cloud.stacks.list("moorage-node-group"):
+        pass
+    assert world.observe().groups == ()
+    assert world.create().status is ClusterStatus.READY
+    assert nodes(world) == NODES
 
 
 def test_group_is_deleted_with_its_cluster(world, cloud):

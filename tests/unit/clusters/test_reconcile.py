@@ -282,7 +282,7 @@ def test_failed_replacement_keeps_cluster(world, cloud, reason):
     world.create()
     delete_server(cloud, NODES[1])
     cloud.stacks.failing |= {f"nodes/{index}/server": reason for index in (2, 3)}
-    with pytest.raises(Failed, match=f"could not be repaired: server demo-workers-1-3: {reason}") as raised:
+    with pytest.raises(Failed, match=f"this failed: server demo-workers-1-3: {reason}") as raised:
         world.create()
     assert raised.value.hint.startswith("fix the cause, then run this command again"), "not first: delete it"
     cloud.stacks.failing.clear()

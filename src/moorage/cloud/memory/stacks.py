@@ -237,9 +237,13 @@ class MemoryStacks:
 
     def _finish(self, record: StackRecord) -> None:
         failed = [resource for resource in record.resources if resource.status == "CREATE_FAILED"]
-        if not failed:
+        if not failed or all(_member(resource) for resource in failed):
+            stopped = {_member(resource) for resource in failed}
             record.resources = [
-                self._advance_resource(resource, "CREATE_COMPLETE", last=True) for resource in record.resources
+                resource
+                if failed and _member(resource) in stopped
+                else self._advance_resource(resource, "CREATE_COMPLETE", last=True)
+                for resource in record.resources
             ]
             failed = [resource for resource in record.resources if resource.status == "CREATE_FAILED"]
         action = record.stack.status.partition("_")[0]
@@ -359,6 +363,11 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
+def _member(resource: StackResource) -> str:
+    """The index of the group's member that the resource belongs to; one that failed does not stop the others."""
+    return next((part for part in resource.path if part.isdigit()), "")
+
+
 def _cluster_of(record: StackRecord) -> str:
     """The cluster of a base stack or of a node group's."""
     return str(record.request.parameters.get("cluster", {}).get("name", record.stack.name))
@@ -412,8 +421,8 @@ def _exists(resource: StackResource) -> bool:
 
 
 def _server(record: StackRecord, resource: StackResource) -> Server:
-    index = next((part for part in reversed(resource.path) if part.isdigit()), None)
-    role = "control-plane" if index is None else "worker"
+    index = _member(resource)
+    role = "worker" if index else "control-plane"
     group = record.request.parameters.get("group", role)
     status = {"CREATE_IN_PROGRESS": "BUILD", "CREATE_COMPLETE": "ACTIVE"}.get(resource.status, "ERROR")
     return Server(
