@@ -6,9 +6,12 @@ from base64 import b64decode
 from threading import Lock
 
 from moorage.clusters import reconcile
+from moorage.clusters.execute import Executor
 from moorage.clusters.explain import CONDITION, node_name
 from moorage.clusters.node_groups import NodeGroups
-from moorage.clusters.progress import PollInterval
+from moorage.clusters.nodes import NodeExecutor
+from moorage.clusters.observer import Observer
+from moorage.clusters.progress import EventLog, PollInterval, Run
 from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, ResourceList
 from moorage.kube.port import NODES as KUBE_NODES
@@ -157,6 +160,12 @@ class World:
         return reconcile.create(
             cloud or self.cloud, self.kube.connect, self.folder, spec, self.reported.append, poll=Clock().poll, **words
         )
+
+    def executor(self, spec=SPEC):
+        """A run of the creation, to be called step by step."""
+        observer = Observer(self.cloud, self.kube.connect, reconcile.key_store(self.cloud, self.folder), spec.name)
+        run = Run(EventLog(self.reported.append, Clock().poll), 900, "not ready", "")
+        return Executor(observer, run, lambda _: spec, NodeExecutor(observer, run))
 
     def repair(self, name="demo"):
         return reconcile.repair(

@@ -14,8 +14,8 @@ from moorage.clusters import kubernetes
 from moorage.kube.http import HttpKubernetesClient
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.kube.memory import MemoryKubernetesClient
-from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS
-from moorage.model.errors import KubernetesUnreachable
+from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, PODS, SECRETS, Resource
+from moorage.model.errors import Conflict, KubernetesUnreachable
 
 pytestmark = pytest.mark.contract
 
@@ -131,3 +131,27 @@ def test_client_libraries_are_imported_lazily():
     code = f"import sys, {modules}; print(*{{'lightkube', 'openstack'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+BUDGETS = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+
+
+def test_evict_deletes_pod_unless_a_budget_forbids_it(api):
+    metadata = {"namespace": "kube-system", "name": "web", "labels": {"app": "web"}}
+    container = {"name": "c", "image": "x"}
+    api.create(PODS, {"metadata": metadata, "spec": {"nodeName": "a", "containers": [container]}})
+    api.patch(PODS, "kube-system/web", {"status": {"phase": "Running"}}, status=True)
+    budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+    api.create(BUDGETS, {"metadata": {"namespace": "kube-system", "name": "web"}, "spec": budget})
+    if isinstance(api, MemoryKubernetesClient):
+        api.budgets["kube-system/web"] = "The disruption budget web is still being processed by the server."
+    with pytest.raises(Conflict, match="The disruption budget web"):
+        api.evict("kube-system/web")
+    assert "deletionTimestamp" not in api.get(PODS, "kube-system/web")["metadata"]
+    api.delete(BUDGETS, "kube-system/web")
+    if isinstance(api, MemoryKubernetesClient):
+        api.budgets.clear()
+    api.evict("kube-system/web")
+    pod = api.get(PODS, "kube-system/web")
+    assert pod is None or "deletionTimestamp" in pod["metadata"]
+    api.evict("kube-system/missing")

@@ -1,8 +1,10 @@
-"""`moorage node`: list and delete a cluster's nodes."""
+"""`moorage node`: list, drain, replace and delete a cluster's nodes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,12 +12,15 @@ from moorage.cli.context import Context, pass_context
 from moorage.cli.nodegroup import drain_options, groups_of, timeout_option
 from moorage.cli.output import emit, output_option, progress
 
+if TYPE_CHECKING:
+    from moorage.clusters.nodes import DrainOptions
+
 COLUMNS = ("name", "role", "address", "server", "ready", "version", "reason")
 
 
 @click.group()
 def node() -> None:
-    """List and delete a cluster's nodes."""
+    """List, drain, replace and delete a cluster's nodes."""
 
 
 @node.command(name="list")
@@ -37,24 +42,63 @@ def list_(context: Context, cluster: str, output: str) -> None:
     emit(output, rows, COLUMNS)
 
 
+def _change(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments and options of commands that drain nodes."""
+    for decorate in (
+        pass_context,
+        timeout_option,
+        drain_options,
+        click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
+        click.argument("nodes", nargs=-1, required=True, metavar="NODE..."),
+        click.argument("cluster"),
+    ):
+        verb = decorate(verb)
+    return verb
+
+
 @node.command()
-@click.argument("cluster")
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
-@drain_options
-@timeout_option
-@pass_context
-def delete(
-    context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, drain_timeout: float, force: bool, timeout: float
-) -> None:
+@_change
+def drain(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
+    """Cordon nodes and evict their pods, as disruption budgets allow it.
+
+    kubectl uncordon NODE lets new pods on a node again.
+    """
+    _confirm(f"Drain {', '.join(nodes)} of {cluster}?", yes)
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).drain_nodes(nodes, _drain_options(**options))
+
+
+@node.command()
+@_change
+def replace(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
+    """Add a new node for each of these, then drain and delete these.
+
+    You can interrupt it at any time and run it again.
+    """
+    _confirm(f"Replace {', '.join(nodes)} of {cluster}?", yes)
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).replace_nodes(nodes, _drain_options(**options))
+
+
+@node.command()
+@_change
+def delete(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
     """Drain and delete nodes; their node groups get smaller.
 
     The nodes' pods are evicted as disruption budgets allow it, their volumes are detached, then their servers are
-    deleted. To replace a broken node, add one first: moorage nodegroup resize.
+    deleted. You can interrupt it at any time and run it again.
     """
+    _confirm(f"Delete {', '.join(nodes)} of {cluster}?", yes)
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).delete_nodes(nodes, _drain_options(**options))
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+def _drain_options(drain_timeout: float, force: bool) -> DrainOptions:
     from moorage.clusters.nodes import DrainOptions
 
-    if not yes:
-        click.confirm(f"Delete {', '.join(nodes)} of {cluster}?", abort=True, err=True)
-    with progress() as report:
-        groups_of(context, cluster, report, timeout).delete_nodes(nodes, DrainOptions(drain_timeout, force))
+    return DrainOptions(drain_timeout, force)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from moorage.kube.port import NODES, PODS, VOLUME_ATTACHMENTS, KubernetesClient, Object, key_of
 from moorage.model.errors import Conflict, NotFound
-from moorage.model.nodes import REMOVING
+from moorage.model.nodes import REMOVING, REPLACING
 
 MIRROR = "kubernetes.io/config.mirror"  # the annotation of pods that a kubelet runs without the API
 
@@ -30,6 +30,16 @@ class Draining:
 def begin(kube: KubernetesClient, node: str) -> None:
     """Mark the Node as being removed, and cordon it; does nothing when there is none."""
     _patch(kube, node, {"metadata": {"annotations": {REMOVING: "true"}}, "spec": {"unschedulable": True}})
+
+
+def cordon(kube: KubernetesClient, node: str) -> None:
+    """Keep new pods from the Node; does nothing when there is none."""
+    _patch(kube, node, {"spec": {"unschedulable": True}})
+
+
+def mark_replaced(kube: KubernetesClient, node: str, count: int) -> None:
+    """Record that the Node is being replaced, and how many nodes its group is to have afterwards."""
+    _patch(kube, node, {"metadata": {"annotations": {REPLACING: str(count)}}})
 
 
 def cancel(kube: KubernetesClient, node: str) -> None:

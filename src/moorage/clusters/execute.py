@@ -61,13 +61,19 @@ class Executor:
         Raises Failed with the reason, TimedOut, BadInput and QuotaExceeded before a stack is created, CloudUnreachable,
         and the errors of `desired`.
         """
-        while True:
-            observed = self.run.ask(self._observe)
-            if observed:
-                spec = self.desired(observed)
-                if self._execute(plan_cluster(spec, observed, self.attempts, self.deleted), spec, observed, wait):
-                    return
+        while not self.step(wait=wait):
             self.run.wait()
+
+    def step(self, *, wait: bool = True) -> bool:
+        """Observe, plan, execute one step; whether the run is done. Errors as `execute`.
+
+        Runs may take turns: what was done is observed, only the number of attempts is counted by each.
+        """
+        observed = self.run.ask(self._observe)
+        if observed is None:
+            return False
+        spec = self.desired(observed)
+        return self._execute(plan_cluster(spec, observed, self.attempts, self.deleted), spec, observed, wait)
 
     def _observe(self) -> Observed:
         observed = self.observer.observe()

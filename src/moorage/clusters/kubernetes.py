@@ -13,7 +13,7 @@ from moorage.kube.merge import apply
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, KubernetesClient, Object
 from moorage.model import join_token
 from moorage.model.credential import SECRET, STATE
-from moorage.model.nodes import GROUP_LABEL, REMOVING, UNINITIALIZED
+from moorage.model.nodes import GROUP_LABEL, REMOVING, REPLACING, UNINITIALIZED
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class KubeNode:
     """A Node; `reason` is why it is not ready. `server` is the id of its server, empty when it has none yet.
 
     `group` is its node group, or "control-plane". `removing` is whether its removal has begun, by the mark that
-    `drain.begin` sets.
+    `drain.begin` sets; `replacing` the number of nodes that its group is to have once it is replaced, else None.
     """
 
     name: str
@@ -31,6 +31,7 @@ class KubeNode:
     server: str = ""
     group: str = ""
     removing: bool = False
+    replacing: int | None = None
 
 
 def nodes(api: KubernetesClient) -> list[KubeNode]:
@@ -84,8 +85,10 @@ def _node(node: Object) -> KubeNode:
     server = str(spec.get("providerID") or "").rpartition("/")[2]
     metadata = node["metadata"]
     group = (metadata.get("labels") or {}).get(GROUP_LABEL, "")
-    removing = REMOVING in (metadata.get("annotations") or {})
-    return KubeNode(metadata["name"], not reason, version, reason, server, group, removing)
+    annotations = metadata.get("annotations") or {}
+    count = annotations.get(REPLACING, "")
+    replacing = int(count) if count.isdigit() else None
+    return KubeNode(metadata["name"], not reason, version, reason, server, group, REMOVING in annotations, replacing)
 
 
 def _unready_reason(condition: Mapping[str, Any] | None) -> str:

@@ -5,7 +5,7 @@ Each call may be interrupted and repeated: the next one observes what was done, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from moorage.clusters.parameters import differences, requested_removals
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.state import Observed
+from moorage.kube.port import KubernetesClient
 from moorage.model.cluster import ClusterSpec, NodeGroup
 from moorage.model.errors import BadInput, Conflict, NotFound
 
@@ -61,28 +62,68 @@ class NodeGroups:
 
     def delete(self, name: str, options: DrainOptions) -> None:
         """Drain and delete all nodes of a group, then the group. Conflict as for `resize`."""
-        with self._session() as (observer, _):
-            observed = observer.observe()
-            spec = self._spec(observed)
-            if observed.group(name) is None or spec.group(name) is not None:
-                find(spec, name)
-                _check_last_workers(spec, name, 0, options)
+        observed = self._observe()
+        if observed.group(name) is None or observed.spec.group(name) is not None:
+            find(observed.spec, name)
+            _check_last_workers(observed.spec, name, 0, options)
         done = f"node group {name} is deleted"
         self._execute(lambda observed: replace(self._spec(observed), groups=()), done, options, deleted=(name,))
 
     def delete_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
         """Drain and delete these nodes; their groups get smaller. NotFound for a node that no group has."""
-        with self._session() as (observer, _):
-            observed = observer.observe()
-            spec, groups = self._spec(observed), _groups_of(names, observed)
-            if observed.key and (kube := observer.kube(observed.base_stack)):
-                for name in names:
-                    drain.begin(kube, name)
+        observed = self._observe()
+        groups = _groups_of(names, observed)
+        self._mark(names, drain.begin)
         for group in sorted({*groups.values()}):
             stack = observed.group(group)
             requested = requested_removals(stack.stack) if stack else set()
             new = [name for name in names if groups[name] == group and name not in requested]
-            self.resize(group, find(spec, group).count - len(new), options)
+            self.resize(group, find(observed.spec, group).count - len(new), options)
+
+    def replace_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
+        """Add a node for each of these, then drain and delete these. Errors of `delete_nodes`.
+
+        Limits of the groups do not count meanwhile.
+        """
+        observed = self._observe()
+        groups = _groups_of(names, observed)
+        counts = {group: _final_count(group, observed) for group in groups.values()}
+        self._mark(names, lambda kube, name: drain.mark_replaced(kube, name, counts[groups[name]]))
+        for group, count in counts.items():
+            own = [name for name in names if groups[name] == group]
+            self._set_count(group, count + len(own), DrainOptions())
+            self._mark(own, drain.begin)
+            self._set_count(group, count, options)
+
+    def drain_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
+        """Cordon and drain these nodes; `kubectl uncordon` undoes it. Failed with what could not be evicted."""
+        observed = self._observe()
+        _groups_of(names, observed)
+        with self._session() as (observer, run):
+            nodes = NodeExecutor(observer, run, options)
+            while not nodes.drain_nodes(names, observed.base_stack, drain.cordon):
+                run.wait()
+
+    def _observe(self) -> Observed:
+        with self._session() as (observer, _):
+            observed = observer.observe()
+            self._spec(observed)
+            return observed
+
+    def _mark(self, names: Sequence[str], mark: Callable[[KubernetesClient, str], None]) -> None:
+        """Mark these Nodes, if this machine has the key; else the change that follows fails."""
+        with self._session() as (observer, _):
+            observed = observer.observe(kubernetes=False)
+            if observed.key and (kube := observer.kube(observed.base_stack)):
+                for name in names:
+                    mark(kube, name)
+
+    def _set_count(self, name: str, count: int, options: DrainOptions) -> None:
+        def desired(observed: Observed) -> ClusterSpec:
+            spec = self._spec(observed)
+            return replace(spec, groups=(replace(find(spec, name), count=count),))
+
+        self._execute(desired, f"node group {name} has {count} nodes", options)
 
     def _execute(
         self,
@@ -132,6 +173,13 @@ def _check_last_workers(there: ClusterSpec, name: str, count: int, options: Drai
             f"node group {name} has the last workers of cluster {there.name!r}: its pods would have no node to run on",
             "create another group first, or use --force",
         )
+
+
+def _final_count(group: str, observed: Observed) -> int:
+    """How many nodes the group is to have after a replacement, which may have begun before."""
+    asked = observed.kubernetes.nodes if observed.kubernetes else ()
+    begun = [node.replacing for node in asked if node.group == group and node.replacing is not None]
+    return begun[0] if begun else find(observed.spec, group).count
 
 
 def _groups_of(names: Sequence[str], observed: Observed) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from moorage.cloud.port.stacks import Stack
 from moorage.clusters import drain, explain, kubernetes, parameters, steps
 from moorage.clusters.observer import Observer
 from moorage.clusters.progress import Run
+from moorage.kube.port import KubernetesClient
 from moorage.model.errors import Failed
 
 
@@ -84,16 +85,20 @@ class NodeExecutor:
         self._update(step.stack, {"count": step.group.count}, base, new_token=True)
 
     def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
-        if (kube := self.observer.kube(base)) is None:
-            return
-        for node in step.nodes:
-            drain.begin(kube, node)
-        if not self._drained({node: drain.drain(kube, node) for node in step.nodes}):
+        if not self.drain_nodes(step.nodes, base, drain.begin):
             return
         indexes = {it.physical_id: explain.node_index(it) for it in self.cloud.stacks.resources(step.stack)}
         removed = [indexes[server] for server in step.servers if server in indexes]
         self.run.log.record(f"removing {len(removed)} nodes of {step.stack.name}: {', '.join(step.nodes)}")
         self.cloud.stacks.update(step.stack, {"count": step.count, "remove": removed})
+
+    def drain_nodes(self, nodes: Sequence[str], base: Stack, begin: Callable[[KubernetesClient, str], None]) -> bool:
+        """Begin to drain these Nodes or continue; whether they are drained. Failed when that takes too long."""
+        if (kube := self.observer.kube(base)) is None:
+            return False
+        for node in nodes:
+            begin(kube, node)
+        return self._drained({node: drain.drain(kube, node) for node in nodes})
 
     def _drained(self, nodes: Mapping[str, drain.Draining]) -> bool:
         """Whether all nodes are drained, or drained for long enough; Failed with the reason if they have to be."""
@@ -137,6 +142,6 @@ class NodeExecutor:
 def _not_drained(timeout: float, left: Sequence[str]) -> Failed:
     return Failed(
         f"nodes could not be drained within {timeout:.0f} s: {'; '.join(left[:3])}",
-        "they stay cordoned. Run the command again to go on, with --force to remove them anyway;"
-        " the former --count uncordons them",
+        "they stay cordoned. Run the command again to go on, with --force to go on without them;"
+        " kubectl uncordon, or a resize to the former number of nodes, undoes it",
     )

@@ -147,6 +147,10 @@ def test_resize_repair_and_node_delete_commands(moorage):
     moorage("node delete demo demo-workers-1-0 --yes")
     assert "demo-workers-1-0" not in moorage("node list demo").stdout
     assert "status" in moorage("cluster repair demo").stdout
+    moorage("node replace demo demo-workers-1-1 --yes")
+    assert "demo-workers-1-3" in moorage("node list demo").stdout
+    assert moorage("node drain demo demo-workers-1-2", input="n\n").exit_code == 1
+    moorage("node drain demo demo-workers-1-2 --yes")
 
 
 def test_list_and_show_and_nodes(moorage):

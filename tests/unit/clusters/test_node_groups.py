@@ -341,17 +341,60 @@ def test_interrupted_deletion_of_cluster_finds_groups_without_base_stack(world, 
     assert len(nodes(world)) == len(NODES)
 
 
+def test_replace_adds_before_it_drains(world, kube):
+    run(kube, "web", NODES[1])
+    world.reported.clear()
+    world.groups().replace_nodes([NODES[1]], OPTIONS)
+    assert nodes(world) == [NODES[0], NODES[2], "demo-workers-1-2"]
+    assert pods(kube) == []
+    added, drained = (
+        next(index for index, text in enumerate(world.reported) if word in text)
+        for word in ("requesting 3", "removing 1")
+    )
+    assert added < drained
+
+
+def test_drain_cordons_and_evicts_only(world, kube):
+    run(kube, "web", NODES[1])
+    world.groups().drain_nodes([NODES[1]], OPTIONS)
+    assert (nodes(world), pods(kube)) == (NODES, [])
+    assert kube.get(KUBE_NODES, NODES[1])["spec"] == {"unschedulable": True}
+    run(kube, "db", NODES[2])
+    kube.budgets["shop/db"] = BUDGET
+    with pytest.raises(Failed, match=BUDGET):
+        world.groups().drain_nodes([NODES[2]], OPTIONS)
+
+
+def test_two_runs_that_take_turns_end_in_the_same_cluster(cloud, kube, tmp_path):
+    """As processes that call `step` do; one of them is killed between any two steps."""
+    for killed in count(1):
+        cloud, kube = MemoryCloud(), Joined()
+        world = World(cloud, kube, tmp_path / str(killed))
+        executors = [world.executor(), world.executor()]
+        steps = 0
+        while not executors[steps % len(executors)].step():
+            steps += 1
+            if steps == killed:
+                executors.pop()
+        assert nodes(world) == NODES
+        if killed > steps:
+            assert killed > 4
+            return
+
+
 VERBS = {
     "create": lambda groups: groups.create(GPU),
     "grow": lambda groups: groups.resize("workers", 3, OPTIONS),
     "shrink": lambda groups: groups.resize("workers", 1, OPTIONS),
     "delete": lambda groups: groups.delete("workers", replace(OPTIONS, force=True)),
+    "replace": lambda groups: groups.replace_nodes([NODES[2]], OPTIONS),
 }
 ENDS = {
     "create": [NODES[0], *GPU_NODES, *NODES[1:]],
     "grow": [*NODES, "demo-workers-1-2"],
     "shrink": NODES[:2],
     "delete": NODES[:1],
+    "replace": [*NODES[:2], "demo-workers-1-2"],
 }
 
 
@@ -370,7 +413,7 @@ def test_change_killed_at_every_call_resumes(tmp_path, verb, after):
             try:
                 VERBS[verb](world.groups())
             except NotFound:
-                assert verb == "delete", "it was deleted before"
+                assert verb in ("delete", "replace"), "it was deleted before"
             assert nodes(world) == ENDS[verb]
             assert world.observe().status is ClusterStatus.READY
             continue
