@@ -134,11 +134,13 @@ def test_client_libraries_are_imported_lazily():
 
 
 BUDGETS = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 
 
 def test_evict_deletes_pod_unless_a_budget_forbids_it(api):
     metadata = {"namespace": "kube-system", "name": "web", "labels": {"app": "web"}}
     container = {"name": "c", "image": "x"}
+    api.create(ACCOUNTS, {"metadata": {"namespace": "kube-system", "name": "default"}})
     api.create(PODS, {"metadata": metadata, "spec": {"nodeName": "a", "containers": [container]}})
     api.patch(PODS, "kube-system/web", {"status": {"phase": "Running"}}, status=True)
     budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}
