@@ -100,14 +100,11 @@ class Executor:
                 self._create_base(spec)
             case steps.CreateGroup():
                 self._create_group(step, spec, observed)
-            case steps.AddNodes():
-                self._complete_group(step.group, spec, observed)
-                self._change(step, observed.base_stack)
             case _:
-                self._change(step, observed.base.stack if observed.base else None)
+                self._change(step, spec, observed)
         return False
 
-    def _change(self, step: steps.Repair | steps.NodeStep, base: Stack | None) -> None:
+    def _change(self, step: steps.Repair | steps.NodeStep, spec: ClusterSpec, observed: Observed) -> None:
         """An unreachable service or another request in progress: the next observation decides again."""
         try:
             match step:
@@ -119,8 +116,9 @@ class Executor:
                 case steps.UpdateStack():
                     self._update_stack(step)
                 case _:
-                    assert base is not None
-                    self.attempts = self.nodes.execute(step, base, self.attempts)
+                    if isinstance(step, steps.AddNodes):
+                        self._complete_group(step.group, spec, observed)
+                    self.attempts = self.nodes.execute(step, observed.base_stack, self.attempts)
         except (Unreachable, Conflict) as error:
             self.run.log.record(f"trying again: {error.message}")
 
@@ -156,8 +154,9 @@ class Executor:
         return self._checked
 
     def _create_group(self, step: steps.CreateGroup, spec: ClusterSpec, observed: Observed) -> None:
-        group = self._complete_group(step.group, spec, observed)
+        group = step.group
         try:
+            group = self._complete_group(group, spec, observed)
             base = self._base_with_outputs(observed)
             if base is None or (token := self.nodes.join_token(base, new=step.new_token)) is None:
                 return

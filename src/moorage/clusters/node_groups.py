@@ -72,13 +72,14 @@ class NodeGroups:
     def delete_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
         """Drain and delete these nodes; their groups get smaller. NotFound for a node that no group has."""
         observed = self._observe()
-        groups = _groups_of(names, observed)
+        groups, left = _groups_of(names, observed), observed.spec
+        for name in names:
+            stack, group = observed.group(groups[name]), find(left, groups[name])
+            if stack and name not in requested_removals(stack.stack):
+                left = left.with_group(_resized(group.name, group.count - 1, left, options).groups[0])
         self._mark(names, drain.begin)
-        for group in sorted({*groups.values()}):
-            stack = observed.group(group)
-            requested = requested_removals(stack.stack) if stack else set()
-            new = [name for name in names if groups[name] == group and name not in requested]
-            self.resize(group, find(observed.spec, group).count - len(new), options)
+        for name in sorted({*groups.values()}):
+            self.resize(name, find(left, name).count, options)
 
     def replace_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
         """Add a node for each of these, then drain and delete these. Errors of `delete_nodes`.
@@ -87,7 +88,7 @@ class NodeGroups:
         """
         observed = self._observe()
         groups = _groups_of(names, observed)
-        counts = {group: _final_count(group, observed) for group in groups.values()}
+        counts = {group: _final_count(group, names, observed) for group in groups.values()}
         self._mark(names, lambda kube, name: drain.mark_replaced(kube, name, counts[groups[name]]))
         for group, count in counts.items():
             own = [name for name in names if groups[name] == group]
@@ -175,11 +176,12 @@ def _check_last_workers(there: ClusterSpec, name: str, count: int, options: Drai
         )
 
 
-def _final_count(group: str, observed: Observed) -> int:
-    """How many nodes the group is to have after a replacement, which may have begun before."""
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    begun = [node.replacing for node in asked if node.group == group and node.replacing is not None]
-    return begun[0] if begun else find(observed.spec, group).count
+def _final_count(group: str, names: Sequence[str], observed: Observed) -> int:
+    """How many nodes the group is to have after the replacement of these; another run may have begun it."""
+    asked, count = observed.kubernetes.nodes if observed.kubernetes else (), find(observed.spec, group).count
+    own = [node for node in asked if node.group == group and node.name in names]
+    begun = {node.replacing for node in own}
+    return count - len(own) if begun == {count - len(own)} else count
 
 
 def _groups_of(names: Sequence[str], observed: Observed) -> dict[str, str]:

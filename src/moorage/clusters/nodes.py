@@ -87,8 +87,19 @@ class NodeExecutor:
     def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
         if not self.drain_nodes(step.nodes, base, drain.begin):
             return
-        indexes = {it.physical_id: explain.node_index(it) for it in self.cloud.stacks.resources(step.stack)}
-        removed = [indexes[server] for server in step.servers if server in indexes]
+        if step.count is None:
+            self.run.log.record(f"deleting stack {step.stack.name}")
+            self.cloud.stacks.delete(step.stack)
+            return
+        there = [it for it in self.cloud.stacks.resources(step.stack) if it.type == explain.SERVER]
+        indexes = {it.physical_id: explain.node_index(it) for it in there}
+        untracked = [server for server in step.servers if server not in indexes]
+        for server in untracked:
+            self.run.log.record(f"deleting server {server}, which Heat does not know")
+            self.cloud.servers.delete(server)
+        if untracked:  # Heat would remove others in their place
+            return
+        removed = [*map(explain.node_index, step.lost), *(indexes[server] for server in step.servers)]
         self.run.log.record(f"removing {len(removed)} nodes of {step.stack.name}: {', '.join(step.nodes)}")
         self.cloud.stacks.update(step.stack, {"count": step.count, "remove": removed})
 

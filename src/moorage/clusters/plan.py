@@ -116,11 +116,11 @@ def _plan_deleted(spec: ClusterSpec, observed: Observed, deleted: Collection[str
         text = f"deleting node group {group.name}"
         if entry.action == "DELETE" and entry.state == "IN_PROGRESS":
             yield Wait(f"waiting for Heat: {text}")
-        elif entry.action != "DELETE" and group.count:
-            empty = replace(group, count=0)
-            yield _with_api(spec, observed) or _remove_nodes(entry, empty, group.count, observed)
-        else:
+        elif entry.action == "DELETE":
             yield DeleteStack(entry.stack, text)
+        else:
+            step = _remove_nodes(entry, group, len(observed.servers), observed)
+            yield _with_api(spec, observed) or replace(step, count=None)
 
 
 def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, observed: Observed) -> Step:
@@ -188,16 +188,17 @@ def _replace(
     return ReplaceNodes(entry.stack, entry.lost, reason, new_token, repairs)
 
 
-def _remove_nodes(entry: ObservedStack, group: NodeGroup, extra: int, observed: Observed) -> Step:
+def _remove_nodes(entry: ObservedStack, group: NodeGroup, extra: int, observed: Observed) -> RemoveNodes:
     """First those of which the removal has begun, then broken ones, then the newest."""
     asked = observed.kubernetes.nodes if observed.kubernetes else ()
     own = [server for server in observed.servers if server.metadata.get("moorage_group") == group.name]
     members = [(server, node_of(server, asked)) for server in own]
     members.sort(key=lambda member: _age(*member))
-    lost = [resource.physical_id for resource in entry.lost][:extra]
+    lost = tuple(entry.lost)[:extra]
+    members = [member for member in members if member[0].id not in {resource.physical_id for resource in lost}]
     chosen = members[: extra - len(lost)]
     nodes = tuple(node.name for _, node in chosen if node)
-    return RemoveNodes(entry.stack, (*lost, *(server.id for server, _ in chosen)), nodes, group.count)
+    return RemoveNodes(entry.stack, tuple(server.id for server, _ in chosen), nodes, lost, group.count)
 
 
 def _age(server: Server, node: KubeNode | None) -> tuple[bool, bool, int]:

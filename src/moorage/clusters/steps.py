@@ -33,7 +33,7 @@ class DeleteInfrastructure:
 
 @dataclass(frozen=True)
 class DeleteStack:
-    """Delete a group's stack, without nodes or because its deletion failed."""
+    """Delete a group's stack again, because its deletion failed."""
 
     stack: Stack
     reason: str
@@ -76,15 +76,16 @@ class AddNodes:
 
 @dataclass(frozen=True)
 class RemoveNodes:
-    """Drain these Nodes, then make Heat delete the servers with these ids, down to this count.
+    """Drain these Nodes, then make Heat delete the servers with these ids and those that are `lost`, down to `count`.
 
-    A server that never joined has no Node.
+    Without a count, Heat deletes the whole stack. A server that never joined has no Node.
     """
 
     stack: Stack
     servers: Sequence[str]
     nodes: Sequence[str]
-    count: int
+    lost: Sequence[StackResource] = ()
+    count: int | None = None
 
 
 @dataclass(frozen=True)

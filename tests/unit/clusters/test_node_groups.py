@@ -17,7 +17,7 @@ from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS, VOLUME_ATTACHMENTS
 from moorage.model.cluster import ClusterStatus, NodeGroup, Taint
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound, QuotaExceeded
-from moorage.model.nodes import REMOVING
+from moorage.model.nodes import REMOVING, REPLACING
 
 pytestmark = pytest.mark.unit
 
@@ -57,8 +57,10 @@ def pods(kube):
 
 
 def is_cordoned(kube, node):
-    found = kube.get(KUBE_NODES, node)
-    return bool(found["spec"].get("unschedulable")) and REMOVING in found["metadata"]["annotations"]
+    found = kube.get(KUBE_NODES, node) or {"metadata": {}}
+    cordoned = bool(found.get("spec", {}).get("unschedulable"))
+    assert cordoned == (REMOVING in found["metadata"].get("annotations", {}))
+    return cordoned
 
 
 def test_create_group_has_nodes_with_labels_and_taints(world, cloud):
@@ -322,6 +324,43 @@ def test_stack_of_a_group_that_was_deleted_by_hand_is_recreated_by_create(world,
     assert world.observe().groups == ()
     assert world.create().status is ClusterStatus.READY
     assert nodes(world) == NODES
+
+
+def test_delete_nodes_below_the_minimum_touches_nothing(world, kube):
+    world.groups().create(replace(GPU, min_count=1))
+    for names, error in ((GPU_NODES, "limits 1 to 4"), (NODES[1:], None)):
+        if error:
+            with pytest.raises(BadInput, match=error):
+                world.groups().delete_nodes(names, OPTIONS)
+        else:
+            world.groups().delete("gpu", OPTIONS)
+            with pytest.raises(Conflict, match="last workers"):
+                world.groups().delete_nodes(names, OPTIONS)
+        assert not any(is_cordoned(kube, name) for name in names)
+
+
+def test_delete_group_that_is_in_creation(world, cloud):
+    cloud.stacks.polls = 500
+    world.groups().create(GPU, wait=False)
+    cloud.stacks.polls = 2
+    world.groups().delete("gpu", OPTIONS)
+    assert list(cloud.stacks.records) == ["demo", "demo-workers-1"]
+
+
+def test_shrinking_deletes_servers_that_heat_does_not_know_first(world, cloud):
+    """Heat would remove another node in place of one that it does not know."""
+    member = {"moorage_cluster": "demo", "moorage_group": "workers"}
+    cloud.stacks.orphans = [Server("stray", "demo-workers-1-9", "ACTIVE", metadata=member)]
+    world.groups().resize("workers", 1, OPTIONS)
+    assert cloud.servers.get("stray") is None
+    assert nodes(world) == NODES[:2]
+
+
+def test_replacement_after_an_abandoned_one_keeps_the_count(world, kube):
+    kube.patch(KUBE_NODES, NODES[1], {"metadata": {"annotations": {REPLACING: "1"}}})
+    world.groups().resize("workers", 4, OPTIONS)
+    world.groups().replace_nodes([NODES[1]], OPTIONS)
+    assert len(nodes(world)) == 5
 
 
 def test_group_is_deleted_with_its_cluster(world, cloud):
