@@ -91,7 +91,7 @@ def test_create_recovers_from_heat_killed_before_recording_a_resource(cloud, nam
 
         code, reported = watched(cloud, look)
     assert code == 0, reported
-    assert "repairing the stack" in reported or "recreating the stack" in reported, reported
+    assert "repairing the node group" in reported or "recreating the cluster" in reported, reported
     found = shown(cloud, "shaken")
     assert found["status"] == "ready", found["reason"]
     servers = cloud.run("openstack", "--os-cloud", "moorage", "server", "list", "--name", "^shaken-", "-f", "json")

@@ -55,7 +55,7 @@ class Observer:
         return Observed(first, groups, key, self._ask(base) if ask else None, tuple(servers))
 
     def base(self) -> Stack | None:
-        """The cluster's base stack; Conflict when somebody else has a stack of its name."""
+        """The cluster's base stack; Conflict when a stack of its name is not a cluster's."""
         stack = self.cloud.stacks.get(self.name)
         if stack is not None and CLUSTER_TAG not in stack.tags:
             raise Conflict(
