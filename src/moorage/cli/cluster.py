@@ -30,8 +30,7 @@ def cluster() -> None:
     """Create, show, resize, repair and delete Kubernetes clusters.
 
     A cluster is a Heat stack of your project, with another one for each node group: all users of the project see them.
-    The private key of its first
-    administrator never leaves the machine that created it.
+    The private key of its first administrator never leaves the machine that created it.
 
     \b
     moorage --cloud mine cluster create demo --workers 3
