@@ -88,6 +88,16 @@ def test_stack_is_found_by_name_id_and_tag(cloud_port, stack, tag):
     assert cloud_port.stacks.get("no-such-stack") is None
 
 
+def test_stack_of_the_name_of_a_deleted_one_is_found(cloud_port, stack, tag):
+    cloud_port.stacks.delete(stack)
+    until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
+    assert cloud_port.stacks.get(stack.id) is None
+    request = StackRequest(stack.name, OUTER, {"inner.yaml": INNER}, {"word": "again"}, ("moorage", tag))
+    cloud_port.stacks.create(request)
+    again = until(lambda: cloud_port.stacks.get(stack.name), lambda found: found.status == "CREATE_COMPLETE")
+    assert again.id != stack.id
+
+
 def test_stack_parameters_are_text_and_hidden_ones_asterisks(stack):
     assert stack.parameters["word"] == "hello"
     assert stack.parameters["table"] == '{"a": "b"}'

@@ -20,17 +20,30 @@ class OpenStackStacks:
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
+        self._paths: dict[str, str] = {}
+        """The paths of stacks, by name and id: for a name or an id alone, Heat answers with a redirect."""
 
     def get(self, name: str, *, outputs: bool = False) -> Stack | None:
+        known = self._paths.pop(name, None)
+        stack = self._show(known, outputs) if known else None
+        if stack is None:  # another one may have the name of a deleted one
+            stack = self._show(f"/stacks/{quote(name)}", outputs)
+        if stack is not None:
+            self._paths[name] = _path(stack)
+        return stack
+
+    def _show(self, path: str, outputs: bool) -> Stack | None:
         try:
-            answer = self.rest.get(HEAT, f"/stacks/{quote(name)}", resolve_outputs=str(outputs))
+            answer = self.rest.get(HEAT, path, resolve_outputs=str(outputs))
         except NotFound:
             return None
         stack = _stack(answer["stack"])
         return None if stack.status == "DELETE_COMPLETE" else stack
 
     def list(self, tag: str) -> builtins.list[Stack]:
-        return [_stack(row) for row in self.rest.list(HEAT, "/stacks", tags=tag)]
+        found = [_stack(row) for row in self.rest.list(HEAT, "/stacks", tags=tag)]
+        self._paths |= {stack.id: _path(stack) for stack in found}
+        return found
 
     def resources(self, stack: Stack) -> builtins.list[StackResource]:
         try:
