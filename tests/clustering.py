@@ -12,6 +12,7 @@ from moorage.clusters.node_groups import NodeGroups
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import Observer
 from moorage.clusters.progress import EventLog, PollInterval, Run
+from moorage.clusters.state import DesiredState
 from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, ResourceList
 from moorage.kube.port import NODES as KUBE_NODES
@@ -165,7 +166,7 @@ class World:
         """A run of the creation, to be called step by step."""
         observer = Observer(self.cloud, self.kube.connect, reconcile.key_store(self.cloud, self.folder), spec.name)
         run = Run(EventLog(self.reported.append, Clock().poll), 900, "not ready", "")
-        return Executor(observer, run, lambda _: spec, NodeExecutor(observer, run))
+        return Executor(observer, run, lambda _: DesiredState(spec, creates=True), NodeExecutor(observer, run))
 
     def repair(self, name="demo"):
         return reconcile.repair(

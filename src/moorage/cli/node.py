@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moorage.cli.context import Context, pass_context
-from moorage.cli.nodegroup import drain_options, groups_of, timeout_option
+from moorage.cli.nodegroup import drain_options, drain_timeout_option, groups_of, timeout_option
 from moorage.cli.output import emit, output_option, progress
 
 if TYPE_CHECKING:
@@ -57,23 +57,28 @@ def _change(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @node.command()
-@_change
-def drain(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
+@click.argument("cluster")
+@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@drain_timeout_option
+@pass_context
+def drain(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, drain_timeout: float) -> None:
     """Cordon nodes and evict their pods, as disruption budgets allow it.
 
     kubectl uncordon NODE lets new pods on a node again.
     """
     _confirm(f"Drain {', '.join(nodes)} of {cluster}?", yes)
     with progress() as report:
-        groups_of(context, cluster, report, timeout).drain_nodes(nodes, _drain_options(**options))
+        groups_of(context, cluster, report, drain_timeout).drain_nodes(nodes, drain_timeout)
 
 
 @node.command()
 @_change
 def replace(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
-    """Add a new node for each of these, then drain and delete these.
+    """Drain nodes, then create another one for each while they are deleted.
 
-    You can interrupt it at any time and run it again.
+    You can interrupt it at any time and run it again. To have the new nodes first, use nodegroup resize, then node
+    delete.
     """
     _confirm(f"Replace {', '.join(nodes)} of {cluster}?", yes)
     with progress() as report:

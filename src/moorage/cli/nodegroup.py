@@ -23,24 +23,19 @@ wait_option = click.option("--wait/--no-wait", default=True, help="Wait until th
 timeout_option = click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
 
 
+drain_timeout_option = click.option(
+    "--drain-timeout",
+    type=float,
+    default=300,
+    show_default=True,
+    help="Seconds for the nodes' pods to move away.",
+)
+
+
 def drain_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of commands that remove nodes."""
-    for option in (
-        click.option(
-            "--force",
-            is_flag=True,
-            help="Remove nodes that are not drained in time, and the last workers of a cluster.",
-        ),
-        click.option(
-            "--drain-timeout",
-            type=float,
-            default=300,
-            show_default=True,
-            help="Seconds for the nodes' pods to move away.",
-        ),
-    ):
-        command = option(command)
-    return command
+    text = "Remove nodes that are not drained in time, and the last workers of a cluster."
+    return drain_timeout_option(click.option("--force", is_flag=True, help=text)(command))
 
 
 @click.group()

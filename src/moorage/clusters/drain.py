@@ -5,12 +5,21 @@ Each call may be repeated, also by another process: what is done is read from th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from moorage.kube.port import NODES, PODS, VOLUME_ATTACHMENTS, KubernetesClient, Object, key_of
+from moorage.kube.port import (
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    VOLUME_ATTACHMENTS,
+    KubernetesClient,
+    Object,
+    key_of,
+)
 from moorage.model.errors import Conflict, NotFound
-from moorage.model.nodes import REMOVING, REPLACING
+from moorage.model.nodes import REMOVING
 
 MIRROR = "kubernetes.io/config.mirror"  # the annotation of pods that a kubelet runs without the API
 
@@ -35,11 +44,6 @@ def begin(kube: KubernetesClient, node: str) -> None:
 def cordon(kube: KubernetesClient, node: str) -> None:
     """Keep new pods from the Node; does nothing when there is none."""
     _patch(kube, node, {"spec": {"unschedulable": True}})
-
-
-def mark_replaced(kube: KubernetesClient, node: str, count: int) -> None:
-    """Record that the Node is being replaced, and how many nodes its group is to have afterwards."""
-    _patch(kube, node, {"metadata": {"annotations": {REPLACING: str(count)}}})
 
 
 def cancel(kube: KubernetesClient, node: str) -> None:
@@ -69,12 +73,16 @@ def drain(kube: KubernetesClient, node: str) -> Draining:
 
     Pods of DaemonSets stay, as with kubectl drain; so do their volumes.
     """
-    pods = [pod for pod in kube.list(PODS, f"spec.nodeName={node}").items if _has_to_go(pod)]
+    all_pods = kube.list(PODS, f"spec.nodeName={node}").items
+    pods = [pod for pod in all_pods if _has_to_go(pod)]
     problems = {key_of(pod): "" if _is_stopping(pod) else _evict(kube, key_of(pod)) for pod in pods}
     blocked = [f"pod {pod}: {reason}" for pod, reason in problems.items() if reason]
     waiting = [f"waiting for pod {pod} to stop" for pod, reason in problems.items() if not reason]
     if not pods:
-        waiting = [f"waiting for volume {volume} to be detached" for volume in _attached(kube, node)]
+        kept = {volume for pod in all_pods for volume in _volumes(kube, pod)}
+        waiting = [
+            f"waiting for volume {volume} to be detached" for volume in _attached(kube, node) if volume not in kept
+        ]
     return Draining(tuple(waiting), tuple(blocked))
 
 
@@ -104,3 +112,14 @@ def _attached(kube: KubernetesClient, node: str) -> list[str]:
     return sorted(
         str(spec["source"].get("persistentVolumeName") or "inline") for spec in attachments if spec["nodeName"] == node
     )
+
+
+def _volumes(kube: KubernetesClient, pod: Object) -> Iterator[str]:
+    """The persistent volumes of a pod."""
+    namespace, name = pod["metadata"].get("namespace", ""), pod["metadata"]["name"]
+    for volume in pod["spec"].get("volumes") or ():
+        claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+        claim = claim or (f"{name}-{volume['name']}" if "ephemeral" in volume else "")
+        found = kube.get(PERSISTENT_VOLUME_CLAIMS, f"{namespace}/{claim}") if claim else None
+        if found:
+            yield str(found["spec"].get("volumeName", ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from moorage.cloud.port.cloud import Cloud
@@ -21,14 +21,14 @@ from moorage.clusters.parameters import (
 from moorage.clusters.plan import MAX_ATTEMPTS, plan_cluster
 from moorage.clusters.preflight.check import check, check_added
 from moorage.clusters.progress import Run
-from moorage.clusters.state import Observed, ObservedStack
+from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.model.cluster import ClusterSpec, NodeGroup
 from moorage.model.credential import Credential
 from moorage.model.errors import CloudUnreachable, Conflict, Failed, Unreachable
 
 READY_TIMEOUT = 600  # seconds that a node has to become Ready
-Desired = Callable[[Observed], ClusterSpec]
-"""The spec to reach, for what is observed. Raises what a verb rejects, such as Conflict for another cluster."""
+Desired = Callable[[Observed], DesiredState]
+"""The state to reach, for what is observed. Raises what a verb rejects, such as Conflict for another cluster."""
 
 
 @dataclass
@@ -39,8 +39,6 @@ class Executor:
     run: Run
     desired: Desired
     nodes: NodeExecutor
-    deleted: Sequence[str] = ()
-    """Names of node groups to delete."""
     done: str = ""
     """The last event's text; the default is that the cluster is ready."""
     attempts: steps.Attempts = field(default_factory=steps.Attempts)
@@ -72,8 +70,8 @@ class Executor:
         observed = self.run.ask(self._observe)
         if observed is None:
             return False
-        spec = self.desired(observed)
-        return self._execute(plan_cluster(spec, observed, self.attempts, self.deleted), spec, observed, wait)
+        desired = self.desired(observed)
+        return self._execute(plan_cluster(desired, observed, self.attempts), desired.spec, observed, wait)
 
     def _observe(self) -> Observed:
         observed = self.observer.observe()
@@ -112,6 +110,7 @@ class Executor:
                     self._delete_infrastructure(step)
                 case steps.DeleteStack():
                     self.run.log.record(step.reason)
+                    self.attempts = self.attempts.with_repair(step.stack)
                     self.cloud.stacks.delete(step.stack)
                 case steps.UpdateStack():
                     self._update_stack(step)

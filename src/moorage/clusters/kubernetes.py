@@ -13,7 +13,8 @@ from moorage.kube.merge import apply
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, KubernetesClient, Object
 from moorage.model import join_token
 from moorage.model.credential import SECRET, STATE
-from moorage.model.nodes import GROUP_LABEL, REMOVING, REPLACING, UNINITIALIZED
+from moorage.model.nodes import GROUP_LABEL, REMOVING, UNINITIALIZED
+from moorage.model.ownership import NODE_MARK
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class KubeNode:
     """A Node; `reason` is why it is not ready. `server` is the id of its server, empty when it has none yet.
 
     `group` is its node group, or "control-plane". `removing` is whether its removal has begun, by the mark that
-    `drain.begin` sets; `replacing` the number of nodes that its group is to have once it is replaced, else None.
+    `drain.begin` sets.
     """
 
     name: str
@@ -31,7 +32,6 @@ class KubeNode:
     server: str = ""
     group: str = ""
     removing: bool = False
-    replacing: int | None = None
 
 
 def nodes(api: KubernetesClient) -> list[KubeNode]:
@@ -40,10 +40,14 @@ def nodes(api: KubernetesClient) -> list[KubeNode]:
 
 
 def node_of(server: Server, nodes: Sequence[KubeNode]) -> KubeNode | None:
-    """The server's Node: by its id, because users rename servers; by name as long as the Node has no server."""
-    return next(
-        (node for node in nodes if node.server == server.id or (node.server == "" and node.name == server.name)), None
-    )
+    """The server's Node: by its id; by name as long as the Node has no server."""
+    name = node_name(server)
+    return next((node for node in nodes if node.server == server.id or (node.server == "" and node.name == name)), None)
+
+
+def node_name(server: Server) -> str:
+    """The name of the server's Node; users rename servers, and a server that Heat did not create has no record."""
+    return server.metadata.get(NODE_MARK, server.name)
 
 
 def is_available(api: KubernetesClient, deployment: str) -> bool:
@@ -85,10 +89,8 @@ def _node(node: Object) -> KubeNode:
     server = str(spec.get("providerID") or "").rpartition("/")[2]
     metadata = node["metadata"]
     group = (metadata.get("labels") or {}).get(GROUP_LABEL, "")
-    annotations = metadata.get("annotations") or {}
-    count = annotations.get(REPLACING, "")
-    replacing = int(count) if count.isdigit() else None
-    return KubeNode(metadata["name"], not reason, version, reason, server, group, REMOVING in annotations, replacing)
+    removing = REMOVING in (metadata.get("annotations") or {})
+    return KubeNode(metadata["name"], not reason, version, reason, server, group, removing)
 
 
 def _unready_reason(condition: Mapping[str, Any] | None) -> str:

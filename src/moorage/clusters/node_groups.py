@@ -5,24 +5,26 @@ Each call may be interrupted and repeated: the next one observes what was done, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
-from moorage.clusters import drain
+from moorage.cloud.port.stacks import Stack
+from moorage.clusters import drain, explain
 from moorage.clusters.execute import READY_TIMEOUT, Desired, Executor
-from moorage.clusters.kubernetes import node_of
+from moorage.clusters.kubernetes import node_name, node_of
 from moorage.clusters.nodes import DrainOptions, NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import differences, requested_removals
+from moorage.clusters.plan import NO_KEY
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
-from moorage.clusters.state import Observed
-from moorage.kube.port import KubernetesClient
+from moorage.clusters.state import DesiredState, Observed
 from moorage.model.cluster import ClusterSpec, NodeGroup
-from moorage.model.errors import BadInput, Conflict, NotFound
+from moorage.model.errors import BadInput, Conflict, Failed, NotFound, Unreachable
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class NodeGroups:
         match = self.cloud.images.find(group.image) if group.image else None
         named = replace(group, image=match.id) if match else group
         self._execute(
-            lambda observed: _with_new(named, self._spec(observed)), f"node group {group.name} is ready", wait=wait
+            lambda observed: DesiredState(_with_new(named, self._spec(observed))),
+            f"node group {group.name} is ready",
+            wait=wait,
         )
 
     def resize(self, name: str, count: int, options: DrainOptions, *, wait: bool = True) -> None:
@@ -57,8 +61,12 @@ class NodeGroups:
 
         BadInput for a count outside the group's limits. Conflict for the last workers of a cluster, without `force`.
         """
-        done = f"node group {name} has {count} nodes"
-        self._execute(lambda observed: _resized(name, count, self._spec(observed), options), done, options, wait=wait)
+        self._execute(
+            lambda observed: DesiredState(_resized(name, count, self._spec(observed), options)),
+            f"node group {name} has {count} nodes",
+            options,
+            wait=wait,
+        )
 
     def delete(self, name: str, options: DrainOptions) -> None:
         """Drain and delete all nodes of a group, then the group. Conflict as for `resize`."""
@@ -66,44 +74,51 @@ class NodeGroups:
         if observed.group(name) is None or observed.spec.group(name) is not None:
             find(observed.spec, name)
             _check_last_workers(observed.spec, name, 0, options)
-        done = f"node group {name} is deleted"
-        self._execute(lambda observed: replace(self._spec(observed), groups=()), done, options, deleted=(name,))
+        self._execute(
+            lambda observed: DesiredState(replace(self._spec(observed), groups=()), deleted=(name,)),
+            f"node group {name} is deleted",
+            options,
+        )
 
     def delete_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
         """Drain and delete these nodes; their groups get smaller. NotFound for a node that no group has."""
-        observed = self._observe()
-        groups, left = _groups_of(names, observed), observed.spec
-        for name in names:
-            stack, group = observed.group(groups[name]), find(left, groups[name])
-            if stack and name not in requested_removals(stack.stack):
-                left = left.with_group(_resized(group.name, group.count - 1, left, options).groups[0])
-        self._mark(names, drain.begin)
-        for name in sorted({*groups.values()}):
-            self.resize(name, find(left, name).count, options)
+        self._remove(names, options, "deleted", shrinks=True)
 
     def replace_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
-        """Add a node for each of these, then drain and delete these. Errors of `delete_nodes`.
+        """Drain these nodes, then create another one for each while they are deleted. Errors of `delete_nodes`."""
+        self._remove(names, options, "replaced", shrinks=False)
 
-        Limits of the groups do not count meanwhile.
-        """
+    def _remove(self, names: Sequence[str], options: DrainOptions, done: str, *, shrinks: bool) -> None:
         observed = self._observe()
         groups = _groups_of(names, observed)
-        counts = {group: _final_count(group, names, observed) for group in groups.values()}
-        self._mark(names, lambda kube, name: drain.mark_replaced(kube, name, counts[groups[name]]))
-        for group, count in counts.items():
-            own = [name for name in names if groups[name] == group]
-            self._set_count(group, count + len(own), DrainOptions())
-            self._mark(own, drain.begin)
-            self._set_count(group, count, options)
+        if shrinks:
+            _check_counts(_pending(groups, observed), observed.spec, options)
 
-    def drain_nodes(self, names: Sequence[str], options: DrainOptions) -> None:
-        """Cordon and drain these nodes; `kubectl uncordon` undoes it. Failed with what could not be evicted."""
+        def desired(observed: Observed) -> DesiredState:
+            spec, pending = self._spec(observed), _pending(groups, observed) if shrinks else {}
+            own = [group for group in spec.groups if group.name in groups.values()]
+            left = tuple(replace(group, count=group.count - pending.get(group.name, 0)) for group in own)
+            return DesiredState(replace(spec, groups=left), named=tuple(groups))
+
+        self._execute(desired, f"{', '.join(groups)}: {done}", options)
+
+    def drain_nodes(self, names: Sequence[str], timeout: float) -> None:
+        """Cordon and drain these nodes; `kubectl uncordon` undoes it. Failed with what could not be evicted in time."""
         observed = self._observe()
-        _groups_of(names, observed)
-        with self._session() as (observer, run):
-            nodes = NodeExecutor(observer, run, options)
-            while not nodes.drain_nodes(names, observed.base_stack, drain.cordon):
+        nodes = [*_groups_of(names, observed)]
+        if not observed.key:
+            raise Failed(f"nodes cannot be drained here: {NO_KEY}", "run this where the cluster was created")
+        with self._session(timeout) as (observer, run):
+            executor = NodeExecutor(observer, run, DrainOptions(timeout))
+            while not self._drain(executor, nodes, observed.base_stack, run):
                 run.wait()
+
+    def _drain(self, executor: NodeExecutor, nodes: Sequence[str], base: Stack, run: Run) -> bool:
+        try:
+            return executor.drain_nodes(nodes, base, drain.cordon)
+        except Unreachable as error:
+            run.log.record(f"trying again: {error.message}")
+            return False
 
     def _observe(self) -> Observed:
         with self._session() as (observer, _):
@@ -111,37 +126,15 @@ class NodeGroups:
             self._spec(observed)
             return observed
 
-    def _mark(self, names: Sequence[str], mark: Callable[[KubernetesClient, str], None]) -> None:
-        """Mark these Nodes, if this machine has the key; else the change that follows fails."""
-        with self._session() as (observer, _):
-            observed = observer.observe(kubernetes=False)
-            if observed.key and (kube := observer.kube(observed.base_stack)):
-                for name in names:
-                    mark(kube, name)
-
-    def _set_count(self, name: str, count: int, options: DrainOptions) -> None:
-        def desired(observed: Observed) -> ClusterSpec:
-            spec = self._spec(observed)
-            return replace(spec, groups=(replace(find(spec, name), count=count),))
-
-        self._execute(desired, f"node group {name} has {count} nodes", options)
-
-    def _execute(
-        self,
-        desired: Desired,
-        done: str,
-        options: DrainOptions | None = None,
-        *,
-        deleted: Sequence[str] = (),
-        wait: bool = True,
-    ) -> None:
-        with self._session() as (observer, run):
+    def _execute(self, desired: Desired, done: str, options: DrainOptions | None = None, *, wait: bool = True) -> None:
+        with self._session(options.timeout if options else 0) as (observer, run):
             nodes = NodeExecutor(observer, run, options or DrainOptions())
-            Executor(observer, run, desired, nodes, deleted, done).execute(wait=wait)
+            Executor(observer, run, desired, nodes, done).execute(wait=wait)
 
-    def _session(self) -> AbstractContextManager[tuple[Observer, Run]]:
+    def _session(self, drain_timeout: float = 0) -> AbstractContextManager[tuple[Observer, Run]]:
+        """The time for draining nodes comes on top of the run's."""
         arguments = (self.cloud, self.connect_kube, self.data_folder, self.cluster, self.report)
-        return session(*arguments, self.timeout, self.poll)
+        return session(*arguments, self.timeout + drain_timeout, self.poll)
 
     def _spec(self, observed: Observed) -> ClusterSpec:
         return recorded(self.cluster, observed)
@@ -176,26 +169,46 @@ def _check_last_workers(there: ClusterSpec, name: str, count: int, options: Drai
         )
 
 
-def _final_count(group: str, names: Sequence[str], observed: Observed) -> int:
-    """How many nodes the group is to have after the replacement of these; another run may have begun it."""
-    asked, count = observed.kubernetes.nodes if observed.kubernetes else (), find(observed.spec, group).count
-    own = [node for node in asked if node.group == group and node.name in names]
-    begun = {node.replacing for node in own}
-    return count - len(own) if begun == {count - len(own)} else count
+def _check_counts(pending: Mapping[str, int], there: ClusterSpec, options: DrainOptions) -> None:
+    """Reject numbers outside of the groups' limits before anything is changed."""
+    for name, number in pending.items():
+        smaller = _resized(name, find(there, name).count - number, there, options)
+        there = there.with_group(smaller.groups[0])
+
+
+def _pending(groups: Mapping[str, str], observed: Observed) -> Counter[str]:
+    """How many of these nodes each group still has, and was not yet requested to remove."""
+    requested = {name for entry in observed.groups for name in requested_removals(entry.stack)}
+    there = _members(observed)
+    return Counter(group for name, group in groups.items() if name in there and name not in requested)
 
 
 def _groups_of(names: Sequence[str], observed: Observed) -> dict[str, str]:
-    """The group of each of these nodes."""
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    members = {}
-    for server in observed.servers:
-        node = node_of(server, asked)
-        members[node.name if node else server.name] = server.metadata.get("moorage_group", "")
+    """The group of each of these nodes, those included that an earlier run requested to remove."""
+    requested = {
+        name: str(entry.stack.parameters.get("group"))
+        for entry in observed.groups
+        for name in requested_removals(entry.stack)
+    }
+    members = {**requested, **_members(observed)}
     for name in names:
         if observed.group(members.get(name, "")) is None:
             there = ", ".join(sorted(node for node, group in members.items() if observed.group(group))) or "none"
             raise NotFound(f"no node group has a node {name!r}", f"there are: {there}")
     return {name: members[name] for name in names}
+
+
+def _members(observed: Observed) -> dict[str, str]:
+    """The group of each node that exists, or of which the server is lost."""
+    asked = observed.kubernetes.nodes if observed.kubernetes else ()
+    found = {}
+    for server in observed.servers:
+        node = node_of(server, asked)
+        found[node.name if node else node_name(server)] = server.metadata.get("moorage_group", "")
+    for entry in observed.groups:
+        lost = (explain.node_name(resource, entry.stack.name) for resource in entry.lost)
+        found |= {name: str(entry.stack.parameters.get("group")) for name in lost}
+    return found
 
 
 def find(spec: ClusterSpec, name: str) -> NodeGroup:

@@ -100,8 +100,16 @@ class NodeExecutor:
         if untracked:  # Heat would remove others in their place
             return
         removed = [*map(explain.node_index, step.lost), *(indexes[server] for server in step.servers)]
-        self.run.log.record(f"removing {len(removed)} nodes of {step.stack.name}: {', '.join(step.nodes)}")
-        self.cloud.stacks.update(step.stack, {"count": step.count, "remove": removed})
+        names = [f"{step.stack.name}-{index}" for index in removed]
+        self._mark_lost(step, base)
+        self.run.log.record(f"removing {', '.join(names)}")
+        self._update(step.stack, {"count": step.count, "remove": removed}, base, new_token=step.new_token)
+
+    def _mark_lost(self, step: steps.RemoveNodes, base: Stack) -> None:
+        """Their Nodes are deleted with the others; they cannot be drained."""
+        if kube := self.observer.kube(base):
+            for server in step.lost:
+                drain.begin(kube, explain.node_name(server, step.stack.name))
 
     def drain_nodes(self, nodes: Sequence[str], base: Stack, begin: Callable[[KubernetesClient, str], None]) -> bool:
         """Begin to drain these Nodes or continue; whether they are drained. Failed when that takes too long."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import StackResource
 from moorage.clusters import explain
-from moorage.clusters.kubernetes import KubeNode, node_of
-from moorage.clusters.parameters import recorded_group
-from moorage.clusters.state import Observed, ObservedStack
+from moorage.clusters.kubernetes import node_name, node_of
+from moorage.clusters.parameters import recorded_group, requested_removals
+from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.clusters.steps import (
     AddNodes,
     Attempts,
@@ -35,20 +34,17 @@ MAX_ATTEMPTS = 3  # creations of the cluster, and replacements of missing nodes,
 NO_KEY = "the cluster's private key is on another machine"
 
 
-def plan_cluster(spec: ClusterSpec, observed: Observed, attempts: Attempts, deleted: Collection[str] = ()) -> Step:
-    """The next step towards a cluster with this spec, all nodes of which are Ready, and without the `deleted` groups.
-
-    Other node groups are left alone.
-    """
-    base = observed.base
+def plan_cluster(desired: DesiredState, observed: Observed, attempts: Attempts) -> Step:
+    """The next step towards the desired state, in which all nodes of the spec are Ready."""
+    spec, base = desired.spec, observed.base
     if base is None:
         return DeleteInfrastructure(None, _previous(spec.name)) if observed.groups else CreateBase()
     if base.action == "DELETE":
         return DeleteInfrastructure(base.stack, _previous(spec.name))
-    first = _plan_base(spec, base, observed, attempts)
+    first = _plan_base(desired, base, observed, attempts)
     if isinstance(first, Fail | DeleteInfrastructure):
         return first
-    planned = (first, *_plan_groups(spec, base, observed, attempts), *_plan_deleted(spec, observed, deleted))
+    planned = (first, *_plan_groups(desired, base, observed, attempts), *_plan_deleted(desired, observed, attempts))
     steps = [step for step in planned if step is not None]
     return min(steps, key=_urgency) if steps else _plan_removed(spec, observed) or _wait_for_nodes(spec, observed)
 
@@ -62,15 +58,16 @@ def _urgency(step: Step) -> int:
     return 2 if isinstance(step, Fail) else 1 if isinstance(step, Wait | Done) else 0
 
 
-def _plan_base(spec: ClusterSpec, base: ObservedStack, observed: Observed, attempts: Attempts) -> Step | None:
+def _plan_base(desired: DesiredState, base: ObservedStack, observed: Observed, attempts: Attempts) -> Step | None:
+    spec = desired.spec
     if base.state == "IN_PROGRESS":
         return _in_progress(spec, base, spec.control_plane_nodes, observed)
     if base.state == "FAILED":
-        return _failed_base(base, observed, attempts)
+        return _failed_base(base, observed, attempts, desired.creates)
     return Fail(explain.describe_missing(base.lost, spec.name)) if observed.key and base.lost else None
 
 
-def _failed_base(base: ObservedStack, observed: Observed, attempts: Attempts) -> Step:
+def _failed_base(base: ObservedStack, observed: Observed, attempts: Attempts, creates: bool) -> Step:
     """Recreate a cluster that was never ready, or that this run requested and cannot reach.
 
     In any other one users may have deployed something.
@@ -78,7 +75,7 @@ def _failed_base(base: ObservedStack, observed: Observed, attempts: Attempts) ->
     reason = explain.failure_reason(base.stack, base.resources)
     unused = bool(attempts.creations) and not observed.reachable
     if unused or not explain.control_plane_was_ready(base.resources):
-        if attempts.creations >= MAX_ATTEMPTS:
+        if attempts.creations >= MAX_ATTEMPTS or not creates:
             return Fail(reason)
         return DeleteInfrastructure(base.stack, f"creation failed ({reason}): recreating the cluster")
     if attempts.repairs.get(base.stack.name) or base.lost:
@@ -87,40 +84,47 @@ def _failed_base(base: ObservedStack, observed: Observed, attempts: Attempts) ->
 
 
 def _plan_groups(
-    spec: ClusterSpec, base: ObservedStack, observed: Observed, attempts: Attempts
+    desired: DesiredState, base: ObservedStack, observed: Observed, attempts: Attempts
 ) -> Iterator[Step | None]:
+    spec = desired.spec
     for group in spec.groups:
         entry = observed.group(group.name)
         if entry is None:
             yield _create_group(group, base, spec, observed)
         elif entry.action == "DELETE":
             text = f"node group {group.name} is being deleted"
-            yield Wait(text) if entry.state == "IN_PROGRESS" else DeleteStack(entry.stack, text)
+            yield Wait(text) if entry.state == "IN_PROGRESS" else _delete_again(entry, text, attempts)
         elif entry.state == "IN_PROGRESS":
             yield _in_progress(spec, entry, group.count, observed)
+        elif step := _remove_nodes(entry, group, desired.named, observed):
+            yield _with_api(spec, observed) or step
         elif entry.state == "FAILED":
             yield _failed_group(spec, entry, observed, attempts)
-        elif (extra := recorded_group(entry.stack).count - group.count) > 0:
-            yield _with_api(spec, observed) or _remove_nodes(entry, group, extra, observed)
         elif entry.lost and observed.key:
             yield _replace_lost(spec, entry, observed, attempts)
         elif recorded_group(entry.stack).count < group.count:
             yield _with_api(spec, observed) or AddNodes(entry.stack, group)
 
 
-def _plan_deleted(spec: ClusterSpec, observed: Observed, deleted: Collection[str]) -> Iterator[Step | None]:
+def _plan_deleted(desired: DesiredState, observed: Observed, attempts: Attempts) -> Iterator[Step | None]:
     for entry in observed.groups:
         group = recorded_group(entry.stack)
-        if group.name not in deleted:
+        if group.name not in desired.deleted:
             continue
         text = f"deleting node group {group.name}"
-        if entry.action == "DELETE" and entry.state == "IN_PROGRESS":
-            yield Wait(f"waiting for Heat: {text}")
-        elif entry.action == "DELETE":
-            yield DeleteStack(entry.stack, text)
+        if entry.action != "DELETE":
+            members = [member.node for member in _members(entry, observed) if member.node and not member.lost]
+            yield _with_api(desired.spec, observed) or RemoveNodes(entry.stack, (), tuple(members))
         else:
-            step = _remove_nodes(entry, group, len(observed.servers), observed)
-            yield _with_api(spec, observed) or replace(step, count=None)
+            waiting = entry.state == "IN_PROGRESS"
+            yield Wait(f"waiting for Heat: {text}") if waiting else _delete_again(entry, text, attempts)
+
+
+def _delete_again(entry: ObservedStack, text: str, attempts: Attempts) -> Step:
+    reason = explain.failure_reason(entry.stack, entry.resources)
+    if attempts.repairs.get(entry.stack.name, 0) >= MAX_ATTEMPTS:
+        return Fail(f"{text}: {reason}", used=True)
+    return DeleteStack(entry.stack, f"{text} again ({reason})")
 
 
 def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, observed: Observed) -> Step:
@@ -180,32 +184,69 @@ def _replace_lost(spec: ClusterSpec, entry: ObservedStack, observed: Observed, a
 def _replace(
     spec: ClusterSpec, entry: ObservedStack, observed: Observed, reason: str, *, repairs: bool = False
 ) -> Step:
+    """The Nodes are deleted with their pods, so their servers have to be gone."""
     new_token = _was_ready(observed)
     if new_token and (wait := _with_api(spec, observed)):
         return wait
-    if entry.untracked:
-        return DeleteServers(entry.untracked)
+    ids = {resource.physical_id for resource in entry.lost}
+    if existing := [*entry.untracked, *(server for server in observed.servers if server.id in ids)]:
+        return DeleteServers(existing)
     return ReplaceNodes(entry.stack, entry.lost, reason, new_token, repairs)
 
 
-def _remove_nodes(entry: ObservedStack, group: NodeGroup, extra: int, observed: Observed) -> RemoveNodes:
-    """First those of which the removal has begun, then broken ones, then the newest."""
+@dataclass(frozen=True)
+class _Member:
+    """A node of a group: its server, or the resource of a lost one. `node` is the name of its Node, if it has one."""
+
+    name: str
+    node: str
+    server: str = ""
+    lost: StackResource | None = None
+    removing: bool = False
+    broken: bool = True
+
+
+def _members(entry: ObservedStack, observed: Observed) -> list[_Member]:
     asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    own = [server for server in observed.servers if server.metadata.get("moorage_group") == group.name]
-    members = [(server, node_of(server, asked)) for server in own]
-    members.sort(key=lambda member: _age(*member))
-    lost = tuple(entry.lost)[:extra]
-    members = [member for member in members if member[0].id not in {resource.physical_id for resource in lost}]
-    chosen = members[: extra - len(lost)]
-    nodes = tuple(node.name for _, node in chosen if node)
-    return RemoveNodes(entry.stack, tuple(server.id for server, _ in chosen), nodes, lost, group.count)
+    names, lost_ids = {node.name for node in asked}, {resource.physical_id for resource in entry.lost}
+    found = []
+    for server in observed.servers:
+        if server.metadata.get("moorage_group") == entry.stack.parameters.get("group") and server.id not in lost_ids:
+            node = node_of(server, asked)
+            broken = node is None or not node.ready or server.status != "ACTIVE"
+            name, removing = node.name if node else node_name(server), bool(node and node.removing)
+            found.append(_Member(name, node.name if node else "", server.id, None, removing, broken))
+    for resource in entry.lost:
+        name = explain.node_name(resource, entry.stack.name)
+        found.append(_Member(name, name if name in names else "", lost=resource))
+    return found
 
 
-def _age(server: Server, node: KubeNode | None) -> tuple[bool, bool, int]:
+def _remove_nodes(
+    entry: ObservedStack, group: NodeGroup, named: Collection[str], observed: Observed
+) -> RemoveNodes | None:
+    """First the nodes that are named, then those of which the removal has begun, then broken ones, then the newest."""
+    members, requested = _members(entry, observed), requested_removals(entry.stack)
+    pending = {member.name for member in members if member.name in named and member.name not in requested}
+    extra = recorded_group(entry.stack).count - group.count
+    members.sort(key=lambda member: (member.name not in pending, *_age(member)))
+    chosen = members[: max(extra, len(pending))]
+    if not chosen:
+        return None
+    return RemoveNodes(
+        entry.stack,
+        servers=tuple(member.server for member in chosen if member.server),
+        nodes=tuple(member.node for member in chosen if member.node and not member.lost),
+        lost=tuple(member.lost for member in chosen if member.lost),
+        count=group.count,
+        new_token=len(chosen) > extra,
+    )
+
+
+def _age(member: _Member) -> tuple[bool, bool, int]:
     """Smallest for the node to remove first; indexes grow with time."""
-    index = (node.name if node else server.name).rpartition("-")[2]
-    broken = node is None or not node.ready or server.status != "ACTIVE"
-    return not (node and node.removing), not broken, -int(index) if index.isdigit() else 0
+    index = member.name.rpartition("-")[2]
+    return not member.removing, not member.broken, -int(index) if index.isdigit() else 0
 
 
 def _plan_removed(spec: ClusterSpec, observed: Observed) -> Step | None:

@@ -23,7 +23,7 @@ from moorage.clusters.parameters import CLUSTER_TAG, GROUP_TAG, base_tag, differ
 from moorage.clusters.preflight.check import check
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, EventLog, PollInterval, Report, Run
-from moorage.clusters.state import Observed
+from moorage.clusters.state import DesiredState, Observed
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult
 from moorage.model.credential import clouds_yaml
@@ -74,7 +74,7 @@ def repair(
 ) -> Cluster:
     """Recreate what is missing or broken of a cluster, or was deleted without Moorage. Errors of `create`; NotFound."""
     with session(cloud, connect_kube, data_folder, name, report, timeout, poll) as (observer, run):
-        Executor(observer, run, lambda observed: recorded(name, observed), NodeExecutor(observer, run)).execute()
+        Executor(observer, run, lambda observed: _repaired(name, observed), NodeExecutor(observer, run)).execute()
         return replace(observe(cloud, connect_kube, data_folder, name), events=tuple(run.log.events))
 
 
@@ -95,6 +95,12 @@ def session(
         yield observer, Run(EventLog(report, poll), timeout, f"cluster {name!r} is not ready", hint)
     finally:
         observer.close()
+
+
+def _repaired(name: str, observed: Observed) -> DesiredState:
+    """What the stacks record; a deletion that failed is tried again."""
+    deleted = [str(entry.stack.parameters.get("group")) for entry in observed.groups if entry.action == "DELETE"]
+    return DesiredState(recorded(name, observed), deleted)
 
 
 def recorded(name: str, observed: Observed) -> ClusterSpec:
@@ -225,10 +231,10 @@ def no_cluster(name: str) -> NotFound:
     return NotFound(f"no cluster {name!r} in this project", "moorage cluster list")
 
 
-def _desired(requested: ClusterSpec, observed: Observed) -> ClusterSpec:
+def _desired(requested: ClusterSpec, observed: Observed) -> DesiredState:
     """The requested spec, with the node groups that were added since; Conflict for a cluster that has another one."""
     if observed.base is None or observed.base.action == "DELETE":
-        return requested
+        return DesiredState(requested, creates=True)
     there = observed.spec
     if different := differences(requested, there):
         raise Conflict(
@@ -236,7 +242,7 @@ def _desired(requested: ClusterSpec, observed: Observed) -> ClusterSpec:
             f"choose another name, or moorage cluster delete {requested.name}",
         )
     added = [group for group in there.groups if requested.group(group.name) is None]
-    return replace(requested, groups=(*requested.groups, *added))
+    return DesiredState(replace(requested, groups=(*requested.groups, *added)), creates=True)
 
 
 def _with_image_ids(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:

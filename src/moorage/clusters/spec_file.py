@@ -105,7 +105,9 @@ class _Reader:
         if not isinstance(value, dict):
             self._report(where, value, "not a mapping", "keys and values")
             return {}
-        return {key: self._convert(str, text, f"{where}.{key}") for key, text in value.items()}
+        for key in (key for key in value if not isinstance(key, str)):
+            self._report(f"{where}.{key}", "", "the key is not text", 'in quotes, if it is meant so: "…"')
+        return {str(key): self._convert(str, text, f"{where}.{key}") for key, text in value.items()}
 
     def _taint(self, value: Any, where: str) -> Taint | None:
         taint = parse_taint(value) if isinstance(value, str) else None

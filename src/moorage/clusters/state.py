@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from moorage.cloud.port.servers import Server
@@ -50,6 +50,20 @@ class ObservedStack:
     def state(self) -> str:
         """Heat's: IN_PROGRESS, COMPLETE or FAILED."""
         return self.stack.status.partition("_")[2]
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """What a run is to reach. Node groups that `spec` does not have are left alone, but for those that are `deleted`.
+
+    `named` are Nodes to remove before others; where the count stays, others are created in their place. `creates` is
+    whether the cluster may be created, and created again if it was never ready.
+    """
+
+    spec: ClusterSpec
+    deleted: Collection[str] = ()
+    named: Collection[str] = ()
+    creates: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,10 @@ class AddNodes:
 
 @dataclass(frozen=True)
 class RemoveNodes:
-    """Drain these Nodes, then make Heat delete the servers with these ids and those that are `lost`, down to `count`.
+    """Drain these Nodes, then make Heat delete the servers with these ids and those that are `lost`.
 
-    Without a count, Heat deletes the whole stack. A server that never joined has no Node.
+    The group has `count` nodes afterwards, for some of which a `new_token` is needed; without a count Heat deletes the
+    whole stack. A server that never joined has no Node.
     """
 
     stack: Stack
@@ -86,6 +87,7 @@ class RemoveNodes:
     nodes: Sequence[str]
     lost: Sequence[StackResource] = ()
     count: int | None = None
+    new_token: bool = False
 
 
 @dataclass(frozen=True)

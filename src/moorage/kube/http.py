@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0  # seconds for one response
 CONNECT_TIMEOUT = 2.0  # seconds to connect: the API's floating IP may be associated a moment after the server boots
-NOT_FOUND, TOO_MANY_REQUESTS = 404, 429
+BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 400, 401, 404
 PAGE = 500  # objects in one page of a list
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
@@ -99,10 +99,10 @@ class HttpKubernetesClient:
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"namespace": namespace, "name": name}}
         with self._translate_errors():
             response = self.client.request("POST", f"{path_of(PODS, pod)}/eviction", json=eviction)
-            if response.status_code == TOO_MANY_REQUESTS and (reason := _budget_reason(response.json())):
-                raise Conflict(reason)
-            if response.status_code != NOT_FOUND:
+            if response.status_code == UNAUTHORIZED:
                 _check(response)
+            elif response.status_code >= BAD_REQUEST and response.status_code != NOT_FOUND:
+                raise Conflict(_eviction_reason(response.json()))
 
     def close(self) -> None:
         self.client.close()
@@ -159,11 +159,11 @@ def _change(line: str) -> Change:
     return Change(event["type"], event["object"])
 
 
-def _budget_reason(status: Mapping[str, Any]) -> str:
-    """Why a disruption budget does not allow an eviction; "" when the API is only busy."""
+def _eviction_reason(status: Mapping[str, Any]) -> str:
+    """Why a pod may not be evicted: the budgets that do not allow it, or what else the API says."""
     causes = (status.get("details") or {}).get("causes") or ()
     messages = [str(cause.get("message", "")) for cause in causes if cause.get("reason") == "DisruptionBudget"]
-    return "; ".join(messages)
+    return "; ".join(messages) or str(status.get("message", ""))
 
 
 def _check(response: Response) -> None:

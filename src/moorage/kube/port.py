@@ -32,6 +32,7 @@ PODS = Resource("v1", "pods", "Pod")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
+PERSISTENT_VOLUME_CLAIMS = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 PERSISTENT_VOLUMES = Resource("v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 VOLUME_ATTACHMENTS = Resource("storage.k8s.io/v1", "volumeattachments", "VolumeAttachment", namespaced=False)
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "storageclasses", "StorageClass", namespaced=False)
@@ -134,7 +135,7 @@ class KubernetesClient(Protocol):
     def evict(self, pod: str) -> None:
         """Request a pod's eviction by the Eviction API; does nothing when the pod does not exist.
 
-        Conflict with the reason while a disruption budget does not allow it.
+        Conflict with the reason while a disruption budget, or anything else, does not allow it.
         """
         ...
 

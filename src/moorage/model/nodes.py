@@ -10,8 +10,6 @@ GROUP_LABEL = "moorage.io/node-group"
 """The label with the name of a Node's group; "control-plane" for those."""
 REMOVING = "moorage.io/removing"
 """The annotation of a Node that is being drained, in order to be removed."""
-REPLACING = "moorage.io/replacing"
-"""The annotation of a Node that is being replaced: the number of nodes that its group is to have afterwards."""
 EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
 """The label with a node's floating IPs, set by moorage-controller.
 

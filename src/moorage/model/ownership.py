@@ -21,6 +21,8 @@ CINDER_ZONE = f"topology.{CINDER_DRIVER}/zone"
 # Keys in Cinder's metadata of volumes and snapshots. Cinder accepts no key with a slash for an existing snapshot.
 CLUSTER_MARK = "moorage_cluster"
 """The cluster that created it, and with which it is deleted."""
+NODE_MARK = "moorage_node"
+"""The key in a server's metadata with the name of its Node."""
 RECLAIM_MARK, RETAIN = "moorage_reclaim_policy", "Retain"
 """Kubernetes' reclaim policy by which it outlives its object, and so its cluster; other values mean nothing."""
 

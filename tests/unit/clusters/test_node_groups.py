@@ -14,10 +14,10 @@ from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
 from moorage.clusters.nodes import DrainOptions
 from moorage.kube.port import NODES as KUBE_NODES
-from moorage.kube.port import PODS, VOLUME_ATTACHMENTS
+from moorage.kube.port import PERSISTENT_VOLUME_CLAIMS, PODS, VOLUME_ATTACHMENTS
 from moorage.model.cluster import ClusterStatus, NodeGroup, Taint
-from moorage.model.errors import BadInput, Conflict, Failed, NotFound, QuotaExceeded
-from moorage.model.nodes import REMOVING, REPLACING
+from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, NotFound, QuotaExceeded
+from moorage.model.nodes import REMOVING
 
 pytestmark = pytest.mark.unit
 
@@ -356,11 +356,67 @@ def test_shrinking_deletes_servers_that_heat_does_not_know_first(world, cloud):
     assert nodes(world) == NODES[:2]
 
 
-def test_replacement_after_an_abandoned_one_keeps_the_count(world, kube):
-    kube.patch(KUBE_NODES, NODES[1], {"metadata": {"annotations": {REPLACING: "1"}}})
+def test_drain_does_not_wait_for_volumes_of_pods_that_stay(world, kube):
+    run(kube, "agent", NODES[2], ownerReferences=[{"kind": "DaemonSet", "name": "agent"}])
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "agent"}}
+    kube.patch(PODS, "shop/agent", {"spec": {"volumes": [claim, {"name": "scratch", "ephemeral": {}}]}})
+    kube.create(
+        PERSISTENT_VOLUME_CLAIMS, {"metadata": {"namespace": "shop", "name": "agent"}, "spec": {"volumeName": "pv"}}
+    )
+    spec = {"attacher": "cinder", "nodeName": NODES[2], "source": {"persistentVolumeName": "pv"}}
+    kube.create(VOLUME_ATTACHMENTS, {"metadata": {"name": "a"}, "spec": spec})
+    world.groups().resize("workers", 1, OPTIONS)
+    assert nodes(world) == NODES[:2]
+
+
+def test_node_that_is_named_twice_is_one_node(world):
     world.groups().resize("workers", 4, OPTIONS)
+    world.groups().delete_nodes([NODES[1], NODES[1]], OPTIONS)
+    assert nodes(world) == [NODES[0], NODES[2], "demo-workers-1-2", "demo-workers-1-3"]
+
+
+def test_replace_of_a_node_that_is_not_ready(world, kube):
+    kube.fail_node(NODES[1], "kubelet stopped")
     world.groups().replace_nodes([NODES[1]], OPTIONS)
-    assert len(nodes(world)) == 5
+    assert nodes(world) == [NODES[0], NODES[2], "demo-workers-1-2"]
+    assert world.observe().status is ClusterStatus.READY
+
+
+def test_drain_without_the_key_fails(cloud, kube, world, tmp_path):
+    elsewhere = World(cloud, kube, tmp_path / "elsewhere")
+    with pytest.raises(Failed, match="private key is on another machine"):
+        elsewhere.groups().drain_nodes([NODES[1]], 30)
+
+
+def test_drain_waits_for_an_unreachable_api(world, kube):
+    evict, calls = kube.evict, []
+
+    def fail_once(pod):
+        calls.append(pod)
+        if len(calls) == 1:
+            raise KubernetesUnreachable("the Kubernetes API does not answer")
+        evict(pod)
+
+    kube.evict = fail_once
+    run(kube, "web", NODES[1])
+    world.groups().drain_nodes([NODES[1]], 30)
+    assert pods(kube) == []
+
+
+def test_other_verbs_do_not_recreate_a_cluster_that_failed(world, cloud, tmp_path, kube):
+    world.delete()
+    cloud.stacks.failing["control_plane"] = "No valid host was found."
+    with pytest.raises(Failed, match="No valid host"):
+        world.create()
+    failed = cloud.stacks.records["demo"].stack.id
+    for call in (
+        world.repair,
+        lambda: world.groups().create(GPU),
+        lambda: world.groups().resize("workers", 1, OPTIONS),
+    ):
+        with pytest.raises((Failed, NotFound)):
+            call()
+        assert cloud.stacks.records["demo"].stack.id == failed
 
 
 def test_group_is_deleted_with_its_cluster(world, cloud):
@@ -380,28 +436,22 @@ def test_interrupted_deletion_of_cluster_finds_groups_without_base_stack(world, 
     assert len(nodes(world)) == len(NODES)
 
 
-def test_replace_adds_before_it_drains(world, kube):
+def test_replace_drains_then_creates_another_one(world, kube):
     run(kube, "web", NODES[1])
-    world.reported.clear()
     world.groups().replace_nodes([NODES[1]], OPTIONS)
     assert nodes(world) == [NODES[0], NODES[2], "demo-workers-1-2"]
     assert pods(kube) == []
-    added, drained = (
-        next(index for index, text in enumerate(world.reported) if word in text)
-        for word in ("requesting 3", "removing 1")
-    )
-    assert added < drained
 
 
 def test_drain_cordons_and_evicts_only(world, kube):
     run(kube, "web", NODES[1])
-    world.groups().drain_nodes([NODES[1]], OPTIONS)
+    world.groups().drain_nodes([NODES[1]], 30)
     assert (nodes(world), pods(kube)) == (NODES, [])
     assert kube.get(KUBE_NODES, NODES[1])["spec"] == {"unschedulable": True}
     run(kube, "db", NODES[2])
     kube.budgets["shop/db"] = BUDGET
     with pytest.raises(Failed, match=BUDGET):
-        world.groups().drain_nodes([NODES[2]], OPTIONS)
+        world.groups().drain_nodes([NODES[2]], 30)
 
 
 def test_two_runs_that_take_turns_end_in_the_same_cluster(cloud, kube, tmp_path):

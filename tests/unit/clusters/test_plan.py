@@ -12,7 +12,7 @@ from moorage.clusters import parameters, plan
 from moorage.clusters.deletion.infrastructure import MAX_DELETIONS, plan_stack
 from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.progress import UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE, Unchanged
-from moorage.clusters.state import Kubernetes, Observed, ObservedStack
+from moorage.clusters.state import DesiredState, Kubernetes, Observed, ObservedStack
 from moorage.clusters.steps import (
     AddNodes,
     Attempts,
@@ -53,6 +53,7 @@ REFUSED_WORKER = StackResource(
     ("nodes", "0", "server"), "OS::Nova::Server", "CREATE_FAILED", "No valid host was found."
 )
 LATE = StackResource(("nodes", "0", "ready"), "OS::Heat::WaitCondition", "CREATE_FAILED", "0 of 1 received")
+FLEET = [Server(f"s{n}", f"demo-workers-1-{n}", "ACTIVE", metadata={"moorage_group": "workers"}) for n in range(12)]
 UNKNOWN = Server("x", "demo-workers-1-0", "ACTIVE", metadata={"moorage_role": "worker"})
 BOOTING = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_IN_PROGRESS")
 BOOTED = StackResource(("control_plane",), "OS::Nova::Server", "CREATE_COMPLETE")
@@ -73,6 +74,10 @@ def group(status, *resources, count=1, **words):
     values = {"group": "workers", "count": str(count), "flavor": "m1.node", "image": "image-1", "labels": "{}"}
     values |= {"taints": "[]", "zones": "[]", "min_count": "0", "max_count": "1000"}
     return ObservedStack(Stack("g", "demo-workers-1", status, parameters=values), resources, **words)
+
+
+def plan_for(spec, observed, attempts, **desired):
+    return plan.plan_cluster(DesiredState(spec, **{"creates": True, **desired}), observed, attempts)
 
 
 COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
@@ -133,6 +138,7 @@ COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
             "new_token=False",
         ),
         (Observed(COMPLETE, [group("UPDATE_FAILED", DIED)], True, ONE_NODE), UpdateStack, "retry what failed"),
+        (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, count=9)], True, ONE_NODE, FLEET), RemoveNodes, "count=1"),
         (Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[WORKER])], True, WELL), UpdateStack, "retry what"),
         (Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[WORKER])], True, SICK), ReplaceNodes, "no signal"),
         (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, lost=[WORKER])]), UpdateStack, "retry what failed"),
@@ -159,7 +165,7 @@ COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
     ],
 )
 def test_plan_cluster_returns_step(observed, kind, reported):
-    step = plan.plan_cluster(SPEC, observed, Attempts())
+    step = plan_for(SPEC, observed, Attempts())
     assert isinstance(step, kind)
     assert reported in str(step)
 
@@ -167,7 +173,7 @@ def test_plan_cluster_returns_step(observed, kind, reported):
 def test_plan_cluster_without_workers_does_not_wait_for_dns():
     empty = replace(SPEC, groups=(replace(GROUP, count=0),))
     observed = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=0)], True, replace(ONE_NODE, dns=False))
-    assert plan.plan_cluster(empty, observed, Attempts()) == Done()
+    assert plan_for(empty, observed, Attempts()) == Done()
 
 
 def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
@@ -182,11 +188,75 @@ def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
     for count in range(11, 5, -1):
         observed = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=12)], True, asked, servers)
         spec = replace(SPEC, groups=(replace(GROUP, count=count),))
-        step = plan.plan_cluster(spec, observed, Attempts())
+        step = plan_for(spec, observed, Attempts())
         assert isinstance(step, RemoveNodes)
         assert step.count == count
         order = [node.rpartition("-")[2] for node in step.nodes]
     assert order == ["1", "5", "3", "11", "10", "9"]
+
+
+def members(nodes, **words):
+    asked = Kubernetes([FIRST, *nodes], dns=True)
+    return Observed(COMPLETE, [group("UPDATE_COMPLETE", count=3, **words)], True, asked, FLEET[:3])
+
+
+TRIO = [KubeNode(f"demo-workers-1-{n}", True, server=f"s{n}", group="workers") for n in range(3)]
+GONE = StackResource(("nodes", "1", "server"), "OS::Nova::Server", "CREATE_COMPLETE", physical_id="s1")
+
+
+@pytest.mark.parametrize(
+    ("observed", "count", "nodes", "lost"),
+    [
+        (members(TRIO), 2, ["demo-workers-1-0"], 0),
+        (
+            members([TRIO[0], replace(TRIO[1], ready=False), replace(TRIO[2], removing=True)]),
+            2,
+            ["demo-workers-1-0"],
+            0,
+        ),
+        (members(TRIO, lost=[GONE]), 2, ["demo-workers-1-0"], 0),
+        (members(TRIO, lost=[GONE]), 1, ["demo-workers-1-0"], 1),
+        (members(TRIO[1:]), 2, [], 0),
+        (members(TRIO), 3, ["demo-workers-1-0"], 0),
+    ],
+    ids=["named", "before-marked", "before-lost", "then-lost", "never-joined", "replaced"],
+)
+def test_plan_cluster_removes_the_named_node_first(observed, count, nodes, lost):
+    spec = replace(SPEC, groups=(replace(GROUP, count=count),))
+    step = plan_for(spec, observed, Attempts(), named=["demo-workers-1-0"])
+    assert isinstance(step, RemoveNodes)
+    assert (list(step.nodes), len(step.lost), step.count, step.new_token) == (nodes, lost, count, count == 3)
+    assert "s0" in step.servers
+
+
+def test_plan_cluster_removes_a_named_node_once():
+    requested = members(TRIO)
+    stack = requested.groups[0].stack
+    removing = replace(stack, parameters={**stack.parameters, "remove": '["0"]'})
+    observed = replace(requested, groups=[replace(requested.groups[0], stack=removing)])
+    spec = replace(SPEC, groups=(replace(GROUP, count=3),))
+    assert plan_for(spec, observed, Attempts(), named=["demo-workers-1-0"]) == Done()
+
+
+def test_plan_cluster_deletes_servers_before_their_nodes():
+    """A node of which the first boot failed may run pods by now: they must have ended when its Node is deleted."""
+    late = replace(WORKER, physical_id="s0")
+    observed = Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[late])], True, SICK, FLEET[:1])
+    assert plan_for(SPEC, observed, Attempts()) == DeleteServers([FLEET[0]])
+
+
+@pytest.mark.parametrize("status", ["CREATE_FAILED", "UPDATE_FAILED"])
+def test_plan_cluster_recreates_for_create_only(status):
+    observed = Observed(base(status, BROKEN))
+    assert isinstance(plan_for(SPEC, observed, Attempts(), creates=False), Fail)
+
+
+def test_plan_cluster_bounds_deletions_of_a_group():
+    failed = Observed(COMPLETE, [group("DELETE_FAILED", DIED)], True, ONE_NODE)
+    bare = replace(SPEC, groups=())
+    assert isinstance(plan_for(bare, failed, Attempts(), deleted=["workers"]), DeleteStack)
+    attempts = Attempts(repairs={"demo-workers-1": plan.MAX_ATTEMPTS})
+    assert isinstance(plan_for(bare, failed, attempts, deleted=["workers"]), Fail)
 
 
 def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
@@ -196,7 +266,7 @@ def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
     empty = replace(SPEC, groups=(replace(GROUP, count=0),))
 
     def step(status, servers):
-        return plan.plan_cluster(empty, Observed(COMPLETE, [group(status, count=0)], True, marked, servers), Attempts())
+        return plan_for(empty, Observed(COMPLETE, [group(status, count=0)], True, marked, servers), Attempts())
 
     assert isinstance(step("UPDATE_IN_PROGRESS", [server]), Wait)
     assert step("UPDATE_COMPLETE", []) == DeleteNodes(("demo-workers-1-0",))
@@ -205,22 +275,22 @@ def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
 
 def test_plan_cluster_bounds_recreations():
     observed = Observed(base("CREATE_FAILED", DIED))
-    assert isinstance(plan.plan_cluster(SPEC, observed, Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
+    assert isinstance(plan_for(SPEC, observed, Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
 
 
 def test_plan_cluster_recreates_own_stack_that_cannot_be_reached():
     """Its address may be what failed: no user has it yet."""
     observed = Observed(base("UPDATE_FAILED", DIED, READY), (), True, SILENT)
-    assert isinstance(plan.plan_cluster(SPEC, observed, Attempts(creations=1)), DeleteInfrastructure)
-    assert isinstance(plan.plan_cluster(SPEC, observed, Attempts(plan.MAX_ATTEMPTS)), Fail)
+    assert isinstance(plan_for(SPEC, observed, Attempts(creations=1)), DeleteInfrastructure)
+    assert isinstance(plan_for(SPEC, observed, Attempts(plan.MAX_ATTEMPTS)), Fail)
 
 
 def test_plan_cluster_never_recreates_used_cluster():
     """Kubernetes was well before Heat was done: what Heat reports of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
         observed = Observed(base(status, resource, READY), [COMPLETE_GROUP], True, WELL)
-        assert isinstance(plan.plan_cluster(SPEC, observed, Attempts()), UpdateStack)
-        step = plan.plan_cluster(SPEC, observed, Attempts(repairs={"demo": 1}))
+        assert isinstance(plan_for(SPEC, observed, Attempts()), UpdateStack)
+        step = plan_for(SPEC, observed, Attempts(repairs={"demo": 1}))
         assert isinstance(step, Fail)
         assert step.used
 
@@ -229,13 +299,11 @@ def test_plan_cluster_bounds_replacements_and_repairs_of_each_group():
     lost = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=2, lost=[WORKER, WORKER])], True, ONE_NODE)
     attempts = Attempts(replacements={"demo-workers-1": plan.MAX_ATTEMPTS})
     spec = replace(SPEC, groups=(replace(GROUP, count=2),))
-    assert plan.plan_cluster(spec, lost, attempts) == Fail(
-        "servers demo-workers-1-0, demo-workers-1-0 are gone", used=True
-    )
+    assert plan_for(spec, lost, attempts) == Fail("servers demo-workers-1-0, demo-workers-1-0 are gone", used=True)
     failed = Observed(COMPLETE, [group("UPDATE_FAILED", REFUSED_WORKER, lost=[WORKER])], True, ONE_NODE)
-    step = plan.plan_cluster(SPEC, failed, Attempts(repairs={"demo-workers-1": 1}))
+    step = plan_for(SPEC, failed, Attempts(repairs={"demo-workers-1": 1}))
     assert step == Fail("server demo-workers-1-0: No valid host was found.", used=True)
-    other = plan.plan_cluster(SPEC, failed, Attempts(repairs={"demo-other-1": 1}))
+    other = plan_for(SPEC, failed, Attempts(repairs={"demo-other-1": 1}))
     assert isinstance(other, ReplaceNodes)
 
 
@@ -247,9 +315,9 @@ def test_plan_cluster_with_failed_group_waits_for_others():
         other, stack=replace(other.stack, name="demo-other-1", parameters={**other.stack.parameters, "group": "other"})
     )
     spec, attempts = SPEC.with_group(NodeGroup("other", 1)), Attempts(repairs={"demo-workers-1": 1})
-    assert isinstance(plan.plan_cluster(spec, Observed(COMPLETE, [failed, other], True, ONE_NODE), attempts), Wait)
+    assert isinstance(plan_for(spec, Observed(COMPLETE, [failed, other], True, ONE_NODE), attempts), Wait)
     done = replace(other, stack=replace(other.stack, status="CREATE_COMPLETE"))
-    assert isinstance(plan.plan_cluster(spec, Observed(COMPLETE, [failed, done], True, ONE_NODE), attempts), Fail)
+    assert isinstance(plan_for(spec, Observed(COMPLETE, [failed, done], True, ONE_NODE), attempts), Fail)
 
 
 DELETING = Stack("id", "demo", "DELETE_IN_PROGRESS")

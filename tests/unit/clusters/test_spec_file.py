@@ -79,6 +79,7 @@ def test_file_without_groups_has_the_default_one():
         ("{name: demo, groups: [{count: '2'}]}", "groups[0].count 2: not a whole number"),
         ("{name: demo, groups: [{count: true}]}", "groups[0].count True: not a whole number"),
         ("{name: demo, groups: [{labels: {a: yes}}]}", "groups[0].labels.a True: not text; in quotes"),
+        ("{name: demo, groups: [{labels: {on: x}}]}", "groups[0].labels.True: the key is not text; in quotes"),
         ("{name: demo, groups: [{taints: [a]}]}", "groups[0].taints[0] a: not a taint; KEY=VALUE:EFFECT"),
         ("{name: demo, groups: [{taints: [{key: a}]}]}", "not a taint"),
     ],

@@ -425,11 +425,17 @@ def _server(record: StackRecord, resource: StackResource) -> Server:
     role = "worker" if index else "control-plane"
     group = record.request.parameters.get("group", role)
     status = {"CREATE_IN_PROGRESS": "BUILD", "CREATE_COMPLETE": "ACTIVE"}.get(resource.status, "ERROR")
+    name = f"{record.stack.name}-{index or 'control-plane-0'}"
     return Server(
         id=resource.physical_id,
-        name=f"{record.stack.name}-{index or 'control-plane-0'}",
+        name=name,
         status=status,
-        metadata={"moorage_cluster": _cluster_of(record), "moorage_role": role, "moorage_group": group},
+        metadata={
+            "moorage_cluster": _cluster_of(record),
+            "moorage_role": role,
+            "moorage_group": group,
+            "moorage_node": name,
+        },
         addresses=(Address("fixed", f"10.0.0.{10 + (int(index) + 1 if index else 0)}"),),
         fault=resource.reason if status == "ERROR" else "",
     )
