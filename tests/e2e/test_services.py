@@ -12,7 +12,7 @@ import rows
 from cluster import RunCluster, shown
 from waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 NAME = RunCluster.NAME
 GROUPS = {

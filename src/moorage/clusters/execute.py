@@ -206,6 +206,7 @@ class Executor:
         if step.repairs:
             self.attempts = self.attempts.with_repair(step.stack)
         self.cloud.stacks.update(step.stack, {})
+        self.run.progress.restart(step.stack.id, self.run.log.poll.now())
 
 
 def _is_requested(spec: ClusterSpec, observed: Observed) -> bool:

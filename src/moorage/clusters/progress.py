@@ -74,17 +74,17 @@ class ProgressTracker:
     _unresponsive: set[str] = field(default_factory=set)
 
     def update(self, stack: Stack, resources: Sequence[StackResource], now: float) -> Unchanged:
-        """For how long it has not changed; from zero again once it counts as stuck."""
+        """For how long it has not changed. A stuck one is stuck until it changes, or `restart`."""
         state = (stack.status, {(resource.path, resource.status) for resource in resources})
         last_state, since = self._since.get(stack.id, (None, now))
-        if state != last_state:
-            since = now
-        unchanged = Unchanged(now - since, stack.id in self._unresponsive)
-        if unchanged.stuck:
-            since = now
-            self._unresponsive.discard(stack.id)
-        self._since[stack.id] = (state, since)
-        return unchanged
+        self._since[stack.id] = (state, since if state == last_state else now)
+        return Unchanged(now - self._since[stack.id][1], stack.id in self._unresponsive)
+
+    def restart(self, id: str, now: float) -> None:
+        """Measure from zero: a request for the stack was sent, which makes a living engine work on it."""
+        if id in self._since:
+            self._since[id] = (self._since[id][0], now)
+            self._unresponsive.discard(id)
 
     def mark_unresponsive(self) -> None:
         """Heat did not answer: its engine may have died, with all stacks."""

@@ -136,6 +136,7 @@ class ClusterDeletion:
         except (Conflict, BadInput) as error:
             problem = error.message
             self.run.log.record(f"{deletion.text}: {problem}")
+        self.run.progress.restart(deletion.id, self.run.log.poll.now())
         self._requests[deletion.id] += 1
         self._requested_at[deletion.id] = self.run.log.poll.now()
         return not problem
