@@ -178,19 +178,13 @@ def _check_counts(pending: Mapping[str, int], there: ClusterSpec, options: Drain
 
 def _pending(groups: Mapping[str, str], observed: Observed) -> Counter[str]:
     """How many of these nodes each group still has, and was not yet requested to remove."""
-    requested = {name for entry in observed.groups for name in requested_removals(entry.stack)}
-    there = _members(observed)
+    there, requested = _members(observed), _requested(observed)
     return Counter(group for name, group in groups.items() if name in there and name not in requested)
 
 
 def _groups_of(names: Sequence[str], observed: Observed) -> dict[str, str]:
     """The group of each of these nodes, those included that an earlier run requested to remove."""
-    requested = {
-        name: str(entry.stack.parameters.get("group"))
-        for entry in observed.groups
-        for name in requested_removals(entry.stack)
-    }
-    members = {**requested, **_members(observed)}
+    members = {**_requested(observed), **_members(observed)}
     for name in names:
         if observed.group(members.get(name, "")) is None:
             there = ", ".join(sorted(node for node, group in members.items() if observed.group(group))) or "none"
@@ -198,16 +192,20 @@ def _groups_of(names: Sequence[str], observed: Observed) -> dict[str, str]:
     return {name: members[name] for name in names}
 
 
+def _requested(observed: Observed) -> dict[str, str]:
+    """The group of each node that Heat was requested to remove."""
+    return {name: entry.group for entry in observed.groups for name in requested_removals(entry.stack)}
+
+
 def _members(observed: Observed) -> dict[str, str]:
     """The group of each node that exists, or of which the server is lost."""
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
     found = {}
     for server in observed.servers:
-        node = node_of(server, asked)
+        node = node_of(server, observed.nodes)
         found[node.name if node else node_name(server)] = server.metadata.get("moorage_group", "")
     for entry in observed.groups:
         lost = (explain.node_name(resource, entry.stack.name) for resource in entry.lost)
-        found |= {name: str(entry.stack.parameters.get("group")) for name in lost}
+        found |= {name: entry.group for name in lost}
     return found
 
 

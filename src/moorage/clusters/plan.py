@@ -165,8 +165,7 @@ def _failed_group(spec: ClusterSpec, entry: ObservedStack, observed: Observed, a
 def _is_ready(server: StackResource, entry: ObservedStack, observed: Observed) -> bool:
     """Whether the server's Node is Ready, whatever Heat recorded."""
     name = explain.node_name(server, entry.stack.name)
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    return any(node.ready and (node.server or node.name) in (server.physical_id, name) for node in asked)
+    return any(node.ready and (node.server or node.name) in (server.physical_id, name) for node in observed.nodes)
 
 
 def _retry(entry: ObservedStack, reason: str) -> Step:
@@ -207,12 +206,11 @@ class _Member:
 
 
 def _members(entry: ObservedStack, observed: Observed) -> list[_Member]:
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    names, lost_ids = {node.name for node in asked}, {resource.physical_id for resource in entry.lost}
+    names, lost_ids = {node.name for node in observed.nodes}, {resource.physical_id for resource in entry.lost}
     found = []
     for server in observed.servers:
-        if server.metadata.get("moorage_group") == entry.stack.parameters.get("group") and server.id not in lost_ids:
-            node = node_of(server, asked)
+        if server.metadata.get("moorage_group") == entry.group and server.id not in lost_ids:
+            node = node_of(server, observed.nodes)
             broken = node is None or not node.ready or server.status != "ACTIVE"
             name, removing = node.name if node else node_name(server), bool(node and node.removing)
             found.append(_Member(name, node.name if node else "", server.id, None, removing, broken))
@@ -251,9 +249,8 @@ def _age(member: _Member) -> tuple[bool, bool, int]:
 
 def _plan_removed(spec: ClusterSpec, observed: Observed) -> Step | None:
     """Nodes with the mark of a removal, when no more removal is planned."""
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    there = [node_of(server, asked) for server in observed.servers]
-    marked = [node for node in asked if node.removing and (node not in there or spec.group(node.group))]
+    there = [node_of(server, observed.nodes) for server in observed.servers]
+    marked = [node for node in observed.nodes if node.removing and (node not in there or spec.group(node.group))]
     if gone := tuple(node.name for node in marked if node not in there):
         return DeleteNodes(gone)
     return CancelRemoval(tuple(node.name for node in marked)) if marked else None
@@ -265,8 +262,7 @@ def _in_progress(spec: ClusterSpec, entry: ObservedStack, servers: int, observed
     The cluster is not done while a server is incomplete: Nova may report it as failed although it runs, and Heat would
     create another one.
     """
-    asked = observed.kubernetes.nodes if observed.kubernetes else ()
-    removing = any(node.removing and node.group == entry.stack.parameters.get("group") for node in asked)
+    removing = any(node.removing and node.group == entry.group for node in observed.nodes)
     served = explain.servers_complete(entry.resources) >= servers and not removing
     if served and observed.key and observed.kubernetes and isinstance(_wait_for_nodes(spec, observed), Done):
         return None

@@ -99,7 +99,7 @@ def session(
 
 def _repaired(name: str, observed: Observed) -> DesiredState:
     """What the stacks record; a deletion that failed is tried again."""
-    deleted = [str(entry.stack.parameters.get("group")) for entry in observed.groups if entry.action == "DELETE"]
+    deleted = [entry.group for entry in observed.groups if entry.action == "DELETE"]
     return DesiredState(recorded(name, observed), deleted)
 
 

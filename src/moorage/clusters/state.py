@@ -10,7 +10,7 @@ from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.parameters import recorded_spec
 from moorage.clusters.progress import Unchanged
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import CONTROL_PLANE, ClusterSpec
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class ObservedStack:
     unchanged: Unchanged = field(default_factory=Unchanged)
     lost: Sequence[StackResource] = ()
     untracked: Sequence[Server] = ()
+
+    @property
+    def group(self) -> str:
+        """The name of the node group; of the base stack, the control plane's."""
+        return str(self.stack.parameters.get("group", CONTROL_PLANE))
 
     @property
     def action(self) -> str:
@@ -98,9 +103,14 @@ class Observed:
         return [resource for entry in stacks for resource in entry.resources]
 
     @property
+    def nodes(self) -> Sequence[KubeNode]:
+        """The Nodes; empty when Kubernetes was not asked."""
+        return self.kubernetes.nodes if self.kubernetes else ()
+
+    @property
     def reachable(self) -> bool:
         """Whether Kubernetes answered."""
         return self.kubernetes is not None and not self.kubernetes.unreachable
 
     def group(self, name: str) -> ObservedStack | None:
-        return next((entry for entry in self.groups if entry.stack.parameters.get("group") == name), None)
+        return next((entry for entry in self.groups if entry.group == name), None)
