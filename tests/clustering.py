@@ -11,7 +11,7 @@ from moorage.clusters.explain import CONDITION, node_name
 from moorage.clusters.node_groups import NodeGroups
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import Observer
-from moorage.clusters.progress import EventLog, PollInterval, Run
+from moorage.clusters.progress import PollInterval, ProgressLog, Run
 from moorage.clusters.state import DesiredState
 from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, ResourceList
@@ -165,7 +165,7 @@ class World:
     def executor(self, spec=SPEC):
         """A run of the creation, to be called step by step."""
         observer = Observer(self.cloud, self.kube.connect, reconcile.key_store(self.cloud, self.folder), spec.name)
-        run = Run(EventLog(self.reported.append, Clock().poll), 900, "not ready", "")
+        run = Run(ProgressLog(self.reported.append, Clock().poll), 900, "not ready", "")
         return Executor(observer, run, lambda _: DesiredState(spec, creates=True), NodeExecutor(observer, run))
 
     def repair(self, name="demo"):

@@ -37,6 +37,7 @@ resources:
     properties:
       value_specs: {description: {list_join: [" ", [Moorage cluster, {get_param: OS::stack_name}]]}}
   inner: {type: inner.yaml}
+  handle: {type: OS::Heat::WaitConditionHandle, properties: {signal_transport: HEAT_SIGNAL}}
   group:
     type: OS::Heat::ResourceGroup
     properties:
@@ -111,10 +112,38 @@ def test_stack_outputs_only_on_request(cloud_port, stack):
 
 def test_resources_of_nested_stacks_have_paths(cloud_port, stack):
     found = {"/".join(resource.path): resource for resource in cloud_port.stacks.resources(stack)}
-    assert set(found) == {"network", "inner", "inner/value", "group", *MEMBERS["01"]}
+    assert set(found) == {"network", "inner", "inner/value", "handle", "group", *MEMBERS["01"]}
     assert {resource.status for resource in found.values()} == {"CREATE_COMPLETE"}
     assert found["network"].type == "OS::Neutron::Net"
     assert found["network"].physical_id
+
+
+def test_events_have_changes_and_signals_oldest_first(cloud_port, stack):
+    assert cloud_port.stacks.signal(stack, "handle", "first")
+    assert cloud_port.stacks.signal(stack, "handle", "second: " + 300 * "x", failure=True)
+    assert not cloud_port.stacks.signal(stack, "missing", "third")
+    found = until(lambda: cloud_port.stacks.events(stack), lambda events: len(_signals(events)) == 2)
+    own = [event.status for event in found if event.path == ()]
+    assert (own[0], own[-1]) == ("CREATE_IN_PROGRESS", "CREATE_COMPLETE")
+    first, second = _signals(found)
+    assert first == "status:SUCCESS reason:first"
+    assert second.startswith("status:FAILURE reason:second: xxx")
+    assert len(second) > 220
+    assert [event.time for event in found] == sorted(event.time for event in found)
+    assert {len(event.time) for event in found} == {len("2026-01-02T03:04:05Z")}
+    cloud_port.stacks.delete(stack)
+    until(lambda: cloud_port.stacks.get(stack.name), lambda left: left is None)
+    assert not cloud_port.stacks.signal(stack, "handle", "fourth")
+
+
+def _signals(events):
+    return [it.reason.removeprefix("Signal: ") for it in events if it.path == ("handle",) and "SIGNAL" in it.status]
+
+
+def test_events_of_nested_stacks_have_paths(cloud_port, stack):
+    """Heat's own format of the events, of which the memory cloud has only those of failures."""
+    found = {"/".join(event.path) for event in cloud_port.stacks.events(stack)}
+    assert found == {""} or found == {"", "network", "inner", "inner/value", "handle", "group", *MEMBERS["01"]}
 
 
 def test_create_stack_with_existing_name_conflicts(cloud_port, stack):

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from moorage.cli.context import Context, pass_context
 from moorage.cli.nodegroup import drain_options, groups_of, timeout_option, wait_option
 from moorage.cli.output import emit, output_option, progress
-from moorage.model.cluster import DEFAULT_GROUP, Cluster, ClusterSpec, ClusterStatus, Event, NodeGroup
+from moorage.model.cluster import DEFAULT_GROUP, Cluster, ClusterEvent, ClusterSpec, ClusterStatus, NodeGroup, Progress
 from moorage.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEPT_COLUMNS = ("kind", "name", "size", "claim", "id", "why")
 LIST_COLUMNS = ("name", "status", "created_at", "reason")
+EVENT_COLUMNS = ("time", "type", "reason", "object", "message")
 DEFAULTS = ClusterSpec("defaults")
 
 
@@ -36,6 +37,7 @@ def cluster() -> None:
     moorage --cloud mine cluster create demo --workers 3
     moorage --cloud mine cluster kubeconfig demo    # then: kubectl get nodes
     moorage --cloud mine cluster show demo          # its status and the reason
+    moorage --cloud mine cluster events demo        # what happened, when and why
     moorage --cloud mine cluster resize demo --workers 5
     moorage --cloud mine cluster delete demo
     """
@@ -186,6 +188,25 @@ def show(context: Context, name: str, output: str) -> None:
 
 @cluster.command()
 @click.argument("name")
+@click.option("--limit", type=click.IntRange(min=1), help="Show only the newest.")
+@click.option("--warnings", is_flag=True, help="Show only what went wrong.")
+@output_option
+@pass_context
+def events(context: Context, name: str, limit: int | None, warnings: bool, output: str) -> None:
+    """Show what happened to a cluster, when and why, oldest first.
+
+    They come from all machines that changed the cluster: what was requested, what Moorage did for it and why, and what
+    Heat did with the stacks. With the cluster's key also what its moorage-controller noticed in the last hour.
+    """
+    from moorage.clusters.reconcile import list_events
+
+    found = list_events(context.cloud(), context.connect_kube, context.paths.data, name)
+    shown = [event for event in found if event.warning or not warnings][-(limit or len(found)) :]
+    emit(output, [_event_row(event) for event in shown], EVENT_COLUMNS)
+
+
+@cluster.command()
+@click.argument("name")
 @click.option("--workers", type=int, required=True, help="Nodes of the node group `workers`.")
 @drain_options
 @timeout_option
@@ -303,7 +324,7 @@ def delete(context: Context, name: str, yes: bool, keep_volumes: bool, timeout: 
     kept = [asdict(resource) for resource in done.kept]
     if output != "table":
         status = "deleted" if wait else "deleting"
-        emit(output, {"name": name, "status": status, "kept": kept, "events": _events(done.events)})
+        emit(output, {"name": name, "status": status, "kept": kept, "progress": _steps(done.progress)})
     elif kept:
         emit(output, kept, KEPT_COLUMNS)
 
@@ -324,6 +345,11 @@ def _mirrors(given: tuple[str, ...]) -> dict[str, str]:
     return {host: url for host, _, url in pairs}
 
 
+def _event_row(event: ClusterEvent) -> dict[str, str]:
+    type = "Warning" if event.warning else "Normal"
+    return {"time": event.time, "type": type} | {name: getattr(event, name) for name in EVENT_COLUMNS[2:]}
+
+
 def _row(found: Cluster) -> dict[str, Any]:
     return {
         "name": found.name,
@@ -334,7 +360,7 @@ def _row(found: Cluster) -> dict[str, Any]:
 
 
 def _shown(found: Cluster, output: str) -> dict[str, Any]:
-    """Everything in JSON and YAML; in text, one line for each node and no events, which the user has seen."""
+    """Everything in JSON and YAML; in text, one line for each node and no progress, which the user has seen."""
     from moorage.clusters import spec_file
 
     shown: dict[str, Any] = {
@@ -345,12 +371,12 @@ def _shown(found: Cluster, output: str) -> dict[str, Any]:
         "created_at": found.created_at,
         "nodes": [asdict(node) for node in found.nodes],
         "spec": spec_file.dump(found.spec) if found.spec else {},
-        "events": _events(found.events),
+        "progress": _steps(found.progress),
     }
     if output == "table":
         shown["spec"]["groups"] = [f"{group['name']}: {group['count']}" for group in shown["spec"].get("groups", ())]
         shown["nodes"] = [f"{n.name}  {n.address or '-'}  {_readiness(n.ready, n.server)}" for n in found.nodes]
-        del shown["events"]
+        del shown["progress"]
         if not found.reason:
             del shown["reason"]
     return shown
@@ -362,5 +388,5 @@ def _readiness(ready: bool | None, server: str) -> str:
     return "Ready" if ready else f"not Ready, server {server}"
 
 
-def _events(events: tuple[Event, ...]) -> list[dict[str, Any]]:
-    return [asdict(event) for event in events]
+def _steps(steps: tuple[Progress, ...]) -> list[dict[str, Any]]:
+    return [asdict(step) for step in steps]

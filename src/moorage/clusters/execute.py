@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import keys, steps
+from moorage.clusters import events, keys, steps
 from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import Observer
@@ -20,11 +20,11 @@ from moorage.clusters.parameters import (
 )
 from moorage.clusters.plan import MAX_ATTEMPTS, plan_cluster
 from moorage.clusters.preflight.check import check, check_added
-from moorage.clusters.progress import Run
+from moorage.clusters.progress import REQUESTED, Run
 from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.model.cluster import ClusterSpec, NodeGroup
 from moorage.model.credential import Credential
-from moorage.model.errors import CloudUnreachable, Conflict, Failed, Unreachable
+from moorage.model.errors import CloudUnreachable, Conflict, Failed, TimedOut, Unreachable
 
 READY_TIMEOUT = 600  # seconds that a node has to become Ready
 Desired = Callable[[Observed], DesiredState]
@@ -41,7 +41,10 @@ class Executor:
     nodes: NodeExecutor
     done: str = ""
     """The last event's text; the default is that the cluster is ready."""
-    attempts: steps.Attempts = field(default_factory=steps.Attempts)
+    _requests: int = 0
+    """Requests for a base stack."""
+    _base: ObservedStack | None = None
+    """The base stack when it was last observed."""
     _checked: ClusterSpec | None = None
     _credential: Credential | None = None
 
@@ -59,19 +62,42 @@ class Executor:
         Raises Failed with the reason, TimedOut, BadInput and QuotaExceeded before a stack is created, CloudUnreachable,
         and the errors of `desired`.
         """
-        while not self.step(wait=wait):
-            self.run.wait()
+        try:
+            while not self.step(wait=wait):
+                self.run.wait()
+        except (Failed, TimedOut) as error:
+            self.run.act("Failed", self.name, f"{error.message}; {error.hint}", warning=True)
+            raise
+        finally:
+            self._send_events()
 
     def step(self, *, wait: bool = True) -> bool:
         """Observe, plan, execute one step; whether the run is done. Errors as `execute`.
 
-        Runs may take turns: what was done is observed, only the number of attempts is counted by each.
+        Runs may take turns, in any process: what was done is observed, and attempts are counted by events.
         """
         observed = self.run.ask(self._observe)
         if observed is None:
             return False
+        self._base = observed.base
         desired = self.desired(observed)
-        return self._execute(plan_cluster(desired, observed, self.attempts), desired.spec, observed, wait)
+        planned = plan_cluster(desired, observed, self._attempts(observed))
+        done = self._execute(planned, desired.spec, observed, wait)
+        self._send_events()
+        return done
+
+    def _attempts(self, observed: Observed) -> steps.Attempts:
+        """Read only when something failed."""
+        if observed.base is None or not any(
+            it.state == "FAILED" or it.lost for it in (observed.base, *observed.groups)
+        ):
+            return steps.Attempts()
+        return events.attempts(self.cloud, observed.base.stack, self.run)
+
+    def _send_events(self) -> None:
+        """Not while Heat creates the base stack: every signal makes its engine read the whole stack."""
+        if self._base is not None and self._base.state != "IN_PROGRESS":
+            events.send(self.cloud, self._base.stack, self.run)
 
     def _observe(self) -> Observed:
         observed = self.observer.observe()
@@ -95,7 +121,7 @@ class Executor:
                 self.run.log.record(step.reason)
                 return not wait and _is_requested(spec, observed)
             case steps.CreateBase():
-                self._create_base(spec)
+                self._create_base(spec, 1)
             case steps.CreateGroup():
                 self._create_group(step, spec, observed)
             case _:
@@ -108,34 +134,35 @@ class Executor:
             match step:
                 case steps.DeleteInfrastructure():
                     self._delete_infrastructure(step)
+                    self._create_base(spec, step.creation)
                 case steps.DeleteStack():
-                    self.run.log.record(step.reason)
-                    self.attempts = self.attempts.with_repair(step.stack)
+                    self.run.act(events.DELETED_AGAIN, step.stack.name, step.reason, warning=True)
                     self.cloud.stacks.delete(step.stack)
                 case steps.UpdateStack():
                     self._update_stack(step)
                 case _:
                     if isinstance(step, steps.AddNodes):
                         self._complete_group(step.group, spec, observed)
-                    self.attempts = self.nodes.execute(step, observed.base_stack, self.attempts)
+                    self.nodes.execute(step, observed.base_stack)
         except (Unreachable, Conflict) as error:
             self.run.log.record(f"trying again: {error.message}")
 
-    def _create_base(self, spec: ClusterSpec) -> None:
+    def _create_base(self, spec: ClusterSpec, creation: int) -> None:
         """Check the spec, create the key if needed, request the stack."""
         complete = self._complete(spec)
         key = self.observer.keys.get_or_create(self.name)
-        self.attempts = replace(self.attempts, creations=self.attempts.creations + 1)
+        self._requests += 1
         try:
             credential = self._get_credential(complete)
             self.run.log.record("requesting a network and a control plane from Heat")
             token = first_join_token(key, self.name)
-            request = base_request(complete, keys.signing_request(key), token, READY_TIMEOUT, credential)
+            request = base_request(complete, keys.signing_request(key), token, READY_TIMEOUT, credential, creation)
+            self.run.act(REQUESTED, self.name)
             self.cloud.stacks.create(request)
         except Conflict:
             return  # another run was faster: the next observation shows its stack
         except CloudUnreachable as error:
-            if self.attempts.creations >= MAX_ATTEMPTS:
+            if self._requests >= MAX_ATTEMPTS:
                 raise
             self.run.log.record(f"requesting the stack again: {error.message}")
 
@@ -161,6 +188,7 @@ class Executor:
                 return
             request = group_request(base, group, token, READY_TIMEOUT)
             self.run.log.record(f"requesting node group {group.name} with {group.count} nodes from Heat")
+            self.run.act(REQUESTED, request.name)
             self.cloud.stacks.create(request)
         except Conflict as error:
             self._check_taken_name(group, error)
@@ -195,16 +223,15 @@ class Executor:
 
     def _delete_infrastructure(self, step: steps.DeleteInfrastructure) -> None:
         """Its credential is revoked too; the next stack gets another one."""
-        self.run.log.record(step.reason)
+        self.run.act("ClusterRecreated", self.name, step.reason, warning=True)
         self.run.failure = step.reason
-        self._credential = None
+        self._credential, self._base = None, None
         deletion = ClusterDeletion(self.cloud, self.name, step.stack, self.run)
         deletion.delete(deletion.infrastructure)
 
     def _update_stack(self, step: steps.UpdateStack) -> None:
-        self.run.log.record(step.reason)
-        if step.repairs:
-            self.attempts = self.attempts.with_repair(step.stack)
+        reason = events.RETRIED if step.repairs else "StackResumed"
+        self.run.act(reason, step.stack.name, step.reason, warning=True)
         self.cloud.stacks.update(step.stack, {})
         self.run.progress.restart(step.stack.id, self.run.log.poll.now())
 

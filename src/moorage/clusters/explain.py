@@ -56,11 +56,11 @@ def existing_resources(resources: Sequence[StackResource]) -> list[StackResource
 def failure_reason(stack: Stack, resources: Sequence[StackResource]) -> str:
     """The reason of the innermost failed resource, not those of the resources that failed because of it."""
     failed = [resource for resource in resources if resource.status.endswith("_FAILED")]
-    causes = [resource for resource in failed if not _cancelled(resource.reason)] or failed
+    causes = [resource for resource in failed if not cancelled(resource.reason)] or failed
     if not causes:
-        return _own_message(stack.reason) or f"the stack is {stack.status}"
+        return own_message(stack.reason) or f"the stack is {stack.status}"
     deepest = max(causes, key=lambda resource: (resource.type == CONDITION, len(resource.path)))
-    return f"{_named(deepest, stack.name)}: {_own_message(deepest.reason)}"
+    return f"{_named(deepest, stack.name)}: {own_message(deepest.reason)}"
 
 
 def lost_servers(resources: Sequence[StackResource], servers: Sequence[Server]) -> list[StackResource]:
@@ -106,7 +106,8 @@ def _has_begun(resources: Sequence[StackResource]) -> list[StackResource]:
     return [resource for resource in resources if not resource.status.startswith(("INIT", "DELETE"))]
 
 
-def _cancelled(reason: str) -> bool:
+def cancelled(reason: str) -> bool:
+    """Whether a resource failed only because another one did."""
     return not reason or "aborted" in reason or "cancelled" in reason
 
 
@@ -124,9 +125,20 @@ def node_name(resource: StackResource, stack: str) -> str:
     return f"{stack}-{index}" if index else f"{stack}-control-plane-0"
 
 
+def name_at(path: Sequence[str], stack: str) -> str:
+    """The name of the node that a resource at this path of a stack belongs to, or the stack's."""
+    if index := _index(path):
+        return f"{stack}-{index}"
+    return f"{stack}-control-plane-0" if path[-1] in ("control_plane", "control_plane_ready") else stack
+
+
 def node_index(resource: StackResource) -> str:
     """The index of a worker in its group, from a resource of it; empty for the control plane."""
-    return next((part for part in reversed(resource.path[:-1]) if part.isdigit()), "")
+    return _index(resource.path)
+
+
+def _index(path: Sequence[str]) -> str:
+    return next((part for part in reversed(path[:-1]) if part.isdigit()), "")
 
 
 def describe_missing(servers: Sequence[StackResource], stack: str) -> str:
@@ -160,7 +172,7 @@ def has_addresses(resources: Sequence[StackResource]) -> bool:
     return complete.issuperset({("control_plane_port",), ("floating_ip",)})
 
 
-def _own_message(reason: str) -> str:
+def own_message(reason: str) -> str:
     """A reason without Heat's wrapping: "Resource CREATE failed: WaitConditionFailure: resources.a: why" is "why"."""
     text = " ".join(reason.split())
     text = re.sub(r"^Resource (CREATE|DELETE|UPDATE) failed: ", "", text)

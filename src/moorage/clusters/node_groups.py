@@ -13,7 +13,7 @@ from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import drain, explain
+from moorage.clusters import drain, events, explain
 from moorage.clusters.execute import READY_TIMEOUT, Desired, Executor
 from moorage.clusters.kubernetes import node_name, node_of
 from moorage.clusters.nodes import DrainOptions, NodeExecutor
@@ -52,6 +52,7 @@ class NodeGroups:
         named = replace(group, image=match.id) if match else group
         self._execute(
             lambda observed: DesiredState(_with_new(named, self._spec(observed))),
+            f"create node group {group.name}",
             f"node group {group.name} is ready",
             wait=wait,
         )
@@ -63,6 +64,7 @@ class NodeGroups:
         """
         self._execute(
             lambda observed: DesiredState(_resized(name, count, self._spec(observed), options)),
+            f"resize node group {name} to {count} nodes",
             f"node group {name} has {count} nodes",
             options,
             wait=wait,
@@ -76,6 +78,7 @@ class NodeGroups:
             _check_last_workers(observed.spec, name, 0, options)
         self._execute(
             lambda observed: DesiredState(replace(self._spec(observed), groups=()), deleted=(name,)),
+            f"delete node group {name}",
             f"node group {name} is deleted",
             options,
         )
@@ -100,7 +103,8 @@ class NodeGroups:
             left = tuple(replace(group, count=group.count - pending.get(group.name, 0)) for group in own)
             return DesiredState(replace(spec, groups=left), named=tuple(groups))
 
-        self._execute(desired, f"{', '.join(groups)}: {done}", options)
+        listed = ", ".join(groups)
+        self._execute(desired, f"{'delete' if shrinks else 'replace'} {listed}", f"{listed}: {done}", options)
 
     def drain_nodes(self, names: Sequence[str], timeout: float) -> None:
         """Cordon and drain these nodes; `kubectl uncordon` undoes it. Failed with what could not be evicted in time."""
@@ -108,10 +112,12 @@ class NodeGroups:
         nodes = [*_groups_of(names, observed)]
         if not observed.key:
             raise Failed(f"nodes cannot be drained here: {NO_KEY}", "run this where the cluster was created")
-        with self._session(timeout) as (observer, run):
+        with self._session(f"drain {', '.join(nodes)}", timeout) as (observer, run):
             executor = NodeExecutor(observer, run, DrainOptions(timeout))
             while not self._drain(executor, nodes, observed.base_stack, run):
                 run.wait()
+            run.act("NodesDrained", self.cluster, f"{', '.join(nodes)}: drained")
+            events.send(self.cloud, observed.base_stack, run)
 
     def _drain(self, executor: NodeExecutor, nodes: Sequence[str], base: Stack, run: Run) -> bool:
         try:
@@ -121,20 +127,22 @@ class NodeGroups:
             return False
 
     def _observe(self) -> Observed:
-        with self._session() as (observer, _):
+        with self._session("") as (observer, _):
             observed = observer.observe()
             self._spec(observed)
             return observed
 
-    def _execute(self, desired: Desired, done: str, options: DrainOptions | None = None, *, wait: bool = True) -> None:
-        with self._session(options.timeout if options else 0) as (observer, run):
+    def _execute(
+        self, desired: Desired, request: str, done: str, options: DrainOptions | None = None, *, wait: bool = True
+    ) -> None:
+        with self._session(request, options.timeout if options else 0) as (observer, run):
             nodes = NodeExecutor(observer, run, options or DrainOptions())
             Executor(observer, run, desired, nodes, done).execute(wait=wait)
 
-    def _session(self, drain_timeout: float = 0) -> AbstractContextManager[tuple[Observer, Run]]:
+    def _session(self, request: str, drain_timeout: float = 0) -> AbstractContextManager[tuple[Observer, Run]]:
         """The time for draining nodes comes on top of the run's."""
         arguments = (self.cloud, self.connect_kube, self.data_folder, self.cluster, self.report)
-        return session(*arguments, self.timeout + drain_timeout, self.poll)
+        return session(*arguments, self.timeout + drain_timeout, self.poll, request)
 
     def _spec(self, observed: Observed) -> ClusterSpec:
         return recorded(self.cluster, observed)

@@ -8,9 +8,9 @@ from typing import Any
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import drain, explain, kubernetes, parameters, steps
+from moorage.clusters import drain, events, explain, kubernetes, parameters, steps
 from moorage.clusters.observer import Observer
-from moorage.clusters.progress import Run
+from moorage.clusters.progress import REQUESTED, Run
 from moorage.kube.port import KubernetesClient
 from moorage.model.errors import Failed
 
@@ -36,15 +36,13 @@ class NodeExecutor:
     def cloud(self) -> Cloud:
         return self.observer.cloud
 
-    def execute(self, step: steps.NodeStep, base: Stack, attempts: steps.Attempts) -> steps.Attempts:
-        """Execute one step; returns the attempts with this one."""
+    def execute(self, step: steps.NodeStep, base: Stack) -> None:
+        """Execute one step."""
         match step:
             case steps.DeleteServers():
                 self._delete_servers(step)
             case steps.ReplaceNodes():
                 self._replace(step, base)
-                attempts = attempts.with_replacement(step.stack)
-                return attempts.with_repair(step.stack) if step.repairs else attempts
             case steps.AddNodes():
                 self._add(step, base)
             case steps.RemoveNodes():
@@ -53,7 +51,6 @@ class NodeExecutor:
                 self._delete(step, base)
             case steps.CancelRemoval():
                 self._cancel(step, base)
-        return attempts
 
     def join_token(self, base: Stack, *, new: bool) -> str | None:
         """A token with which nodes join; a new one is created in Kubernetes first. None without access to that."""
@@ -68,12 +65,14 @@ class NodeExecutor:
 
     def _delete_servers(self, step: steps.DeleteServers) -> None:
         for server in step.servers:
-            self.run.log.record(f"deleting server {server.name}, which Heat does not know")
+            text = f"deleting server {server.name}, which Heat does not know"
+            self.run.act("ServerDeleted", server.name, text, warning=True)
             self.cloud.servers.delete(server.id)
 
     def _replace(self, step: steps.ReplaceNodes, base: Stack) -> None:
         """Their names are never used again."""
-        self.run.log.record(step.reason)
+        reason = events.REPAIRED if step.repairs else events.REPLACED
+        self.run.act(reason, step.stack.name, step.reason, warning=True)
         if step.new_token and (kube := self.observer.kube(base)):
             for server in step.servers:
                 drain.delete(kube, explain.node_name(server, step.stack.name))
@@ -82,27 +81,29 @@ class NodeExecutor:
 
     def _add(self, step: steps.AddNodes, base: Stack) -> None:
         self.run.log.record(f"requesting {step.group.count} nodes in {step.stack.name} from Heat")
+        self.run.act(REQUESTED, step.stack.name)
         self._update(step.stack, {"count": step.group.count}, base, new_token=True)
 
     def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
         if not self.drain_nodes(step.nodes, base, drain.begin):
             return
         if step.count is None:
-            self.run.log.record(f"deleting stack {step.stack.name}")
+            self.run.act("GroupDeleted", step.stack.name, f"deleting stack {step.stack.name}")
             self.cloud.stacks.delete(step.stack)
             return
         there = [it for it in self.cloud.stacks.resources(step.stack) if it.type == explain.SERVER]
         indexes = {it.physical_id: explain.node_index(it) for it in there}
         untracked = [server for server in step.servers if server not in indexes]
         for server in untracked:
-            self.run.log.record(f"deleting server {server}, which Heat does not know")
+            text = f"deleting server {server}, which Heat does not know"
+            self.run.act("ServerDeleted", step.stack.name, text, warning=True)
             self.cloud.servers.delete(server)
         if untracked:  # Heat would remove others in their place
             return
         removed = [*map(explain.node_index, step.lost), *(indexes[server] for server in step.servers)]
         names = [f"{step.stack.name}-{index}" for index in removed]
         self._mark_lost(step, base)
-        self.run.log.record(f"removing {', '.join(names)}")
+        self.run.act("NodesRemoved", step.stack.name, f"removing {', '.join(names)}")
         self._update(step.stack, {"count": step.count, "remove": removed}, base, new_token=step.new_token)
 
     def _mark_lost(self, step: steps.RemoveNodes, base: Stack) -> None:
@@ -136,7 +137,8 @@ class NodeExecutor:
             return False
         if not self.options.force:
             raise _not_drained(self.options.timeout, left)
-        self.run.log.record(f"{text}: going on after {self.options.timeout:.0f} s")
+        going_on = f"{text}: going on after {self.options.timeout:.0f} s"
+        self.run.act("DrainTimedOut", self.observer.name, going_on, warning=True)
         return True
 
     def _delete(self, step: steps.DeleteNodes, base: Stack) -> None:

@@ -55,8 +55,23 @@ def group_stack_name(cluster: str, group: str) -> str:
     return f"{cluster}-{group}-{FIRST_REVISION}"
 
 
+def creation_tag(number: int) -> str:
+    """The tag of a base stack that was created for the `number`th time, because the ones before failed."""
+    return f"moorage-creation-{number}"
+
+
+def creations(base: Stack) -> int:
+    """How often the cluster was created, by the tag of its base stack."""
+    return next((number for number in range(2, 10) if creation_tag(number) in base.tags), 1)
+
+
 def base_request(
-    spec: ClusterSpec, signing_request: str, token: str, ready_timeout: int, credential: Credential | None = None
+    spec: ClusterSpec,
+    signing_request: str,
+    token: str,
+    ready_timeout: int,
+    credential: Credential | None = None,
+    creation: int = 1,
 ) -> StackRequest:
     """The request for a cluster's base stack. The spec leaves nothing open; `ready_timeout` in seconds."""
     parameters = {
@@ -70,7 +85,8 @@ def base_request(
         **_timeouts(ready_timeout),
     }
     text = template("control-plane.yaml")
-    return StackRequest(spec.name, text, {}, parameters, ("moorage", CLUSTER_TAG), _minutes(ready_timeout))
+    tags = ("moorage", CLUSTER_TAG, creation_tag(creation))
+    return StackRequest(spec.name, text, {}, parameters, tags, _minutes(ready_timeout))
 
 
 def group_request(base: Stack, group: NodeGroup, token: str, ready_timeout: int) -> StackRequest:

@@ -63,22 +63,19 @@ def _plan_base(desired: DesiredState, base: ObservedStack, observed: Observed, a
     if base.state == "IN_PROGRESS":
         return _in_progress(spec, base, spec.control_plane_nodes, observed)
     if base.state == "FAILED":
-        return _failed_base(base, observed, attempts, desired.creates)
+        return _failed_base(base, attempts, desired.creates)
     return Fail(explain.describe_missing(base.lost, spec.name)) if observed.key and base.lost else None
 
 
-def _failed_base(base: ObservedStack, observed: Observed, attempts: Attempts, creates: bool) -> Step:
-    """Recreate a cluster that was never ready, or that this run requested and cannot reach.
-
-    In any other one users may have deployed something.
-    """
+def _failed_base(base: ObservedStack, attempts: Attempts, creates: bool) -> Step:
+    """Recreate a cluster that was never ready. In any other one users may have deployed something."""
     reason = explain.failure_reason(base.stack, base.resources)
-    unused = bool(attempts.creations) and not observed.reachable
-    if unused or not explain.control_plane_was_ready(base.resources):
+    if not explain.control_plane_was_ready(base.resources):
         if attempts.creations >= MAX_ATTEMPTS or not creates:
             return Fail(reason)
-        return DeleteInfrastructure(base.stack, f"creation failed ({reason}): recreating the cluster")
-    if attempts.repairs.get(base.stack.name) or base.lost:
+        text = f"creation failed ({reason}): recreating the cluster"
+        return DeleteInfrastructure(base.stack, text, attempts.creations + 1)
+    if attempts.repairs[base.stack.name] or base.lost:
         return Fail(reason, used=True)
     return _retry(base, reason)
 
@@ -122,7 +119,7 @@ def _plan_deleted(desired: DesiredState, observed: Observed, attempts: Attempts)
 
 def _delete_again(entry: ObservedStack, text: str, attempts: Attempts) -> Step:
     reason = explain.failure_reason(entry.stack, entry.resources)
-    if attempts.repairs.get(entry.stack.name, 0) >= MAX_ATTEMPTS:
+    if attempts.repairs[entry.stack.name] >= MAX_ATTEMPTS:
         return Fail(f"{text}: {reason}", used=True)
     return DeleteStack(entry.stack, f"{text} again ({reason})")
 
@@ -153,7 +150,7 @@ def _with_api(spec: ClusterSpec, observed: Observed) -> Step | None:
 
 def _failed_group(spec: ClusterSpec, entry: ObservedStack, observed: Observed, attempts: Attempts) -> Step:
     reason = explain.failure_reason(entry.stack, entry.resources)
-    if attempts.repairs.get(entry.stack.name):
+    if attempts.repairs[entry.stack.name]:
         return Fail(reason, used=True)
     unready = [resource for resource in entry.lost if not _is_ready(resource, entry, observed)]
     if observed.key and unready:
@@ -175,7 +172,7 @@ def _retry(entry: ObservedStack, reason: str) -> Step:
 def _replace_lost(spec: ClusterSpec, entry: ObservedStack, observed: Observed, attempts: Attempts) -> Step:
     """Servers of the stack were deleted without Heat."""
     gone = explain.describe_missing(entry.lost, entry.stack.name)
-    if attempts.replacements.get(entry.stack.name, 0) >= MAX_ATTEMPTS:
+    if attempts.replacements[entry.stack.name] >= MAX_ATTEMPTS:
         return Fail(gone, used=True)
     return _replace(spec, entry, observed, f"{gone}: replacing it")
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from moorage.cloud.port.stacks import Stack, StackResource
-from moorage.model.cluster import Event
+from moorage.model.cluster import ClusterEvent, Progress
 from moorage.model.errors import CloudUnreachable, TimedOut
 
 T = TypeVar("T")
 Report = Callable[[str], None]
+REQUESTED = "Requested"  # the reason of the event for what a user requested
 OUTAGE_LIMIT = 120.0  # seconds for which the cloud may be unreachable during a run
 UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE = 300.0, 20.0
 """Seconds without a change after which a stack is updated: in general, and when Heat did not answer meanwhile.
@@ -34,12 +35,12 @@ EVERY_SECOND = PollInterval()
 
 
 @dataclass
-class EventLog:
+class ProgressLog:
     """Reports each step once, and keeps when it began."""
 
     report: Report
     poll: PollInterval
-    events: list[Event] = field(default_factory=list)
+    steps: list[Progress] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.began = self.poll.now()
@@ -49,8 +50,8 @@ class EventLog:
         return self.poll.now() - self.began
 
     def record(self, text: str) -> None:
-        if not self.events or self.events[-1].text != text:
-            self.events.append(Event(round(self.seconds, 1), text))
+        if not self.steps or self.steps[-1].text != text:
+            self.steps.append(Progress(round(self.seconds, 1), text))
             self.report(text)
 
 
@@ -93,16 +94,32 @@ class ProgressTracker:
 
 @dataclass
 class Run:
-    """One run of a loop. `unfinished` and `hint` are for users when its time is over."""
+    """One run of a loop. `unfinished` and `hint` are for users when its time is over.
 
-    log: EventLog
+    `request` is the event for what a user requested; it is kept with the first action. Without it the run continues
+    what was requested before.
+    """
+
+    log: ProgressLog
     timeout: float
     unfinished: str
     hint: str
+    request: ClusterEvent | None = None
     failure: str = ""
     """Why the last attempt failed."""
     progress: ProgressTracker = field(default_factory=ProgressTracker)
     seen: float | None = None
+    events: list[ClusterEvent] = field(default_factory=list)
+    """The actions of this run; `sent` of them are kept by Heat."""
+    sent: int = 0
+
+    def act(self, reason: str, object: str, text: str = "", *, warning: bool = False) -> None:
+        """Report an action, and make it an event; without a text, it is only the request that is one."""
+        if self.request and not self.events:
+            self.events.append(self.request)
+        if text:
+            self.log.record(text)
+            self.events.append(ClusterEvent("", reason, object, text, warning))
 
     def ask(self, question: Callable[[], T]) -> T | None:
         """The cloud's answer. None while it is unreachable for a moment, after it answered at least once."""
@@ -121,7 +138,7 @@ class Run:
     def wait(self, seconds: float = 0.0) -> None:
         """Wait until the next observation; TimedOut when the run's time is over."""
         if self.log.seconds > self.timeout:
-            last = self.log.events[-1].text if self.log.events else "nothing was observed"
+            last = self.log.steps[-1].text if self.log.steps else "nothing was observed"
             before = f"; the attempt before failed: {self.failure}" if self.failure else ""
             raise TimedOut(f"{self.unfinished} after {self.timeout:.0f} s: {last}{before}", self.hint)
         self.log.poll.sleep(seconds or self.log.poll.interval)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
-from moorage.clusters import kubernetes
+from moorage.clusters import events, kubernetes
 from moorage.clusters.deletion.resources import CleanupPlan, combine
 from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.describe import describe, summarize
@@ -22,10 +22,10 @@ from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import CLUSTER_TAG, GROUP_TAG, base_tag, differences
 from moorage.clusters.preflight.check import check
 from moorage.clusters.preflight.spec import spec_problems
-from moorage.clusters.progress import EVERY_SECOND, EventLog, PollInterval, Report, Run
+from moorage.clusters.progress import EVERY_SECOND, REQUESTED, PollInterval, ProgressLog, Report, Run
 from moorage.clusters.state import DesiredState, Observed
 from moorage.kube.kubeconfig import KubeAccess
-from moorage.model.cluster import Cluster, ClusterSpec, DeletionResult
+from moorage.model.cluster import Cluster, ClusterEvent, ClusterSpec, DeletionResult
 from moorage.model.credential import clouds_yaml
 from moorage.model.errors import Conflict, NotFound
 
@@ -55,11 +55,14 @@ def create(
     if spec_problems(spec):
         check(cloud, spec)
     requested = _with_image_ids(cloud, spec)
-    with session(cloud, connect_kube, data_folder, spec.name, report, timeout, poll) as (observer, run):
+    with session(cloud, connect_kube, data_folder, spec.name, report, timeout, poll, "create the cluster") as (
+        observer,
+        run,
+    ):
         Executor(observer, run, lambda observed: _desired(requested, observed), NodeExecutor(observer, run)).execute(
             wait=wait
         )
-        return replace(observe(cloud, connect_kube, data_folder, spec.name), events=tuple(run.log.events))
+        return replace(observe(cloud, connect_kube, data_folder, spec.name), progress=tuple(run.log.steps))
 
 
 def repair(
@@ -73,9 +76,12 @@ def repair(
     poll: PollInterval = EVERY_SECOND,
 ) -> Cluster:
     """Recreate what is missing or broken of a cluster, or was deleted without Moorage. Errors of `create`; NotFound."""
-    with session(cloud, connect_kube, data_folder, name, report, timeout, poll) as (observer, run):
+    with session(cloud, connect_kube, data_folder, name, report, timeout, poll, "repair the cluster") as (
+        observer,
+        run,
+    ):
         Executor(observer, run, lambda observed: _repaired(name, observed), NodeExecutor(observer, run)).execute()
-        return replace(observe(cloud, connect_kube, data_folder, name), events=tuple(run.log.events))
+        return replace(observe(cloud, connect_kube, data_folder, name), progress=tuple(run.log.steps))
 
 
 @contextmanager
@@ -87,12 +93,14 @@ def session(
     report: Report,
     timeout: float,
     poll: PollInterval,
+    request: str,
 ) -> Iterator[tuple[Observer, Run]]:
-    """An observer of a cluster, and a run that changes it."""
+    """An observer of a cluster, and a run that changes it, as `request` names it."""
     observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    requested = ClusterEvent("", REQUESTED, name, request)
     hint = f"run the same command again to resume; moorage cluster show {name}"
     try:
-        yield observer, Run(EventLog(report, poll), timeout, f"cluster {name!r} is not ready", hint)
+        yield observer, Run(ProgressLog(report, poll), timeout, f"cluster {name!r} is not ready", hint, requested)
     finally:
         observer.close()
 
@@ -129,14 +137,14 @@ def delete(
     that nothing remains and deletes the key. Raises NotFound when there is nothing of that name, Failed when something
     remains.
     """
-    log = EventLog(report, poll)
+    log = ProgressLog(report, poll)
     run = Run(log, timeout, f"cluster {name!r} is not deleted", "run the same command again to resume")
     deletion, observer = _deletion(cloud, connect_kube, data_folder, name, run, keep_volumes)
     deletion.check(_preview(deletion, observer))
     deletion.delete(deletion.kinds, wait=wait)
     if wait or cloud.stacks.get(name) is None:
         observer.keys.delete(name)
-    return DeletionResult(tuple(log.events), tuple(deletion.kept.values()))
+    return DeletionResult(tuple(log.steps), tuple(deletion.kept.values()))
 
 
 def preview_deletion(
@@ -146,7 +154,7 @@ def preview_deletion(
 
     NotFound as there.
     """
-    run = Run(EventLog(lambda _: None, EVERY_SECOND), 0, "", "")
+    run = Run(ProgressLog(lambda _: None, EVERY_SECOND), 0, "", "")
     return combine(_preview(*_deletion(cloud, connect_kube, data_folder, name, run, keep_volumes)))
 
 
@@ -177,6 +185,23 @@ def observe(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: st
     return describe(
         replace(observed, base=replace(observed.base, stack=full)), observed.servers or cloud.servers.list(name)
     )
+
+
+def list_events(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name: str) -> list[ClusterEvent]:
+    """What happened to a cluster, oldest first; NotFound when there is none.
+
+    Heat keeps about a thousand changes of each stack, Kubernetes its Events for an hour; those are missing when this
+    machine has no key for the cluster, or its API does not answer.
+    """
+    observer = Observer(cloud, connect_kube, key_store(cloud, data_folder), name)
+    try:
+        if (base := observer.base()) is None:
+            raise no_cluster(name)
+        kube = observer.kube(base) if observer.has_key(base) else None
+        stacks = [base, *observer.group_stacks(base)]
+        return events.of_cluster(cloud, stacks, kube)
+    finally:
+        observer.close()
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
@@ -25,10 +26,14 @@ class CreateGroup:
 
 @dataclass(frozen=True)
 class DeleteInfrastructure:
-    """Delete the stacks, and all infrastructure of the cluster; `reason` is a message for the user."""
+    """Delete the stacks, and all infrastructure of the cluster, then create it for the `creation`th time.
+
+    `reason` is a message for the user.
+    """
 
     stack: Stack | None
     reason: str
+    creation: int = 1
 
 
 @dataclass(frozen=True)
@@ -133,17 +138,15 @@ Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
 
 @dataclass(frozen=True)
 class Attempts:
-    """Attempts of this run, to bound retries: creations of the cluster and, by the stack's name, updates of a failed
-    stack and replacements of nodes that were lost in a complete one.
+    """What was attempted for the last request, to bound retries: creations of the cluster and, by the stack's name,
+    updates of a failed stack and replacements of nodes that were lost in a complete one.
     """
 
     creations: int = 0
-    repairs: Mapping[str, int] = field(default_factory=dict)
-    replacements: Mapping[str, int] = field(default_factory=dict)
+    repairs: Counter[str] = field(default_factory=Counter)
+    replacements: Counter[str] = field(default_factory=Counter)
 
-    def with_repair(self, stack: Stack) -> Attempts:
-        return replace(self, repairs={**self.repairs, stack.name: self.repairs.get(stack.name, 0) + 1})
-
-    def with_replacement(self, stack: Stack) -> Attempts:
-        counts = {**self.replacements, stack.name: self.replacements.get(stack.name, 0) + 1}
-        return replace(self, replacements=counts)
+    def __or__(self, other: Attempts) -> Attempts:
+        """Of each count the larger one."""
+        creations = max(self.creations, other.creations)
+        return Attempts(creations, self.repairs | other.repairs, self.replacements | other.replacements)

@@ -131,16 +131,29 @@ class OwnedResource:
 class DeletionResult:
     """What the deletion of a cluster did, and the resources that it kept."""
 
-    events: tuple[Event, ...] = ()
+    progress: tuple[Progress, ...] = ()
     kept: tuple[OwnedResource, ...] = ()
 
 
 @dataclass(frozen=True)
-class Event:
+class Progress:
     """One step of a run: seconds since the run's start, and what was done or waited for."""
 
     seconds: float
     text: str
+
+
+@dataclass(frozen=True)
+class ClusterEvent:
+    """Something that happened to a cluster, as an Event of Kubernetes: a `reason` in CamelCase, a `message` that says
+    why and what to do. `time` in UTC, as in 2026-01-02T03:04:05Z; `object` is the name of a stack, node or server.
+    """
+
+    time: str
+    reason: str
+    object: str
+    message: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,7 @@ class Cluster:
     api_url: str = ""
     created_at: str = ""
     nodes: tuple[Node, ...] = ()
-    events: tuple[Event, ...] = ()
+    progress: tuple[Progress, ...] = ()
     spec: ClusterSpec | None = None
 
     @property

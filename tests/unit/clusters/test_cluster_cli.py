@@ -52,7 +52,7 @@ def test_create_shows_progress_and_cluster(moorage):
     made = json.loads(done.stdout)
     assert (made["name"], made["status"]) == ("demo", "ready")
     assert [node["name"] for node in made["nodes"]] == NODES
-    assert [event["text"] for event in made["events"]][-1] == "cluster demo is ready"
+    assert [step["text"] for step in made["progress"]][-1] == "cluster demo is ready"
     assert "checking names" in done.stderr
 
 

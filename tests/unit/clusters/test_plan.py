@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -255,7 +256,7 @@ def test_plan_cluster_bounds_deletions_of_a_group():
     failed = Observed(COMPLETE, [group("DELETE_FAILED", DIED)], True, ONE_NODE)
     bare = replace(SPEC, groups=())
     assert isinstance(plan_for(bare, failed, Attempts(), deleted=["workers"]), DeleteStack)
-    attempts = Attempts(repairs={"demo-workers-1": plan.MAX_ATTEMPTS})
+    attempts = Attempts(repairs=Counter({"demo-workers-1": plan.MAX_ATTEMPTS}))
     assert isinstance(plan_for(bare, failed, attempts, deleted=["workers"]), Fail)
 
 
@@ -275,35 +276,32 @@ def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
 
 def test_plan_cluster_bounds_recreations():
     observed = Observed(base("CREATE_FAILED", DIED))
+    step = plan_for(SPEC, observed, Attempts(creations=1))
+    assert isinstance(step, DeleteInfrastructure)
+    assert step.creation == 2
     assert isinstance(plan_for(SPEC, observed, Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
 
 
-def test_plan_cluster_recreates_own_stack_that_cannot_be_reached():
-    """Its address may be what failed: no user has it yet."""
-    observed = Observed(base("UPDATE_FAILED", DIED, READY), (), True, SILENT)
-    assert isinstance(plan_for(SPEC, observed, Attempts(creations=1)), DeleteInfrastructure)
-    assert isinstance(plan_for(SPEC, observed, Attempts(plan.MAX_ATTEMPTS)), Fail)
-
-
-def test_plan_cluster_never_recreates_used_cluster():
+@pytest.mark.parametrize("kubernetes", [WELL, SILENT])
+def test_plan_cluster_never_recreates_used_cluster(kubernetes):
     """Kubernetes was well before Heat was done: what Heat reports of a cluster since does not end it."""
     for status, resource in (("CREATE_FAILED", DIED), ("UPDATE_FAILED", DIED), ("UPDATE_FAILED", BROKEN)):
-        observed = Observed(base(status, resource, READY), [COMPLETE_GROUP], True, WELL)
+        observed = Observed(base(status, resource, READY), [COMPLETE_GROUP], True, kubernetes)
         assert isinstance(plan_for(SPEC, observed, Attempts()), UpdateStack)
-        step = plan_for(SPEC, observed, Attempts(repairs={"demo": 1}))
+        step = plan_for(SPEC, observed, Attempts(repairs=Counter({"demo": 1})))
         assert isinstance(step, Fail)
         assert step.used
 
 
 def test_plan_cluster_bounds_replacements_and_repairs_of_each_group():
     lost = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=2, lost=[WORKER, WORKER])], True, ONE_NODE)
-    attempts = Attempts(replacements={"demo-workers-1": plan.MAX_ATTEMPTS})
+    attempts = Attempts(replacements=Counter({"demo-workers-1": plan.MAX_ATTEMPTS}))
     spec = replace(SPEC, groups=(replace(GROUP, count=2),))
     assert plan_for(spec, lost, attempts) == Fail("servers demo-workers-1-0, demo-workers-1-0 are gone", used=True)
     failed = Observed(COMPLETE, [group("UPDATE_FAILED", REFUSED_WORKER, lost=[WORKER])], True, ONE_NODE)
-    step = plan_for(SPEC, failed, Attempts(repairs={"demo-workers-1": 1}))
+    step = plan_for(SPEC, failed, Attempts(repairs=Counter({"demo-workers-1": 1})))
     assert step == Fail("server demo-workers-1-0: No valid host was found.", used=True)
-    other = plan_for(SPEC, failed, Attempts(repairs={"demo-other-1": 1}))
+    other = plan_for(SPEC, failed, Attempts(repairs=Counter({"demo-other-1": 1})))
     assert isinstance(other, ReplaceNodes)
 
 
@@ -314,7 +312,7 @@ def test_plan_cluster_with_failed_group_waits_for_others():
     other = replace(
         other, stack=replace(other.stack, name="demo-other-1", parameters={**other.stack.parameters, "group": "other"})
     )
-    spec, attempts = SPEC.with_group(NodeGroup("other", 1)), Attempts(repairs={"demo-workers-1": 1})
+    spec, attempts = SPEC.with_group(NodeGroup("other", 1)), Attempts(repairs=Counter({"demo-workers-1": 1}))
     assert isinstance(plan_for(spec, Observed(COMPLETE, [failed, other], True, ONE_NODE), attempts), Wait)
     done = replace(other, stack=replace(other.stack, status="CREATE_COMPLETE"))
     assert isinstance(plan_for(spec, Observed(COMPLETE, [failed, done], True, ONE_NODE), attempts), Fail)

@@ -67,7 +67,7 @@ def test_create_cluster_and_ask_it_with_clients_key(world, cloud, kube):
     assert all(node.ready for node in made.nodes)
     assert made.api_url == "https://172.24.4.20:6443"
     assert kube.access_used.key == world.files()[0].read_text()
-    assert [event.seconds for event in made.events] == sorted(event.seconds for event in made.events)
+    assert [step.seconds for step in made.progress] == sorted(step.seconds for step in made.progress)
     assert "PRIVATE KEY" not in str(cloud.stacks.records["demo"])
 
 
@@ -374,7 +374,7 @@ def test_delete_includes_servers_unknown_to_heat(world, cloud):
     cloud.stacks.orphans = [Server("x", "demo-workers-1-9", "ACTIVE", metadata={"moorage_cluster": "demo"})]
     done = world.delete()
     assert not any("deletion failed" in line for line in world.reported), "Heat need not fail first"
-    assert done.events[-1].seconds < RETRY_POLLS / 4
+    assert done.progress[-1].seconds < RETRY_POLLS / 4
     assert "deleting server demo-workers-1-9" in world.reported
     assert not cloud.stacks.records
     assert not cloud.stacks.orphans

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count, islice
 from typing import Any
@@ -14,9 +15,10 @@ from moorage.cloud.memory.servers import MemoryServers
 from moorage.cloud.memory.volumes import MemoryVolumes
 from moorage.cloud.port.network import NetworkResource, Port
 from moorage.cloud.port.servers import Address, Server
-from moorage.cloud.port.stacks import Stack, StackRequest, StackResource
+from moorage.cloud.port.stacks import Stack, StackEvent, StackRequest, StackResource
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 
+FIRST = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # when all stacks are created
 SERVER, ROUTER_INTERFACE = "OS::Nova::Server", "OS::Neutron::RouterInterface"
 PORT = "OS::Neutron::Port"
 KINDS = {
@@ -40,6 +42,7 @@ class StackRecord:
     request: StackRequest
     resources: list[StackResource]
     polls: int = 0
+    events: list[StackEvent] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
     """Indexes of group members that were ever removed; Heat never uses them again."""
 
@@ -108,12 +111,13 @@ class MemoryStacks:
             name=request.name,
             status="CREATE_IN_PROGRESS",
             reason="Stack CREATE started",
-            created_at="2026-01-02T03:04:05Z",
+            created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}",
             tags=request.tags,
             parameters=parameters,
         )
         record = self.records[request.name] = StackRecord(stack, request, [])
         record.resources = self._expanded(record)
+        self._add_event(record, (), stack.status, stack.reason)
         if self.lost_answers:
             self.lost_answers -= 1
             raise CloudUnreachable("Heat did not answer in time")
@@ -147,6 +151,24 @@ class MemoryStacks:
         record.polls = 0
         self.updated_parameters[record.stack.name] = dict(parameters)
         self._set_status(record, "UPDATE_IN_PROGRESS", "Stack UPDATE started")
+
+    def events(self, stack: Stack) -> builtins.list[StackEvent]:
+        self._check_reachable()
+        record = self._find(stack.id)
+        return builtins.list(record.events) if record else []
+
+    def signal(self, stack: Stack, handle: str, text: str, *, failure: bool = False) -> bool:
+        self._check_reachable()
+        record = self._find(stack.id)
+        if record is None or not any(r.path == (handle,) and _exists(r) for r in record.resources):
+            return False
+        reason = f"Signal: status:{'FAILURE' if failure else 'SUCCESS'} reason:{text}"[:255]
+        self._add_event(record, (handle,), "SIGNAL_COMPLETE", reason)
+        return True
+
+    def _add_event(self, record: StackRecord, path: tuple[str, ...], status: str, reason: str) -> None:
+        time = FIRST + timedelta(seconds=next(self._ids))
+        record.events.append(StackEvent(f"{time:%Y-%m-%dT%H:%M:%SZ}", path, status, reason))
 
     def _expanded(self, record: StackRecord) -> builtins.list[StackResource]:
         """All resources of the stack as Heat plans them."""
@@ -300,6 +322,10 @@ class MemoryStacks:
 
     def _set_status(self, record: StackRecord, status: str, reason: str) -> None:
         record.stack = replace(record.stack, status=status, reason=reason)
+        failed = [resource for resource in record.resources if resource.status.endswith("_FAILED")]
+        for resource in failed if status.endswith("_FAILED") else ():
+            self._add_event(record, resource.path, resource.status, resource.reason)
+        self._add_event(record, (), status, reason)
 
 
 def _check_parameters(request: StackRequest) -> dict[str, Any]:

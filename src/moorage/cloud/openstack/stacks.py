@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from moorage.cloud.openstack.rest import Rest
-from moorage.cloud.port.stacks import Stack, StackRequest, StackResource
+from moorage.cloud.port.stacks import Stack, StackEvent, StackRequest, StackResource
 from moorage.model.errors import BadInput, Conflict, NotFound
 
 HEAT = "orchestration"
+EVENTS = 1000  # read at most
 NESTED_DEPTH = 3  # group > members > node, and one more for clusters that were created by hand
 
 
@@ -46,11 +47,13 @@ class OpenStackStacks:
         return found
 
     def resources(self, stack: Stack) -> builtins.list[StackResource]:
+        return _resources(self._resource_rows(stack), stack.id)
+
+    def _resource_rows(self, stack: Stack) -> builtins.list[dict[str, Any]]:
         try:
-            rows = [*self.rest.list(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)]
+            return [*self.rest.list(HEAT, f"{_path(stack)}/resources", nested_depth=NESTED_DEPTH)]
         except NotFound:
             return []
-        return _resources(rows, stack.id)
 
     def create(self, request: StackRequest) -> None:
         body = {
@@ -82,6 +85,22 @@ class OpenStackStacks:
             if current and not current.status.startswith("DELETE"):
                 raise
 
+    def events(self, stack: Stack) -> builtins.list[StackEvent]:
+        try:
+            answer = self.rest.get(HEAT, f"{_path(stack)}/events", nested_depth=NESTED_DEPTH, limit=EVENTS)
+        except NotFound:
+            return []
+        return _events(answer["events"], self._resource_rows(stack), stack.id)
+
+    def signal(self, stack: Stack, handle: str, text: str, *, failure: bool = False) -> bool:
+        # With the same id each time, the handle's data does not grow.
+        body = {"id": "event", "status": "FAILURE" if failure else "SUCCESS", "reason": text, "data": ""}
+        try:
+            self.rest.post(HEAT, f"{_path(stack)}/resources/{handle}/signal", body)
+        except (NotFound, Conflict, BadInput):
+            return False
+        return True
+
 
 def _path(stack: Stack) -> str:
     return f"/stacks/{quote(stack.name)}/{stack.id}"
@@ -104,7 +123,7 @@ def _stack(row: Mapping[str, Any]) -> Stack:
 
 def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResource]:
     """Resources with their paths: the id of a nested stack is the physical id of its resource in the outer stack."""
-    parents = {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
+    parents = _parents(rows)
     return [
         StackResource(
             path=_resource_path(row, parents, root),
@@ -115,6 +134,26 @@ def _resources(rows: Sequence[Mapping[str, Any]], root: str) -> list[StackResour
         )
         for row in rows
     ]
+
+
+def _events(rows: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]], root: str) -> list[StackEvent]:
+    """Events, oldest first, without those of nested stacks that their resources in the outer stacks have too."""
+    parents = _parents(resources)
+    return [
+        StackEvent(
+            time=row["event_time"],
+            path=() if row.get("physical_resource_id") == root else _resource_path(row, parents, root),
+            status=row["resource_status"],
+            reason=row.get("resource_status_reason") or "",
+        )
+        for row in reversed(rows)
+        if row.get("physical_resource_id") in (None, "", root) or row["physical_resource_id"] != _stack_id(row)
+    ]
+
+
+def _parents(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The resources that are nested stacks, by the stacks' ids, and others by theirs."""
+    return {row["physical_resource_id"]: row for row in rows if row.get("physical_resource_id")}
 
 
 def _resource_path(row: Mapping[str, Any], parents: Mapping[str, Mapping[str, Any]], root: str) -> tuple[str, ...]:

@@ -38,6 +38,20 @@ class StackResource:
 
 
 @dataclass(frozen=True)
+class StackEvent:
+    """A change of a stack or of one of its resources, or a signal that a resource received.
+
+    `time` is Heat's, in UTC, as in 2026-01-02T03:04:05Z. The `path` of the stack itself is empty. `status` is as in
+    CREATE_FAILED; of a signal it is SIGNAL_COMPLETE, and the reason contains its text.
+    """
+
+    time: str
+    path: tuple[str, ...]
+    status: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class StackRequest:
     """A request for a stack: `template` and `files` are HOT texts; the timeout is Heat's, in minutes."""
 
@@ -80,5 +94,20 @@ class Stacks(Protocol):
 
         Heat retries what failed. Without parameters, that is all. Living engines continue their work; the locks of dead
         engines are released.
+        """
+        ...
+
+    def events(self, stack: Stack) -> builtins.list[StackEvent]:
+        """The newest events of a stack and of its nested stacks, oldest first; empty when the stack does not exist.
+
+        Heat keeps about a thousand for each stack. Events of members that were removed are gone with them.
+        """
+        ...
+
+    def signal(self, stack: Stack, handle: str, text: str, *, failure: bool = False) -> bool:
+        """Send a signal to a wait condition's handle, which Heat keeps as an event; whether Heat accepted it.
+
+        It does not as long as the handle does not exist. The event has the first 220 characters or so, and contains
+        "status:SUCCESS reason:" before them, or "status:FAILURE reason:".
         """
         ...
