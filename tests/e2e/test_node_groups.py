@@ -65,6 +65,16 @@ def nodes(cluster):
     return {node["metadata"]["name"]: node for node in found["items"]}
 
 
+def is_restored(node):
+    taints = node["spec"].get("taints", [])
+    return node["metadata"]["labels"].get(LABEL) == "yes" and any(taint["key"] == "extra" for taint in taints)
+
+
+def events(cloud):
+    listed = json.loads(cloud.moorage("--cloud", "moorage", "cluster", "events", NAME, "-o", "json").stdout)
+    return [(event["reason"], event["message"]) for event in listed]
+
+
 def test_group_survives_kills_and_is_drained_before_it_is_deleted(cloud, group):
     options = [GROUP, "--count", "1", "--label", f"{LABEL}=yes", "--taint", "extra=yes:NoSchedule", "--max", "2"]
     kill_at_line(cloud, 2, "--cloud", "moorage", "nodegroup", "create", NAME, *options)
@@ -73,6 +83,9 @@ def test_group_survives_kills_and_is_drained_before_it_is_deleted(cloud, group):
     assert node["metadata"]["labels"][LABEL] == "yes"
     assert {"key": "extra", "value": "yes", "effect": "NoSchedule"} in node["spec"]["taints"]
     assert [(row["name"], row["count"], row["ready"]) for row in groups(cloud)] == [(GROUP, 1, 1), ("workers", 2, 2)]
+    group.kubectl("label", "node", first, f"{LABEL}-")
+    group.kubectl("taint", "node", first, "extra-")
+    until(lambda: is_restored(nodes(group)[first]), seconds=240)
 
     group.apply(PLACED)
     until(lambda: group.pod("placed"), seconds=240)
@@ -99,6 +112,11 @@ def test_group_survives_kills_and_is_drained_before_it_is_deleted(cloud, group):
     assert group.sdk.compute.find_server(first) is None
     until(lambda: group.pod("placed"), seconds=240)
     assert group.pod("placed")["spec"]["nodeName"] == second, "with its volume"
+
+    assert [f"resize node group {GROUP} to 2 nodes", f"delete {first}"] == [
+        message for reason, message in events(cloud) if reason == "Requested" and "create" not in message
+    ][-3::2], "events of all runs, the killed one and the one that failed too"
+    assert any(reason == "Failed" and "disruption budget placed" in message for reason, message in events(cloud))
 
     nodegroup(cloud, "delete", GROUP, "--yes")
     assert nodes(group) == {}

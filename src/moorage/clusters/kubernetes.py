@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,9 @@ from moorage.cloud.port.servers import Server
 from moorage.kube.merge import apply
 from moorage.kube.port import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, KubernetesClient, Object
 from moorage.model import join_token
+from moorage.model.cluster import NodeGroup
 from moorage.model.credential import SECRET, STATE
-from moorage.model.nodes import GROUP_LABEL, REMOVING, UNINITIALIZED
+from moorage.model.nodes import GROUP_LABEL, GROUPS, REMOVING, UNINITIALIZED
 from moorage.model.ownership import NODE_MARK
 
 
@@ -60,6 +62,24 @@ def problem(api: KubernetesClient) -> str:
     """Why the cluster cannot reach its cloud, as moorage-controller reports it; "" when it can, or need not."""
     state = api.get(CONFIG_MAPS, STATE) or {}
     return str((state.get("data") or {}).get("problem", ""))
+
+
+def recorded_groups(api: KubernetesClient) -> Mapping[str, str]:
+    """What `record_groups` recorded."""
+    found = api.get(CONFIG_MAPS, GROUPS) or {}
+    return dict(found.get("data") or {})
+
+
+def record_groups(api: KubernetesClient, groups: Mapping[str, str]) -> None:
+    """Record the labels and taints of node groups, which moorage-controller keeps on their Nodes."""
+    namespace, _, name = GROUPS.partition("/")
+    removed = dict.fromkeys(recorded_groups(api).keys() - groups.keys())
+    apply(api, CONFIG_MAPS, {"metadata": {"namespace": namespace, "name": name}, "data": {**removed, **groups}})
+
+
+def group_record(group: NodeGroup) -> str:
+    """A group's labels and taints, as they are recorded."""
+    return json.dumps({"labels": dict(group.labels), "taints": [asdict(taint) for taint in group.taints]})
 
 
 def update_credential(api: KubernetesClient, clouds: str) -> None:

@@ -51,6 +51,9 @@ class NodeExecutor:
                 self._delete(step, base)
             case steps.CancelRemoval():
                 self._cancel(step, base)
+            case steps.RecordGroups():
+                if kube := self.observer.kube(base):
+                    kubernetes.record_groups(kube, step.groups)
 
     def join_token(self, base: Stack, *, new: bool) -> str | None:
         """A token with which nodes join; a new one is created in Kubernetes first. None without access to that."""

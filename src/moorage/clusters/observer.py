@@ -134,7 +134,8 @@ class Observer:
             return Kubernetes(unreachable="the control plane has not published its certificates")
         try:
             nodes, dns = kubernetes.nodes(kube), kubernetes.is_available(kube, DNS)
-            return Kubernetes(nodes, dns, problem=kubernetes.problem(kube))
+            groups = kubernetes.recorded_groups(kube)
+            return Kubernetes(nodes, dns, problem=kubernetes.problem(kube), groups=groups)
         except KubernetesUnreachable as error:
             return Kubernetes(unreachable=error.message)
 

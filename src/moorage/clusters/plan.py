@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from moorage.cloud.port.stacks import StackResource
 from moorage.clusters import explain
-from moorage.clusters.kubernetes import node_name, node_of
+from moorage.clusters.kubernetes import group_record, node_name, node_of
 from moorage.clusters.parameters import recorded_group, requested_removals
 from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.clusters.steps import (
@@ -22,6 +22,7 @@ from moorage.clusters.steps import (
     DeleteStack,
     Done,
     Fail,
+    RecordGroups,
     RemoveNodes,
     ReplaceNodes,
     Step,
@@ -46,7 +47,9 @@ def plan_cluster(desired: DesiredState, observed: Observed, attempts: Attempts) 
         return first
     planned = (first, *_plan_groups(desired, base, observed, attempts), *_plan_deleted(desired, observed, attempts))
     steps = [step for step in planned if step is not None]
-    return min(steps, key=_urgency) if steps else _plan_removed(spec, observed) or _wait_for_nodes(spec, observed)
+    if steps:
+        return min(steps, key=_urgency)
+    return _plan_removed(spec, observed) or _plan_records(observed) or _wait_for_nodes(spec, observed)
 
 
 def _previous(name: str) -> str:
@@ -251,6 +254,14 @@ def _plan_removed(spec: ClusterSpec, observed: Observed) -> Step | None:
     if gone := tuple(node.name for node in marked if node not in there):
         return DeleteNodes(gone)
     return CancelRemoval(tuple(node.name for node in marked)) if marked else None
+
+
+def _plan_records(observed: Observed) -> Step | None:
+    """Labels and taints of groups that Kubernetes does not have yet, or of deleted groups."""
+    own = [group for group in observed.spec.groups if group.labels or group.taints]
+    groups = {group.name: group_record(group) for group in own}
+    outdated = observed.kubernetes and observed.reachable and observed.kubernetes.groups != groups
+    return RecordGroups(groups) if outdated else None
 
 
 def _in_progress(spec: ClusterSpec, entry: ObservedStack, servers: int, observed: Observed) -> Step | None:

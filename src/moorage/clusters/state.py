@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from moorage.cloud.port.servers import Server
@@ -18,12 +18,14 @@ class Kubernetes:
     """The state that the cluster's Kubernetes API reports.
 
     `unreachable` is why the API could not be asked, `problem` why the cluster cannot reach its cloud; else empty.
+    `groups` are the records of node groups' labels and taints.
     """
 
     nodes: Sequence[KubeNode] = ()
     dns: bool = False
     unreachable: str = ""
     problem: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

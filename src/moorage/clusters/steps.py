@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from moorage.cloud.port.servers import Server
@@ -110,6 +110,13 @@ class CancelRemoval:
 
 
 @dataclass(frozen=True)
+class RecordGroups:
+    """Record the labels and taints of node groups in Kubernetes."""
+
+    groups: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Wait:
     """Nothing to do but observe again soon."""
 
@@ -132,7 +139,7 @@ class Done:
 
 
 Repair = DeleteInfrastructure | DeleteStack | UpdateStack
-NodeStep = DeleteServers | ReplaceNodes | AddNodes | RemoveNodes | DeleteNodes | CancelRemoval
+NodeStep = DeleteServers | ReplaceNodes | AddNodes | RemoveNodes | DeleteNodes | CancelRemoval | RecordGroups
 Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
 
 

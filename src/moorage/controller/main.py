@@ -21,6 +21,7 @@ from moorage.ccm.load_balancers.garbage_collect import OrphanCollector
 from moorage.ccm.load_balancers.reconcile import BY_SERVICE, LoadBalancerReconciler, index_slice
 from moorage.ccm.load_balancers.views import NodeChanges, TargetNodes
 from moorage.ccm.nodes.certificates import CertificateReconciler
+from moorage.ccm.nodes.groups import GroupReconciler
 from moorage.ccm.nodes.identity import Place
 from moorage.ccm.nodes.reconcile import NodeReconciler, ServerPoll
 from moorage.ccm.nodes.view import ServerView
@@ -98,13 +99,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Controller:
-    """The composed controller, ready to run; `certificates` is the part that runs already."""
+    """The composed controller, ready to run; `without_cloud` is the part that runs already."""
 
     runner: Runner
     elector: Elector
     metrics: Metrics
     settings: Settings
-    certificates: Runner | None = None
+    without_cloud: Runner | None = None
 
     def run(self, stop: Event) -> bool:
         """Run until `stop`; False when the lease was lost."""
@@ -113,15 +114,16 @@ class Controller:
             return lead(self.runner, self.elector, stop, self.settings.timings.every)
 
     def _alive(self) -> bool:
-        runners = (self.runner, self.certificates) if self.certificates else (self.runner,)
+        runners = (self.runner, self.without_cloud) if self.without_cloud else (self.runner,)
         return all(runner.cache.alive() and runner.alive() for runner in runners)
 
 
-def start_certificates(api: KubernetesClient, node_cidr: str, metrics: Metrics, stop: Event) -> Runner:
-    """Approve serving certificates from now on: before the cloud answers, and without the lease."""
+def start_without_cloud(api: KubernetesClient, node_cidr: str, metrics: Metrics, stop: Event) -> Runner:
+    """Approve serving certificates and keep nodes' labels from now on: before the cloud answers, without the lease."""
     runner = Runner(Informer(api), metrics)
     requests, nodes = runner.cache.store(SIGNING_REQUESTS), runner.cache.store(NODES)
     runner.add(CertificateReconciler(api, requests, nodes, node_cidr))
+    runner.add(GroupReconciler(api, nodes))
     runner.cache.start(stop)
     wait_ready(runner.cache, stop, LIST_TIMEOUT)
     runner.start()
@@ -134,10 +136,10 @@ def compose(
     settings: Settings,
     load_balancer_settings: load_balancing.Settings | None = None,
     watch: CredentialWatch | None = None,
-    certificates: Runner | None = None,
+    without_cloud: Runner | None = None,
 ) -> Controller:
     """Add all reconcilers to the runner. Without `load_balancer_settings` there are no load balancers."""
-    metrics, cache = certificates.metrics if certificates else Metrics(), Informer(api)
+    metrics, cache = without_cloud.metrics if without_cloud else Metrics(), Informer(api)
     runner = Runner(cache, metrics)
     events = Recorder(api, NAME, time.monotonic)
     _add_nodes(runner, api, project, settings, events)
@@ -147,7 +149,7 @@ def compose(
         runner.add(watch)
     _add_volumes(runner, api, project.volumes, settings, events)
     elector = Elector(api, LEASE, settings.me, time.monotonic, settings.timings)
-    return Controller(runner, elector, metrics, settings, certificates)
+    return Controller(runner, elector, metrics, settings, without_cloud)
 
 
 def _add_nodes(runner: Runner, api: KubernetesClient, project: Project, settings: Settings, events: Recorder) -> None:
@@ -200,13 +202,13 @@ def load_balancer_settings(project: Project, cluster: str, provider: str = "") -
         return None
 
 
-def _run_without_cloud(certificates: Runner, stop: Event, port: int) -> bool:
+def _run_without_cloud(without_cloud: Runner, stop: Event, port: int) -> bool:
     """Run until `stop`; False when a thread has died."""
 
     def is_alive() -> bool:
-        return certificates.cache.alive() and certificates.alive()
+        return without_cloud.cache.alive() and without_cloud.alive()
 
-    with serve(Endpoints(is_alive, certificates.cache.ready, certificates.metrics), port):
+    with serve(Endpoints(is_alive, without_cloud.cache.ready, without_cloud.metrics), port):
         while is_alive() and not stop.wait(ALIVE_EVERY):
             pass
         return stop.is_set()
@@ -241,9 +243,9 @@ def command(
     log_json(log_level)
     stop = stop_on_sigterm()
     api = adapters.kube(kubeconfig)
-    certificates = start_certificates(api, node_cidr, Metrics(), stop)
+    without_cloud = start_without_cloud(api, node_cidr, Metrics(), stop)
     if not clouds.exists():
-        return os.EX_OK if _run_without_cloud(certificates, stop, port) else os.EX_TEMPFAIL
+        return os.EX_OK if _run_without_cloud(without_cloud, stop, port) else os.EX_TEMPFAIL
     events = Recorder(api, NAME, time.monotonic)
     watch = CredentialWatch(api, events, clouds, adapters.check(clouds, cloud))
 
@@ -251,7 +253,7 @@ def command(
         project = adapters.project(clouds, cloud)
         me = f"{socket.gethostname()}_{uuid4().hex[:8]}"
         settings = Settings(cluster, Place(project.region, regional_ids), me, port)
-        return compose(api, project, settings, load_balancer_settings(project, cluster, provider), watch, certificates)
+        return compose(api, project, settings, load_balancer_settings(project, cluster, provider), watch, without_cloud)
 
     controller = until_accepted(watch, begin, stop)
     return os.EX_OK if controller is None or controller.run(stop) else os.EX_TEMPFAIL

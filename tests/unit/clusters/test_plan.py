@@ -11,7 +11,8 @@ from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import parameters, plan
 from moorage.clusters.deletion.infrastructure import MAX_DELETIONS, plan_stack
-from moorage.clusters.kubernetes import KubeNode
+from moorage.clusters.kubernetes import KubeNode, group_record
+from moorage.clusters.parameters import recorded_group
 from moorage.clusters.progress import UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE, Unchanged
 from moorage.clusters.state import DesiredState, Kubernetes, Observed, ObservedStack
 from moorage.clusters.steps import (
@@ -26,6 +27,7 @@ from moorage.clusters.steps import (
     DeleteStack,
     Done,
     Fail,
+    RecordGroups,
     RemoveNodes,
     ReplaceNodes,
     UpdateStack,
@@ -272,6 +274,20 @@ def test_plan_cluster_waits_for_heat_before_it_forgets_a_removal():
     assert isinstance(step("UPDATE_IN_PROGRESS", [server]), Wait)
     assert step("UPDATE_COMPLETE", []) == DeleteNodes(("demo-workers-1-0",))
     assert step("UPDATE_COMPLETE", [server]) == CancelRemoval(("demo-workers-1-0",))
+
+
+def test_plan_cluster_records_labels_and_taints_of_groups():
+    entry = group("CREATE_COMPLETE", count=1)
+    parameters = {"labels": '{"a": "b"}', "taints": '[{"key": "k", "value": "v", "effect": "NoSchedule"}]'}
+    entry = replace(entry, stack=replace(entry.stack, parameters={**entry.stack.parameters, **parameters}))
+    step = plan_for(SPEC, Observed(COMPLETE, [entry], True, WELL), Attempts())
+    assert step == RecordGroups({"workers": group_record(recorded_group(entry.stack))})
+    assert '"a": "b"' in step.groups["workers"]
+    recorded = replace(WELL, groups=step.groups)
+    assert plan_for(SPEC, Observed(COMPLETE, [entry], True, recorded), Attempts()) == Done()
+    plain = Observed(COMPLETE, [COMPLETE_GROUP], True, recorded)
+    assert plan_for(SPEC, plain, Attempts()) == RecordGroups({}), "what is recorded of former groups is removed"
+    assert isinstance(plan_for(SPEC, Observed(COMPLETE, [entry], True, SILENT), Attempts()), Wait)
 
 
 def test_plan_cluster_bounds_recreations():

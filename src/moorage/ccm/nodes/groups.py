@@ -1,0 +1,90 @@
+"""Keeps the labels and taints of node groups on their Nodes, as they were recorded when the groups were created."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from moorage.kube.port import CONFIG_MAPS, NODES, KubernetesClient, Object, Resource
+from moorage.kube.store import Store
+from moorage.model.errors import Conflict, NotFound
+from moorage.model.nodes import GROUP_LABEL, GROUPS
+
+PERIOD = 10.0  # seconds between two reads of the record
+ALL = ""  # the key of all nodes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class GroupReconciler:
+    """Adds labels and taints that a Node lacks; the key is the Node's name, or ALL.
+
+    It removes none: a Node may choose its group, so that must not free it of anything.
+    """
+
+    api: KubernetesClient
+    nodes: Store
+    name: str = "node-groups"
+    watches: tuple[Resource, ...] = (NODES,)
+    always: tuple[str, ...] = (ALL,)
+    workers: int = 1
+    _record: Mapping[str, Any] = field(default_factory=dict)
+
+    def reconcile(self, key: str) -> float | None:
+        """Raises KubernetesUnreachable."""
+        if key != ALL:
+            self._update(self.nodes.get(key))
+            return None
+        self._record = _parsed((self.api.get(CONFIG_MAPS, GROUPS) or {}).get("data") or {})
+        for node in self.nodes.all():
+            self._update(node)
+        return PERIOD
+
+    def _update(self, node: Object | None) -> None:
+        change = missing(node, self._record) if node else {}
+        if not node or not change:
+            return
+        version = {"resourceVersion": node["metadata"]["resourceVersion"]}
+        with suppress(
+            Conflict, NotFound
+        ):  # the node was changed or deleted meanwhile: the watch delivers the new state
+            merged = {**change, "metadata": {**change.get("metadata", {}), **version}}
+            self.api.patch(NODES, node["metadata"]["name"], merged)
+
+
+def missing(node: Object, record: Mapping[str, Any]) -> Object:
+    """The merge patch that adds what the node lacks of its group's labels and taints; empty when it lacks nothing."""
+    current = node["metadata"].get("labels") or {}
+    group = record.get(current.get(GROUP_LABEL, ""), {})
+    labels = {key: value for key, value in group.get("labels", {}).items() if current.get(key) != value}
+    taints = node.get("spec", {}).get("taints") or []
+    lacking = [it for it in group.get("taints", ()) if not _has(taints, it)]
+    change: Object = {"metadata": {"labels": labels}} if labels else {}
+    if lacking:
+        replaced = {(it["key"], it["effect"]) for it in lacking}
+        kept = [taint for taint in taints if (taint["key"], taint["effect"]) not in replaced]
+        change["spec"] = {"taints": [*kept, *lacking]}
+    return change
+
+
+def _has(taints: list[Object], desired: Object) -> bool:
+    names = ("key", "effect", "value")
+    expected = [desired.get(name, "") for name in names]
+    return any([taint.get(name, "") for name in names] == expected for taint in taints)
+
+
+def _parsed(data: Mapping[str, str]) -> Mapping[str, Any]:
+    """The record; entries that are not as `clusters` writes them are logged and left out."""
+    found = {}
+    for group, text in data.items():
+        try:
+            entry = json.loads(text)
+            found[group] = {"labels": dict(entry["labels"]), "taints": [dict(taint) for taint in entry["taints"]]}
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("node group %s: its record in %s cannot be read: %s", group, GROUPS, error)
+    return found
