@@ -87,6 +87,7 @@ def test_server_is_found_by_cluster_and_id(nova, cluster, server):
     assert (read.name, read.flavor) == (f"{cluster}-x", "m1.node")
     assert read.metadata["moorage_cluster"] == cluster
     assert nova.port.list(f"{cluster}-other") == []
+    assert server in [found.id for found in nova.port.list()]
 
 
 def test_deleted_server_is_none(nova, cluster, server):

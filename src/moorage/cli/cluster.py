@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from moorage.kube.kubeconfig import KubeAccess
 
 KEPT_COLUMNS = ("kind", "name", "size", "claim", "id", "why")
-LIST_COLUMNS = ("name", "status", "created_at", "reason")
+LIST_COLUMNS = ("name", "status", "nodes", "created_at", "reason")
 EVENT_COLUMNS = ("time", "type", "reason", "object", "message")
 DEFAULTS = ClusterSpec("defaults")
 
@@ -168,7 +168,10 @@ def _spec_from(file: Path) -> ClusterSpec:
 @output_option
 @pass_context
 def list_(context: Context, output: str) -> None:
-    """List the clusters of the project."""
+    """List the clusters of the project, with the number of their servers.
+
+    It reads stacks and servers alone: `cluster show` asks Kubernetes too.
+    """
     from moorage.clusters.reconcile import clusters
 
     emit(output, [_row(found) for found in clusters(context.cloud())], LIST_COLUMNS)
@@ -354,6 +357,7 @@ def _row(found: Cluster) -> dict[str, Any]:
     return {
         "name": found.name,
         "status": str(found.status),
+        "nodes": len(found.nodes),
         "created_at": found.created_at,
         "reason": found.reason or None,
     }

@@ -30,12 +30,15 @@ def describe(observed: Observed, servers: Sequence[Server]) -> Cluster:
     )
 
 
-def summarize(base: Stack, groups: Sequence[Stack]) -> Cluster:
-    """The cluster as its stacks alone describe it, for lists; nodes are not read."""
+def summarize(base: Stack, groups: Sequence[Stack], servers: Sequence[Server]) -> Cluster:
+    """The cluster as its stacks and servers describe it, for lists; Kubernetes is not asked."""
     status = _of_stacks([base, *groups])
     failed = [stack for stack in (base, *groups) if stack.status.endswith("_FAILED")]
-    reason = explain.failure_reason(failed[0], ()) if failed else ""
-    return Cluster(base.name, status or ClusterStatus.READY, reason, created_at=base.created_at)
+    faults = explain.server_faults(servers) if status is None else []
+    reason = explain.failure_reason(failed[0], ()) if failed else "; ".join(faults)
+    nodes = tuple(_node(server, None) for server in servers)
+    status = status or (ClusterStatus.DEGRADED if faults else ClusterStatus.READY)
+    return Cluster(base.name, status, reason, created_at=base.created_at, nodes=nodes)
 
 
 def _of_stacks(stacks: Sequence[Stack]) -> ClusterStatus | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.servers import own_servers
 from moorage.clusters import events, kubernetes
 from moorage.clusters.deletion.resources import CleanupPlan, combine
 from moorage.clusters.deletion.run import ClusterDeletion
@@ -205,9 +206,12 @@ def list_events(cloud: Cloud, connect_kube: ConnectKube, data_folder: Path, name
 
 
 def clusters(cloud: Cloud) -> list[Cluster]:
-    """All clusters of the project by name, without nodes, as their stacks describe them: two requests to Heat."""
-    bases, groups = cloud.stacks.list(CLUSTER_TAG), cloud.stacks.list(GROUP_TAG)
-    found = [summarize(base, [stack for stack in groups if base_tag(base) in stack.tags]) for base in bases]
+    """All clusters of the project by name, as their stacks and servers describe them: one request for each kind."""
+    bases, listed, servers = cloud.stacks.list(CLUSTER_TAG), cloud.stacks.list(GROUP_TAG), cloud.servers.list()
+    found = []
+    for base in bases:
+        groups = [stack for stack in listed if base_tag(base) in stack.tags]
+        found.append(summarize(base, groups, own_servers(servers, base.name)))
     return sorted(found, key=lambda cluster: cluster.name)
 
 

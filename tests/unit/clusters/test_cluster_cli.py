@@ -15,7 +15,7 @@ from moorage.cli.main import cli
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.volumes import NewVolume
 from moorage.config import Paths
-from moorage.model.errors import BadInput, Conflict, MoorageError, NotFound
+from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, NotFound
 from moorage.model.ownership import CLUSTER_MARK, RECLAIM_MARK
 
 pytestmark = pytest.mark.unit
@@ -155,7 +155,7 @@ def test_resize_repair_and_node_delete_commands(moorage):
 
 def test_list_and_show_and_nodes(moorage):
     moorage("cluster create demo")
-    assert moorage("cluster list").stdout.split()[:3] == ["NAME", "STATUS", "CREATED"]
+    assert moorage("cluster list").stdout.split()[:3] == ["NAME", "STATUS", "NODES"]
     assert json.loads(moorage("cluster list -o json").stdout)[0]["status"] == "ready"
     shown = moorage("cluster show demo").stdout
     assert "demo-workers-1-1  10.0.0.12  Ready" in shown
@@ -165,6 +165,23 @@ def test_list_and_show_and_nodes(moorage):
     moorage.kube.fail_node(NODES[2], "disk pressure")
     assert "degraded" in moorage("cluster show demo").stdout
     assert "disk pressure" in moorage("node list demo").stdout
+
+
+def test_events_have_what_was_requested_and_what_failed(moorage):
+    moorage("cluster create demo")
+    moorage.cloud.stacks.failing |= {f"nodes/{index}/ready": "no GPU" for index in range(2)}
+    with pytest.raises(Failed):
+        moorage("nodegroup create demo gpu --count 1")
+    rows = json.loads(moorage("cluster events demo -o json").stdout)
+    assert [row["message"] for row in rows if row["reason"] == "Requested"] == [
+        "create the cluster",
+        "create node group gpu",
+    ]
+    assert (rows[-1]["type"], rows[-1]["reason"], rows[-1]["object"]) == ("Warning", "Failed", "demo")
+    table = moorage("cluster events demo --warnings --limit 1").stdout.splitlines()
+    assert table[0].split() == ["TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"]
+    assert "no GPU" in table[1]
+    assert len(table) == 2
 
 
 def test_kubeconfig_is_merged_or_printed_and_removed_with_the_cluster(moorage):

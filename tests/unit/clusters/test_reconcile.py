@@ -14,6 +14,7 @@ from moorage.cloud.port.network import NetworkResource, Port
 from moorage.cloud.port.servers import Flavor, Server
 from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
+from moorage.clusters.parameters import base_tag
 from moorage.clusters.progress import PollInterval
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.model.cluster import ClusterSpec, ClusterStatus, NodeGroup
@@ -355,6 +356,39 @@ def test_other_machine_sees_cluster_without_key(world, cloud, kube, tmp_path):
         reconcile.access(cloud, kube.connect, elsewhere.folder, "demo")
     elsewhere.delete()
     assert not cloud.stacks.records
+
+
+def test_observe_hundred_clusters_with_few_calls(world, cloud):
+    world.create(ClusterSpec("demo", (NodeGroup(count=2), NodeGroup("other", 2))))
+    requests = [record.request for record in cloud.stacks.records.values()]
+    for number in range(99):
+        base, *groups = (renamed(request, f"c{number}") for request in requests)
+        cloud.stacks.create(base)
+        tag = base_tag(cloud.stacks.get(base.name))
+        for group in groups:
+            cloud.stacks.create(replace(group, tags=(*group.tags, tag)))
+    for _ in range(cloud.stacks.polls + 1):
+        reconcile.clusters(cloud)
+    counted = Dying(cloud, -1, after=False)
+    found = reconcile.clusters(counted)
+    assert [len(cluster.nodes) for cluster in found] == [5] * 100
+    assert counted.life.calls == 3
+
+
+def renamed(request, name):
+    """A request for another cluster's stack."""
+    cluster = {**request.parameters.get("cluster", {}), "name": name}
+    own = {"cluster": cluster} if "cluster" in request.parameters else {}
+    values = {**request.parameters, **own, "name": request.parameters["name"].replace("demo", name)}
+    return replace(request, name=request.name.replace("demo", name), parameters=values)
+
+
+def test_list_names_server_that_does_not_run(world, cloud):
+    world.create()
+    stopped = replace(cloud.servers.list("demo")[1], id="stopped", name="demo-workers-1-9", status="SHUTOFF")
+    cloud.stacks.orphans.append(stopped)
+    [found] = reconcile.clusters(cloud)
+    assert (found.status, found.reason) == (ClusterStatus.DEGRADED, "server demo-workers-1-9 is SHUTOFF")
 
 
 def test_delete_retries_failed_stack_and_gives_up(world, cloud):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from moorage.cloud.port.quota import Quota
-from moorage.cloud.port.servers import Flavor, Server
+from moorage.cloud.port.servers import Flavor, Server, own_servers
 from moorage.model.errors import CloudUnreachable
 
 FLAVORS = (Flavor("m1.small", "f1", 1, 1024, 6), Flavor("m1.node", "f2", 2, 2048, 10))
@@ -29,12 +29,11 @@ class MemoryServers:
         self.unlisted: set[str] = set()
         self.calls: list[str] = []
 
-    def list(self, cluster: str) -> builtins.list[Server]:
+    def list(self, cluster: str = "") -> builtins.list[Server]:
         self._record_call("list")
         listed = (server for server in self._all() if server.id not in self.unlisted)
-        named = (server for server in listed if server.name.startswith(f"{cluster}-"))
-        own = (server for server in named if server.metadata.get("moorage_cluster") == cluster)
-        return sorted(own, key=lambda server: server.name)
+        named = (server for server in listed if not cluster or server.name.startswith(f"{cluster}-"))
+        return own_servers(named, cluster)
 
     def get(self, id: str) -> Server | None:
         self._record_call("get")

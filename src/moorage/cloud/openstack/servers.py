@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from moorage.cloud.openstack.rest import Rest
 from moorage.cloud.port.quota import Quota
-from moorage.cloud.port.servers import Address, Flavor, Server
+from moorage.cloud.port.servers import Address, Flavor, Server, own_servers
 from moorage.model.errors import Conflict, NotFound
 
 NOVA = "compute"
@@ -26,13 +26,10 @@ class OpenStackServers:
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
 
-    def list(self, cluster: str) -> builtins.list[Server]:
-        return sorted((_server(row) for row in self._rows(cluster)), key=lambda server: server.name)
-
-    def _rows(self, cluster: str) -> Iterator[Mapping[str, Any]]:
-        query = {"microversion": FLAVOR_BY_NAME, "name": f"^{cluster}-"}
-        rows = self.rest.list(NOVA, "/servers/detail", key="servers", **query)
-        return (row for row in rows if row["metadata"].get("moorage_cluster") == cluster)
+    def list(self, cluster: str = "") -> builtins.list[Server]:
+        query = {"name": f"^{cluster}-"} if cluster else {}
+        rows = self.rest.list(NOVA, "/servers/detail", key="servers", microversion=FLAVOR_BY_NAME, **query)
+        return own_servers((_server(row) for row in rows), cluster)
 
     def get(self, id: str) -> Server | None:
         try:

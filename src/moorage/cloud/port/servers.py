@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from moorage.cloud.port.quota import Quota
+from moorage.model.ownership import CLUSTER_MARK
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,20 @@ class Flavor:
     disk: int
 
 
+def own_servers(servers: Iterable[Server], cluster: str) -> list[Server]:
+    """Those that a cluster created, or any cluster if no name is given, by name."""
+    marks = ((server, server.metadata.get(CLUSTER_MARK, "")) for server in servers)
+    own = (server for server, mark in marks if mark and cluster in ("", mark))
+    return sorted(own, key=lambda server: server.name)
+
+
 class Servers(Protocol):
     """The servers of one project. Every call may raise CloudUnreachable."""
 
-    def list(self, cluster: str) -> builtins.list[Server]:
-        """The servers with this cluster's metadata, by name: one call for a thousand of them.
+    def list(self, cluster: str = "") -> builtins.list[Server]:
+        """The servers with this cluster's metadata, or with that of any cluster, by name: one call for a thousand.
 
-        It lacks a server that a user gave a name without the cluster's; `get` has it.
+        With a cluster it lacks a server that a user gave a name without the cluster's; `get` has it.
         """
         ...
 
