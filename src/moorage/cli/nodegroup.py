@@ -38,15 +38,23 @@ def drain_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return drain_timeout_option(click.option("--force", is_flag=True, help=text)(command))
 
 
+def surge_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options for how many nodes are upgraded at once."""
+    surge = click.option("--max-surge", type=int, help="Nodes more than the group's number during an upgrade.")
+    unavailable = click.option("--max-unavailable", type=int, help="Nodes less than that which may be not Ready.")
+    return surge(unavailable(command))
+
+
 @click.group()
 def nodegroup() -> None:
-    """Create, resize and delete a cluster's groups of nodes.
+    """Create, resize, upgrade and delete a cluster's groups of nodes.
 
     The nodes of a group have the same flavor, image, labels and taints. `cluster create` creates the group `workers`.
 
     \b
     moorage nodegroup create demo gpu --count 2 --flavor g1.large --label gpu=yes --taint gpu=yes:NoSchedule
     moorage nodegroup resize demo gpu --count 4
+    moorage nodegroup upgrade demo gpu --flavor g1.huge
     moorage nodegroup list demo
     moorage nodegroup delete demo gpu
     """
@@ -63,6 +71,7 @@ def nodegroup() -> None:
 @click.option("--zone", "zones", multiple=True, help="Availability zone; the nodes are in all given ones in turn.")
 @click.option("--min", "min_count", type=int, default=0, show_default=True, help="Smallest number of nodes.")
 @click.option("--max", "max_count", type=int, default=MAX_COUNT, show_default=True, help="Largest number of nodes.")
+@surge_options
 @timeout_option
 @wait_option
 @output_option
@@ -83,7 +92,8 @@ def create(
 
     Labels and taints are on the nodes when they join. You can interrupt it at any time and run it again.
     """
-    new = NodeGroup(group, labels=_labels(labels), taints=tuple(map(_taint, taints)), **options)
+    given = {name: value for name, value in options.items() if value is not None}
+    new = NodeGroup(group, labels=_labels(labels), taints=tuple(map(_taint, taints)), **given)
     with progress() as report:
         groups_of(context, cluster, report, timeout).create(new, wait=wait)
     emit(output, _found(context, cluster, group))
@@ -146,6 +156,78 @@ def resize(
     with progress() as report:
         options = DrainOptions(drain_timeout, force)
         groups_of(context, cluster, report, timeout).resize(group, count, options, wait=wait)
+    emit(output, _found(context, cluster, group))
+
+
+@nodegroup.command()
+@click.argument("cluster")
+@click.argument("group")
+@click.option("--flavor", help="Flavor of the nodes.")
+@click.option("--image", help="Node image, by name or id.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of each node; replaces all.")
+@click.option("--taint", "taints", multiple=True, metavar="KEY=VALUE:EFFECT", help="Taint of each node; replaces all.")
+@click.option("--no-labels", is_flag=True, help="The nodes get no labels any more.")
+@click.option("--no-taints", is_flag=True, help="The nodes get no taints any more.")
+@surge_options
+@drain_options
+@timeout_option
+@output_option
+@pass_context
+def upgrade(
+    context: Context,
+    /,
+    cluster: str,
+    group: str,
+    labels: tuple[str, ...],
+    taints: tuple[str, ...],
+    no_labels: bool,
+    no_taints: bool,
+    drain_timeout: float,
+    force: bool,
+    timeout: float,
+    output: str,
+    **options: Any,
+) -> None:
+    """Give a group's nodes another flavor, image, labels or taints.
+
+    It creates nodes with the new values, and drains and deletes one of the others for each that is Ready. What is not
+    given stays. When a new node does not come up, it stops with the reason, and the others go on running: correct it by
+    another upgrade, or return with `nodegroup rollback`. You can interrupt it at any time and run it again.
+
+    \b
+    moorage nodegroup upgrade demo workers --flavor m1.large
+    moorage nodegroup upgrade demo workers --image moorage-1.38 --max-surge 3
+    """
+    from moorage.clusters.nodes import DrainOptions
+
+    changes = {name: value for name, value in options.items() if value is not None}
+    changes |= {"labels": _labels(labels)} if labels or no_labels else {}
+    changes |= {"taints": tuple(map(_taint, taints))} if taints or no_taints else {}
+    if not changes:
+        raise click.UsageError("Give at least one of --flavor, --image, --label, --taint.")
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).upgrade(group, changes, DrainOptions(drain_timeout, force))
+    emit(output, _found(context, cluster, group))
+
+
+@nodegroup.command()
+@click.argument("cluster")
+@click.argument("group")
+@drain_options
+@timeout_option
+@output_option
+@pass_context
+def rollback(
+    context: Context, cluster: str, group: str, drain_timeout: float, force: bool, timeout: float, output: str
+) -> None:
+    """Return to what a group was before an upgrade that is not complete.
+
+    It is the same as an upgrade, in the other direction: nodes that are still there are kept.
+    """
+    from moorage.clusters.nodes import DrainOptions
+
+    with progress() as report:
+        groups_of(context, cluster, report, timeout).rollback(group, DrainOptions(drain_timeout, force))
     emit(output, _found(context, cluster, group))
 
 

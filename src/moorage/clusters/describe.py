@@ -8,7 +8,7 @@ from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import node_of
-from moorage.clusters.plan import describe_waiting
+from moorage.clusters.plan import describe_moves, describe_waiting
 from moorage.clusters.state import Kubernetes, Observed, ObservedStack
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Node
 
@@ -58,7 +58,8 @@ def _status(
 ) -> tuple[ClusterStatus, str]:
     assert observed.base is not None
     stacks, asked = [observed.base, *observed.groups], observed.kubernetes
-    status = _of_stacks([entry.stack for entry in stacks])
+    moves = describe_moves(spec, observed)
+    status = _of_stacks([entry.stack for entry in stacks]) or (ClusterStatus.UPDATING if moves else None)
     unwell = [*_missing(stacks), *_problems(asked, servers, nodes)]
     complete = not unwell and sum(node.ready is True for node in nodes) >= spec.nodes
     match status:
@@ -69,8 +70,8 @@ def _status(
             return status, explain.describe_deletion(observed.resources)
         case ClusterStatus.CREATING if not complete:
             return status, describe_waiting(spec, observed)
-        case ClusterStatus.UPDATING if not complete:
-            return status, "; ".join(unwell) or describe_waiting(spec, observed)
+        case ClusterStatus.UPDATING if moves or not complete:
+            return status, "; ".join(unwell) or moves or describe_waiting(spec, observed)
     if unwell:
         return ClusterStatus.DEGRADED, "; ".join(unwell)
     if asked is None:

@@ -17,6 +17,7 @@ from moorage.clusters.parameters import (
     group_request,
     group_stack_name,
     groups_tag,
+    needs_revision,
 )
 from moorage.clusters.plan import MAX_ATTEMPTS, plan_cluster
 from moorage.clusters.preflight.check import check, check_added
@@ -186,12 +187,12 @@ class Executor:
             base = self._base_with_outputs(observed)
             if base is None or (token := self.nodes.join_token(base, new=step.new_token)) is None:
                 return
-            request = group_request(base, group, token, READY_TIMEOUT)
-            self.run.log.record(f"requesting node group {group.name} with {group.count} nodes from Heat")
+            request = group_request(base, group, token, READY_TIMEOUT, step.revision, step.size)
+            self.run.log.record(f"requesting {request.name} with {step.size} nodes from Heat")
             self.run.act(REQUESTED, request.name)
             self.cloud.stacks.create(request)
         except Conflict as error:
-            self._check_taken_name(group, error)
+            self._check_taken_name(group_stack_name(self.name, group.name, step.revision), error)
         except Unreachable as error:
             self.run.log.record(f"requesting node group {group.name} again: {error.message}")
 
@@ -201,8 +202,11 @@ class Executor:
             whole, added = observed.spec, {}
             for each in spec.groups:
                 there = whole.group(each.name)
-                added[each.name] = each.count - (there.count if there else 0)
-                whole = whole.with_group(replace(there, count=each.count) if there else each)
+                if there and not needs_revision(each, there):
+                    added[each.name], each = each.count - there.count, replace(there, count=each.count)
+                else:
+                    added[each.name] = min(each.max_surge, each.count) if there else each.count
+                whole = whole.with_group(each)
             self._checked = check_added(self.cloud, whole, {name: count for name, count in added.items() if count > 0})
         found = self._checked.group(group.name)
         assert found is not None
@@ -213,12 +217,11 @@ class Executor:
         base = observed.base and self.cloud.stacks.get(observed.base.stack.id, outputs=True)
         return base if base and base.outputs.get("node_group") else None
 
-    def _check_taken_name(self, group: NodeGroup, error: Conflict) -> None:
+    def _check_taken_name(self, name: str, error: Conflict) -> None:
         """A node group that another run created, or one of a deleted cluster, is observed next; others are not ours."""
-        name = group_stack_name(self.name, group.name)
         found = self.cloud.stacks.get(name)
         if found is not None and groups_tag(self.name) not in found.tags:
-            text = f"node group {group.name}: the Heat stack {name!r} exists and is not this cluster's"
+            text = f"the Heat stack {name!r} exists and is not this cluster's"
             raise Conflict(text, "choose another name; moorage does not change that stack") from error
 
     def _delete_infrastructure(self, step: steps.DeleteInfrastructure) -> None:
@@ -239,7 +242,8 @@ class Executor:
 def _is_requested(spec: ClusterSpec, observed: Observed) -> bool:
     """Whether Heat has all node groups with their counts."""
     there = observed.spec
-    return all((found := there.group(group.name)) and found.count == group.count for group in spec.groups)
+    found = ((group, there.group(group.name)) for group in spec.groups)
+    return all(other and other.count == group.count and not needs_revision(group, other) for group, other in found)
 
 
 def _failed(name: str, step: steps.Fail) -> Failed:

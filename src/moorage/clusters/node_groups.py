@@ -6,10 +6,11 @@ Each call may be interrupted and repeated: the next one observes what was done, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
@@ -18,7 +19,14 @@ from moorage.clusters.execute import READY_TIMEOUT, Desired, Executor
 from moorage.clusters.kubernetes import node_name, node_of
 from moorage.clusters.nodes import DrainOptions, NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.parameters import differences, requested_removals
+from moorage.clusters.parameters import (
+    differences,
+    group_stack_name,
+    recorded_group,
+    requested_removals,
+    revision,
+    size,
+)
 from moorage.clusters.plan import NO_KEY
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
@@ -70,6 +78,50 @@ class NodeGroups:
             wait=wait,
         )
 
+    def upgrade(self, name: str, changes: Mapping[str, Any], options: DrainOptions) -> None:
+        """Give a group other values of `FIXED`, or of its surge: create nodes that have them, and drain the others.
+
+        At most `max_surge` nodes are created at once, and as many drained when those are Ready. BadInput and
+        QuotaExceeded before anything is created. Failed when a new node does not come up: the others go on running.
+        """
+        match = self.cloud.images.find(changes["image"]) if changes.get("image") else None
+        resolved = {**changes, "image": match.id} if match else changes
+
+        def desired(observed: Observed) -> DesiredState:
+            spec = self._spec(observed)
+            return DesiredState(replace(spec, groups=(replace(find(spec, name), **resolved),)))
+
+        self._execute(desired, f"upgrade node group {name}", f"node group {name} is upgraded", options)
+
+    def rollback(self, name: str, options: DrainOptions) -> None:
+        """Return to the former revision, or continue that; Conflict when an upgrade has removed its last node."""
+        observed = self._observe()
+        find(observed.spec, name)
+        target = self._former(name, observed)
+
+        def desired(observed: Observed) -> DesiredState:
+            spec = self._spec(observed)
+            stack = next((entry.stack for entry in observed.groups if entry.stack.name == target), None)
+            if stack is None:
+                raise NotFound(f"the stack {target} was deleted meanwhile")
+            group = replace(recorded_group(stack), count=find(spec, name).count)
+            return DesiredState(replace(spec, groups=(group,)), current={name: stack.name})
+
+        self._execute(desired, f"roll node group {name} back", f"node group {name} is rolled back", options)
+
+    def _former(self, name: str, observed: Observed) -> str:
+        """The stack to return to. One that is the current one again has its old name."""
+        current = observed.group(name)
+        if current and current.stack.name != group_stack_name(self.cluster, name, revision(current.stack)):
+            return current.stack.name
+        there = [entry.stack for entry in observed.former(name) if entry.action != "DELETE"]
+        if not there:
+            raise Conflict(
+                f"node group {name} has no former revision: an upgrade deletes it at its end",
+                "moorage nodegroup upgrade, with the former values",
+            )
+        return max(there, key=size).name  # of several upgrades that failed, what was before them
+
     def delete(self, name: str, options: DrainOptions) -> None:
         """Drain and delete all nodes of a group, then the group. Conflict as for `resize`."""
         observed = self._observe()
@@ -94,6 +146,7 @@ class NodeGroups:
     def _remove(self, names: Sequence[str], options: DrainOptions, done: str, *, shrinks: bool) -> None:
         observed = self._observe()
         groups = _groups_of(names, observed)
+        _check_not_upgrading(groups.values(), observed)
         if shrinks:
             _check_counts(_pending(groups, observed), observed.spec, options)
 
@@ -175,6 +228,15 @@ def _check_last_workers(there: ClusterSpec, name: str, count: int, options: Drai
             f"node group {name} has the last workers of cluster {there.name!r}: its pods would have no node to run on",
             "create another group first, or use --force",
         )
+
+
+def _check_not_upgrading(groups: Iterable[str], observed: Observed) -> None:
+    for name in groups:
+        if observed.former(name):
+            raise Conflict(
+                f"node group {name} is being upgraded, which replaces its nodes",
+                f"moorage cluster repair {observed.base_stack.name} continues the upgrade",
+            )
 
 
 def _check_counts(pending: Mapping[str, int], there: ClusterSpec, options: DrainOptions) -> None:

@@ -45,6 +45,8 @@ class NodeExecutor:
                 self._replace(step, base)
             case steps.AddNodes():
                 self._add(step, base)
+            case steps.MakeCurrent():
+                self._make_current(step)
             case steps.RemoveNodes():
                 self._remove(step, base)
             case steps.DeleteNodes():
@@ -83,14 +85,19 @@ class NodeExecutor:
         self._update(step.stack, {"remove": removed}, base, new_token=step.new_token)
 
     def _add(self, step: steps.AddNodes, base: Stack) -> None:
-        self.run.log.record(f"requesting {step.group.count} nodes in {step.stack.name} from Heat")
+        self.run.log.record(f"requesting {step.size} nodes in {step.stack.name} from Heat")
         self.run.act(REQUESTED, step.stack.name)
-        self._update(step.stack, {"count": step.group.count}, base, new_token=True)
+        self._update(step.stack, {"count": step.size, "desired_count": step.group.count}, base, new_token=True)
+
+    def _make_current(self, step: steps.MakeCurrent) -> None:
+        text = f"{step.stack.name} becomes revision {step.revision} of node group {step.group.name}"
+        self.run.act("RevisionChanged", step.stack.name, text)
+        self.cloud.stacks.update(step.stack, {"revision": step.revision, "desired_count": step.group.count})
 
     def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
         if not self.drain_nodes(step.nodes, base, drain.begin):
             return
-        if step.count is None:
+        if step.size is None:
             self.run.act("GroupDeleted", step.stack.name, f"deleting stack {step.stack.name}")
             self.cloud.stacks.delete(step.stack)
             return
@@ -107,7 +114,9 @@ class NodeExecutor:
         names = [f"{step.stack.name}-{index}" for index in removed]
         self._mark_lost(step, base)
         self.run.act("NodesRemoved", step.stack.name, f"removing {', '.join(names)}")
-        self._update(step.stack, {"count": step.count, "remove": removed}, base, new_token=step.new_token)
+        values = {"count": step.size, "remove": removed}
+        desired = {} if step.desired is None else {"desired_count": step.desired}
+        self._update(step.stack, {**values, **desired}, base, new_token=step.new_token)
 
     def _mark_lost(self, step: steps.RemoveNodes, base: Stack) -> None:
         """Their Nodes are deleted with the others; they cannot be drained."""

@@ -11,7 +11,8 @@ from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters import explain, keys, kubernetes
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
-from moorage.clusters.parameters import CLUSTER_TAG, base_tag, groups_tag
+from moorage.clusters.kubernetes import node_name
+from moorage.clusters.parameters import CLUSTER_TAG, base_tag, groups_tag, size, stack_of
 from moorage.clusters.state import Kubernetes, Observed, ObservedStack
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.kube.port import KubernetesClient
@@ -86,9 +87,8 @@ class Observer:
         resources = () if complete else tuple(self.cloud.stacks.resources(stack))
         if not nova or not stack.status.endswith(("_COMPLETE", "_FAILED")):
             return ObservedStack(stack, resources)
-        group, count = stack.parameters.get("group", CONTROL_PLANE), int(stack.parameters.get("count", 1))
-        own = [server for server in servers if server.metadata.get("moorage_group") == group]
-        if complete and len(own) < count:
+        own = [server for server in servers if _is_of(server, stack)]
+        if complete and len(own) < size(stack):
             resources = tuple(self.cloud.stacks.resources(stack))
         renamed = missing_from(self.cloud, servers, resources)
         servers += renamed
@@ -138,6 +138,13 @@ class Observer:
             return Kubernetes(nodes, dns, problem=kubernetes.problem(kube), groups=groups)
         except KubernetesUnreachable as error:
             return Kubernetes(unreachable=error.message)
+
+
+def _is_of(server: Server, stack: Stack) -> bool:
+    """Whether the server is one of the stack's nodes; users rename servers."""
+    if "group" in stack.parameters:
+        return stack_of(node_name(server)) == stack.name
+    return server.metadata.get("moorage_group") == CONTROL_PLANE
 
 
 def missing_from(cloud: Cloud, servers: Sequence[Server], resources: Sequence[StackResource]) -> list[Server]:

@@ -16,11 +16,10 @@ from importlib.resources import files
 from typing import Any
 
 from moorage.cloud.port.stacks import Stack, StackRequest
-from moorage.model.cluster import ClusterSpec, NodeGroup, Taint
+from moorage.model.cluster import FIXED, ClusterSpec, NodeGroup, Taint
 from moorage.model.credential import Credential
 
 CLUSTER_TAG, GROUP_TAG = "moorage-cluster", "moorage-node-group"
-FIRST_REVISION = 1
 TOKEN_LETTERS = string.ascii_lowercase + string.digits
 # The fields of a spec that are parameters of its base stack, under the same name.
 RECORDED = (
@@ -50,9 +49,9 @@ def base_tag(base: Stack) -> str:
     return f"moorage-base-{base.id}"
 
 
-def group_stack_name(cluster: str, group: str) -> str:
-    """The name of a group's stack. Its nodes have this name and an index."""
-    return f"{cluster}-{group}-{FIRST_REVISION}"
+def group_stack_name(cluster: str, group: str, revision: int = 1) -> str:
+    """The name of a group's stack that was created as this revision. Its nodes have this name and an index."""
+    return f"{cluster}-{group}-{revision}"
 
 
 def creation_tag(number: int) -> str:
@@ -63,6 +62,11 @@ def creation_tag(number: int) -> str:
 def creations(base: Stack) -> int:
     """How often the cluster was created, by the tag of its base stack."""
     return next((number for number in range(2, 10) if creation_tag(number) in base.tags), 1)
+
+
+def stack_of(node: str) -> str:
+    """The name of the group's stack that has the node."""
+    return node.rpartition("-")[0]
 
 
 def base_request(
@@ -89,13 +93,22 @@ def base_request(
     return StackRequest(spec.name, text, {}, parameters, tags, _minutes(ready_timeout))
 
 
-def group_request(base: Stack, group: NodeGroup, token: str, ready_timeout: int) -> StackRequest:
-    """The request for a group's stack. The group leaves nothing open; `base` has its outputs."""
-    name = group_stack_name(base.name, group.name)
+def group_request(
+    base: Stack, group: NodeGroup, token: str, ready_timeout: int, revision: int = 1, size: int | None = None
+) -> StackRequest:
+    """The request for a group's stack, with `size` nodes if not with all. `base` has its outputs.
+
+    The group leaves nothing open.
+    """
+    name = group_stack_name(base.name, group.name, revision)
     parameters = {
         "name": name,
         "group": group.name,
-        "count": group.count,
+        "count": group.count if size is None else size,
+        "revision": revision,
+        "desired_count": group.count,
+        "max_surge": group.max_surge,
+        "max_unavailable": group.max_unavailable,
         "min_count": group.min_count,
         "max_count": group.max_count,
         "image": group.image,
@@ -130,12 +143,23 @@ def _collections(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def revision(stack: Stack) -> int:
+    """A group's revision; the stack with the highest one is the current one."""
+    return int(stack.parameters["revision"])
+
+
+def size(stack: Stack) -> int:
+    """The number of nodes that a stack has; the group may have others in other revisions."""
+    return int(stack.parameters.get("count", 1))
+
+
 def recorded_group(stack: Stack) -> NodeGroup:
-    """The group that a stack has."""
+    """The group that a stack records, with its number of nodes in all revisions."""
     given = {name: _parsed(value) for name, value in stack.parameters.items()}
+    desired = int(given["desired_count"])
     return NodeGroup(
         name=str(given["group"]),
-        count=int(given["count"]),
+        count=size(stack) if desired < 0 else desired,
         flavor=str(given["flavor"]),
         image=str(given["image"]),
         labels=dict(given["labels"] or {}),
@@ -143,12 +167,19 @@ def recorded_group(stack: Stack) -> NodeGroup:
         zones=tuple(given["zones"] or ()),
         min_count=int(given["min_count"]),
         max_count=int(given["max_count"]),
+        max_surge=int(given["max_surge"]),
+        max_unavailable=int(given["max_unavailable"]),
     )
 
 
 def requested_removals(stack: Stack) -> set[str]:
     """The names of the nodes that the group's stack was last requested to remove."""
     return {f"{stack.name}-{index}" for index in _parsed(stack.parameters.get("remove")) or ()}
+
+
+def needs_revision(group: NodeGroup, there: NodeGroup) -> bool:
+    """Whether a group cannot have these values without other nodes; what it leaves open matches anything."""
+    return any(_different_fields(group, there, FIXED, OPEN_IN_GROUP, ""))
 
 
 def differences(spec: ClusterSpec, there: ClusterSpec) -> list[str]:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from moorage.cloud.port.stacks import StackResource
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import group_record, node_name, node_of
-from moorage.clusters.parameters import recorded_group, requested_removals
+from moorage.clusters.parameters import (
+    needs_revision,
+    recorded_group,
+    requested_removals,
+    revision,
+    size,
+    stack_of,
+)
 from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.clusters.steps import (
     AddNodes,
@@ -22,6 +29,7 @@ from moorage.clusters.steps import (
     DeleteStack,
     Done,
     Fail,
+    MakeCurrent,
     RecordGroups,
     RemoveNodes,
     ReplaceNodes,
@@ -94,16 +102,71 @@ def _plan_groups(
         elif entry.action == "DELETE":
             text = f"node group {group.name} is being deleted"
             yield Wait(text) if entry.state == "IN_PROGRESS" else _delete_again(entry, text, attempts)
+        elif step := _change_revision(desired, group, entry, observed):
+            yield step
         elif entry.state == "IN_PROGRESS":
-            yield _in_progress(spec, entry, group.count, observed)
-        elif step := _remove_nodes(entry, group, desired.named, observed):
-            yield _with_api(spec, observed) or step
+            yield _in_progress(spec, entry, size(entry.stack), observed)
+        elif removal := _remove_nodes(entry, min(size(entry.stack), group.count), desired.named, observed):
+            yield _with_api(spec, observed) or replace(removal, desired=group.count)
         elif entry.state == "FAILED":
             yield _failed_group(spec, entry, observed, attempts)
         elif entry.lost and observed.key:
             yield _replace_lost(spec, entry, observed, attempts)
-        elif recorded_group(entry.stack).count < group.count:
-            yield _with_api(spec, observed) or AddNodes(entry.stack, group)
+        else:
+            yield _move_nodes(desired, group, entry, observed, attempts)
+
+
+def _change_revision(desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed) -> Step | None:
+    """Create another revision of a group, or make a former one the current one."""
+    former = observed.former(group.name)
+    following = max(revision(it.stack) for it in (entry, *former)) + 1
+    for other in former:
+        if other.stack.name == desired.current.get(group.name):
+            return _busy(other, "waiting for Heat") or MakeCurrent(other.stack, group, following)
+    if not needs_revision(group, recorded_group(entry.stack)):
+        return None
+    first = _surged(group, sum(size(it.stack) for it in (entry, *former)))
+    return _with_api(desired.spec, observed) or CreateGroup(group, True, following, first)
+
+
+def _surged(group: NodeGroup, others: int) -> int:
+    """How many nodes the current revision may have beside those of the others."""
+    return max(min(group.count, group.count + group.max_surge - others), 0)
+
+
+def _move_nodes(
+    desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed, attempts: Attempts
+) -> Step | None:
+    """Add nodes up to the group's number, and replace those of former revisions, some at a time."""
+    former, own = observed.former(group.name), size(entry.stack)
+    for other in former:
+        if other.action == "DELETE" and other.state == "FAILED":
+            return _delete_again(other, f"deleting {other.stack.name}", attempts)
+        if busy := _busy(other, "removing its nodes"):
+            return busy
+    old = sum(size(other.stack) for other in former)
+    target = max(own, _surged(group, old))
+    if own < target or recorded_group(entry.stack).count != group.count:
+        return _with_api(desired.spec, observed) or AddNodes(entry.stack, group, target)
+    surplus = max(old + group.max_unavailable + observed.ready(entry.stack.name) - group.count, 0)
+    for other in former:
+        left = max(size(other.stack) - surplus, 0)
+        step = _remove_nodes(other, left, desired.named, observed) if left else _delete_group(other, observed)
+        if step:
+            return _with_api(desired.spec, observed) or step
+    return None
+
+
+def _busy(entry: ObservedStack, text: str) -> Step | None:
+    """What to do while Heat works on a stack."""
+    if entry.state != "IN_PROGRESS":
+        return None
+    return _resume(entry) if entry.unchanged.stuck else Wait(f"{entry.stack.name}: {text}")
+
+
+def _delete_group(entry: ObservedStack, observed: Observed) -> RemoveNodes:
+    members = [member.node for member in _members(entry, observed) if member.node and not member.lost]
+    return RemoveNodes(entry.stack, (), tuple(members))
 
 
 def _plan_deleted(desired: DesiredState, observed: Observed, attempts: Attempts) -> Iterator[Step | None]:
@@ -113,8 +176,7 @@ def _plan_deleted(desired: DesiredState, observed: Observed, attempts: Attempts)
             continue
         text = f"deleting node group {group.name}"
         if entry.action != "DELETE":
-            members = [member.node for member in _members(entry, observed) if member.node and not member.lost]
-            yield _with_api(desired.spec, observed) or RemoveNodes(entry.stack, (), tuple(members))
+            yield _with_api(desired.spec, observed) or _delete_group(entry, observed)
         else:
             waiting = entry.state == "IN_PROGRESS"
             yield Wait(f"waiting for Heat: {text}") if waiting else _delete_again(entry, text, attempts)
@@ -132,10 +194,10 @@ def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, obse
     if not observed.key:
         return Fail(f"node group {group.name} cannot be created here: {NO_KEY}", used=True)
     if _was_ready(observed):
-        return _with_api(spec, observed) or CreateGroup(group, new_token=True)
+        return _with_api(spec, observed) or CreateGroup(group, True, 1, group.count)
     if base.state == "IN_PROGRESS" and not explain.has_addresses(base.resources):
         return Wait(describe_waiting(spec, observed))
-    return CreateGroup(group, new_token=False)
+    return CreateGroup(group, False, 1, group.count)
 
 
 def _was_ready(observed: Observed) -> bool:
@@ -209,10 +271,11 @@ def _members(entry: ObservedStack, observed: Observed) -> list[_Member]:
     names, lost_ids = {node.name for node in observed.nodes}, {resource.physical_id for resource in entry.lost}
     found = []
     for server in observed.servers:
-        if server.metadata.get("moorage_group") == entry.group and server.id not in lost_ids:
-            node = node_of(server, observed.nodes)
+        node = node_of(server, observed.nodes)
+        name = node.name if node else node_name(server)
+        if stack_of(name) == entry.stack.name and server.id not in lost_ids:
             broken = node is None or not node.ready or server.status != "ACTIVE"
-            name, removing = node.name if node else node_name(server), bool(node and node.removing)
+            removing = bool(node and node.removing)
             found.append(_Member(name, node.name if node else "", server.id, None, removing, broken))
     for resource in entry.lost:
         name = explain.node_name(resource, entry.stack.name)
@@ -220,13 +283,14 @@ def _members(entry: ObservedStack, observed: Observed) -> list[_Member]:
     return found
 
 
-def _remove_nodes(
-    entry: ObservedStack, group: NodeGroup, named: Collection[str], observed: Observed
-) -> RemoveNodes | None:
-    """First the nodes that are named, then those of which the removal has begun, then broken ones, then the newest."""
+def _remove_nodes(entry: ObservedStack, target: int, named: Collection[str], observed: Observed) -> RemoveNodes | None:
+    """First the nodes that are named, then those of which the removal has begun, then broken ones, then the newest.
+
+    The stack keeps `target` nodes; for more named ones, others are created.
+    """
     members, requested = _members(entry, observed), requested_removals(entry.stack)
     pending = {member.name for member in members if member.name in named and member.name not in requested}
-    extra = recorded_group(entry.stack).count - group.count
+    extra = size(entry.stack) - target
     members.sort(key=lambda member: (member.name not in pending, *_age(member)))
     chosen = members[: max(extra, len(pending))]
     if not chosen:
@@ -236,7 +300,7 @@ def _remove_nodes(
         servers=tuple(member.server for member in chosen if member.server),
         nodes=tuple(member.node for member in chosen if member.node and not member.lost),
         lost=tuple(member.lost for member in chosen if member.lost),
-        count=group.count,
+        size=target,
         new_token=len(chosen) > extra,
     )
 
@@ -274,17 +338,35 @@ def _in_progress(spec: ClusterSpec, entry: ObservedStack, servers: int, observed
     served = explain.servers_complete(entry.resources) >= servers and not removing
     if served and observed.key and observed.kubernetes and isinstance(_wait_for_nodes(spec, observed), Done):
         return None
-    if entry.unchanged.stuck:
-        text = f"stack {entry.stack.name} has not changed for {entry.unchanged.seconds:.0f} s: resuming it"
-        return UpdateStack(entry.stack, text)
-    return Wait(describe_waiting(spec, observed))
+    return _resume(entry) if entry.unchanged.stuck else Wait(describe_waiting(spec, observed))
+
+
+def _resume(entry: ObservedStack) -> UpdateStack:
+    text = f"stack {entry.stack.name} has not changed for {entry.unchanged.seconds:.0f} s: resuming it"
+    return UpdateStack(entry.stack, text)
 
 
 def describe_waiting(spec: ClusterSpec, observed: Observed) -> str:
     """What the cluster's stacks are doing at the moment."""
-    complete = sum(group.count for group in spec.groups if _is_complete(observed.group(group.name)))
+    stacks = [entry for entry in observed.groups if entry.action != "DELETE" and spec.group(entry.group)]
+    complete = sum(size(entry.stack) for entry in stacks if _is_complete(entry))
     complete += spec.control_plane_nodes if _is_complete(observed.base) else 0
-    return explain.describe_waiting(observed.resources, spec.nodes, complete)
+    missing = sum(group.count for group in spec.groups if observed.group(group.name) is None)
+    nodes = spec.control_plane_nodes + sum(size(entry.stack) for entry in stacks) + missing
+    return explain.describe_waiting(observed.resources, nodes, complete)
+
+
+def describe_moves(spec: ClusterSpec, observed: Observed) -> str:
+    """Groups that have nodes of several revisions, and how many are of the current one; "" for none."""
+    moves = []
+    for group in spec.groups:
+        entry = observed.group(group.name)
+        if entry and observed.former(group.name):
+            ready = observed.ready(entry.stack.name)
+            moves.append(
+                f"upgrading node group {group.name}: {ready} of {group.count} nodes of {entry.stack.name} Ready"
+            )
+    return "; ".join(moves)
 
 
 def _is_complete(entry: ObservedStack | None) -> bool:
@@ -305,5 +387,7 @@ def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done:
     if len(nodes) < spec.nodes or missing:
         ready = sum(node.ready for node in nodes)
         return Wait(f"waiting for nodes: {ready} of {spec.nodes} Ready" + "".join(f"; {text}" for text in missing[:1]))
+    if moves := describe_moves(spec, observed):
+        return Wait(moves)
     has_workers = any(group.count for group in spec.groups)
     return Done() if asked.dns or not has_workers else Wait("waiting for CoreDNS")

@@ -108,7 +108,7 @@ def session(
 
 def _repaired(name: str, observed: Observed) -> DesiredState:
     """What the stacks record; a deletion that failed is tried again."""
-    deleted = [entry.group for entry in observed.groups if entry.action == "DELETE"]
+    deleted = [it.group for it in observed.groups if it.action == "DELETE" and it is observed.group(it.group)]
     return DesiredState(recorded(name, observed), deleted)
 
 

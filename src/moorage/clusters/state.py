@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters.kubernetes import KubeNode
-from moorage.clusters.parameters import recorded_spec
+from moorage.clusters.parameters import recorded_spec, revision, stack_of
 from moorage.clusters.progress import Unchanged
 from moorage.model.cluster import CONTROL_PLANE, ClusterSpec
 
@@ -63,13 +63,15 @@ class ObservedStack:
 class DesiredState:
     """What a run is to reach. Node groups that `spec` does not have are left alone, but for those that are `deleted`.
 
-    `named` are Nodes to remove before others; where the count stays, others are created in their place. `creates` is
-    whether the cluster may be created, and created again if it was never ready.
+    `named` are Nodes to remove before others; where the count stays, others are created in their place. `current` are
+    the stacks of former revisions that are to be groups' current ones again. `creates` is whether the cluster may be
+    created, and created again if it was never ready.
     """
 
     spec: ClusterSpec
     deleted: Collection[str] = ()
     named: Collection[str] = ()
+    current: Mapping[str, str] = field(default_factory=dict)
     creates: bool = False
 
 
@@ -97,7 +99,9 @@ class Observed:
     @property
     def spec(self) -> ClusterSpec:
         """The spec that the stacks have; there must be a base stack."""
-        return recorded_spec(self.base_stack, [entry.stack for entry in self.groups if entry.action != "DELETE"])
+        names = {entry.group: None for entry in self.groups if entry.action != "DELETE"}
+        current = (self.group(name) for name in names)
+        return recorded_spec(self.base_stack, [entry.stack for entry in current if entry])
 
     @property
     def resources(self) -> list[StackResource]:
@@ -115,4 +119,16 @@ class Observed:
         return self.kubernetes is not None and not self.kubernetes.unreachable
 
     def group(self, name: str) -> ObservedStack | None:
-        return next((entry for entry in self.groups if entry.group == name), None)
+        """The stack of a group's current revision; one that is being deleted only if there is no other one."""
+        own = (entry for entry in self.groups if entry.group == name)
+        return max(own, key=lambda entry: (entry.action != "DELETE", revision(entry.stack)), default=None)
+
+    def former(self, name: str) -> list[ObservedStack]:
+        """The stacks of a group's other revisions, from the newest on."""
+        current = self.group(name)
+        own = (entry for entry in self.groups if entry.group == name and entry is not current)
+        return sorted(own, key=lambda entry: -revision(entry.stack))
+
+    def ready(self, stack: str) -> int:
+        """How many Nodes of a group's stack are Ready."""
+        return sum(node.ready and stack_of(node.name) == stack for node in self.nodes)

@@ -18,10 +18,12 @@ class CreateBase:
 
 @dataclass(frozen=True)
 class CreateGroup:
-    """Request a node group's stack; with a `new_token` once the control plane has been Ready."""
+    """Request a node group's stack with `size` nodes; with a `new_token` once the control plane has been Ready."""
 
     group: NodeGroup
     new_token: bool
+    revision: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -73,26 +75,37 @@ class ReplaceNodes:
 
 @dataclass(frozen=True)
 class AddNodes:
-    """Make Heat create more nodes of a group, up to its count."""
+    """Make Heat create more nodes in a group's stack, up to `size`."""
 
     stack: Stack
     group: NodeGroup
+    size: int
+
+
+@dataclass(frozen=True)
+class MakeCurrent:
+    """Make a former revision of a group the current one, under the next number."""
+
+    stack: Stack
+    group: NodeGroup
+    revision: int
 
 
 @dataclass(frozen=True)
 class RemoveNodes:
     """Drain these Nodes, then make Heat delete the servers with these ids and those that are `lost`.
 
-    The group has `count` nodes afterwards, for some of which a `new_token` is needed; without a count Heat deletes the
-    whole stack. A server that never joined has no Node.
+    The stack has `size` nodes afterwards, for some of which a `new_token` is needed; without a size Heat deletes the
+    whole stack. `desired` is the group's new number of nodes, if that changes. A server that never joined has no Node.
     """
 
     stack: Stack
     servers: Sequence[str]
     nodes: Sequence[str]
     lost: Sequence[StackResource] = ()
-    count: int | None = None
+    size: int | None = None
     new_token: bool = False
+    desired: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,9 @@ class Done:
 
 
 Repair = DeleteInfrastructure | DeleteStack | UpdateStack
-NodeStep = DeleteServers | ReplaceNodes | AddNodes | RemoveNodes | DeleteNodes | CancelRemoval | RecordGroups
+NodeStep = (
+    DeleteServers | ReplaceNodes | AddNodes | MakeCurrent | RemoveNodes | DeleteNodes | CancelRemoval | RecordGroups
+)
 Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
 
 

@@ -9,6 +9,8 @@ from enum import StrEnum
 DEFAULT_GROUP = "workers"
 CONTROL_PLANE = "control-plane"
 MAX_COUNT = 1000  # nodes of a group
+FIXED = ("flavor", "image", "labels", "taints", "zones")
+"""The fields of a node group that are fixed in a revision: others need other nodes."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,11 @@ class Taint:
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """A group of equal workers. All but the counts is fixed when the group is created.
+    """A group of equal workers.
 
     An empty `flavor` or `image` is the cluster's. The nodes are in the availability `zones` in turn, and where Nova
-    chooses without any. `count` must be in `min_count` to `max_count`.
+    chooses without any. `count` must be in `min_count` to `max_count`. While nodes are upgraded, the group has at most
+    `max_surge` more nodes, and at most `max_unavailable` less that are Ready.
     """
 
     name: str = DEFAULT_GROUP
@@ -40,6 +43,8 @@ class NodeGroup:
     zones: tuple[str, ...] = ()
     min_count: int = 0
     max_count: int = MAX_COUNT
+    max_surge: int = 1
+    max_unavailable: int = 0
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def base(status, *resources, unchanged=Unchanged(), lost=()):  # noqa: B008
 def group(status, *resources, count=1, **words):
     values = {"group": "workers", "count": str(count), "flavor": "m1.node", "image": "image-1", "labels": "{}"}
     values |= {"taints": "[]", "zones": "[]", "min_count": "0", "max_count": "1000"}
+    values |= {"revision": "1", "desired_count": "-1", "max_surge": "1", "max_unavailable": "0"}
     return ObservedStack(Stack("g", "demo-workers-1", status, parameters=values), resources, **words)
 
 
@@ -141,7 +142,7 @@ COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
             "new_token=False",
         ),
         (Observed(COMPLETE, [group("UPDATE_FAILED", DIED)], True, ONE_NODE), UpdateStack, "retry what failed"),
-        (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, count=9)], True, ONE_NODE, FLEET), RemoveNodes, "count=1"),
+        (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, count=9)], True, ONE_NODE, FLEET), RemoveNodes, "size=1"),
         (Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[WORKER])], True, WELL), UpdateStack, "retry what"),
         (Observed(COMPLETE, [group("CREATE_FAILED", LATE, lost=[WORKER])], True, SICK), ReplaceNodes, "no signal"),
         (Observed(COMPLETE, [group("UPDATE_FAILED", DIED, lost=[WORKER])]), UpdateStack, "retry what failed"),
@@ -161,7 +162,7 @@ COMPLETE, COMPLETE_GROUP = base("CREATE_COMPLETE"), group("CREATE_COMPLETE")
         ),
         (Observed(COMPLETE, [group("DELETE_IN_PROGRESS")], True, WELL), Wait, "being deleted"),
         (Observed(COMPLETE, [group("DELETE_FAILED")], True, WELL), DeleteStack, "workers"),
-        (Observed(COMPLETE, [group("CREATE_COMPLETE", count=0)], True, ONE_NODE), AddNodes, "count=1"),
+        (Observed(COMPLETE, [group("CREATE_COMPLETE", count=0)], True, ONE_NODE), AddNodes, "size=1"),
         (Observed(COMPLETE, [group("CREATE_COMPLETE", count=0)], True, SILENT), Wait, "does not answer"),
         (Observed(base("DELETE_IN_PROGRESS")), DeleteInfrastructure, "previous"),
         (Observed(base("DELETE_FAILED")), DeleteInfrastructure, "previous"),
@@ -193,7 +194,7 @@ def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
         spec = replace(SPEC, groups=(replace(GROUP, count=count),))
         step = plan_for(spec, observed, Attempts())
         assert isinstance(step, RemoveNodes)
-        assert step.count == count
+        assert step.size == count
         order = [node.rpartition("-")[2] for node in step.nodes]
     assert order == ["1", "5", "3", "11", "10", "9"]
 
@@ -228,7 +229,7 @@ def test_plan_cluster_removes_the_named_node_first(observed, count, nodes, lost)
     spec = replace(SPEC, groups=(replace(GROUP, count=count),))
     step = plan_for(spec, observed, Attempts(), named=["demo-workers-1-0"])
     assert isinstance(step, RemoveNodes)
-    assert (list(step.nodes), len(step.lost), step.count, step.new_token) == (nodes, lost, count, count == 3)
+    assert (list(step.nodes), len(step.lost), step.size, step.new_token) == (nodes, lost, count, count == 3)
     assert "s0" in step.servers
 
 
@@ -280,14 +281,15 @@ def test_plan_cluster_records_labels_and_taints_of_groups():
     entry = group("CREATE_COMPLETE", count=1)
     parameters = {"labels": '{"a": "b"}', "taints": '[{"key": "k", "value": "v", "effect": "NoSchedule"}]'}
     entry = replace(entry, stack=replace(entry.stack, parameters={**entry.stack.parameters, **parameters}))
-    step = plan_for(SPEC, Observed(COMPLETE, [entry], True, WELL), Attempts())
+    spec = replace(SPEC, groups=(recorded_group(entry.stack),))
+    step = plan_for(spec, Observed(COMPLETE, [entry], True, WELL), Attempts())
     assert step == RecordGroups({"workers": group_record(recorded_group(entry.stack))})
     assert '"a": "b"' in step.groups["workers"]
     recorded = replace(WELL, groups=step.groups)
-    assert plan_for(SPEC, Observed(COMPLETE, [entry], True, recorded), Attempts()) == Done()
+    assert plan_for(spec, Observed(COMPLETE, [entry], True, recorded), Attempts()) == Done()
     plain = Observed(COMPLETE, [COMPLETE_GROUP], True, recorded)
     assert plan_for(SPEC, plain, Attempts()) == RecordGroups({}), "what is recorded of former groups is removed"
-    assert isinstance(plan_for(SPEC, Observed(COMPLETE, [entry], True, SILENT), Attempts()), Wait)
+    assert isinstance(plan_for(spec, Observed(COMPLETE, [entry], True, SILENT), Attempts()), Wait)
 
 
 def test_plan_cluster_bounds_recreations():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
@@ -18,7 +19,9 @@ from moorage.model.cluster import ClusterSpec
 T = TypeVar("T", Flavor, Image, ExternalNetwork)
 CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
 OURS = {"os_distro": "moorage"}  # the properties of every Moorage node image
-IMAGE_PROPERTIES = ("moorage_version", "moorage_kubernetes_version")
+KUBERNETES = "moorage_kubernetes_version"
+IMAGE_PROPERTIES = ("moorage_version", KUBERNETES)
+SKEW = 3  # minor versions that a kubelet may be older than the API server
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
         *_flavors(spec, offer),
         *_image(spec, offer.images),
         *_group_images(spec, offer),
+        *_skew(spec, offer),
         *_zones(spec, offer),
         *_external_network(spec, offer.external_networks),
         *_addresses(spec, offer.addresses),
@@ -56,6 +60,7 @@ def added_problems(spec: ClusterSpec, added: Mapping[str, int], offer: CloudOffe
         *spec_problems(spec),
         *_group_flavors(new, offer),
         *_group_images(new, offer),
+        *_skew(new, offer),
         *_zones(new, offer),
         *_quotas(_servers_quotas(new, offer.flavors, 0), offer),
     ]
@@ -126,6 +131,26 @@ def _group_images(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
     for group in spec.groups:
         if group.image and group.image != spec.image:
             yield from _named_image(f"node group {group.name}: --image", group.image, offer.images)
+
+
+def _skew(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
+    """A kubelet may be up to three minor versions older than the API server, and not newer.
+
+    Source: https://kubernetes.io/releases/version-skew-policy/
+    """
+    control_plane = _minor(choose_image(spec.image, offer.images))
+    for group in spec.groups:
+        minor = _minor(choose_image(group.image or spec.image, offer.images))
+        if control_plane and minor and not control_plane[1] - SKEW <= minor[1] <= control_plane[1]:
+            reason = f"it has Kubernetes 1.{minor[1]}, the control plane 1.{control_plane[1]}"
+            fitting = f"an image with Kubernetes 1.{control_plane[1] - SKEW} to 1.{control_plane[1]}"
+            yield Problem(f"node group {group.name}: --image", group.image, reason, fitting)
+
+
+def _minor(image: Image | None) -> tuple[int, int] | None:
+    """Major and minor version of an image's Kubernetes; None when it does not say."""
+    found = re.match(r"v?(\d+)\.(\d+)", str(image.properties.get(KUBERNETES, "")) if image else "")
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _zones(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:

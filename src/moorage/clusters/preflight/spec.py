@@ -69,6 +69,13 @@ def _group(group: NodeGroup) -> Iterator[Problem]:
     elif not group.min_count <= group.count <= group.max_count:
         reason = f"not in its limits of {group.min_count} to {group.max_count} nodes"
         yield Problem(f"{of} --count", str(group.count), reason, "a count between them, or other limits")
+    if min(group.max_surge, group.max_unavailable) < 0 or not group.max_surge + group.max_unavailable:
+        given = f"{group.max_surge} and --max-unavailable {group.max_unavailable}"
+        yield Problem(f"{of} --max-surge", given, "no node could be upgraded", "one of them 1 or more, none below 0")
+    yield from _labels_and_taints(group, of)
+
+
+def _labels_and_taints(group: NodeGroup, of: str) -> Iterator[Problem]:
     for key, value in group.labels.items():
         if reason := _label_problem(key, value):
             yield Problem(f"{of} --label", f"{key}={value}", reason, "such as example.com/disk=ssd")
