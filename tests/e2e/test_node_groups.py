@@ -87,6 +87,14 @@ def test_group_survives_kills_and_is_drained_before_it_is_deleted(cloud, group):
     group.kubectl("taint", "node", first, "extra-")
     until(lambda: is_restored(nodes(group)[first]), seconds=240)
 
+    upgraded = [GROUP, "--label", f"{LABEL}=yes", "--label", "example.com/tier=new"]
+    kill_at_line(cloud, 3, "--cloud", "moorage", "nodegroup", "upgrade", NAME, *upgraded)
+    nodegroup(cloud, "upgrade", *upgraded)
+    [(first, node)] = nodes(group).items()
+    assert first == f"{NAME}-{GROUP}-2-0"
+    assert node["metadata"]["labels"]["example.com/tier"] == "new"
+    assert is_restored(node), "what is not given stays"
+
     group.apply(PLACED)
     until(lambda: group.pod("placed"), seconds=240)
     refused = nodegroup(cloud, "resize", GROUP, "--count", "3", check=False)

@@ -122,7 +122,7 @@ def _change_revision(desired: DesiredState, group: NodeGroup, entry: ObservedSta
     following = max(revision(it.stack) for it in (entry, *former)) + 1
     for other in former:
         if other.stack.name == desired.current.get(group.name):
-            return _busy(other, "waiting for Heat") or MakeCurrent(other.stack, group, following)
+            return _busy(other, f"waiting for Heat: {other.stack.name}") or MakeCurrent(other.stack, group, following)
     if not needs_revision(group, recorded_group(entry.stack)):
         return None
     first = _surged(group, sum(size(it.stack) for it in (entry, *former)))
@@ -142,7 +142,7 @@ def _move_nodes(
     for other in former:
         if other.action == "DELETE" and other.state == "FAILED":
             return _delete_again(other, f"deleting {other.stack.name}", attempts)
-        if busy := _busy(other, "removing its nodes"):
+        if busy := _busy(other, f"{describe_moves(desired.spec, observed)}; Heat removes nodes of {other.stack.name}"):
             return busy
     old = sum(size(other.stack) for other in former)
     target = max(own, _surged(group, old))
@@ -161,7 +161,7 @@ def _busy(entry: ObservedStack, text: str) -> Step | None:
     """What to do while Heat works on a stack."""
     if entry.state != "IN_PROGRESS":
         return None
-    return _resume(entry) if entry.unchanged.stuck else Wait(f"{entry.stack.name}: {text}")
+    return _resume(entry) if entry.unchanged.stuck else Wait(text)
 
 
 def _delete_group(entry: ObservedStack, observed: Observed) -> RemoveNodes:
@@ -353,7 +353,8 @@ def describe_waiting(spec: ClusterSpec, observed: Observed) -> str:
     complete += spec.control_plane_nodes if _is_complete(observed.base) else 0
     missing = sum(group.count for group in spec.groups if observed.group(group.name) is None)
     nodes = spec.control_plane_nodes + sum(size(entry.stack) for entry in stacks) + missing
-    return explain.describe_waiting(observed.resources, nodes, complete)
+    text, moves = explain.describe_waiting(observed.resources, nodes, complete), describe_moves(spec, observed)
+    return f"{moves}; {text}" if moves else text
 
 
 def describe_moves(spec: ClusterSpec, observed: Observed) -> str:

@@ -136,6 +136,19 @@ def test_nodegroup_commands(moorage):
         moorage("nodegroup show demo gpu")
 
 
+def test_nodegroup_upgrade_and_rollback_commands(moorage):
+    moorage("cluster create demo")
+    assert "Give at least one of" in moorage("nodegroup upgrade demo workers").stderr
+    done = moorage("nodegroup upgrade demo workers --label a=b --taint k:NoSchedule --max-unavailable 1 -o json")
+    shown = json.loads(done.stdout)
+    assert (shown["labels"], shown["taints"], shown["max_unavailable"]) == ({"a": "b"}, ["k:NoSchedule"], 1)
+    assert shown["nodes"] == ["demo-workers-2-0", "demo-workers-2-1"]
+    assert "upgrading node group workers: 0 of 2 nodes of demo-workers-2 Ready; waiting for" in done.stderr
+    assert json.loads(moorage("nodegroup upgrade demo workers --no-labels --no-taints -o json").stdout)["labels"] == {}
+    with pytest.raises(Conflict, match="no former revision"):
+        moorage("nodegroup rollback demo workers")
+
+
 @pytest.mark.parametrize("words", ["--label a", "--label =b", "--taint gpu", "--taint :NoSchedule"])
 def test_nodegroup_create_with_invalid_words_is_rejected(moorage, words):
     done = moorage(f"nodegroup create demo gpu {words}")
