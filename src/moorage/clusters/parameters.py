@@ -185,10 +185,10 @@ def needs_revision(group: NodeGroup, there: NodeGroup) -> bool:
 def differences(spec: ClusterSpec, there: ClusterSpec) -> list[str]:
     """Differences between a spec and a recorded one, as in "count of workers 2, not 3".
 
-    What the spec leaves open matches anything, and so do groups that it does not have.
+    What the spec leaves open matches anything, and so do groups that it does not have. An upgrade may change the surge.
     """
     found = [*_different_fields(spec, there, RECORDED, OPEN, "")]
-    names = [field.name for field in fields(NodeGroup) if field.name != "name"]
+    names = [it.name for it in fields(NodeGroup) if it.name not in ("name", "max_surge", "max_unavailable")]
     for group in spec.groups:
         if (other := there.group(group.name)) is not None:
             found += _different_fields(group, other, names, OPEN_IN_GROUP, f" of {group.name}")
