@@ -13,7 +13,16 @@ from click.core import ParameterSource
 from moorage.cli.context import Context, pass_context
 from moorage.cli.nodegroup import drain_options, groups_of, timeout_option, wait_option
 from moorage.cli.output import emit, output_option, progress
-from moorage.model.cluster import DEFAULT_GROUP, Cluster, ClusterEvent, ClusterSpec, ClusterStatus, NodeGroup, Progress
+from moorage.model.cluster import (
+    DEFAULT_GROUP,
+    Cluster,
+    ClusterEvent,
+    ClusterSpec,
+    ClusterStatus,
+    DrainOptions,
+    NodeGroup,
+    Progress,
+)
 from moorage.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -220,19 +229,16 @@ def resize(
     context: Context,
     name: str,
     workers: int,
-    drain_timeout: float,
-    force: bool,
+    drain: DrainOptions,
     timeout: float,
     wait: bool,
     output: str,
 ) -> None:
     """Change the number of workers: as `moorage nodegroup resize NAME workers --count`."""
-    from moorage.clusters.nodes import DrainOptions
     from moorage.clusters.reconcile import observe
 
     with progress() as report:
-        options = DrainOptions(drain_timeout, force)
-        groups_of(context, name, report, timeout).resize(DEFAULT_GROUP, workers, options, wait=wait)
+        groups_of(context, name, report, timeout).resize(DEFAULT_GROUP, workers, drain, wait=wait)
     found = observe(context.cloud(), context.connect_kube, context.paths.data, name)
     emit(output, _shown(found, output))
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from moorage.cli.context import Context, pass_context
 from moorage.cli.nodegroup import drain_options, drain_timeout_option, groups_of, timeout_option
 from moorage.cli.output import emit, output_option, progress
-
-if TYPE_CHECKING:
-    from moorage.clusters.nodes import DrainOptions
+from moorage.model.cluster import DrainOptions
 
 COLUMNS = ("name", "role", "address", "server", "ready", "version", "reason")
 
@@ -56,13 +54,13 @@ def _change(verb: Callable[..., Any]) -> Callable[..., Any]:
     return verb
 
 
-@node.command()
+@node.command(name="drain")
 @click.argument("cluster")
 @click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @drain_timeout_option
 @pass_context
-def drain(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, drain_timeout: float) -> None:
+def drain_(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, drain_timeout: float) -> None:
     """Cordon nodes and evict their pods, as disruption budgets allow it.
 
     kubectl uncordon NODE lets new pods on a node again.
@@ -74,7 +72,9 @@ def drain(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, dra
 
 @node.command()
 @_change
-def replace(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
+def replace(
+    context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, drain: DrainOptions
+) -> None:
     """Drain nodes, then create another one for each while they are deleted.
 
     You can interrupt it at any time and run it again. To have the new nodes first, use nodegroup resize, then node
@@ -82,12 +82,14 @@ def replace(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, t
     """
     _confirm(f"Replace {', '.join(nodes)} of {cluster}?", yes)
     with progress() as report:
-        groups_of(context, cluster, report, timeout).replace_nodes(nodes, _drain_options(**options))
+        groups_of(context, cluster, report, timeout).replace_nodes(nodes, drain)
 
 
 @node.command()
 @_change
-def delete(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, **options: Any) -> None:
+def delete(
+    context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, drain: DrainOptions
+) -> None:
     """Drain and delete nodes; their node groups get smaller.
 
     The nodes' pods are evicted as disruption budgets allow it, their volumes are detached, then their servers are
@@ -95,15 +97,9 @@ def delete(context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, ti
     """
     _confirm(f"Delete {', '.join(nodes)} of {cluster}?", yes)
     with progress() as report:
-        groups_of(context, cluster, report, timeout).delete_nodes(nodes, _drain_options(**options))
+        groups_of(context, cluster, report, timeout).delete_nodes(nodes, drain)
 
 
 def _confirm(question: str, yes: bool) -> None:
     if not yes:
         click.confirm(question, abort=True, err=True)
-
-
-def _drain_options(drain_timeout: float, force: bool) -> DrainOptions:
-    from moorage.clusters.nodes import DrainOptions
-
-    return DrainOptions(drain_timeout, force)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from moorage.cli.context import Context, pass_context
 from moorage.cli.output import emit, output_option, progress
-from moorage.model.cluster import MAX_COUNT, Cluster, NodeGroup, Taint
+from moorage.model.cluster import MAX_COUNT, Cluster, DrainOptions, NodeGroup, Taint
 from moorage.model.errors import NotFound
 
 if TYPE_CHECKING:
@@ -33,9 +34,14 @@ drain_timeout_option = click.option(
 
 
 def drain_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of commands that remove nodes."""
+    """The options of commands that remove nodes; the command gets them as `drain`."""
+
+    @wraps(command)
+    def call(*arguments: Any, drain_timeout: float, force: bool, **options: Any) -> Any:
+        return command(*arguments, drain=DrainOptions(drain_timeout, force), **options)
+
     text = "Remove nodes that are not drained in time, and the last workers of a cluster."
-    return drain_timeout_option(click.option("--force", is_flag=True, help=text)(command))
+    return drain_timeout_option(click.option("--force", is_flag=True, help=text)(call))
 
 
 def surge_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,8 +145,7 @@ def resize(
     cluster: str,
     group: str,
     count: int,
-    drain_timeout: float,
-    force: bool,
+    drain: DrainOptions,
     timeout: float,
     wait: bool,
     output: str,
@@ -151,11 +156,8 @@ def resize(
     allow it, their volumes are detached, then their servers are deleted. When that takes longer than --drain-timeout,
     it stops with the reason, or removes them anyway with --force. You can interrupt it at any time and run it again.
     """
-    from moorage.clusters.nodes import DrainOptions
-
     with progress() as report:
-        options = DrainOptions(drain_timeout, force)
-        groups_of(context, cluster, report, timeout).resize(group, count, options, wait=wait)
+        groups_of(context, cluster, report, timeout).resize(group, count, drain, wait=wait)
     emit(output, _found(context, cluster, group))
 
 
@@ -182,8 +184,7 @@ def upgrade(
     taints: tuple[str, ...],
     no_labels: bool,
     no_taints: bool,
-    drain_timeout: float,
-    force: bool,
+    drain: DrainOptions,
     timeout: float,
     output: str,
     **options: Any,
@@ -198,15 +199,13 @@ def upgrade(
     moorage nodegroup upgrade demo workers --flavor m1.large
     moorage nodegroup upgrade demo workers --image moorage-1.38 --max-surge 3
     """
-    from moorage.clusters.nodes import DrainOptions
-
     changes = {name: value for name, value in options.items() if value is not None}
     changes |= {"labels": _labels(labels)} if labels or no_labels else {}
     changes |= {"taints": tuple(map(_taint, taints))} if taints or no_taints else {}
     if not changes:
         raise click.UsageError("Give at least one of --flavor, --image, --label, --taint.")
     with progress() as report:
-        groups_of(context, cluster, report, timeout).upgrade(group, changes, DrainOptions(drain_timeout, force))
+        groups_of(context, cluster, report, timeout).upgrade(group, changes, drain)
     emit(output, _found(context, cluster, group))
 
 
@@ -217,17 +216,13 @@ def upgrade(
 @timeout_option
 @output_option
 @pass_context
-def rollback(
-    context: Context, cluster: str, group: str, drain_timeout: float, force: bool, timeout: float, output: str
-) -> None:
+def rollback(context: Context, cluster: str, group: str, drain: DrainOptions, timeout: float, output: str) -> None:
     """Return to what a group was before an upgrade that is not complete.
 
     It is the same as an upgrade, in the other direction: nodes that are still there are kept.
     """
-    from moorage.clusters.nodes import DrainOptions
-
     with progress() as report:
-        groups_of(context, cluster, report, timeout).rollback(group, DrainOptions(drain_timeout, force))
+        groups_of(context, cluster, report, timeout).rollback(group, drain)
     emit(output, _found(context, cluster, group))
 
 
@@ -238,16 +233,12 @@ def rollback(
 @drain_options
 @timeout_option
 @pass_context
-def delete(
-    context: Context, cluster: str, group: str, yes: bool, drain_timeout: float, force: bool, timeout: float
-) -> None:
+def delete(context: Context, cluster: str, group: str, yes: bool, drain: DrainOptions, timeout: float) -> None:
     """Drain and delete all nodes of a group, then the group."""
-    from moorage.clusters.nodes import DrainOptions
-
     if not yes:
         click.confirm(f"Delete the node group {group} of {cluster} with all its nodes?", abort=True, err=True)
     with progress() as report:
-        groups_of(context, cluster, report, timeout).delete(group, DrainOptions(drain_timeout, force))
+        groups_of(context, cluster, report, timeout).delete(group, drain)
 
 
 def groups_of(context: Context, cluster: str, report: Callable[[str], None], timeout: float) -> NodeGroups:

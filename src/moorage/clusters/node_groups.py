@@ -17,7 +17,7 @@ from moorage.cloud.port.stacks import Stack
 from moorage.clusters import drain, events, explain
 from moorage.clusters.execute import READY_TIMEOUT, Desired, Executor
 from moorage.clusters.kubernetes import node_name, node_of
-from moorage.clusters.nodes import DrainOptions, NodeExecutor
+from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import (
     differences,
@@ -31,7 +31,7 @@ from moorage.clusters.plan import NO_KEY
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.state import DesiredState, Observed
-from moorage.model.cluster import ClusterSpec, NodeGroup
+from moorage.model.cluster import ClusterSpec, DrainOptions, NodeGroup
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound, Unreachable
 
 

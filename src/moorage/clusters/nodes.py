@@ -12,15 +12,8 @@ from moorage.clusters import drain, events, explain, kubernetes, parameters, ste
 from moorage.clusters.observer import Observer
 from moorage.clusters.progress import REQUESTED, Run
 from moorage.kube.port import KubernetesClient
+from moorage.model.cluster import DrainOptions
 from moorage.model.errors import Failed
-
-
-@dataclass(frozen=True)
-class DrainOptions:
-    """For how many seconds nodes may be drained; then `force` removes them anyway, else the run fails."""
-
-    timeout: float = 300
-    force: bool = False
 
 
 @dataclass
@@ -70,7 +63,7 @@ class NodeExecutor:
 
     def _delete_servers(self, step: steps.DeleteServers) -> None:
         for server in step.servers:
-            text = f"deleting server {server.name}, which Heat does not know"
+            text = f"deleting server {server.name}, which is not complete in Heat"
             self.run.act("ServerDeleted", server.name, text, warning=True)
             self.cloud.servers.delete(server.id)
 
@@ -105,7 +98,7 @@ class NodeExecutor:
         indexes = {it.physical_id: explain.node_index(it) for it in there}
         untracked = [server for server in step.servers if server not in indexes]
         for server in untracked:
-            text = f"deleting server {server}, which Heat does not know"
+            text = f"deleting server {server}, which is not complete in Heat"
             self.run.act("ServerDeleted", step.stack.name, text, warning=True)
             self.cloud.servers.delete(server)
         if untracked:  # Heat would remove others in their place

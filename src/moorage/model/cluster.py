@@ -84,6 +84,14 @@ class ClusterSpec:
         return replace(self, groups=tuple(sorted([*others, group], key=lambda each: each.name)))
 
 
+@dataclass(frozen=True)
+class DrainOptions:
+    """For how many seconds nodes may be drained; then `force` removes them anyway, else the run fails."""
+
+    timeout: float = 300
+    force: bool = False
+
+
 class ClusterStatus(StrEnum):
     """A cluster's state in one word; `reason` says more."""
 

@@ -12,10 +12,9 @@ from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters import reconcile
-from moorage.clusters.nodes import DrainOptions
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PERSISTENT_VOLUME_CLAIMS, PODS, VOLUME_ATTACHMENTS
-from moorage.model.cluster import ClusterStatus, NodeGroup, Taint
+from moorage.model.cluster import ClusterStatus, DrainOptions, NodeGroup, Taint
 from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, NotFound, QuotaExceeded
 from moorage.model.nodes import REMOVING
 

@@ -9,11 +9,10 @@ import pytest
 from clustering import NODES, Dying, Joined, Killed, World
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.images import Image
-from moorage.clusters.nodes import DrainOptions
 from moorage.clusters.parameters import size
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS
-from moorage.model.cluster import ClusterStatus, NodeGroup, Taint
+from moorage.model.cluster import ClusterStatus, DrainOptions, NodeGroup, Taint
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound, QuotaExceeded
 
 pytestmark = pytest.mark.unit
