@@ -203,7 +203,9 @@ def upgrade(
     changes |= {"labels": _labels(labels)} if labels or no_labels else {}
     changes |= {"taints": tuple(map(_taint, taints))} if taints or no_taints else {}
     if not changes:
-        raise click.UsageError("Give at least one of --flavor, --image, --label, --taint.")
+        raise click.UsageError(
+            "Give at least one of --flavor, --image, --label, --taint, --max-surge, --max-unavailable."
+        )
     with progress() as report:
         groups_of(context, cluster, report, timeout).upgrade(group, changes, drain)
     emit(output, _found(context, cluster, group))

@@ -42,7 +42,10 @@ def summarize(base: Stack, groups: Sequence[Stack], servers: Sequence[Server]) -
 
 
 def _of_stacks(stacks: Sequence[Stack]) -> ClusterStatus | None:
-    """The cluster's status as far as its stacks determine it, the base stack first; None when its nodes do."""
+    """The cluster's status as far as its stacks determine it, the base stack first; None when its nodes do.
+
+    Two stacks of a group are two revisions: it is being upgraded.
+    """
     base, *groups = (stack.status for stack in stacks)
     if any(status.endswith("_FAILED") for status in (base, *groups)):
         return ClusterStatus.FAILED
@@ -50,7 +53,9 @@ def _of_stacks(stacks: Sequence[Stack]) -> ClusterStatus | None:
         return ClusterStatus.DELETING
     if base == "CREATE_IN_PROGRESS" or (groups and set(groups) == {"CREATE_IN_PROGRESS"}):
         return ClusterStatus.CREATING
-    return ClusterStatus.UPDATING if any(status.endswith("_IN_PROGRESS") for status in (base, *groups)) else None
+    names = [stack.name.rpartition("-")[0] for stack in stacks[1:]]
+    moving = any(status.endswith("_IN_PROGRESS") for status in (base, *groups)) or len(set(names)) < len(names)
+    return ClusterStatus.UPDATING if moving else None
 
 
 def _status(
@@ -59,7 +64,7 @@ def _status(
     assert observed.base is not None
     stacks, asked = [observed.base, *observed.groups], observed.kubernetes
     moves = describe_moves(spec, observed)
-    status = _of_stacks([entry.stack for entry in stacks]) or (ClusterStatus.UPDATING if moves else None)
+    status = _of_stacks([entry.stack for entry in stacks])
     unwell = [*_missing(stacks), *_problems(asked, servers, nodes)]
     complete = not unwell and sum(node.ready is True for node in nodes) >= spec.nodes
     match status:

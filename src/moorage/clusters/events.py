@@ -44,13 +44,13 @@ def send(cloud: Cloud, base: Stack, run: Run) -> None:
 
 
 def attempts(cloud: Cloud, base: Stack, run: Run) -> Attempts:
-    """What was attempted for the last request, by all runs: none of it when this run has a new request and did nothing.
+    """What was attempted for the last request: by this run if it has one of its own, else by all runs since.
 
     Heat adds a signal to the events a moment after it accepted it, so this run's own ones count in any case.
     """
-    if run.request and not run.events:
-        return Attempts()
-    kept = [] if run.sent < len(run.events) and run.request else own(cloud.stacks.events(base))
+    if run.request:
+        return Attempts(creations(base) if run.events else 0) | _count(run.events)
+    kept = own(cloud.stacks.events(base))
     begun = max((index for index, event in enumerate(kept) if event.reason == REQUESTED), default=0)
     return Attempts(creations(base)) | _count(kept[begun:]) | _count(run.events)
 

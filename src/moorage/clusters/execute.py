@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from moorage.cloud.port.cloud import Cloud
 from moorage.cloud.port.stacks import Stack
-from moorage.clusters import events, keys, steps
+from moorage.clusters import events, keys, kubernetes, steps
 from moorage.clusters.deletion.run import ClusterDeletion
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import Observer
@@ -188,7 +188,8 @@ class Executor:
             if base is None or (token := self.nodes.join_token(base, new=step.new_token)) is None:
                 return
             request = group_request(base, group, token, READY_TIMEOUT, step.revision, step.size)
-            self.run.log.record(f"requesting {request.name} with {step.size} nodes from Heat")
+            self._record_group(request.name, group, observed)
+            self.run.log.record(f"requesting {request.name} with {request.parameters['count']} nodes from Heat")
             self.run.act(REQUESTED, request.name)
             self.cloud.stacks.create(request)
         except Conflict as error:
@@ -196,18 +197,25 @@ class Executor:
         except Unreachable as error:
             self.run.log.record(f"requesting node group {group.name} again: {error.message}")
 
+    def _record_group(self, stack: str, group: NodeGroup, observed: Observed) -> None:
+        """Its nodes must not get what is recorded of another revision."""
+        if observed.reachable and observed.kubernetes and (kube := self.observer.kube(observed.base_stack)):
+            kubernetes.record_groups(kube, {**observed.kubernetes.groups, stack: kubernetes.group_record(group)})
+
     def _complete_group(self, group: NodeGroup, spec: ClusterSpec, observed: Observed) -> NodeGroup:
         """The group with what it left open; checked once in a run."""
         if self._checked is None:
             whole, added = observed.spec, {}
             for each in spec.groups:
                 there = whole.group(each.name)
-                if there and not needs_revision(each, there):
-                    added[each.name], each = each.count - there.count, replace(there, count=each.count)
-                else:
-                    added[each.name] = min(each.max_surge, each.count) if there else each.count
+                if there is None:
+                    added[each.name] = each.count
+                elif needs_revision(each, there):
+                    added[each.name] = min(each.max_surge, each.count)
+                elif each.count > there.count:
+                    added[each.name] = each.count - there.count
                 whole = whole.with_group(each)
-            self._checked = check_added(self.cloud, whole, {name: count for name, count in added.items() if count > 0})
+            self._checked = check_added(self.cloud, whole, added)
         found = self._checked.group(group.name)
         assert found is not None
         return found

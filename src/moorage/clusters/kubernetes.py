@@ -71,7 +71,7 @@ def recorded_groups(api: KubernetesClient) -> Mapping[str, str]:
 
 
 def record_groups(api: KubernetesClient, groups: Mapping[str, str]) -> None:
-    """Record the labels and taints of node groups, which moorage-controller keeps on their Nodes."""
+    """Record the labels and taints of groups' stacks, by name, which moorage-controller keeps on their Nodes."""
     namespace, _, name = GROUPS.partition("/")
     removed = dict.fromkeys(recorded_groups(api).keys() - groups.keys())
     apply(api, CONFIG_MAPS, {"metadata": {"namespace": namespace, "name": name}, "data": {**removed, **groups}})

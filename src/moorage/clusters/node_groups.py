@@ -21,13 +21,17 @@ from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
 from moorage.clusters.parameters import (
     differences,
-    group_stack_name,
+    is_rolled_back,
+    needs_revision,
     recorded_group,
     requested_removals,
     revision,
     size,
+    with_surge_of,
 )
 from moorage.clusters.plan import NO_KEY
+from moorage.clusters.preflight.problem import error_of
+from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.state import DesiredState, Observed
@@ -86,33 +90,46 @@ class NodeGroups:
         """
         match = self.cloud.images.find(changes["image"]) if changes.get("image") else None
         resolved = {**changes, "image": match.id} if match else changes
+        observed = self._observe()
+        spec, before = self._spec(observed), observed.group(name)
+        group = replace(find(spec, name), **resolved)
+        if problems := [*spec_problems(spec.with_group(group))]:
+            raise error_of(problems)
 
         def desired(observed: Observed) -> DesiredState:
-            spec = self._spec(observed)
-            return DesiredState(replace(spec, groups=(replace(find(spec, name), **resolved),)))
+            spec, current = self._spec(observed), observed.group(name)
+            group = replace(find(spec, name), **resolved)
+            if current and before and current.stack.name != before.stack.name:
+                _check_revision(name, not needs_revision(group, recorded_group(current.stack)))
+            return DesiredState(replace(spec, groups=(group,)))
 
-        self._execute(desired, f"upgrade node group {name}", f"node group {name} is upgraded", options)
+        done = f"node group {name} is upgraded"
+        self._execute(desired, f"upgrade node group {name}", done, options, rounds=_rounds(group))
 
     def rollback(self, name: str, options: DrainOptions) -> None:
         """Return to the former revision, or continue that; Conflict when an upgrade has removed its last node."""
         observed = self._observe()
         find(observed.spec, name)
-        target = self._former(name, observed)
+        before, target = observed.group(name), self._former(name, observed)
+        assert before is not None
 
         def desired(observed: Observed) -> DesiredState:
             spec = self._spec(observed)
             stack = next((entry.stack for entry in observed.groups if entry.stack.name == target), None)
             if stack is None:
                 raise NotFound(f"the stack {target} was deleted meanwhile")
+            current = observed.group(name)
+            _check_revision(name, current is None or current.stack.name in (before.stack.name, target))
             group = replace(recorded_group(stack), count=find(spec, name).count)
             return DesiredState(replace(spec, groups=(group,)), current={name: stack.name})
 
-        self._execute(desired, f"roll node group {name} back", f"node group {name} is rolled back", options)
+        done, rounds = f"node group {name} is rolled back", _rounds(find(observed.spec, name))
+        self._execute(desired, f"roll node group {name} back", done, options, rounds=rounds)
 
     def _former(self, name: str, observed: Observed) -> str:
-        """The stack to return to. One that is the current one again has its old name."""
+        """The stack to return to: the current one if that was begun, else the one with most of the running nodes."""
         current = observed.group(name)
-        if current and current.stack.name != group_stack_name(self.cluster, name, revision(current.stack)):
+        if current and is_rolled_back(current.stack):
             return current.stack.name
         there = [entry.stack for entry in observed.former(name) if entry.action != "DELETE"]
         if not there:
@@ -120,7 +137,12 @@ class NodeGroups:
                 f"node group {name} has no former revision: an upgrade deletes it at its end",
                 "moorage nodegroup upgrade, with the former values",
             )
-        return max(there, key=size).name  # of several upgrades that failed, what was before them
+
+        def running(stack: Stack) -> tuple[int, int, int]:
+            ready = sum(node.ready for node in observed.nodes_of(stack.name))
+            return ready, size(stack), -revision(stack)
+
+        return max(there, key=running).name
 
     def delete(self, name: str, options: DrainOptions) -> None:
         """Drain and delete all nodes of a group, then the group. Conflict as for `resize`."""
@@ -186,19 +208,42 @@ class NodeGroups:
             return observed
 
     def _execute(
-        self, desired: Desired, request: str, done: str, options: DrainOptions | None = None, *, wait: bool = True
+        self,
+        desired: Desired,
+        request: str,
+        done: str,
+        options: DrainOptions | None = None,
+        *,
+        wait: bool = True,
+        rounds: int = 1,
     ) -> None:
-        with self._session(request, options.timeout if options else 0) as (observer, run):
+        """`rounds` is how often nodes are drained, one after the other; each has the whole time."""
+        with self._session(request, options.timeout if options else 0, rounds) as (observer, run):
             nodes = NodeExecutor(observer, run, options or DrainOptions())
             Executor(observer, run, desired, nodes, done).execute(wait=wait)
 
-    def _session(self, request: str, drain_timeout: float = 0) -> AbstractContextManager[tuple[Observer, Run]]:
+    def _session(
+        self, request: str, drain_timeout: float = 0, rounds: int = 1
+    ) -> AbstractContextManager[tuple[Observer, Run]]:
         """The time for draining nodes comes on top of the run's."""
         arguments = (self.cloud, self.connect_kube, self.data_folder, self.cluster, self.report)
-        return session(*arguments, self.timeout + drain_timeout, self.poll, request)
+        return session(*arguments, rounds * (self.timeout + drain_timeout), self.poll, request)
 
     def _spec(self, observed: Observed) -> ClusterSpec:
         return recorded(self.cluster, observed)
+
+
+def _rounds(group: NodeGroup) -> int:
+    """How often nodes are added and removed until all of a group are upgraded."""
+    return max(-(-group.count // (group.max_surge + group.max_unavailable)), 1)
+
+
+def _check_revision(name: str, is_own: bool) -> None:
+    if not is_own:
+        raise Conflict(
+            f"another upgrade of node group {name} has begun meanwhile",
+            "moorage cluster events shows it; run this again to change the group after all",
+        )
 
 
 def _with_new(group: NodeGroup, there: ClusterSpec) -> ClusterSpec:
@@ -208,7 +253,8 @@ def _with_new(group: NodeGroup, there: ClusterSpec) -> ClusterSpec:
             f"a different node group {group.name!r} exists: {'; '.join(different)}",
             "choose another name; to change the number of nodes: moorage nodegroup resize",
         )
-    return spec
+    other = there.group(group.name)
+    return replace(spec, groups=(with_surge_of(group, other),)) if other else spec
 
 
 def _resized(name: str, count: int, there: ClusterSpec, options: DrainOptions) -> ClusterSpec:

@@ -23,7 +23,9 @@ class NodeExecutor:
     observer: Observer
     run: Run
     options: DrainOptions = field(default_factory=DrainOptions)
-    _draining_since: float | None = None
+    _draining: frozenset[str] = frozenset()
+    """The nodes that are drained together, since a time of the run's clock."""
+    _draining_since: float = 0
 
     @property
     def cloud(self) -> Cloud:
@@ -38,8 +40,8 @@ class NodeExecutor:
                 self._replace(step, base)
             case steps.AddNodes():
                 self._add(step, base)
-            case steps.MakeCurrent():
-                self._make_current(step)
+            case steps.RecordValues() | steps.MakeCurrent():
+                self._record(step)
             case steps.RemoveNodes():
                 self._remove(step, base)
             case steps.DeleteNodes():
@@ -80,12 +82,18 @@ class NodeExecutor:
     def _add(self, step: steps.AddNodes, base: Stack) -> None:
         self.run.log.record(f"requesting {step.size} nodes in {step.stack.name} from Heat")
         self.run.act(REQUESTED, step.stack.name)
-        self._update(step.stack, {"count": step.size, "desired_count": step.group.count}, base, new_token=True)
+        self._update(step.stack, {"count": step.size, **step.values}, base, new_token=True)
 
-    def _make_current(self, step: steps.MakeCurrent) -> None:
-        text = f"{step.stack.name} becomes revision {step.revision} of node group {step.group.name}"
-        self.run.act("RevisionChanged", step.stack.name, text)
-        self.cloud.stacks.update(step.stack, {"revision": step.revision, "desired_count": step.group.count})
+    def _record(self, step: steps.RecordValues | steps.MakeCurrent) -> None:
+        if isinstance(step, steps.MakeCurrent):
+            text = f"{step.stack.name} becomes revision {step.revision} of node group {step.group.name}"
+            self.run.act("RevisionChanged", step.stack.name, text)
+            values: Mapping[str, int] = {"revision": step.revision, "desired_count": step.group.count}
+        else:
+            self.run.log.record(f"recording {', '.join(step.values)} of {step.stack.name}")
+            self.run.act(REQUESTED, step.stack.name)
+            values = step.values
+        self.cloud.stacks.update(step.stack, values)
 
     def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
         if not self.drain_nodes(step.nodes, base, drain.begin):
@@ -107,9 +115,8 @@ class NodeExecutor:
         names = [f"{step.stack.name}-{index}" for index in removed]
         self._mark_lost(step, base)
         self.run.act("NodesRemoved", step.stack.name, f"removing {', '.join(names)}")
-        values = {"count": step.size, "remove": removed}
-        desired = {} if step.desired is None else {"desired_count": step.desired}
-        self._update(step.stack, {**values, **desired}, base, new_token=step.new_token)
+        values = {"count": step.size, "remove": removed, **step.values}
+        self._update(step.stack, values, base, new_token=step.new_token)
 
     def _mark_lost(self, step: steps.RemoveNodes, base: Stack) -> None:
         """Their Nodes are deleted with the others; they cannot be drained."""
@@ -127,12 +134,11 @@ class NodeExecutor:
 
     def _drained(self, nodes: Mapping[str, drain.Draining]) -> bool:
         """Whether all nodes are drained, or drained for long enough; Failed with the reason if they have to be."""
-        now = self.run.log.poll.now()
-        if self._draining_since is None:
-            self._draining_since = now
+        now, names = self.run.log.poll.now(), frozenset(nodes)
+        if self._draining != names:
+            self._draining, self._draining_since = names, now
         left = [text for state in nodes.values() for text in (*state.blocked, *state.waiting)]
         if not left:
-            self._draining_since = None
             return True
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         done = sum(state.done for state in nodes.values())

@@ -12,12 +12,13 @@ from moorage.clusters import explain, keys, kubernetes
 from moorage.clusters.explain import SERVER
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.kubernetes import node_name
-from moorage.clusters.parameters import CLUSTER_TAG, base_tag, groups_tag, size, stack_of
+from moorage.clusters.parameters import CLUSTER_TAG, base_tag, groups_tag, size
 from moorage.clusters.state import Kubernetes, Observed, ObservedStack
 from moorage.kube.kubeconfig import KubeAccess
 from moorage.kube.port import KubernetesClient
 from moorage.model.cluster import CONTROL_PLANE
 from moorage.model.errors import Conflict, KubernetesUnreachable
+from moorage.model.nodes import stack_of
 
 ConnectKube = Callable[[KubeAccess], KubernetesClient]
 DNS = "kube-system/coredns"

@@ -9,7 +9,7 @@ import json
 import secrets
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from hmac import digest
 from importlib.resources import files
@@ -64,11 +64,6 @@ def creations(base: Stack) -> int:
     return next((number for number in range(2, 10) if creation_tag(number) in base.tags), 1)
 
 
-def stack_of(node: str) -> str:
-    """The name of the group's stack that has the node."""
-    return node.rpartition("-")[0]
-
-
 def base_request(
     spec: ClusterSpec,
     signing_request: str,
@@ -106,7 +101,7 @@ def group_request(
         "group": group.name,
         "count": group.count if size is None else size,
         "revision": revision,
-        "desired_count": group.count,
+        "desired_count": -1 if size is None else group.count,
         "max_surge": group.max_surge,
         "max_unavailable": group.max_unavailable,
         "min_count": group.min_count,
@@ -148,15 +143,25 @@ def revision(stack: Stack) -> int:
     return int(stack.parameters["revision"])
 
 
+def is_rolled_back(stack: Stack) -> bool:
+    """Whether a group's stack was made the current one again: its name has the number that it was created with."""
+    return not stack.name.endswith(f"-{revision(stack)}")
+
+
 def size(stack: Stack) -> int:
     """The number of nodes that a stack has; the group may have others in other revisions."""
     return int(stack.parameters.get("count", 1))
 
 
+def recorded_values(stack: Stack) -> dict[str, int]:
+    """What a group's stack records, and what may change without a change of its nodes."""
+    return {name: int(stack.parameters[name]) for name in ("desired_count", "max_surge", "max_unavailable")}
+
+
 def recorded_group(stack: Stack) -> NodeGroup:
     """The group that a stack records, with its number of nodes in all revisions."""
     given = {name: _parsed(value) for name, value in stack.parameters.items()}
-    desired = int(given["desired_count"])
+    desired = recorded_values(stack)["desired_count"]
     return NodeGroup(
         name=str(given["group"]),
         count=size(stack) if desired < 0 else desired,
@@ -180,6 +185,11 @@ def requested_removals(stack: Stack) -> set[str]:
 def needs_revision(group: NodeGroup, there: NodeGroup) -> bool:
     """Whether a group cannot have these values without other nodes; what it leaves open matches anything."""
     return any(_different_fields(group, there, FIXED, OPEN_IN_GROUP, ""))
+
+
+def with_surge_of(group: NodeGroup, there: NodeGroup) -> NodeGroup:
+    """The group with the surge of the existing one, which only an upgrade changes."""
+    return replace(group, max_surge=there.max_surge, max_unavailable=there.max_unavailable)
 
 
 def differences(spec: ClusterSpec, there: ClusterSpec) -> list[str]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from moorage.cloud.port.stacks import StackResource
 from moorage.clusters import explain
-from moorage.clusters.kubernetes import group_record, node_name, node_of
+from moorage.clusters.kubernetes import KubeNode, group_record, node_name, node_of
 from moorage.clusters.parameters import (
     needs_revision,
     recorded_group,
+    recorded_values,
     requested_removals,
     revision,
     size,
-    stack_of,
 )
 from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.clusters.steps import (
@@ -31,6 +31,7 @@ from moorage.clusters.steps import (
     Fail,
     MakeCurrent,
     RecordGroups,
+    RecordValues,
     RemoveNodes,
     ReplaceNodes,
     Step,
@@ -38,6 +39,7 @@ from moorage.clusters.steps import (
     Wait,
 )
 from moorage.model.cluster import CONTROL_PLANE, ClusterSpec, NodeGroup
+from moorage.model.nodes import stack_of
 
 MAX_ATTEMPTS = 3  # creations of the cluster, and replacements of missing nodes, before the plan fails
 NO_KEY = "the cluster's private key is on another machine"
@@ -102,12 +104,14 @@ def _plan_groups(
         elif entry.action == "DELETE":
             text = f"node group {group.name} is being deleted"
             yield Wait(text) if entry.state == "IN_PROGRESS" else _delete_again(entry, text, attempts)
-        elif step := _change_revision(desired, group, entry, observed):
+        elif step := _change_revision(desired, group, entry, observed, attempts):
             yield step
         elif entry.state == "IN_PROGRESS":
             yield _in_progress(spec, entry, size(entry.stack), observed)
         elif removal := _remove_nodes(entry, min(size(entry.stack), group.count), desired.named, observed):
-            yield _with_api(spec, observed) or replace(removal, desired=group.count)
+            yield _with_api(spec, observed) or replace(
+                removal, values=_changed_values(entry, group, removal.size or 0, observed)
+            )
         elif entry.state == "FAILED":
             yield _failed_group(spec, entry, observed, attempts)
         elif entry.lost and observed.key:
@@ -116,13 +120,16 @@ def _plan_groups(
             yield _move_nodes(desired, group, entry, observed, attempts)
 
 
-def _change_revision(desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed) -> Step | None:
+def _change_revision(
+    desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed, attempts: Attempts
+) -> Step | None:
     """Create another revision of a group, or make a former one the current one."""
     former = observed.former(group.name)
     following = max(revision(it.stack) for it in (entry, *former)) + 1
     for other in former:
         if other.stack.name == desired.current.get(group.name):
-            return _busy(other, f"waiting for Heat: {other.stack.name}") or MakeCurrent(other.stack, group, following)
+            text = f"waiting for Heat: {other.stack.name}"
+            return _busy(other, text, attempts) or MakeCurrent(other.stack, group, following)
     if not needs_revision(group, recorded_group(entry.stack)):
         return None
     first = _surged(group, sum(size(it.stack) for it in (entry, *former)))
@@ -137,28 +144,72 @@ def _surged(group: NodeGroup, others: int) -> int:
 def _move_nodes(
     desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed, attempts: Attempts
 ) -> Step | None:
-    """Add nodes up to the group's number, and replace those of former revisions, some at a time."""
+    """Add nodes up to the group's number, and remove those of former revisions, some at a time."""
     former, own = observed.former(group.name), size(entry.stack)
+    if marked := [node.name for node in _running(entry, observed) if node.removing]:
+        return CancelRemoval(tuple(marked))
     for other in former:
-        if other.action == "DELETE" and other.state == "FAILED":
-            return _delete_again(other, f"deleting {other.stack.name}", attempts)
-        if busy := _busy(other, f"{describe_moves(desired.spec, observed)}; Heat removes nodes of {other.stack.name}"):
+        if busy := _busy_former(other, desired, observed, attempts):
             return busy
-    old = sum(size(other.stack) for other in former)
-    target = max(own, _surged(group, old))
-    if own < target or recorded_group(entry.stack).count != group.count:
-        return _with_api(desired.spec, observed) or AddNodes(entry.stack, group, target)
-    surplus = max(old + group.max_unavailable + observed.ready(entry.stack.name) - group.count, 0)
+    target = max(own, _surged(group, sum(size(other.stack) for other in former)))
+    values = _changed_values(entry, group, target, observed)
+    if own < target:
+        return _with_api(desired.spec, observed) or AddNodes(entry.stack, group, target, values)
+    if values:
+        return RecordValues(entry.stack, values)
+    return _remove_former(desired, group, entry, observed)
+
+
+def _changed_values(entry: ObservedStack, group: NodeGroup, own: int, observed: Observed) -> dict[str, int]:
+    """What the stack is to record of the group when it has its `own` nodes, and does not yet.
+
+    The group's number only during an upgrade, so that a user can change the number of the one stack by hand.
+    """
+    is_moving = bool(observed.former(group.name)) or own != group.count
+    desired = {
+        "desired_count": group.count if is_moving else -1,
+        "max_surge": group.max_surge,
+        "max_unavailable": group.max_unavailable,
+    }
+    recorded = recorded_values(entry.stack)
+    return {name: value for name, value in desired.items() if value != recorded[name]}
+
+
+def _busy_former(other: ObservedStack, desired: DesiredState, observed: Observed, attempts: Attempts) -> Step | None:
+    """What to do while Heat works on a former stack; one of which no node has joined is deleted at once."""
+    if other.state == "IN_PROGRESS" and other.action != "DELETE" and not observed.nodes_of(other.stack.name):
+        return _with_api(desired.spec, observed) or _delete_group(other, observed)
+    moves = describe_moves(desired.spec, observed)
+    return _busy(other, f"{moves}; Heat removes nodes of {other.stack.name}", attempts)
+
+
+def _remove_former(desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed) -> Step | None:
+    """Remove nodes of former revisions: those that do not run, and as many others as are not needed any more."""
+    former = observed.former(group.name)
+    ready = sum(node.ready for node in _running(entry, observed))
+    members = {other.stack.name: _members(other, observed) for other in former}
+    healthy = sum(not member.broken for own in members.values() for member in own)
+    surplus = max(min(ready + healthy + group.max_unavailable - group.count, healthy), 0)
     for other in former:
-        left = max(size(other.stack) - surplus, 0)
-        step = _remove_nodes(other, left, desired.named, observed) if left else _delete_group(other, observed)
-        if step:
+        own = members[other.stack.name]
+        broken = size(other.stack) - sum(not member.broken for member in own)
+        left = max(size(other.stack) - broken - surplus, 0)
+        if step := _remove_nodes(other, left, (), observed) if left else _delete_group(other, observed):
             return _with_api(desired.spec, observed) or step
     return None
 
 
-def _busy(entry: ObservedStack, text: str) -> Step | None:
-    """What to do while Heat works on a stack."""
+def _running(entry: ObservedStack, observed: Observed) -> list[KubeNode]:
+    """The stack's Nodes that have a server, and that Heat was not requested to remove."""
+    there, requested = [node_of(server, observed.nodes) for server in observed.servers], requested_removals(entry.stack)
+    nodes = observed.nodes_of(entry.stack.name)
+    return [node for node in nodes if node in there and node.name not in requested]
+
+
+def _busy(entry: ObservedStack, text: str, attempts: Attempts) -> Step | None:
+    """What to do while Heat works on a stack, or when it failed to delete it."""
+    if entry.action == "DELETE" and (entry.state == "FAILED" or entry.unchanged.stuck):
+        return _delete_again(entry, f"deleting {entry.stack.name}", attempts)
     if entry.state != "IN_PROGRESS":
         return None
     return _resume(entry) if entry.unchanged.stuck else Wait(text)
@@ -194,10 +245,10 @@ def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, obse
     if not observed.key:
         return Fail(f"node group {group.name} cannot be created here: {NO_KEY}", used=True)
     if _was_ready(observed):
-        return _with_api(spec, observed) or CreateGroup(group, True, 1, group.count)
+        return _with_api(spec, observed) or CreateGroup(group, True, 1)
     if base.state == "IN_PROGRESS" and not explain.has_addresses(base.resources):
         return Wait(describe_waiting(spec, observed))
-    return CreateGroup(group, False, 1, group.count)
+    return CreateGroup(group, False, 1)
 
 
 def _was_ready(observed: Observed) -> bool:
@@ -322,8 +373,9 @@ def _plan_removed(spec: ClusterSpec, observed: Observed) -> Step | None:
 
 def _plan_records(observed: Observed) -> Step | None:
     """Labels and taints of groups that Kubernetes does not have yet, or of deleted groups."""
-    own = [group for group in observed.spec.groups if group.labels or group.taints]
-    groups = {group.name: group_record(group) for group in own}
+    stacks = [entry.stack for entry in observed.groups if entry.action != "DELETE"]
+    recorded = ((stack.name, recorded_group(stack)) for stack in stacks)
+    groups = {name: group_record(group) for name, group in recorded if group.labels or group.taints}
     outdated = observed.kubernetes and observed.reachable and observed.kubernetes.groups != groups
     return RecordGroups(groups) if outdated else None
 
@@ -358,15 +410,15 @@ def describe_waiting(spec: ClusterSpec, observed: Observed) -> str:
 
 
 def describe_moves(spec: ClusterSpec, observed: Observed) -> str:
-    """Groups that have nodes of several revisions, and how many are of the current one; "" for none."""
+    """Groups that have nodes of several revisions, and how many of the current one are Ready; "" for none."""
     moves = []
     for group in spec.groups:
         entry = observed.group(group.name)
         if entry and observed.former(group.name):
-            ready = observed.ready(entry.stack.name)
-            moves.append(
-                f"upgrading node group {group.name}: {ready} of {group.count} nodes of {entry.stack.name} Ready"
-            )
+            ready = sum(node.ready for node in observed.nodes_of(entry.stack.name))
+            of = f"{entry.stack.name} Ready" if observed.reachable else entry.stack.name
+            number = f"{ready} of {group.count}" if observed.reachable else f"{size(entry.stack)} of {group.count}"
+            moves.append(f"upgrading node group {group.name}: {number} nodes of {of}")
     return "; ".join(moves)
 
 
@@ -374,9 +426,11 @@ def _is_complete(entry: ObservedStack | None) -> bool:
     return entry is not None and entry.state == "COMPLETE"
 
 
-def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done:
+def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done | Fail:
+    moves = describe_moves(spec, observed)
     if not observed.key:
-        return Done(f"the stacks are complete; {NO_KEY}, so Kubernetes was not asked")
+        unasked = f"{NO_KEY}, so Kubernetes was not asked"
+        return Fail(f"{moves}; {NO_KEY}", used=True) if moves else Done(f"the stacks are complete; {unasked}")
     asked = observed.kubernetes
     if asked is None or asked.unreachable:
         return Wait(f"waiting for the Kubernetes API: {asked.unreachable if asked else 'not asked yet'}")
@@ -388,7 +442,7 @@ def _wait_for_nodes(spec: ClusterSpec, observed: Observed) -> Wait | Done:
     if len(nodes) < spec.nodes or missing:
         ready = sum(node.ready for node in nodes)
         return Wait(f"waiting for nodes: {ready} of {spec.nodes} Ready" + "".join(f"; {text}" for text in missing[:1]))
-    if moves := describe_moves(spec, observed):
+    if moves:
         return Wait(moves)
     has_workers = any(group.count for group in spec.groups)
     return Done() if asked.dns or not has_workers else Wait("waiting for CoreDNS")

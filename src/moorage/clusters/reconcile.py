@@ -20,7 +20,7 @@ from moorage.clusters.execute import READY_TIMEOUT, Executor
 from moorage.clusters.keys import KeyStore
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.parameters import CLUSTER_TAG, GROUP_TAG, base_tag, differences
+from moorage.clusters.parameters import CLUSTER_TAG, GROUP_TAG, base_tag, differences, with_surge_of
 from moorage.clusters.preflight.check import check
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, REQUESTED, PollInterval, ProgressLog, Report, Run
@@ -270,8 +270,11 @@ def _desired(requested: ClusterSpec, observed: Observed) -> DesiredState:
             f"a different cluster {requested.name!r} exists: {'; '.join(different)}",
             f"choose another name, or moorage cluster delete {requested.name}",
         )
-    added = [group for group in there.groups if requested.group(group.name) is None]
-    return DesiredState(replace(requested, groups=(*requested.groups, *added)), creates=True)
+    groups = [group for group in there.groups if requested.group(group.name) is None]
+    for group in requested.groups:
+        other = there.group(group.name)
+        groups.append(group if other is None else with_surge_of(group, other))
+    return DesiredState(replace(requested, groups=tuple(groups)), creates=True)
 
 
 def _with_image_ids(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters.kubernetes import KubeNode
-from moorage.clusters.parameters import recorded_spec, revision, stack_of
+from moorage.clusters.parameters import recorded_spec, revision
 from moorage.clusters.progress import Unchanged
 from moorage.model.cluster import CONTROL_PLANE, ClusterSpec
+from moorage.model.nodes import stack_of
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,6 @@ class Observed:
         own = (entry for entry in self.groups if entry.group == name and entry is not current)
         return sorted(own, key=lambda entry: -revision(entry.stack))
 
-    def ready(self, stack: str) -> int:
-        """How many Nodes of a group's stack are Ready."""
-        return sum(node.ready and stack_of(node.name) == stack for node in self.nodes)
+    def nodes_of(self, stack: str) -> list[KubeNode]:
+        """The Nodes of a group's stack."""
+        return [node for node in self.nodes if stack_of(node.name) == stack]

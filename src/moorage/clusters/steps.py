@@ -18,12 +18,15 @@ class CreateBase:
 
 @dataclass(frozen=True)
 class CreateGroup:
-    """Request a node group's stack with `size` nodes; with a `new_token` once the control plane has been Ready."""
+    """Request a node group's stack; with a `new_token` once the control plane has been Ready.
+
+    Beside other revisions it begins with `size` nodes.
+    """
 
     group: NodeGroup
     new_token: bool
     revision: int
-    size: int
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,20 @@ class ReplaceNodes:
 
 @dataclass(frozen=True)
 class AddNodes:
-    """Make Heat create more nodes in a group's stack, up to `size`."""
+    """Make Heat create more nodes in a group's stack, up to `size`, and record values that have changed."""
 
     stack: Stack
     group: NodeGroup
     size: int
+    values: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordValues:
+    """Record values of a group in its stack that its nodes do not depend on."""
+
+    stack: Stack
+    values: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ class RemoveNodes:
     """Drain these Nodes, then make Heat delete the servers with these ids and those that are `lost`.
 
     The stack has `size` nodes afterwards, for some of which a `new_token` is needed; without a size Heat deletes the
-    whole stack. `desired` is the group's new number of nodes, if that changes. A server that never joined has no Node.
+    whole stack. `values` are recorded with that. A server that never joined has no Node.
     """
 
     stack: Stack
@@ -105,7 +117,7 @@ class RemoveNodes:
     lost: Sequence[StackResource] = ()
     size: int | None = None
     new_token: bool = False
-    desired: int | None = None
+    values: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class CancelRemoval:
 
 @dataclass(frozen=True)
 class RecordGroups:
-    """Record the labels and taints of node groups in Kubernetes."""
+    """Record the labels and taints of node groups' stacks in Kubernetes."""
 
     groups: Mapping[str, str]
 
@@ -153,7 +165,15 @@ class Done:
 
 Repair = DeleteInfrastructure | DeleteStack | UpdateStack
 NodeStep = (
-    DeleteServers | ReplaceNodes | AddNodes | MakeCurrent | RemoveNodes | DeleteNodes | CancelRemoval | RecordGroups
+    DeleteServers
+    | ReplaceNodes
+    | AddNodes
+    | RecordValues
+    | MakeCurrent
+    | RemoveNodes
+    | DeleteNodes
+    | CancelRemoval
+    | RecordGroups
 )
 Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
 

@@ -9,7 +9,7 @@ UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 GROUP_LABEL = "moorage.io/node-group"
 """The label with the name of a Node's group; "control-plane" for those."""
 GROUPS = "kube-system/moorage-node-groups"
-"""The ConfigMap with a JSON object for each node group, {"labels": {…}, "taints": [{"key", "effect", "value"}, …]}."""
+"""The ConfigMap with a JSON object for each group's stack: {"labels": {}, "taints": [{"key", "effect", "value"}]}."""
 REMOVING = "moorage.io/removing"
 """The annotation of a Node that is being drained, in order to be removed."""
 EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
@@ -17,6 +17,11 @@ EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
 
 NodeRestriction keeps kubelets from setting it, so that CertificateReconciler trusts it.
 """
+
+
+def stack_of(node: str) -> str:
+    """The name of the stack of a node group that has this node; the stack of a revision."""
+    return node.rpartition("-")[0]
 
 
 def external_ips_label(addresses: Iterable[str]) -> str:

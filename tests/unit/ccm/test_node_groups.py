@@ -13,12 +13,12 @@ from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import CONFIG_MAPS, NODES
 from moorage.kube.store import Store
 from moorage.model.cluster import NodeGroup, Taint
-from moorage.model.nodes import GROUP_LABEL
+from moorage.model.errors import BadInput
 
 pytestmark = pytest.mark.unit
 
 TAINT = {"key": "gpu", "effect": "NoSchedule", "value": "yes"}
-RECORD = {"gpu": {"labels": {"disk": "ssd"}, "taints": [TAINT]}}
+RECORD = {"demo-gpu-1": {"labels": {"disk": "ssd"}, "taints": [TAINT]}}
 
 
 class World:
@@ -26,12 +26,12 @@ class World:
         self.api, self.store = MemoryKubernetesClient(), Store()
         self.reconciler = GroupReconciler(self.api, self.store)
         group = NodeGroup("gpu", labels={"disk": "ssd"}, taints=(Taint("gpu", "NoSchedule", "yes"),))
-        record_groups(self.api, {"gpu": group_record(group)})
-        self.join("one", "gpu")
-        self.join("two", "workers")
+        record_groups(self.api, {"demo-gpu-1": group_record(group)})
+        self.join("demo-gpu-1-0")
+        self.join("demo-workers-1-0")
 
-    def join(self, name, group):
-        self.api.create(NODES, {"metadata": {"name": name, "labels": {GROUP_LABEL: group}}, "spec": {}})
+    def join(self, name):
+        self.api.create(NODES, {"metadata": {"name": name, "labels": {}}, "spec": {}})
         self.sync()
 
     def sync(self):
@@ -49,21 +49,21 @@ def world():
 
 
 def node(*taints, **labels):
-    return {"metadata": {"labels": {GROUP_LABEL: "gpu", **labels}}, "spec": {"taints": list(taints)}}
+    return {"metadata": {"name": "demo-gpu-1-0", "labels": labels}, "spec": {"taints": list(taints)}}
 
 
 def test_nodes_get_what_they_lack_and_others_are_left_alone(world):
     assert world.reconciler.reconcile(ALL) == PERIOD
-    assert world.node("one") == ("ssd", [TAINT])
-    assert world.node("two") == (None, None)
+    assert world.node("demo-gpu-1-0") == ("ssd", [TAINT])
+    assert world.node("demo-workers-1-0") == (None, None)
 
 
 def test_changed_node_is_restored_at_once(world):
     world.reconciler.reconcile(ALL)
-    world.api.patch(NODES, "one", {"metadata": {"labels": {"disk": None}}, "spec": {"taints": None}})
+    world.api.patch(NODES, "demo-gpu-1-0", {"metadata": {"labels": {"disk": None}}, "spec": {"taints": None}})
     world.sync()
-    assert world.reconciler.reconcile("one") is None
-    assert world.node("one") == ("ssd", [TAINT])
+    assert world.reconciler.reconcile("demo-gpu-1-0") is None
+    assert world.node("demo-gpu-1-0") == ("ssd", [TAINT])
 
 
 def test_node_that_lacks_nothing_is_not_written(world):
@@ -75,9 +75,33 @@ def test_node_that_lacks_nothing_is_not_written(world):
 
 
 def test_node_that_changed_meanwhile_is_left_for_its_watch(world):
-    world.api.patch(NODES, "one", {"metadata": {"annotations": {"changed": "since"}}})
+    world.api.patch(NODES, "demo-gpu-1-0", {"metadata": {"annotations": {"changed": "since"}}})
     world.reconciler.reconcile(ALL)
-    assert world.node("one") == (None, None)
+    assert world.node("demo-gpu-1-0") == (None, None)
+
+
+def test_other_revision_of_the_group_is_left_alone(world):
+    world.join("demo-gpu-2-0")
+    world.reconciler.reconcile(ALL)
+    assert world.node("demo-gpu-2-0") == (None, None)
+
+
+def test_node_that_the_api_refuses_does_not_stop_the_others(world, caplog):
+    refused = {"labels": {"disk": "ssd"}, "taints": []}
+    world.api.patch(CONFIG_MAPS, "kube-system/moorage-node-groups", {"data": {"demo-a-1": json.dumps(refused)}})
+    world.join("demo-a-1-0")
+    patch = world.api.patch
+
+    def refuse(resource, key, change, **words):
+        if key == "demo-a-1-0":
+            raise BadInput("not a label")
+        return patch(resource, key, change, **words)
+
+    world.api.patch = refuse
+    with caplog.at_level(logging.WARNING):
+        world.reconciler.reconcile(ALL)
+    assert world.node("demo-gpu-1-0") == ("ssd", [TAINT])
+    assert "node demo-a-1-0: its labels and taints are refused" in caplog.text
 
 
 def test_deleted_node_is_ignored(world):
@@ -89,16 +113,16 @@ def test_group_that_is_no_longer_recorded_keeps_nothing(world):
     record_groups(world.api, {})
     assert recorded_groups(world.api) == {}
     world.reconciler.reconcile(ALL)
-    assert world.node("one") == (None, None)
+    assert world.node("demo-gpu-1-0") == (None, None)
 
 
 def test_record_that_cannot_be_read_is_logged_and_does_not_stop_the_others(world, caplog):
-    broken = {"workers": "{", "more": json.dumps({"labels": 3})}
+    broken = {"demo-workers-1": "{", "a": json.dumps({"labels": 3}), "b": '{"labels": {}, "taints": [{"key": "k"}]}'}
     world.api.patch(CONFIG_MAPS, "kube-system/moorage-node-groups", {"data": broken})
     with caplog.at_level(logging.WARNING):
         world.reconciler.reconcile(ALL)
-    assert world.node("one") == ("ssd", [TAINT])
-    assert "node group workers: its record" in caplog.text
+    assert world.node("demo-gpu-1-0") == ("ssd", [TAINT])
+    assert "nodes of demo-workers-1: their record" in caplog.text
 
 
 def test_own_labels_and_taints_of_node_are_kept():
@@ -113,5 +137,5 @@ def test_taint_with_other_value_is_replaced_and_same_one_recognized():
 
 
 def test_taint_without_value_is_recognized():
-    record = {"gpu": {"labels": {}, "taints": [{"key": "gpu", "effect": "NoSchedule", "value": ""}]}}
+    record = {"demo-gpu-1": {"labels": {}, "taints": [{"key": "gpu", "effect": "NoSchedule", "value": ""}]}}
     assert missing(node({"key": "gpu", "effect": "NoSchedule"}), record) == {}

@@ -283,13 +283,33 @@ def test_plan_cluster_records_labels_and_taints_of_groups():
     entry = replace(entry, stack=replace(entry.stack, parameters={**entry.stack.parameters, **parameters}))
     spec = replace(SPEC, groups=(recorded_group(entry.stack),))
     step = plan_for(spec, Observed(COMPLETE, [entry], True, WELL), Attempts())
-    assert step == RecordGroups({"workers": group_record(recorded_group(entry.stack))})
-    assert '"a": "b"' in step.groups["workers"]
+    assert step == RecordGroups({"demo-workers-1": group_record(recorded_group(entry.stack))})
+    assert '"a": "b"' in step.groups["demo-workers-1"]
     recorded = replace(WELL, groups=step.groups)
     assert plan_for(spec, Observed(COMPLETE, [entry], True, recorded), Attempts()) == Done()
     plain = Observed(COMPLETE, [COMPLETE_GROUP], True, recorded)
     assert plan_for(SPEC, plain, Attempts()) == RecordGroups({}), "what is recorded of former groups is removed"
     assert isinstance(plan_for(spec, Observed(COMPLETE, [entry], True, SILENT), Attempts()), Wait)
+
+
+def test_plan_cluster_removes_broken_nodes_of_former_revisions_first():
+    """No node that runs is removed as long as another one would be missing."""
+    current = revision(3, "UPDATE_COMPLETE", count=0)
+    former = [revision(1, "CREATE_COMPLETE", count=2), revision(2, "CREATE_COMPLETE", count=1)]
+    names = ["demo-workers-1-0", "demo-workers-1-1", "demo-workers-2-0"]
+    nodes = [KubeNode(name, name != "demo-workers-1-1", server=name, group="workers") for name in names]
+    servers = [Server(name, name, "ACTIVE", metadata={"moorage_group": "workers"}) for name in names]
+    spec = replace(SPEC, groups=(NodeGroup(count=2, max_surge=1),))
+    observed = Observed(COMPLETE, [current, *former], True, Kubernetes([FIRST, *nodes], dns=True), servers)
+    step = plan_for(spec, observed, Attempts())
+    assert isinstance(step, RemoveNodes)
+    assert (step.stack.name, step.nodes, step.size) == ("demo-workers-1", ("demo-workers-1-1",), 1)
+
+
+def revision(number, status, count):
+    entry = group(status, count=count)
+    values = {**entry.stack.parameters, "revision": str(number), "desired_count": "2"}
+    return replace(entry, stack=replace(entry.stack, name=f"demo-workers-{number}", parameters=values))
 
 
 def test_plan_cluster_bounds_recreations():

@@ -173,7 +173,7 @@ def test_replacement_deletes_server_that_heat_does_not_know(world, cloud):
     cloud.stacks.failing.clear()
     cloud.stacks.duplicated = {"nodes/3/server": "unknown-1"}
     assert world.create().status is ClusterStatus.READY
-    assert "deleting server demo-workers-1-3, which Heat does not know" in world.reported
+    assert "deleting server demo-workers-1-3, which is not complete in Heat" in world.reported
     assert len(cloud.servers.list("demo")) == len(NODES)
     assert cloud.stacks.records["demo"].stack.id == "stack-1", "and nothing else was recreated"
 

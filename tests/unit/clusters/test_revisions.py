@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from clustering import NODES, Dying, Joined, Killed, World
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.images import Image
+from moorage.clusters.kubernetes import recorded_groups
 from moorage.clusters.parameters import size
+from moorage.clusters.reconcile import clusters
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS
 from moorage.model.cluster import ClusterStatus, DrainOptions, NodeGroup, Taint
@@ -243,6 +246,128 @@ def test_lost_former_node_is_not_recreated(world):
     world.groups().upgrade("workers", LARGER, OPTIONS)
     assert nodes(world) == NEW_NODES
     assert "demo-workers-1" not in world.cloud.stacks.records
+
+
+def test_new_nodes_do_not_get_labels_of_the_former_revision(world):
+    world.groups().upgrade("workers", {"labels": {"a": "b"}}, OPTIONS)
+    assert list(recorded_groups(world.kube)) == ["demo-workers-2"]
+    record = []
+    create = world.cloud.stacks.create
+
+    def note(request):
+        record.append(dict(recorded_groups(world.kube)))
+        create(request)
+
+    world.cloud.stacks.create = note
+    world.groups().upgrade("workers", {"labels": {"c": "d"}}, OPTIONS)
+    assert sorted(record[0]) == ["demo-workers-2", "demo-workers-3"], "it is there before the nodes"
+    assert list(recorded_groups(world.kube)) == ["demo-workers-3"]
+    assert '"c": "d"' in recorded_groups(world.kube)["demo-workers-3"]
+
+
+def test_each_drain_of_an_upgrade_has_its_whole_time(world):
+    budget_blocks(world, *NODES[1:])
+    before = len(world.reported)
+    world.groups().upgrade("workers", {**LARGER}, DrainOptions(timeout=30, force=True))
+    assert nodes(world) == NEW_NODES
+    assert sum("going on after 30 s" in text for text in world.reported[before:]) == 2
+    assert sum("draining" in text and "going on" not in text for text in world.reported[before:]) >= 2
+
+
+def budget_blocks(world, *names):
+    """On each of these nodes a pod that may not be evicted."""
+    for name in names:
+        world.kube.create(PODS, {"metadata": {"namespace": "shop", "name": name}, "spec": {"nodeName": name}})
+
+    def refuse(pod):
+        raise Conflict("disruption budget")
+
+    world.kube.evict = refuse
+
+
+def test_rollback_uncordons_nodes_before_it_drains_others(world):
+    world.groups().resize("workers", 1, OPTIONS)
+    budget_blocks(world, NODES[1])
+    with pytest.raises(Failed, match="could not be drained"):
+        world.groups().upgrade("workers", LARGER, OPTIONS)
+    assert world.kube.get(KUBE_NODES, NODES[1])["spec"]["unschedulable"]
+    drained = []
+    world.kube.evict = lambda pod: drained.append(world.kube.get(KUBE_NODES, NODES[1])["spec"].get("unschedulable"))
+    world.kube.create(PODS, {"metadata": {"namespace": "shop", "name": "x"}, "spec": {"nodeName": NEW_NODES[0]}})
+    world.groups().rollback("workers", DrainOptions(5, force=True))
+    assert nodes(world) == NODES[1:2]
+    assert set(drained) == {None}
+
+
+def test_two_upgrades_at_once_do_not_undo_each_other(world):
+    begin_upgrade(world, NEW_NODES[0])
+    other = world.groups()
+    reported = iter(range(10**6))
+
+    def interfere(text):
+        if "upgrading" in text and not next(reported):
+            world.groups().upgrade("workers", {"flavor": "m1.small"}, OPTIONS)
+
+    with pytest.raises(Conflict, match="another upgrade of node group workers has begun"):
+        replace(other, report=interfere).upgrade("workers", LARGER, OPTIONS)
+    assert group(world).flavor == "m1.small"
+
+
+def test_number_that_was_changed_by_hand_is_kept(world):
+    world.groups().upgrade("workers", LARGER, OPTIONS)
+    world.groups().resize("workers", 3, OPTIONS)
+    stack = world.cloud.stacks.get("demo-workers-2")
+    world.cloud.stacks.update(stack, {"count": 4})
+    world.repair()
+    assert len(nodes(world)) == group(world).count == 4
+
+
+def test_surge_alone_is_recorded_and_checked(world):
+    world.groups().upgrade("workers", {"max_surge": 2}, OPTIONS)
+    assert (group(world).max_surge, nodes(world)) == (2, NODES[1:])
+    with pytest.raises(BadInput, match="no node could be upgraded"):
+        world.groups().upgrade("workers", {"max_surge": 0}, OPTIONS)
+    assert world.create().status is ClusterStatus.READY, "the surge does not make another cluster"
+    assert group(world).max_surge == 2
+
+
+@pytest.mark.parametrize("changes", [{"image": "newest"}, {"flavor": "nope"}])
+def test_upgrade_without_surge_is_checked_too(world, changes):
+    ours = {"os_distro": "moorage", "moorage_version": "2", "moorage_kubernetes_version": "1.38.0"}
+    world.cloud.images.images.append(Image("newest", "image-2", "active", "2027", ours))
+    with pytest.raises(BadInput):
+        world.groups().upgrade("workers", {**changes, "max_surge": 0, "max_unavailable": 1}, OPTIONS)
+    assert len(world.cloud.stacks.records) == 2
+
+
+def test_rollback_prefers_nodes_that_run(world):
+    fail_new_nodes(world)
+    with pytest.raises(Failed):
+        world.groups().upgrade("workers", {**LARGER, "max_surge": 2}, OPTIONS)
+    with pytest.raises(Failed):
+        world.groups().upgrade("workers", {"flavor": "m1.small"}, OPTIONS)
+    world.groups().rollback("workers", OPTIONS)
+    assert nodes(world) == NODES[1:]
+
+
+def test_former_stack_that_heat_left_in_deletion_is_deleted_again(world):
+    begin_upgrade(world, NEW_NODES[0])
+    world.cloud.stacks.delete(world.cloud.stacks.get("demo-workers-1"))
+    world.cloud.stacks.engine_dead = True
+    world.groups().upgrade("workers", LARGER, OPTIONS)
+    assert list(world.cloud.stacks.records) == ["demo", "demo-workers-2"]
+
+
+def test_upgrade_is_shown_as_such(world, tmp_path):
+    begin_upgrade(world, NEW_NODES[0])
+    assert [cluster.status for cluster in clusters(world.cloud)] == [ClusterStatus.UPDATING]
+    elsewhere = World(world.cloud, world.kube, tmp_path / "elsewhere")
+    shown = elsewhere.observe()
+    assert shown.status is ClusterStatus.UPDATING
+    assert "upgrading node group workers" in shown.reason
+    assert "Ready" not in shown.reason
+    with pytest.raises(Failed, match="private key is on another machine"):
+        elsewhere.create()
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -1,18 +1,17 @@
-"""Keeps the labels and taints of node groups on their Nodes, as they were recorded when the groups were created."""
+"""Keeps the labels and taints of node groups on their Nodes, as they were recorded for each revision of a group."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from moorage.kube.port import CONFIG_MAPS, NODES, KubernetesClient, Object, Resource
 from moorage.kube.store import Store
-from moorage.model.errors import Conflict, NotFound
-from moorage.model.nodes import GROUP_LABEL, GROUPS
+from moorage.model.errors import BadInput, Conflict, NotFound
+from moorage.model.nodes import GROUPS, stack_of
 
 PERIOD = 10.0  # seconds between two reads of the record
 ALL = ""  # the key of all nodes
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 class GroupReconciler:
     """Adds labels and taints that a Node lacks; the key is the Node's name, or ALL.
 
-    It removes none: a Node may choose its group, so that must not free it of anything.
+    It removes none. The Node's name says which it gets: a kubelet cannot change that.
     """
 
     api: KubernetesClient
@@ -50,17 +49,19 @@ class GroupReconciler:
         if not node or not change:
             return
         version = {"resourceVersion": node["metadata"]["resourceVersion"]}
-        with suppress(
-            Conflict, NotFound
-        ):  # the node was changed or deleted meanwhile: the watch delivers the new state
-            merged = {**change, "metadata": {**change.get("metadata", {}), **version}}
+        merged = {**change, "metadata": {**change.get("metadata", {}), **version}}
+        try:
             self.api.patch(NODES, node["metadata"]["name"], merged)
+        except (Conflict, NotFound):
+            return  # the node was changed or deleted meanwhile: the watch delivers the new state
+        except BadInput as error:
+            log.warning("node %s: its labels and taints are refused: %s", node["metadata"]["name"], error)
 
 
 def missing(node: Object, record: Mapping[str, Any]) -> Object:
-    """The merge patch that adds what the node lacks of its group's labels and taints; empty when it lacks nothing."""
+    """The merge patch that adds what the node lacks of its stack's labels and taints; empty when it lacks nothing."""
     current = node["metadata"].get("labels") or {}
-    group = record.get(current.get(GROUP_LABEL, ""), {})
+    group = record.get(stack_of(node["metadata"]["name"]), {})
     labels = {key: value for key, value in group.get("labels", {}).items() if current.get(key) != value}
     taints = node.get("spec", {}).get("taints") or []
     lacking = [it for it in group.get("taints", ()) if not _has(taints, it)]
@@ -81,10 +82,11 @@ def _has(taints: list[Object], desired: Object) -> bool:
 def _parsed(data: Mapping[str, str]) -> Mapping[str, Any]:
     """The record; entries that are not as `clusters` writes them are logged and left out."""
     found = {}
-    for group, text in data.items():
+    for stack, text in data.items():
         try:
             entry = json.loads(text)
-            found[group] = {"labels": dict(entry["labels"]), "taints": [dict(taint) for taint in entry["taints"]]}
+            taints = [{name: taint[name] for name in ("key", "effect", "value")} for taint in entry["taints"]]
+            found[stack] = {"labels": dict(entry["labels"]), "taints": taints}
         except (ValueError, KeyError, TypeError) as error:
-            log.warning("node group %s: its record in %s cannot be read: %s", group, GROUPS, error)
+            log.warning("nodes of %s: their record in %s cannot be read: %s", stack, GROUPS, error)
     return found

@@ -132,9 +132,11 @@ class MemoryStacks:
 
     def update(self, stack: Stack, parameters: Mapping[str, Any]) -> None:
         self._check_reachable()
-        self.engine_dead = False
         record = self._find(stack.id)
-        if record is None or record.stack.status.startswith("DELETE") or record.stack.status.endswith("_IN_PROGRESS"):
+        if record is None or record.stack.status.startswith("DELETE"):
+            return
+        self.engine_dead = False
+        if record.stack.status.endswith("_IN_PROGRESS"):
             return
         record.stack = replace(
             record.stack,
