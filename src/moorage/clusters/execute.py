@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from moorage.cloud.port.cloud import Cloud
@@ -113,10 +113,10 @@ class Executor:
         """Execute one step; True when the run is done."""
         match step:
             case steps.Fail():
-                raise _failed(self.name, step)
+                upgrading = [group.name for group in spec.groups if observed.former(group.name)]
+                raise _failed(self.name, step, upgrading)
             case steps.Done():
-                done = self.done or f"cluster {self.name} is ready"
-                self.run.log.record(done + (f": {step.note}" if step.note else ""))
+                self._finish(step)
                 return True
             case steps.Wait():
                 self.run.log.record(step.reason)
@@ -128,6 +128,13 @@ class Executor:
             case _:
                 self._change(step, spec, observed)
         return False
+
+    def _finish(self, step: steps.Done) -> None:
+        text = (self.done or f"cluster {self.name} is ready") + (f": {step.note}" if step.note else "")
+        if self.run.events:
+            self.run.act("Completed", self.name, text)
+        else:
+            self.run.log.record(text)
 
     def _change(self, step: steps.Repair | steps.NodeStep, spec: ClusterSpec, observed: Observed) -> None:
         """An unreachable service or another request in progress: the next observation decides again."""
@@ -254,7 +261,13 @@ def _is_requested(spec: ClusterSpec, observed: Observed) -> bool:
     return all(other and other.count == group.count and not needs_revision(group, other) for group, other in found)
 
 
-def _failed(name: str, step: steps.Fail) -> Failed:
+def _failed(name: str, step: steps.Fail, upgrading: Sequence[str]) -> Failed:
+    if step.used and upgrading:
+        return Failed(
+            f"cluster {name!r} exists, but this failed: {step.reason}",
+            "the former nodes go on running. Correct the cause with another moorage nodegroup upgrade, or return:"
+            f" moorage nodegroup rollback {name} {upgrading[0]}",
+        )
     if step.used:
         return Failed(
             f"cluster {name!r} exists, but this failed: {step.reason}",

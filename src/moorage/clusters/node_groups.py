@@ -103,8 +103,8 @@ class NodeGroups:
                 _check_revision(name, not needs_revision(group, recorded_group(current.stack)))
             return DesiredState(replace(spec, groups=(group,)))
 
-        done = f"node group {name} is upgraded"
-        self._execute(desired, f"upgrade node group {name}", done, options, rounds=_rounds(group))
+        request, done = f"upgrade node group {name}: other {', '.join(changes)}", f"node group {name} is upgraded"
+        self._execute(desired, request, done, options, rounds=_rounds(group))
 
     def rollback(self, name: str, options: DrainOptions) -> None:
         """Return to the former revision, or continue that; Conflict when an upgrade has removed its last node."""

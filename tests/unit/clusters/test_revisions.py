@@ -131,8 +131,9 @@ def test_upgrade_of_missing_group(world):
 
 def test_new_node_that_does_not_come_up_stops_the_upgrade_and_the_others_run_on(world):
     fail_new_nodes(world)
-    with pytest.raises(Failed, match="no GPU"):
+    with pytest.raises(Failed, match="no GPU") as failed:
         world.groups().upgrade("workers", LARGER, OPTIONS)
+    assert "moorage nodegroup rollback demo workers" in failed.value.hint
     assert set(NODES[1:]) <= set(nodes(world))
     shown = world.observe()
     assert (shown.status, shown.reason) == (ClusterStatus.FAILED, "node demo-workers-2-1: no GPU")
