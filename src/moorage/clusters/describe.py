@@ -8,8 +8,8 @@ from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack
 from moorage.clusters import explain
 from moorage.clusters.kubernetes import node_of
-from moorage.clusters.plan import describe_moves, describe_waiting
 from moorage.clusters.state import Kubernetes, Observed, ObservedStack
+from moorage.clusters.waiting import describe_moves, describe_waiting
 from moorage.model.cluster import Cluster, ClusterSpec, ClusterStatus, Node
 
 

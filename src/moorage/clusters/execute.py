@@ -19,7 +19,7 @@ from moorage.clusters.parameters import (
     groups_tag,
     needs_revision,
 )
-from moorage.clusters.plan import MAX_ATTEMPTS, plan_cluster
+from moorage.clusters.plan import plan_cluster
 from moorage.clusters.preflight.check import check, check_added
 from moorage.clusters.progress import REQUESTED, Run
 from moorage.clusters.state import DesiredState, Observed, ObservedStack
@@ -170,7 +170,7 @@ class Executor:
         except Conflict:
             return  # another run was faster: the next observation shows its stack
         except CloudUnreachable as error:
-            if self._requests >= MAX_ATTEMPTS:
+            if self._requests >= steps.MAX_ATTEMPTS:
                 raise
             self.run.log.record(f"requesting the stack again: {error.message}")
 

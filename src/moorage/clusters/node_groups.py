@@ -29,12 +29,12 @@ from moorage.clusters.parameters import (
     size,
     with_surge_of,
 )
-from moorage.clusters.plan import NO_KEY
 from moorage.clusters.preflight.problem import error_of
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.state import DesiredState, Observed
+from moorage.clusters.waiting import NO_KEY
 from moorage.model.cluster import ClusterSpec, DrainOptions, NodeGroup
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound, Unreachable
 

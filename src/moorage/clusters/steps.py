@@ -178,6 +178,9 @@ NodeStep = (
 Step = CreateBase | CreateGroup | Repair | NodeStep | Wait | Fail | Done
 
 
+MAX_ATTEMPTS = 3  # creations of the cluster, and replacements of missing nodes, before the plan fails
+
+
 @dataclass(frozen=True)
 class Attempts:
     """What was attempted for the last request, to bound retries: creations of the cluster and, by the stack's name,

@@ -8,8 +8,8 @@ from clustering import SPEC, Joined, World
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.stacks import Stack, StackEvent
 from moorage.clusters import events
-from moorage.clusters.plan import MAX_ATTEMPTS
 from moorage.clusters.reconcile import list_events
+from moorage.clusters.steps import MAX_ATTEMPTS
 from moorage.kube.port import EVENTS
 from moorage.model.cluster import ClusterEvent
 from moorage.model.errors import Failed, NotFound

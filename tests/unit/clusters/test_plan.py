@@ -16,6 +16,7 @@ from moorage.clusters.parameters import recorded_group
 from moorage.clusters.progress import UNCHANGED_LIMIT, UNCHANGED_LIMIT_AFTER_OUTAGE, Unchanged
 from moorage.clusters.state import DesiredState, Kubernetes, Observed, ObservedStack
 from moorage.clusters.steps import (
+    MAX_ATTEMPTS,
     AddNodes,
     Attempts,
     CancelRemoval,
@@ -259,7 +260,7 @@ def test_plan_cluster_bounds_deletions_of_a_group():
     failed = Observed(COMPLETE, [group("DELETE_FAILED", DIED)], True, ONE_NODE)
     bare = replace(SPEC, groups=())
     assert isinstance(plan_for(bare, failed, Attempts(), deleted=["workers"]), DeleteStack)
-    attempts = Attempts(repairs=Counter({"demo-workers-1": plan.MAX_ATTEMPTS}))
+    attempts = Attempts(repairs=Counter({"demo-workers-1": MAX_ATTEMPTS}))
     assert isinstance(plan_for(bare, failed, attempts, deleted=["workers"]), Fail)
 
 
@@ -317,7 +318,7 @@ def test_plan_cluster_bounds_recreations():
     step = plan_for(SPEC, observed, Attempts(creations=1))
     assert isinstance(step, DeleteInfrastructure)
     assert step.creation == 2
-    assert isinstance(plan_for(SPEC, observed, Attempts(creations=plan.MAX_ATTEMPTS)), Fail)
+    assert isinstance(plan_for(SPEC, observed, Attempts(creations=MAX_ATTEMPTS)), Fail)
 
 
 @pytest.mark.parametrize("kubernetes", [WELL, SILENT])
@@ -333,7 +334,7 @@ def test_plan_cluster_never_recreates_used_cluster(kubernetes):
 
 def test_plan_cluster_bounds_replacements_and_repairs_of_each_group():
     lost = Observed(COMPLETE, [group("UPDATE_COMPLETE", count=2, lost=[WORKER, WORKER])], True, ONE_NODE)
-    attempts = Attempts(replacements=Counter({"demo-workers-1": plan.MAX_ATTEMPTS}))
+    attempts = Attempts(replacements=Counter({"demo-workers-1": MAX_ATTEMPTS}))
     spec = replace(SPEC, groups=(replace(GROUP, count=2),))
     assert plan_for(spec, lost, attempts) == Fail("servers demo-workers-1-0, demo-workers-1-0 are gone", used=True)
     failed = Observed(COMPLETE, [group("UPDATE_FAILED", REFUSED_WORKER, lost=[WORKER])], True, ONE_NODE)
