@@ -244,6 +244,7 @@ def test_cloud_lists_flavors_images_and_networks(cloud_port):
     assert external.name == "public"
     assert cloud_port.identity.addresses() == ["172.24.4.1"]
     assert cloud_port.identity.project == cloud_port.identity.project != ""
+    assert cloud_port.identity.region == "RegionOne"
 
 
 def test_quotas_have_our_names(cloud_port):

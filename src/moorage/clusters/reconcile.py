@@ -32,8 +32,9 @@ from moorage.model.errors import Conflict, NotFound
 
 
 def key_store(cloud: Cloud, data_folder: Path) -> KeyStore:
-    """The keys that this machine has for the clusters of that project."""
-    return KeyStore(data_folder / "clusters" / cloud.identity.project)
+    """The keys that this machine has for the clusters of that project and region."""
+    scope = (cloud.identity.project, cloud.identity.region)
+    return KeyStore(data_folder / "clusters" / ".".join(part for part in scope if part))
 
 
 def create(

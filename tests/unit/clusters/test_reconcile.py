@@ -391,6 +391,19 @@ def test_list_names_server_that_does_not_run(world, cloud):
     assert (found.status, found.reason) == (ClusterStatus.DEGRADED, "server demo-workers-1-9 is SHUTOFF")
 
 
+def test_clusters_of_one_name_in_two_regions_have_their_own_keys(world, kube, tmp_path):
+    world.create()
+    other = World(MemoryCloud(), kube, tmp_path)
+    other.cloud.identity.region = "RegionTwo"
+    other.create()
+    first, second = (path.read_text() for path in world.files())
+    assert first != second
+    other.delete()
+    assert len(world.files()) == 1
+    kube.cloud = world.cloud
+    assert world.observe().status is ClusterStatus.READY
+
+
 def test_delete_retries_failed_stack_and_gives_up(world, cloud):
     world.create()
     cloud.stacks.failing_deletions = 1

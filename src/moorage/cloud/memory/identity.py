@@ -15,7 +15,7 @@ class MemoryIdentity:
     """
 
     def __init__(self) -> None:
-        self.project = "project-1"
+        self.project, self.region = "project-1", "RegionOne"
         self.created: list[tuple[str, Credential]] = []
         self.allow_credentials = True
         self.unreachable = ""
@@ -28,7 +28,7 @@ class MemoryIdentity:
         self._check_reachable()
         if not self.allow_credentials:
             raise BadInput("Keystone refused: application credentials cannot create others")
-        created = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", "RegionOne")
+        created = Credential(token_hex(8), token_hex(16), "http://172.24.4.1:5000/v3", self.region)
         self.created.append((cluster, created))
         return created
 

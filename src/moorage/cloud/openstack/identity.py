@@ -28,6 +28,10 @@ class OpenStackIdentity:
     def project(self) -> str:
         return self.rest.project()
 
+    @property
+    def region(self) -> str:
+        return self.rest.region or ""
+
     def addresses(self) -> list[str]:
         host = urlsplit(self.rest.endpoint("orchestration")).hostname or ""
         return [host] if re.fullmatch(r"[0-9.]+", host) else []
@@ -46,7 +50,7 @@ class OpenStackIdentity:
                 "or --no-cloud-provider for a cluster without load balancers and volumes",
             ) from error
         created = response["application_credential"]
-        return Credential(created["id"], created["secret"], self.rest.endpoint(KEYSTONE), self.rest.region or "")
+        return Credential(created["id"], created["secret"], self.rest.endpoint(KEYSTONE), self.region)
 
     def credentials(self, cluster: str) -> list[str]:
         rows = self.rest.list(KEYSTONE, self._path())
@@ -57,7 +61,7 @@ class OpenStackIdentity:
 
     def _description(self, cluster: str) -> str:
         """One Keystone serves all regions, and lists a user's credentials for all projects."""
-        return owned_by(cluster) + (f" in {self.rest.region}" if self.rest.region else "")
+        return owned_by(cluster) + (f" in {self.region}" if self.region else "")
 
     def delete_credential(self, id: str) -> None:
         try:

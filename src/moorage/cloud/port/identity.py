@@ -15,6 +15,11 @@ class Identity(Protocol):
         """The project's id: the same for all its users, on any machine."""
         ...
 
+    @property
+    def region(self) -> str:
+        """The region in which clusters are; empty when the credentials name none."""
+        ...
+
     def addresses(self) -> list[str]:
         """IP addresses at which nodes must reach the cloud itself; empty when the catalog has names only."""
         ...
