@@ -168,6 +168,7 @@ def resize(
 @click.option("--image", help="Node image, by name or id.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of each node; replaces all.")
 @click.option("--taint", "taints", multiple=True, metavar="KEY=VALUE:EFFECT", help="Taint of each node; replaces all.")
+@click.option("--zone", "zones", multiple=True, help="Availability zone; replaces all.")
 @click.option("--no-labels", is_flag=True, help="The nodes get no labels any more.")
 @click.option("--no-taints", is_flag=True, help="The nodes get no taints any more.")
 @surge_options
@@ -182,6 +183,7 @@ def upgrade(
     group: str,
     labels: tuple[str, ...],
     taints: tuple[str, ...],
+    zones: tuple[str, ...],
     no_labels: bool,
     no_taints: bool,
     drain: DrainOptions,
@@ -202,9 +204,10 @@ def upgrade(
     changes = {name: value for name, value in options.items() if value is not None}
     changes |= {"labels": _labels(labels)} if labels or no_labels else {}
     changes |= {"taints": tuple(map(_taint, taints))} if taints or no_taints else {}
+    changes |= {"zones": zones} if zones else {}
     if not changes:
         raise click.UsageError(
-            "Give at least one of --flavor, --image, --label, --taint, --max-surge, --max-unavailable."
+            "Give at least one of --flavor, --image, --label, --taint, --zone, --max-surge, --max-unavailable."
         )
     with progress() as report:
         groups_of(context, cluster, report, timeout).upgrade(group, changes, drain)

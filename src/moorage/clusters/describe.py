@@ -64,7 +64,7 @@ def _status(
     assert observed.base is not None
     stacks, asked = [observed.base, *observed.groups], observed.kubernetes
     moves = describe_moves(spec, observed)
-    status = _of_stacks([entry.stack for entry in stacks])
+    status = _of_stacks([entry.stack for entry in stacks]) or (ClusterStatus.UPDATING if moves else None)
     unwell = [*_missing(stacks), *_problems(asked, servers, nodes)]
     complete = not unwell and sum(node.ready is True for node in nodes) >= spec.nodes
     match status:

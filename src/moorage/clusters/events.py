@@ -24,7 +24,8 @@ from moorage.model.errors import CloudUnreachable, KubernetesUnreachable
 HANDLE = "events"  # the resource of the base stack
 OWN = re.compile(r"status:(?P<status>\w+) reason:(?P<reason>\w+) (?P<object>\S+): (?P<message>.*)", re.DOTALL)
 COMPONENTS = "moorage-"  # how the names of Moorage's components begin, which record Events in Kubernetes
-REPLACED, REPAIRED, RETRIED, DELETED_AGAIN = "NodesReplaced", "NodesRepaired", "StackRetried", "DeletionRetried"
+ADDED, REPLACED, REPAIRED = "NodesAdded", "NodesReplaced", "NodesRepaired"
+RETRIED, DELETED_AGAIN = "StackRetried", "DeletionRetried"
 ACTIONS = {"CREATE": "Creation", "UPDATE": "Update", "DELETE": "Deletion"}
 STATES = {"IN_PROGRESS": "Started", "COMPLETE": "Completed", "FAILED": "Failed"}
 
@@ -56,8 +57,14 @@ def attempts(cloud: Cloud, base: Stack, run: Run) -> Attempts:
 
 
 def _count(events: Iterable[ClusterEvent]) -> Attempts:
-    repaired = Counter(it.object for it in events if it.reason in (REPAIRED, RETRIED, DELETED_AGAIN))
-    replaced = Counter(it.object for it in events if it.reason in (REPAIRED, REPLACED))
+    """A stack that gets more nodes was complete before: its attempts are counted from zero."""
+    repaired: Counter[str] = Counter()
+    replaced: Counter[str] = Counter()
+    for event in events:
+        if event.reason == ADDED:
+            repaired[event.object] = replaced[event.object] = 0
+        repaired[event.object] += event.reason in (REPAIRED, RETRIED, DELETED_AGAIN)
+        replaced[event.object] += event.reason in (REPAIRED, REPLACED)
     return Attempts(repairs=repaired, replacements=replaced)
 
 

@@ -113,8 +113,11 @@ class Executor:
         """Execute one step; True when the run is done."""
         match step:
             case steps.Fail():
-                upgrading = [group.name for group in spec.groups if observed.former(group.name)]
-                raise _failed(self.name, step, upgrading)
+                current = [
+                    (group.name, observed.group(group.name)) for group in spec.groups if observed.former(group.name)
+                ]
+                failed = [name for name, entry in current if entry and entry.state == "FAILED"]
+                raise _failed(self.name, step, failed)
             case steps.Done():
                 self._finish(step)
                 return True
@@ -190,7 +193,7 @@ class Executor:
     def _create_group(self, step: steps.CreateGroup, spec: ClusterSpec, observed: Observed) -> None:
         group = step.group
         try:
-            group = self._complete_group(group, spec, observed)
+            group = self._complete_group(group, spec, observed, step.size)
             base = self._base_with_outputs(observed)
             if base is None or (token := self.nodes.join_token(base, new=step.new_token)) is None:
                 return
@@ -209,8 +212,10 @@ class Executor:
         if observed.reachable and observed.kubernetes and (kube := self.observer.kube(observed.base_stack)):
             kubernetes.record_groups(kube, {**observed.kubernetes.groups, stack: kubernetes.group_record(group)})
 
-    def _complete_group(self, group: NodeGroup, spec: ClusterSpec, observed: Observed) -> NodeGroup:
-        """The group with what it left open; checked once in a run."""
+    def _complete_group(
+        self, group: NodeGroup, spec: ClusterSpec, observed: Observed, created: int | None = None
+    ) -> NodeGroup:
+        """The group with what it left open; checked once in a run. A new revision begins with the `created` nodes."""
         if self._checked is None:
             whole, added = observed.spec, {}
             for each in spec.groups:
@@ -218,7 +223,7 @@ class Executor:
                 if there is None:
                     added[each.name] = each.count
                 elif needs_revision(each, there):
-                    added[each.name] = min(each.max_surge, each.count)
+                    added[each.name] = created or 0
                 elif each.count > there.count:
                     added[each.name] = each.count - there.count
                 whole = whole.with_group(each)

@@ -33,7 +33,7 @@ from moorage.clusters.preflight.problem import error_of
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
-from moorage.clusters.state import DesiredState, Observed
+from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.clusters.waiting import NO_KEY
 from moorage.model.cluster import ClusterSpec, DrainOptions, NodeGroup
 from moorage.model.errors import BadInput, Conflict, Failed, NotFound, Unreachable
@@ -99,7 +99,7 @@ class NodeGroups:
         def desired(observed: Observed) -> DesiredState:
             spec, current = self._spec(observed), observed.group(name)
             group = replace(find(spec, name), **resolved)
-            if current and before and current.stack.name != before.stack.name:
+            if current and before and _identity(current) != _identity(before):
                 _check_revision(name, not needs_revision(group, recorded_group(current.stack)))
             return DesiredState(replace(spec, groups=(group,)))
 
@@ -119,8 +119,10 @@ class NodeGroups:
             if stack is None:
                 raise NotFound(f"the stack {target} was deleted meanwhile")
             current = observed.group(name)
-            _check_revision(name, current is None or current.stack.name in (before.stack.name, target))
-            group = replace(recorded_group(stack), count=find(spec, name).count)
+            is_own = current is None or current.stack.name == target or _identity(current) == _identity(before)
+            _check_revision(name, is_own)
+            there = find(spec, name)
+            group = replace(with_surge_of(recorded_group(stack), there), count=there.count)
             return DesiredState(replace(spec, groups=(group,)), current={name: stack.name})
 
         done, rounds = f"node group {name} is rolled back", _rounds(find(observed.spec, name))
@@ -235,7 +237,12 @@ class NodeGroups:
 
 def _rounds(group: NodeGroup) -> int:
     """How often nodes are added and removed until all of a group are upgraded."""
-    return max(-(-group.count // (group.max_surge + group.max_unavailable)), 1)
+    return max(-(-group.count // max(group.max_surge + group.max_unavailable, 1)), 1)
+
+
+def _identity(entry: ObservedStack) -> tuple[str, int]:
+    """A stack as a revision: it may become the current one again."""
+    return entry.stack.name, revision(entry.stack)
 
 
 def _check_revision(name: str, is_own: bool) -> None:
@@ -278,7 +285,7 @@ def _check_last_workers(there: ClusterSpec, name: str, count: int, options: Drai
 
 def _check_not_upgrading(groups: Iterable[str], observed: Observed) -> None:
     for name in groups:
-        if observed.former(name):
+        if observed.is_upgrading(name):
             raise Conflict(
                 f"node group {name} is being upgraded, which replaces its nodes",
                 f"moorage cluster repair {observed.base_stack.name} continues the upgrade",

@@ -41,7 +41,7 @@ class NodeExecutor:
             case steps.AddNodes():
                 self._add(step, base)
             case steps.RecordValues() | steps.MakeCurrent():
-                self._record(step)
+                self._record(step, base)
             case steps.RemoveNodes():
                 self._remove(step, base)
             case steps.DeleteNodes():
@@ -80,11 +80,10 @@ class NodeExecutor:
         self._update(step.stack, {"remove": removed}, base, new_token=step.new_token)
 
     def _add(self, step: steps.AddNodes, base: Stack) -> None:
-        self.run.log.record(f"requesting {step.size} nodes in {step.stack.name} from Heat")
-        self.run.act(REQUESTED, step.stack.name)
+        self.run.act(events.ADDED, step.stack.name, f"requesting {step.size} nodes in {step.stack.name} from Heat")
         self._update(step.stack, {"count": step.size, **step.values}, base, new_token=True)
 
-    def _record(self, step: steps.RecordValues | steps.MakeCurrent) -> None:
+    def _record(self, step: steps.RecordValues | steps.MakeCurrent, base: Stack) -> None:
         if isinstance(step, steps.MakeCurrent):
             text = f"{step.stack.name} becomes revision {step.revision} of node group {step.group.name}"
             self.run.act("RevisionChanged", step.stack.name, text)
@@ -93,11 +92,13 @@ class NodeExecutor:
             self.run.log.record(f"recording {', '.join(step.values)} of {step.stack.name}")
             self.run.act(REQUESTED, step.stack.name)
             values = step.values
-        self.cloud.stacks.update(step.stack, values)
+        # Heat retries what failed in a former revision, perhaps long after its token has expired.
+        self._update(step.stack, values, base, new_token=isinstance(step, steps.MakeCurrent))
 
     def _remove(self, step: steps.RemoveNodes, base: Stack) -> None:
         if not self.drain_nodes(step.nodes, base, drain.begin):
             return
+        self._mark_lost(step, base)
         if step.size is None:
             self.run.act("GroupDeleted", step.stack.name, f"deleting stack {step.stack.name}")
             self.cloud.stacks.delete(step.stack)
@@ -113,7 +114,6 @@ class NodeExecutor:
             return
         removed = [*map(explain.node_index, step.lost), *(indexes[server] for server in step.servers)]
         names = [f"{step.stack.name}-{index}" for index in removed]
-        self._mark_lost(step, base)
         self.run.act("NodesRemoved", step.stack.name, f"removing {', '.join(names)}")
         values = {"count": step.size, "remove": removed, **step.values}
         self._update(step.stack, values, base, new_token=step.new_token)
@@ -139,6 +139,7 @@ class NodeExecutor:
             self._draining, self._draining_since = names, now
         left = [text for state in nodes.values() for text in (*state.blocked, *state.waiting)]
         if not left:
+            self._draining = frozenset()
             return True
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         done = sum(state.done for state in nodes.values())
@@ -159,6 +160,7 @@ class NodeExecutor:
                 drain.delete(kube, node)
 
     def _cancel(self, step: steps.CancelRemoval, base: Stack) -> None:
+        self._draining = frozenset()
         if kube := self.observer.kube(base):
             for node in step.nodes:
                 self.run.log.record(f"uncordoning node {node}, which is not to be removed any more")

@@ -16,7 +16,10 @@ from moorage.model.nodes import stack_of
 
 @dataclass(frozen=True)
 class Member:
-    """A node of a group: its server, or the resource of a lost one. `node` is the name of its Node, if it has one."""
+    """A node of a group: its server, or the resource of a lost one. `node` is the name of its Node, if it has one.
+
+    One that is `broken` may be `ready` for Kubernetes nevertheless, such as while its server migrates.
+    """
 
     name: str
     node: str
@@ -24,32 +27,34 @@ class Member:
     lost: StackResource | None = None
     removing: bool = False
     broken: bool = True
+    ready: bool = False
 
 
 def members_of(entry: ObservedStack, observed: Observed) -> list[Member]:
-    """The nodes of a group's stack; lost ones are those of which Heat has no server that is complete."""
+    """The nodes of a group's stack; lost ones are those of which Heat has no complete server, unless they are Ready."""
     names, lost_ids = {node.name for node in observed.nodes}, {resource.physical_id for resource in entry.lost}
-    found = []
+    found = {}
     for server in observed.servers:
         node = node_of(server, observed.nodes)
-        name = node.name if node else node_name(server)
-        if stack_of(name) == entry.stack.name and server.id not in lost_ids:
-            broken = node is None or not node.ready or server.status != "ACTIVE"
-            removing = bool(node and node.removing)
-            found.append(Member(name, node.name if node else "", server.id, None, removing, broken))
-    for resource in entry.lost:
-        name = explain.node_name(resource, entry.stack.name)
-        found.append(Member(name, name if name in names else "", lost=resource))
-    return found
+        name, ready = node.name if node else node_name(server), bool(node and node.ready)
+        if stack_of(name) == entry.stack.name and (ready or server.id not in lost_ids):
+            broken, removing = not ready or server.status != "ACTIVE", bool(node and node.removing)
+            found[server.id] = Member(name, node.name if node else "", server.id, None, removing, broken, ready)
+    lost = [resource for resource in entry.lost if resource.physical_id not in found]
+    names_of_lost = ((resource, explain.node_name(resource, entry.stack.name)) for resource in lost)
+    gone = [Member(name, name if name in names else "", lost=resource) for resource, name in names_of_lost]
+    return [*found.values(), *gone]
 
 
 def remove_nodes(entry: ObservedStack, target: int, named: Collection[str], observed: Observed) -> RemoveNodes | None:
-    """First the nodes that are named, then those of which the removal has begun, then broken ones, then the newest.
+    """First the nodes that are named, then broken ones, then those of which the removal has begun, then the newest.
 
-    The stack keeps `target` nodes; for more named ones, others are created.
+    The stack keeps `target` nodes; for more named ones, others are created. What Heat was requested to remove is not
+    one of its nodes any more.
     """
-    members, requested = members_of(entry, observed), requested_removals(entry.stack)
-    pending = {member.name for member in members if member.name in named and member.name not in requested}
+    requested = requested_removals(entry.stack)
+    members = [member for member in members_of(entry, observed) if member.name not in requested]
+    pending = {member.name for member in members if member.name in named}
     extra = size(entry.stack) - target
     members.sort(key=lambda member: (member.name not in pending, *_age(member)))
     chosen = members[: max(extra, len(pending))]
@@ -68,13 +73,14 @@ def remove_nodes(entry: ObservedStack, target: int, named: Collection[str], obse
 def _age(member: Member) -> tuple[bool, bool, int]:
     """Smallest for the node to remove first; indexes grow with time."""
     index = member.name.rpartition("-")[2]
-    return not member.removing, not member.broken, -int(index) if index.isdigit() else 0
+    return not member.broken, not member.removing, -int(index) if index.isdigit() else 0
 
 
 def remove_stack(entry: ObservedStack, observed: Observed) -> RemoveNodes:
     """Drain all nodes of a group's stack and delete it."""
-    members = [member.node for member in members_of(entry, observed) if member.node and not member.lost]
-    return RemoveNodes(entry.stack, (), tuple(members))
+    members = members_of(entry, observed)
+    nodes = tuple(member.node for member in members if member.node and not member.lost)
+    return RemoveNodes(entry.stack, (), nodes, tuple(member.lost for member in members if member.lost))
 
 
 def running(entry: ObservedStack, observed: Observed) -> list[KubeNode]:

@@ -19,7 +19,8 @@ def change_revision(
     for other in former:
         if other.stack.name == desired.current.get(group.name):
             text = f"waiting for Heat: {other.stack.name}"
-            return wait_for_heat(other, text, attempts) or MakeCurrent(other.stack, group, following)
+            waiting = wait_for_heat(other, text, attempts) or with_api(desired.spec, observed)
+            return waiting or MakeCurrent(other.stack, group, following)
     if not needs_revision(group, recorded_group(entry.stack)):
         return None
     first = _surged(group, sum(size(it.stack) for it in (entry, *former)))
@@ -74,16 +75,19 @@ def _busy_former(other: ObservedStack, desired: DesiredState, observed: Observed
 
 
 def _remove_former(desired: DesiredState, group: NodeGroup, entry: ObservedStack, observed: Observed) -> Step | None:
-    """Remove nodes of former revisions: those that do not run, and as many others as are not needed any more."""
+    """Remove nodes of former revisions: those that are not Ready, and as many others as are not needed any more.
+
+    Those that are not Ready may be so for a moment only: they count as if they were, so that as many as were there
+    before stay until the new ones are Ready.
+    """
     former = observed.former(group.name)
-    ready = sum(node.ready for node in running(entry, observed))
-    members = {other.stack.name: members_of(other, observed) for other in former}
-    healthy = sum(not member.broken for own in members.values() for member in own)
-    surplus = max(min(ready + healthy + group.max_unavailable - group.count, healthy), 0)
+    needed = group.count - group.max_unavailable - sum(node.ready for node in running(entry, observed))
+    healthy = {it.stack.name: sum(member.ready for member in members_of(it, observed)) for it in former}
+    surplus = max(sum(healthy.values()) - needed, 0)
+    cleanup = max(sum(size(other.stack) for other in former) - needed, 0)
     for other in former:
-        own = members[other.stack.name]
-        broken = size(other.stack) - sum(not member.broken for member in own)
-        left = max(size(other.stack) - broken - surplus, 0)
+        ready = min(healthy[other.stack.name], size(other.stack))
+        left = size(other.stack) - min(size(other.stack) - ready, cleanup) - min(ready, surplus)
         if step := remove_nodes(other, left, (), observed) if left else remove_stack(other, observed):
             return with_api(desired.spec, observed) or step
     return None

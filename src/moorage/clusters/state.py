@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from moorage.cloud.port.servers import Server
 from moorage.cloud.port.stacks import Stack, StackResource
 from moorage.clusters.kubernetes import KubeNode
-from moorage.clusters.parameters import recorded_spec, revision
+from moorage.clusters.parameters import recorded_group, recorded_spec, revision, size
 from moorage.clusters.progress import Unchanged
 from moorage.model.cluster import CONTROL_PLANE, ClusterSpec
 from moorage.model.nodes import stack_of
@@ -129,6 +129,11 @@ class Observed:
         current = self.group(name)
         own = (entry for entry in self.groups if entry.group == name and entry is not current)
         return sorted(own, key=lambda entry: -revision(entry.stack))
+
+    def is_upgrading(self, name: str) -> bool:
+        """Whether a group has nodes of several revisions, or not all of the current one yet."""
+        entry = self.group(name)
+        return bool(self.former(name)) or (entry is not None and recorded_group(entry.stack).count != size(entry.stack))
 
     def nodes_of(self, stack: str) -> list[KubeNode]:
         """The Nodes of a group's stack."""

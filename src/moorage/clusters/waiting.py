@@ -92,7 +92,7 @@ def describe_moves(spec: ClusterSpec, observed: Observed) -> str:
     moves = []
     for group in spec.groups:
         entry = observed.group(group.name)
-        if entry and observed.former(group.name):
+        if entry and entry.action != "DELETE" and observed.is_upgrading(group.name):
             ready = sum(node.ready for node in observed.nodes_of(entry.stack.name))
             of = f"{entry.stack.name} Ready" if observed.reachable else entry.stack.name
             number = f"{ready} of {group.count}" if observed.reachable else f"{size(entry.stack)} of {group.count}"

@@ -81,6 +81,12 @@ def group(status, *resources, count=1, **words):
     return ObservedStack(Stack("g", "demo-workers-1", status, parameters=values), resources, **words)
 
 
+def revision(number, status, count):
+    entry = group(status, count=count)
+    values = {**entry.stack.parameters, "revision": str(number), "desired_count": "2"}
+    return replace(entry, stack=replace(entry.stack, name=f"demo-workers-{number}", parameters=values))
+
+
 def plan_for(spec, observed, attempts, **desired):
     return plan.plan_cluster(DesiredState(spec, **{"creates": True, **desired}), observed, attempts)
 
@@ -181,7 +187,7 @@ def test_plan_cluster_without_workers_does_not_wait_for_dns():
     assert plan_for(empty, observed, Attempts()) == Done()
 
 
-def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
+def test_plan_cluster_removes_broken_then_marked_then_newest_nodes():
     servers = [
         Server(f"s{n}", f"demo-workers-1-{n}", "ACTIVE", metadata={"moorage_group": "workers"}) for n in range(12)
     ]
@@ -197,12 +203,14 @@ def test_plan_cluster_removes_marked_then_broken_then_newest_nodes():
         assert isinstance(step, RemoveNodes)
         assert step.size == count
         order = [node.rpartition("-")[2] for node in step.nodes]
-    assert order == ["1", "5", "3", "11", "10", "9"]
+    assert order == ["5", "3", "1", "11", "10", "9"]
 
 
 def members(nodes, **words):
     asked = Kubernetes([FIRST, *nodes], dns=True)
-    return Observed(COMPLETE, [group("UPDATE_COMPLETE", count=3, **words)], True, asked, FLEET[:3])
+    gone = [resource.physical_id for resource in words.get("lost", ())]
+    servers = [server for server in FLEET[:3] if server.id not in gone]
+    return Observed(COMPLETE, [group("UPDATE_COMPLETE", count=3, **words)], True, asked, servers)
 
 
 TRIO = [KubeNode(f"demo-workers-1-{n}", True, server=f"s{n}", group="workers") for n in range(3)]
@@ -307,10 +315,53 @@ def test_plan_cluster_removes_broken_nodes_of_former_revisions_first():
     assert (step.stack.name, step.nodes, step.size) == ("demo-workers-1", ("demo-workers-1-1",), 1)
 
 
-def revision(number, status, count):
-    entry = group(status, count=count)
-    values = {**entry.stack.parameters, "revision": str(number), "desired_count": "2"}
-    return replace(entry, stack=replace(entry.stack, name=f"demo-workers-{number}", parameters=values))
+def upgrading(nodes, servers, ready, **words):
+    """Two former nodes of revision 1, one of revision 2 that may be Ready; two nodes are desired, each all the time."""
+    current, former = revision(2, "UPDATE_COMPLETE", count=1), revision(1, "CREATE_COMPLETE", count=2)
+    new = KubeNode("demo-workers-2-0", ready, server="new", group="workers")
+    servers = [*servers, Server("new", "demo-workers-2-0", "ACTIVE", metadata={"moorage_group": "workers"})]
+    former = replace(former, **words)
+    return Observed(COMPLETE, [current, former], True, Kubernetes([FIRST, *nodes, new], dns=True), servers)
+
+
+PAIR = [KubeNode(f"demo-workers-1-{n}", True, server=f"s{n}", group="workers") for n in range(2)]
+LATE_SERVER = StackResource(("nodes", "1", "server"), "OS::Nova::Server", "CREATE_FAILED", physical_id="s1")
+
+
+@pytest.mark.parametrize(
+    ("observed", "removed"),
+    [
+        (upgrading(PAIR, FLEET[:2], ready=False), ()),
+        (upgrading(PAIR, FLEET[:2], ready=True), ("demo-workers-1-1",)),
+        (upgrading(PAIR, [replace(it, status="MIGRATING") for it in FLEET[:2]], ready=True), ("demo-workers-1-1",)),
+        (upgrading(PAIR, FLEET[:2], ready=True, lost=[LATE_SERVER]), ("demo-workers-1-1",)),
+        (upgrading([PAIR[0], replace(PAIR[1], ready=False)], FLEET[:2], ready=True), ("demo-workers-1-1",)),
+        (
+            upgrading([replace(PAIR[0], ready=False), replace(PAIR[1], removing=True)], FLEET[:2], ready=True),
+            ("demo-workers-1-0",),
+        ),
+        (upgrading([replace(node, ready=False) for node in PAIR], FLEET[:2], ready=False), ()),
+        (upgrading([replace(node, ready=False) for node in PAIR], FLEET[:2], ready=True), ("demo-workers-1-1",)),
+    ],
+    ids=["new-not-ready", "one", "migrating", "late-boot", "broken", "broken-before-marked", "none-ready", "only-new"],
+)
+def test_plan_cluster_removes_no_more_former_nodes_than_are_not_needed(observed, removed):
+    spec = replace(SPEC, groups=(NodeGroup(count=2),))
+    step = plan_for(spec, observed, Attempts())
+    assert (step.nodes if isinstance(step, RemoveNodes) else ()) == removed
+    if removed:
+        assert (step.size, step.servers) == (1, (f"s{removed[0][-1]}",)), "it is drained, and only it"
+
+
+def test_plan_cluster_chooses_no_node_again_that_heat_is_to_remove():
+    """Heat failed to delete it: it would remove another one for it, without draining that."""
+    failed = StackResource(("nodes", "1", "server"), "OS::Nova::Server", "DELETE_FAILED", physical_id="s1")
+    observed = members(TRIO, lost=[failed])
+    parameters = {**observed.groups[0].stack.parameters, "count": "2", "remove": '["1"]'}
+    entry = replace(observed.groups[0], stack=replace(observed.groups[0].stack, parameters=parameters))
+    spec = replace(SPEC, groups=(replace(GROUP, count=1),))
+    step = plan_for(spec, replace(observed, groups=[entry]), Attempts())
+    assert (step.nodes, step.lost, step.size) == (("demo-workers-1-2",), (), 1)
 
 
 def test_plan_cluster_bounds_recreations():

@@ -314,6 +314,65 @@ def test_two_upgrades_at_once_do_not_undo_each_other(world):
     assert group(world).flavor == "m1.small"
 
 
+def test_rollback_beside_upgrade_ends_the_upgrade(world):
+    begin_upgrade(world, NEW_NODES[0])
+    upgrade, reported = world.groups(), iter(range(10**6))
+
+    def interfere(text):
+        if "upgrading" in text and not next(reported):
+            world.groups().rollback("workers", OPTIONS)
+
+    with pytest.raises(Conflict, match="has begun meanwhile"):
+        replace(upgrade, report=interfere).upgrade("workers", LARGER, OPTIONS)
+    assert group(world).flavor == "m1.node"
+
+
+def test_lost_former_node_of_which_the_node_stays_does_not_stop_the_upgrade(world):
+    """As without a cloud provider: only the upgrade itself deletes such a Node."""
+    begin_upgrade(world, NEW_NODES[0])
+    world.kube.slow = True
+    for node in world.cloud.servers.list("demo"):
+        if node.name.startswith("demo-workers-1"):
+            world.cloud.servers.delete(node.id)
+    world.groups().upgrade("workers", LARGER, OPTIONS)
+    assert nodes(world) == NEW_NODES
+    assert world.observe().status is ClusterStatus.READY
+
+
+def test_failed_upgrade_can_be_corrected_when_the_quota_is_used(world):
+    fail_new_nodes(world)
+    with pytest.raises(Failed):
+        world.groups().upgrade("workers", LARGER, OPTIONS)
+    world.cloud.stacks.failing.clear()
+    world.cloud.servers.limits["instances"] = len(world.cloud.servers.list())
+    world.groups().upgrade("workers", {"flavor": "m1.small"}, OPTIONS)
+    assert nodes(world) == ["demo-workers-3-0", "demo-workers-3-1"]
+
+
+def test_upgrade_without_surge_is_shown_between_two_stages(world):
+    changes = {**LARGER, "max_surge": 0, "max_unavailable": 2}
+
+    def kill(text):
+        if "requesting 2 nodes in demo-workers-2" in text:
+            raise Killed
+
+    with pytest.raises(Killed):
+        replace(world.groups(), report=kill).upgrade("workers", changes, OPTIONS)
+    assert (list(world.cloud.stacks.records), nodes(world)) == (["demo", "demo-workers-2"], [])
+    assert world.observe().status is ClusterStatus.UPDATING
+    with pytest.raises(NotFound):
+        world.groups().delete_nodes(["demo-workers-2-0"], OPTIONS)
+    world.repair()
+    assert nodes(world) == NEW_NODES
+
+
+def test_every_stage_of_an_upgrade_may_repair_a_node(world):
+    world.groups().resize("workers", 4, OPTIONS)
+    world.cloud.stacks.failing |= {"nodes/0/ready": "no GPU", "nodes/3/ready": "no GPU"}
+    world.groups().upgrade("workers", LARGER, OPTIONS)
+    assert nodes(world) == [f"demo-workers-2-{index}" for index in (1, 2, 4, 5)]
+
+
 def test_number_that_was_changed_by_hand_is_kept(world):
     world.groups().upgrade("workers", LARGER, OPTIONS)
     world.groups().resize("workers", 3, OPTIONS)

@@ -12,7 +12,7 @@ from moorage.model.cluster import CONTROL_PLANE, MAX_COUNT, ClusterSpec, NodeGro
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_LENGTH = 40  # leaves characters of a DNS label (63) for a group's name, revision and an index
-GROUP_NAME_LENGTH = 15
+GROUP_NAME_LENGTH = 14
 RESERVED_GROUPS = (CONTROL_PLANE,)
 LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
