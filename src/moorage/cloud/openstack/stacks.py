@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from moorage.cloud.openstack.rest import Rest
 from moorage.cloud.port.stacks import Stack, StackEvent, StackRequest, StackResource
-from moorage.model.errors import BadInput, Conflict, NotFound
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 
 HEAT = "orchestration"
 EVENTS = 1000  # read at most
@@ -99,6 +99,10 @@ class OpenStackStacks:
             self.rest.post(HEAT, f"{_path(stack)}/resources/{handle}/signal", body)
         except (NotFound, Conflict, BadInput):
             return False
+        except CloudUnreachable:
+            if self.get(stack.id) is not None:
+                raise
+            return False  # Heat has just deleted the stack, and fails to read its owner
         return True
 
 
