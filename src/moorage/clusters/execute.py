@@ -113,10 +113,8 @@ class Executor:
         """Execute one step; True when the run is done."""
         match step:
             case steps.Fail():
-                current = [
-                    (group.name, observed.group(group.name)) for group in spec.groups if observed.former(group.name)
-                ]
-                failed = [name for name, entry in current if entry and entry.state == "FAILED"]
+                upgrading = [name for name in (group.name for group in spec.groups) if observed.former(name)]
+                failed = [name for name in upgrading if (it := observed.group(name)) and it.state == "FAILED"]
                 raise _failed(self.name, step, failed)
             case steps.Done():
                 self._finish(step)
@@ -208,7 +206,9 @@ class Executor:
             self.run.log.record(f"requesting node group {group.name} again: {error.message}")
 
     def _record_group(self, stack: str, group: NodeGroup, observed: Observed) -> None:
-        """Its nodes must not get what is recorded of another revision."""
+        """Before its nodes join: their labels and taints are kept from then on."""
+        if not (group.labels or group.taints):
+            return
         if observed.reachable and observed.kubernetes and (kube := self.observer.kube(observed.base_stack)):
             kubernetes.record_groups(kube, {**observed.kubernetes.groups, stack: kubernetes.group_record(group)})
 

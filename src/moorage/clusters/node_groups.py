@@ -32,7 +32,7 @@ from moorage.clusters.parameters import (
 from moorage.clusters.preflight.problem import error_of
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
-from moorage.clusters.reconcile import recorded, session
+from moorage.clusters.reconcile import image_id, recorded, session
 from moorage.clusters.state import DesiredState, Observed, ObservedStack
 from moorage.clusters.waiting import NO_KEY
 from moorage.model.cluster import ClusterSpec, DrainOptions, NodeGroup
@@ -60,8 +60,7 @@ class NodeGroups:
 
         BadInput and QuotaExceeded before anything is created; Conflict when another group has that name.
         """
-        match = self.cloud.images.find(group.image) if group.image else None
-        named = replace(group, image=match.id) if match else group
+        named = replace(group, image=image_id(self.cloud, group.image)) if group.image else group
         self._execute(
             lambda observed: DesiredState(_with_new(named, self._spec(observed))),
             f"create node group {group.name}",
@@ -88,8 +87,8 @@ class NodeGroups:
         At most `max_surge` nodes are created at once, and as many drained when those are Ready. BadInput and
         QuotaExceeded before anything is created. Failed when a new node does not come up: the others go on running.
         """
-        match = self.cloud.images.find(changes["image"]) if changes.get("image") else None
-        resolved = {**changes, "image": match.id} if match else changes
+        image = changes.get("image")
+        resolved = {**changes, "image": image_id(self.cloud, image)} if image else changes
         observed = self._observe()
         spec, before = self._spec(observed), observed.group(name)
         group = replace(find(spec, name), **resolved)

@@ -278,9 +278,15 @@ def _desired(requested: ClusterSpec, observed: Observed) -> DesiredState:
     return DesiredState(replace(requested, groups=tuple(groups)), creates=True)
 
 
+def image_id(cloud: Cloud, name: str) -> str:
+    """The id of a named image; the name itself when there is none, which preflight rejects."""
+    found = cloud.images.find(name)
+    return found.id if found else name
+
+
 def _with_image_ids(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     """Replace names of images by their ids, as stacks have them; preflight rejects an image that does not exist."""
     named = {image for image in (spec.image, *(group.image for group in spec.groups)) if image}
-    ids = {image: found.id for image in named if (found := cloud.images.find(image))}
+    ids = {image: image_id(cloud, image) for image in named}
     groups = tuple(replace(group, image=ids.get(group.image, group.image)) for group in spec.groups)
     return replace(spec, image=ids.get(spec.image or "", spec.image), groups=groups)

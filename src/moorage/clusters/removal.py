@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from moorage.cloud.port.stacks import StackResource
 from moorage.clusters import explain
@@ -60,14 +60,9 @@ def remove_nodes(entry: ObservedStack, target: int, named: Collection[str], obse
     chosen = members[: max(extra, len(pending))]
     if not chosen:
         return None
-    return RemoveNodes(
-        entry.stack,
-        servers=tuple(member.server for member in chosen if member.server),
-        nodes=tuple(member.node for member in chosen if member.node and not member.lost),
-        lost=tuple(member.lost for member in chosen if member.lost),
-        size=target,
-        new_token=len(chosen) > extra,
-    )
+    removal = _removal(entry, chosen)
+    servers = tuple(member.server for member in chosen if member.server)
+    return replace(removal, servers=servers, size=target, new_token=len(chosen) > extra)
 
 
 def _age(member: Member) -> tuple[bool, bool, int]:
@@ -78,7 +73,11 @@ def _age(member: Member) -> tuple[bool, bool, int]:
 
 def remove_stack(entry: ObservedStack, observed: Observed) -> RemoveNodes:
     """Drain all nodes of a group's stack and delete it."""
-    members = members_of(entry, observed)
+    return _removal(entry, members_of(entry, observed))
+
+
+def _removal(entry: ObservedStack, members: Sequence[Member]) -> RemoveNodes:
+    """Drain those of these nodes that exist; the others are lost."""
     nodes = tuple(member.node for member in members if member.node and not member.lost)
     return RemoveNodes(entry.stack, (), nodes, tuple(member.lost for member in members if member.lost))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moorage.ccm.nodes.reconcile import with_version
 from moorage.kube.port import CONFIG_MAPS, NODES, KubernetesClient, Object, Resource
 from moorage.kube.store import Store
 from moorage.model.errors import BadInput, Conflict, NotFound
@@ -48,10 +49,8 @@ class GroupReconciler:
         change = missing(node, self._record) if node else {}
         if not node or not change:
             return
-        version = {"resourceVersion": node["metadata"]["resourceVersion"]}
-        merged = {**change, "metadata": {**change.get("metadata", {}), **version}}
         try:
-            self.api.patch(NODES, node["metadata"]["name"], merged)
+            self.api.patch(NODES, node["metadata"]["name"], with_version(node, change))
         except (Conflict, NotFound):
             return  # the node was changed or deleted meanwhile: the watch delivers the new state
         except BadInput as error:

@@ -42,12 +42,12 @@ class NodeReconciler:
 
     def _execute(self, key: str, node: Object, plan: NodePlan) -> None:
         if plan.status:
-            node = self.api.patch(NODES, key, _with_version(node, plan.status), status=True)
+            node = self.api.patch(NODES, key, with_version(node, plan.status), status=True)
         if plan.delete:
             self.api.delete(NODES, key, node["metadata"]["uid"])
             self._delete_pods(key)
         if plan.change:
-            self.api.patch(NODES, key, _with_version(node, plan.change))
+            self.api.patch(NODES, key, with_version(node, plan.change))
         if plan.event:
             self.events.event(node, plan.event.reason, plan.event.message, plan.event.type)
 
@@ -87,7 +87,7 @@ class ServerPoll:
         return PERIOD
 
 
-def _with_version(node: Object, change: Object) -> dict[str, Any]:
+def with_version(node: Object, change: Object) -> dict[str, Any]:
     """The patch with the node's resourceVersion: the API rejects it for a newer node, as it replaces whole lists."""
     version = {"resourceVersion": node["metadata"]["resourceVersion"]}
     return {**change, "metadata": {**change.get("metadata", {}), **version}}
