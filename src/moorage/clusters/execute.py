@@ -147,6 +147,7 @@ class Executor:
                 case steps.DeleteStack():
                     self.run.act(events.DELETED_AGAIN, step.stack.name, step.reason, warning=True)
                     self.cloud.stacks.delete(step.stack)
+                    self._restart(step.stack)
                 case steps.UpdateStack():
                     self._update_stack(step)
                 case _:
@@ -256,7 +257,11 @@ class Executor:
         reason = events.RETRIED if step.repairs else "StackResumed"
         self.run.act(reason, step.stack.name, step.reason, warning=True)
         self.cloud.stacks.update(step.stack, {})
-        self.run.progress.restart(step.stack.id, self.run.log.poll.now())
+        self._restart(step.stack)
+
+    def _restart(self, stack: Stack) -> None:
+        """Heat has a new request for the stack, and as long for it as for the first one."""
+        self.run.progress.restart(stack.id, self.run.log.poll.now())
 
 
 def _is_requested(spec: ClusterSpec, observed: Observed) -> bool:

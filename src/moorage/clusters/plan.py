@@ -32,7 +32,7 @@ from moorage.clusters.steps import (
     UpdateStack,
     Wait,
 )
-from moorage.clusters.waiting import NO_KEY, delete_again, describe_waiting, in_progress, wait_for_nodes, with_api
+from moorage.clusters.waiting import NO_KEY, describe_waiting, in_progress, wait_for_heat, wait_for_nodes, with_api
 from moorage.model.cluster import ClusterSpec, NodeGroup
 
 
@@ -93,8 +93,7 @@ def _plan_groups(
         if entry is None:
             yield _create_group(group, base, spec, observed)
         elif entry.action == "DELETE":
-            text = f"node group {group.name} is being deleted"
-            yield Wait(text) if entry.state == "IN_PROGRESS" else delete_again(entry, text, attempts)
+            yield wait_for_heat(entry, f"node group {group.name} is being deleted", attempts)
         elif step := change_revision(desired, group, entry, observed, attempts):
             yield step
         elif entry.state == "IN_PROGRESS":
@@ -112,16 +111,14 @@ def _plan_groups(
 
 
 def _plan_deleted(desired: DesiredState, observed: Observed, attempts: Attempts) -> Iterator[Step | None]:
-    for entry in observed.groups:
-        group = recorded_group(entry.stack)
-        if group.name not in desired.deleted:
-            continue
-        text = f"deleting node group {group.name}"
-        if entry.action != "DELETE":
-            yield with_api(desired.spec, observed) or remove_stack(entry, observed)
-        else:
-            waiting = entry.state == "IN_PROGRESS"
-            yield Wait(f"waiting for Heat: {text}") if waiting else delete_again(entry, text, attempts)
+    """The current revision of a group last: a run that continues sees by its deletion that the group is deleted."""
+    for name in desired.deleted:
+        current = observed.group(name)
+        for entry in observed.former(name) or ([current] if current else []):
+            if entry.action == "DELETE":
+                yield wait_for_heat(entry, f"waiting for Heat: deleting node group {name}", attempts)
+            else:
+                yield with_api(desired.spec, observed) or remove_stack(entry, observed)
 
 
 def _create_group(group: NodeGroup, base: ObservedStack, spec: ClusterSpec, observed: Observed) -> Step:

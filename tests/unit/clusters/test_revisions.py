@@ -12,11 +12,12 @@ from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.port.images import Image
 from moorage.clusters.kubernetes import recorded_groups
 from moorage.clusters.parameters import size
+from moorage.clusters.progress import UNCHANGED_LIMIT
 from moorage.clusters.reconcile import clusters
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS
 from moorage.model.cluster import ClusterStatus, DrainOptions, NodeGroup, Taint
-from moorage.model.errors import BadInput, Conflict, Failed, NotFound, QuotaExceeded
+from moorage.model.errors import BadInput, Conflict, Failed, NotFound, QuotaExceeded, TimedOut
 
 pytestmark = pytest.mark.unit
 
@@ -416,6 +417,36 @@ def test_former_stack_that_heat_left_in_deletion_is_deleted_again(world):
     world.cloud.stacks.engine_dead = True
     world.groups().upgrade("workers", LARGER, OPTIONS)
     assert list(world.cloud.stacks.records) == ["demo", "demo-workers-2"]
+
+
+def test_stuck_deletion_is_requested_no_more_often_than_stacks_may_be_unchanged(world, monkeypatch):
+    begin_upgrade(world, NEW_NODES[0])
+    stacks, requests = world.cloud.stacks, []
+    stacks.delete(stacks.get("demo-workers-1"))
+    monkeypatch.setattr(stacks, "_delete", lambda record: None)
+    monkeypatch.setattr(stacks, "delete", requests.append)
+    with pytest.raises(TimedOut):
+        world.groups().upgrade("workers", LARGER, OPTIONS)
+    assert 1 <= len(requests) <= 2 * (900 + OPTIONS.timeout) / UNCHANGED_LIMIT, "in two rounds of an upgrade"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_repair_after_killed_delete_during_upgrade_keeps_the_current_revision_or_none(tmp_path, after):
+    for number in count(1):
+        world = world_at(tmp_path / str(number))
+        begin_upgrade(world, NEW_NODES[0])
+        killed = False
+        try:
+            world.groups(Dying(world.cloud, number, after)).delete("workers", DrainOptions(force=True))
+        except Killed:
+            killed = True
+        world.repair()
+        left = [name for name in world.cloud.stacks.records if name != "demo"]
+        assert left in ([], ["demo-workers-2"])
+        assert len(nodes(world)) == 2 * len(left)
+        if not killed:
+            assert not left
+            return
 
 
 def test_upgrade_is_shown_as_such(world, tmp_path):
