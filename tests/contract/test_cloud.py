@@ -94,7 +94,7 @@ def test_stack_of_the_name_of_a_deleted_one_is_found(cloud_port, stack, tag):
     until(lambda: cloud_port.stacks.get(stack.name), lambda found: found is None)
     assert cloud_port.stacks.get(stack.id) is None
     request = StackRequest(stack.name, OUTER, {"inner.yaml": INNER}, {"word": "again"}, ("moorage", tag))
-    cloud_port.stacks.create(request)
+    until(lambda: cloud_port.stacks.create(request), lambda _: True, yet=(Conflict,))
     again = until(lambda: cloud_port.stacks.get(stack.name), lambda found: found.status == "CREATE_COMPLETE")
     assert again.id != stack.id
 

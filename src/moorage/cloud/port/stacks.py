@@ -82,7 +82,10 @@ class Stacks(Protocol):
         ...
 
     def create(self, request: StackRequest) -> None:
-        """Request a stack, without waiting; Conflict when one of that name exists, BadInput when Heat rejects it."""
+        """Request a stack, without waiting; Conflict when one of that name exists, BadInput when Heat rejects it.
+
+        Heat also reports a Conflict for a moment after it has deleted one: it deletes the record last.
+        """
         ...
 
     def delete(self, stack: Stack) -> None:
