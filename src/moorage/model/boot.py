@@ -1,89 +1,100 @@
-"""Boot entries: which node image boots next, and how many attempts it has left.
+"""The slots of a boot partition: which node image boots next, and how many attempts it has left.
 
-The rules are the Boot Loader Specification's (type #1 entries, "Boot counting", "Sorting"), as far as Moorage needs
-them. An entry is `<id>[+<left>[-<done>]].conf`. Without a counter it is blessed; with no attempts left it is bad.
+The record is a file that GRUB can change, its environment block (grub-editenv(1)): `order` has the names of the slots,
+first the one to boot; `left_NAME` the attempts of one that has not been healthy yet; `version_NAME` its image. GRUB
+follows the same rules in `image/disk/grub.cfg`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Self
 
-FILE_NAME = re.compile(r"(?P<id>.+?)(?:\+(?P<left>\d+)(?:-(?P<done>\d+))?)?\.conf")
-SLOT_OPTION = "moorage.slot="
+RECORD = "grub/grubenv"  # on the boot partition
+HEADER, SIZE = "# GRUB Environment Block", 1024
+NAMES = ("a", "b")
 TRIES = 3
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One boot entry. `left` is None for a blessed one; `slot` is the image's path on the boot partition."""
+class Slot:
+    """A place for an image. `left` is None once the image has been healthy; with 0 left it is bad."""
 
-    id: str
+    name: str
     version: str
-    slot: str
     left: int | None = None
-    done: int = 0
-    fields: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+    @property
+    def folder(self) -> str:
+        """Its path on the boot partition."""
+        return f"slots/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.version})"
+
+
+@dataclass(frozen=True)
+class BootRecord:
+    """The slots, first the one to boot, and what else the file has, such as the kernel's `options`."""
+
+    slots: tuple[Slot, ...] = ()
+    others: tuple[tuple[str, str], ...] = field(default=())
 
     @classmethod
-    def parse(cls, filename: str, text: str) -> Entry:
-        """Parse an entry; ValueError when the name or the text is not one of ours."""
-        name = FILE_NAME.fullmatch(filename)
-        if name is None:
-            raise ValueError(f"{filename} is not the name of a boot entry")
-        lines = (line.strip().partition(" ") for line in text.splitlines() if line.strip()[:1] not in ("", "#"))
-        fields = tuple((key, value.strip()) for key, _, value in lines)
-        options = " ".join(value for key, value in fields if key == "options").split()
-        slots = [word.removeprefix(SLOT_OPTION) for word in options if word.startswith(SLOT_OPTION)]
-        if not slots:
-            raise ValueError(f"{filename} has no {SLOT_OPTION}… among its options")
-        version = dict(fields).get("version", "")
-        left = None if name["left"] is None else int(name["left"])
-        return cls(name["id"], version, slots[0], left, int(name["done"] or 0), fields)
+    def parse(cls, content: bytes) -> Self:
+        """Read the file; ValueError when it is not GRUB's environment block."""
+        lines = content.decode(errors="replace").splitlines()
+        if lines[:1] != [HEADER]:
+            raise ValueError("it is not an environment block of GRUB")
+        values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        names = values.pop("order", "").split()
+        slots = tuple(_slot(name, values) for name in names)
+        return cls(slots, tuple(values.items()))
+
+    def content(self) -> bytes:
+        """The file's content, which has a fixed size: GRUB writes into it in place."""
+        values = {"order": " ".join(slot.name for slot in self.slots)}
+        for slot in self.slots:
+            values[f"version_{slot.name}"] = slot.version
+            if slot.left is not None:
+                values[f"left_{slot.name}"] = str(slot.left)
+        text = f"{HEADER}\n" + "".join(f"{name}={value}\n" for name, value in (*values.items(), *self.others))
+        return text.encode().ljust(SIZE, b"#")
 
     @property
-    def bad(self) -> bool:
-        """Whether every attempt has failed."""
-        return self.left == 0
+    def next(self) -> Slot | None:
+        """The slot to boot: the first one that is not bad, else the first one; None without slots.
 
-    @property
-    def filename(self) -> str:
-        if self.left is None:
-            return f"{self.id}.conf"
-        return f"{self.id}+{self.left}{f'-{self.done}' if self.done else ''}.conf"
+        An image that may not boot is better than no image.
+        """
+        return next((slot for slot in self.slots if slot.left != 0), self.slots[0] if self.slots else None)
 
+    def counted_down(self) -> Self:
+        """The record after an attempt has begun; a healthy or a bad slot is not counted."""
+        slot = self.next
+        return self._with(replace(slot, left=slot.left - 1)) if slot and slot.left else self
 
-def new(version: str) -> tuple[Entry, str]:
-    """The entry of a node image that was just written to its slot, and the entry's text."""
-    slot = f"/slots/{version}.squashfs"
-    text = (
-        f"title Moorage {version}\nversion {version}\nsort-key moorage\narchitecture x64\noptions {SLOT_OPTION}{slot}\n"
-    )
-    return Entry(f"moorage-{version}", version, slot, TRIES), text
+    def blessed(self, name: str) -> Self:
+        """The record after the image in this slot came up healthy; the same one when there is no such slot."""
+        slot = next((slot for slot in self.slots if slot.name == name), None)
+        return self._with(replace(slot, left=None)) if slot else self
 
+    def installed(self, version: str) -> Self:
+        """The record with an image in a slot, the first to boot, with three attempts; the same one if it has it.
 
-def choose(entries: Iterable[Entry]) -> Entry | None:
-    """The entry to boot: the newest version, a bad one only when all are bad; None without entries.
+        It takes the place of the image that would not boot next.
+        """
+        if any(slot.version == version for slot in self.slots):
+            return self
+        used = {slot.name for slot in self.slots}
+        kept = tuple(slot for slot in self.slots if slot == self.next or used < set(NAMES))
+        name = next(name for name in NAMES if name not in {slot.name for slot in kept})
+        return replace(self, slots=(Slot(name, version, TRIES), *kept))
 
-    The specification sorts bad entries last and keeps them: an image that may not boot is better than no image.
-    """
-    return max(entries, key=lambda entry: (not entry.bad, version_key(entry.version)), default=None)
-
-
-def counted_down(entry: Entry) -> Entry:
-    """The entry after an attempt has begun; blessed and bad ones do not change."""
-    if not entry.left:
-        return entry
-    return replace(entry, left=entry.left - 1, done=entry.done + 1)
+    def _with(self, changed: Slot) -> Self:
+        return replace(self, slots=tuple(changed if slot.name == changed.name else slot for slot in self.slots))
 
 
-def blessed(entry: Entry) -> Entry:
-    """The entry after its image has come up healthy."""
-    return replace(entry, left=None, done=0)
-
-
-def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that compares numbers and words in turn, so that 1.10 is newer than 1.9."""
-    parts = re.findall(r"\d+|[a-z]+", version.lower())
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+def _slot(name: str, values: dict[str, str]) -> Slot:
+    left = values.pop(f"left_{name}", "")
+    return Slot(name, values.pop(f"version_{name}", ""), int(left) if left.isdigit() else None)

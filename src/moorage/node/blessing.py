@@ -1,33 +1,37 @@
-"""Remove the counter of a healthy boot's entry, so that the firmware may always choose it."""
+"""Remove the counter of a healthy boot's slot, so that the firmware may always choose it."""
 
 from __future__ import annotations
 
 import os
 
-from moorage.model.boot import Entry, blessed
+from moorage.model.boot import RECORD, BootRecord
 from moorage.node.layout import Layout
 
 
 def bless(layout: Layout) -> str | None:
-    """Rename the entry that was booted; returns its new name, or None when there is nothing to bless."""
+    """Bless the slot that was booted; returns its name with its version, or None when there is nothing to bless."""
     try:
-        started = layout.boot_entry.read_text().strip().splitlines()[-1]
-    except (FileNotFoundError, IndexError):
+        name = layout.boot_slot.read_text().strip()
+        record = BootRecord.parse((layout.boot / RECORD).read_bytes())
+    except FileNotFoundError:
         return None
-    entries = layout.boot / "loader/entries"
-    current = entries / started.rpartition("/")[2]
-    if not current.exists():
-        return None
-    good = blessed(Entry.parse(current.name, current.read_text())).filename
-    if good != current.name:
-        current.rename(entries / good)
-        _sync(entries)
-    return good
+    good = record.blessed(name)
+    slot = next((slot for slot in good.slots if slot.name == name), None)
+    if good != record:
+        _write(layout.boot / RECORD, good.content())
+    return str(slot) if slot else None
 
 
-def _sync(folder: os.PathLike[str]) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _write(file: os.PathLike[str], content: bytes) -> None:
+    """Replace the file at once, also when power is lost."""
+    partial = f"{os.fspath(file)}.new"
+    with open(partial, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, file)
+    folder = os.open(os.path.dirname(partial), os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        os.fsync(folder)
     finally:
-        os.close(handle)
+        os.close(folder)

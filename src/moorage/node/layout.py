@@ -78,10 +78,10 @@ class Layout:
 
     @property
     def boot(self) -> Path:
-        """The boot partition: slots and their entries."""
+        """The boot partition: slots, and the record of their attempts."""
         return self.root / "boot"
 
     @property
-    def boot_entry(self) -> Path:
-        """The firmware's record of the entry that it booted."""
-        return self.root / "run/moorage/boot-entry"
+    def boot_slot(self) -> Path:
+        """The name of the slot that the firmware booted."""
+        return self.root / "run/moorage/boot-slot"

@@ -26,7 +26,7 @@ def boot() -> None:
 def bless() -> None:
     from moorage.node.blessing import bless as run
 
-    say(run(Layout()) or "no boot entry to bless")
+    say(run(Layout()) or "no slot to bless")
 
 
 COMMANDS: Mapping[str, Callable[[], None]] = {"boot": boot, "bless": bless}

@@ -47,6 +47,8 @@ def find(layout: Layout) -> Found:
     folder = layout.config_drive
     if (folder / DOCUMENTS).is_dir():
         return from_folder(folder)
+    # Until then the driver of a CD may not be loaded.
+    subprocess.run(["udevadm", "settle", "--timeout=15"], check=False, capture_output=True)
     device = device_of(LABEL)
     if device is not None:
         return from_device(device, folder)

@@ -64,10 +64,10 @@ def become_ready(node: Node) -> None:
 
 
 def bless_boot(node: Node) -> None:
-    """Bless the boot entry: this boot was healthy."""
-    entry = bless(node.layout)
-    if entry:
-        node.report(f"boot entry {entry} is good")
+    """Bless the slot: this boot was healthy."""
+    slot = bless(node.layout)
+    if slot:
+        node.report(f"slot {slot} is good")
 
 
 def answered(node: Node, ask: Callable[[], Result]) -> Result:

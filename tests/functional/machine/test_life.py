@@ -15,6 +15,7 @@ import pytest
 from moorage.local.machine import life
 from moorage.local.machine.host.cgroups import ControlGroup
 from moorage.local.machine.spec import Machine
+from moorage.model.boot import RECORD, BootRecord, Slot
 from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(120)]
@@ -25,6 +26,10 @@ def machine(sandbox: Any) -> Machine:
     started: Machine = sandbox.create("demo-worker-0")
     sandbox.boot(started)
     return started
+
+
+def slots(machine: Machine) -> tuple[Slot, ...]:
+    return BootRecord.parse((machine.boot / RECORD).read_bytes()).slots
 
 
 def test_machine_has_own_namespaces(sandbox: Any, machine: Machine) -> None:
@@ -41,7 +46,8 @@ def test_machine_provides_what_the_image_needs(sandbox: Any, machine: Machine) -
     assert sandbox.inside(machine, "findmnt", "-no", "FSTYPE", "/var") == "ext4"
     assert sandbox.inside(machine, "findmnt", "-no", "FSTYPE", "/etc") == "overlay"
     assert sandbox.inside(machine, "cat", "/run/config-drive/openstack/latest/user_data") == "hello"
-    assert sandbox.inside(machine, "cat", "/run/moorage/boot-entry") == "moorage-test-1+2-1.conf"
+    assert sandbox.inside(machine, "cat", "/run/moorage/boot-slot") == "a"
+    assert slots(machine) == (Slot("a", "test-1", 2),)
     assert "MemTotal:         524288 kB" in sandbox.inside(machine, "cat", "/proc/meminfo")
     assert sandbox.inside(machine, "sysctl", "-wq", "net.ipv4.ip_forward=1") == ""
     for node in ("null", "zero", "full", "random", "urandom", "tty", "fuse", "kmsg", "net/tun"):
@@ -100,7 +106,7 @@ def test_reboot_inside_restarts_machine(sandbox: Any, machine: Machine) -> None:
     until(lambda: life.pid(machine) not in (first, None), seconds=20)
     sandbox.wait_until_booted(machine)
     assert sandbox.inside(machine, "sh", "-c", "ls /run/before 2>&1 || true").endswith("No such file or directory")
-    assert sandbox.inside(machine, "cat", "/run/moorage/boot-entry") == "moorage-test-1+1-2.conf"
+    assert slots(machine) == (Slot("a", "test-1", 1),)
 
 
 def test_poweroff_inside_stops_machine(sandbox: Any, machine: Machine) -> None:
@@ -134,14 +140,13 @@ def test_only_image_boots_without_attempts_left(sandbox: Any) -> None:
     for _ in range(4):
         sandbox.start(machine)
         life.kill(machine, sandbox.host)
-    assert [path.name for path in (machine.boot / "loader/entries").iterdir()] == ["moorage-test-1+0-3.conf"]
+    assert slots(machine) == (Slot("a", "test-1", 0),)
 
 
-def test_start_without_boot_entry_fails(sandbox: Any) -> None:
+def test_start_without_slot_fails(sandbox: Any) -> None:
     machine = sandbox.create()
-    for path in (machine.boot / "loader/entries").iterdir():
-        path.unlink()
-    with pytest.raises(life.DidNotStart, match="no boot entry"):
+    (machine.boot / RECORD).unlink()
+    with pytest.raises(life.DidNotStart, match="no slot to boot"):
         sandbox.start(machine)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from moorage.image.containers import ContainerImage, File, Link, write_archive
 from moorage.local.machine import life
+from moorage.model.boot import BootRecord, Slot
 from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
@@ -107,8 +108,8 @@ def test_both_nodes_are_ready_and_labeled(cluster: Any) -> None:
 def test_no_unit_failed_and_boot_is_blessed(cluster: Any) -> None:
     for name in (CONTROL_PLANE, WORKER):
         assert cluster.inside(name, "systemctl", "--failed", "--no-legend") == ""
-        entries = cluster.inside(name, "ls", "/boot/loader/entries")
-        assert entries == f"moorage-{cluster.image.version}.conf"
+        record = BootRecord.parse(cluster.inside(name, "cat", "/boot/grub/grubenv").encode())
+        assert record.slots == (Slot("a", cluster.image.version),)
 
 
 def test_serving_certificate_of_each_node_is_approved_without_a_cloud(cluster: Any) -> None:

@@ -1,102 +1,87 @@
-"""Boot entries, by the Boot Loader Specification's own examples where it has some."""
+"""The slots of a boot partition: which one boots next, and GRUB's environment block."""
 
 import pytest
 
-from moorage.model import boot
-from moorage.model.boot import Entry
+from moorage.model.boot import NAMES, SIZE, BootRecord, Slot
 
 pytestmark = pytest.mark.unit
 
-TEXT = "title Moorage 12-1.37.2-ab\nversion 12-1.37.2-ab\noptions quiet moorage.slot=/slots/12-1.37.2-ab.squashfs\n"
+
+def record(*slots: Slot) -> BootRecord:
+    return BootRecord(slots, (("options", "quiet console=ttyS0"),))
 
 
-def entry(version: str, left: int | None = None, done: int = 0) -> Entry:
-    return Entry(f"moorage-{version}", version, f"/slots/{version}.squashfs", left, done)
+@pytest.mark.parametrize("left", [None, 0, 3])
+def test_record_is_read_as_it_was_written(left: int | None) -> None:
+    written = record(Slot("b", "12-1.38.0-ab", left), Slot("a", "12-1.37.2-ab"))
+    content = written.content()
+    assert len(content) == SIZE
+    assert BootRecord.parse(content) == written
 
 
-@pytest.mark.parametrize(
-    ("name", "left", "done"),
-    [("a.conf", None, 0), ("a+3.conf", 3, 0), ("a+2-1.conf", 2, 1), ("a+0-3.conf", 0, 3), ("a+10-12.conf", 10, 12)],
-)
-def test_counter_is_read_from_name_and_written_back(name: str, left: int | None, done: int) -> None:
-    read = Entry.parse(name, TEXT)
-    assert (read.id, read.left, read.done, read.filename) == ("a", left, done, name)
+def test_record_of_grub_is_read() -> None:
+    """As grub-editenv writes it."""
+    lines = b"# GRUB Environment Block\n# WARNING: Do not edit.\norder=b a\nleft_b=2\noptions=a=1 b\n"
+    assert BootRecord.parse(lines.ljust(SIZE, b"#")) == BootRecord(
+        (Slot("b", "", 2), Slot("a", "")), (("options", "a=1 b"),)
+    )
 
 
-def test_entry_has_version_and_slot() -> None:
-    read = Entry.parse("moorage-12-1.37.2-ab+3.conf", TEXT)
-    assert (read.version, read.slot) == ("12-1.37.2-ab", "/slots/12-1.37.2-ab.squashfs")
-    assert dict(read.fields)["title"] == "Moorage 12-1.37.2-ab"
-
-
-def test_comments_and_empty_lines_are_ignored() -> None:
-    assert Entry.parse("a.conf", f"# a comment\n\n   \n{TEXT}") == Entry.parse("a.conf", TEXT)
-
-
-@pytest.mark.parametrize("name", ["a.txt", ".conf", "conf"])
-def test_other_files_are_rejected(name: str) -> None:
-    with pytest.raises(ValueError, match="is not the name of a boot entry"):
-        Entry.parse(name, TEXT)
-
-
-def test_entry_without_slot_is_rejected() -> None:
-    with pytest.raises(ValueError, match=r"has no moorage\.slot="):
-        Entry.parse("linux.conf", "title Linux\noptions root=LABEL=x\n")
-
-
-def test_new_entry_has_three_attempts() -> None:
-    made, text = boot.new("12-1.37.2-ab")
-    assert made.filename == "moorage-12-1.37.2-ab+3.conf"
-    assert Entry.parse(made.filename, text) == made
+@pytest.mark.parametrize("content", [b"", b"\0" * SIZE, b"order=a\n"])
+def test_other_files_are_rejected(content: bytes) -> None:
+    with pytest.raises(ValueError, match="not an environment block"):
+        BootRecord.parse(content)
 
 
 @pytest.mark.parametrize(
-    ("there", "chosen"),
+    ("slots", "chosen"),
     [
-        ([], None),
-        ([entry("1", left=0, done=3)], "1"),
-        ([entry("1", left=0, done=3), entry("2", left=0, done=3)], "2"),
-        ([entry("1"), entry("2")], "2"),
-        ([entry("1"), entry("2", left=1, done=2)], "2"),
-        ([entry("1"), entry("2", left=0, done=3)], "1"),
-        ([entry("12-1.9.0-ff"), entry("12-1.10.0-aa")], "12-1.10.0-aa"),
+        ((), None),
+        ((Slot("a", "1", 0),), "1"),
+        ((Slot("b", "2", 0), Slot("a", "1", 0)), "2"),
+        ((Slot("b", "2"), Slot("a", "1")), "2"),
+        ((Slot("b", "2", 1), Slot("a", "1")), "2"),
+        ((Slot("b", "2", 0), Slot("a", "1")), "1"),
+        ((Slot("a", "1"), Slot("b", "2")), "1"),
     ],
-    ids=["none", "bad and alone", "all bad", "newest", "tries left", "tries used up", "numbers, not letters"],
+    ids=["none", "bad and alone", "all bad", "first", "tries left", "tries used up", "rolled back"],
 )
-def test_choose_newest_and_bad_last(there: list[Entry], chosen: str | None) -> None:
-    found = boot.choose(there)
+def test_first_slot_that_is_not_bad_boots_next(slots: tuple[Slot, ...], chosen: str | None) -> None:
+    found = record(*slots).next
     assert (found.version if found else None) == chosen
 
 
-def test_choose_older_after_three_failed_attempts() -> None:
-    old, new = entry("1"), entry("2", left=3)
-    started = []
+def test_former_image_boots_after_three_failed_attempts() -> None:
+    there, started = record(Slot("a", "1")).installed("2"), []
     for _ in range(4):
-        tried = boot.choose([old, new])
-        assert tried is not None
-        started.append(tried.version)
-        new = boot.counted_down(new) if tried == new else new
+        assert there.next is not None
+        started.append(there.next.version)
+        there = there.counted_down()
     assert started == ["2", "2", "2", "1"]
-    assert new.filename == "moorage-2+0-3.conf"
+    assert there.slots == (Slot("b", "2", 0), Slot("a", "1"))
 
 
-def test_blessed_entry_is_not_counted() -> None:
-    good = boot.blessed(entry("2", left=1, done=2))
-    assert good.filename == "moorage-2.conf"
-    assert boot.counted_down(good) == good
+def test_healthy_slot_is_not_counted_any_more() -> None:
+    good = record(Slot("b", "2", 1), Slot("a", "1", 3)).blessed("b")
+    assert good.slots == (Slot("b", "2"), Slot("a", "1", 3))
+    assert good.counted_down() == good
+    assert good.blessed("x") == good
 
 
-def test_bad_entry_is_not_counted_and_can_be_blessed() -> None:
-    bad = entry("2", left=0, done=3)
-    assert boot.counted_down(bad) == bad
-    assert boot.blessed(bad).filename == "moorage-2.conf"
-
-
-def test_counting_changes_only_the_name() -> None:
-    read = Entry.parse("a+3.conf", TEXT)
-    assert boot.blessed(boot.counted_down(read)).fields == read.fields
-
-
-@pytest.mark.parametrize(("older", "newer"), [("1.9", "1.10"), ("12-1.37.2", "12-1.37.2-1"), ("1.0rc1", "1.0.1")])
-def test_versions_are_ordered(older: str, newer: str) -> None:
-    assert boot.version_key(older) < boot.version_key(newer)
+@pytest.mark.parametrize(
+    ("slots", "then"),
+    [
+        ((), (Slot("a", "3", 3),)),
+        ((Slot("a", "1"),), (Slot("b", "3", 3), Slot("a", "1"))),
+        ((Slot("b", "2"), Slot("a", "1")), (Slot("a", "3", 3), Slot("b", "2"))),
+        ((Slot("b", "2", 0), Slot("a", "1")), (Slot("b", "3", 3), Slot("a", "1"))),
+        ((Slot("b", "3", 1), Slot("a", "1")), (Slot("b", "3", 1), Slot("a", "1"))),
+    ],
+    ids=["first", "second", "the former one", "the bad one", "installed"],
+)
+def test_image_is_installed_in_place_of_the_one_that_would_not_boot(
+    slots: tuple[Slot, ...], then: tuple[Slot, ...]
+) -> None:
+    installed = record(*slots).installed("3")
+    assert installed == record(*then)
+    assert {slot.name for slot in installed.slots} <= set(NAMES)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from moorage.model.boot import RECORD, BootRecord, Slot
 from moorage.model.errors import BadInput, NotFound, TimedOut
 from moorage.node import blessing, control_plane, signalling, source, worker
 from moorage.node.boot import boot, run
@@ -342,14 +343,15 @@ def test_config_drive_has_server_identity(tmp_path: Path) -> None:
 def test_bless_removes_counter(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     assert blessing.bless(layout) is None
-    entries = layout.boot / "loader/entries"
-    entries.mkdir(parents=True)
-    (entries / "moorage-12-1.37.2-ab+2-1.conf").write_text("version 1\noptions moorage.slot=/slots/x.squashfs\n")
-    layout.boot_entry.parent.mkdir(parents=True)
-    layout.boot_entry.write_text("moorage-12-1.37.2-ab+2-1.conf\n")
-    assert blessing.bless(layout) == "moorage-12-1.37.2-ab.conf"
-    assert [path.name for path in entries.iterdir()] == ["moorage-12-1.37.2-ab.conf"]
-    assert blessing.bless(layout) is None
+    file = layout.boot / RECORD
+    for path in (file, layout.boot_slot):
+        path.parent.mkdir(parents=True)
+    file.write_bytes(BootRecord((Slot("b", "12-2", 2), Slot("a", "12-1", 1))).content())
+    layout.boot_slot.write_text("b\n")
+    for _ in range(2):
+        assert blessing.bless(layout) == "b (12-2)"
+        assert BootRecord.parse(file.read_bytes()).slots == (Slot("b", "12-2"), Slot("a", "12-1", 1))
+    assert [path.name for path in file.parent.iterdir()] == ["grubenv"]
 
 
 def test_limits_in_both_cgroup_versions(tmp_path: Path) -> None:

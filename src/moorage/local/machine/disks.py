@@ -14,10 +14,10 @@ from moorage.local.machine.spec import Machine
 from moorage.model import boot
 
 GIB = 2**30
-NO_ENTRY = "the machine has no boot entry"
+NO_SLOT = "the machine has no slot to boot"
 
 
-class NoBootEntry(Exception):
+class NoBootSlot(Exception):
     """The boot partition has no image to boot."""
 
 
@@ -45,34 +45,49 @@ def _create_blank(blank: Path, size: int) -> None:
 
 
 def install_image(machine: Machine, image: Path) -> None:
-    """Put an image into its slot, with a boot entry of three attempts; does nothing when it is installed."""
-    entry, text = boot.new(machine.version)
-    slot = machine.boot / entry.slot.lstrip("/")
-    entries = machine.boot / "loader" / "entries"
-    for folder in (slot.parent, entries):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not slot.exists():
-        os.link(image, slot)
-    if not any(entries.glob(f"{entry.id}*.conf")):
-        (entries / entry.filename).write_text(text)
+    """Put an image into a slot, with three attempts; does nothing when it is installed."""
+    record = _record(machine)
+    installed = record.installed(machine.version)
+    if installed == record:
+        return
+    file = _root(machine, installed.slots[0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    os.link(image, file)
+    _write(machine, installed)
 
 
-def next_entry(machine: Machine) -> boot.Entry:
-    """Choose the boot entry and count the attempt; NoBootEntry when there is none."""
-    folder = machine.boot / "loader" / "entries"
-    entries = {boot.Entry.parse(path.name, path.read_text()): path for path in sorted(folder.glob("*.conf"))}
-    entry = boot.choose(entries)
-    if entry is None:
-        raise NoBootEntry(NO_ENTRY)
-    counted = boot.counted_down(entry)
-    if counted != entry:
-        entries[entry].rename(folder / counted.filename)
-    return counted
+def next_slot(machine: Machine) -> boot.Slot:
+    """Choose the slot to boot and count the attempt; NoBootSlot when there is none."""
+    record = _record(machine)
+    if record.next is None:
+        raise NoBootSlot(NO_SLOT)
+    counted = record.counted_down()
+    if counted != record:
+        _write(machine, counted)
+    return record.next
 
 
-def mount_slot(machine: Machine, entry: boot.Entry) -> Path:
-    """Mount a slot once for all machines that boot it; returns the mount point."""
-    file = machine.boot / entry.slot.lstrip("/")
+def _record(machine: Machine) -> boot.BootRecord:
+    file = machine.boot / boot.RECORD
+    return boot.BootRecord.parse(file.read_bytes()) if file.exists() else boot.BootRecord()
+
+
+def _write(machine: Machine, record: boot.BootRecord) -> None:
+    file = machine.boot / boot.RECORD
+    file.parent.mkdir(exist_ok=True)
+    partial = file.with_suffix(".new")
+    partial.write_bytes(record.content())
+    partial.rename(file)
+
+
+def _root(machine: Machine, slot: boot.Slot) -> Path:
+    return machine.boot / slot.folder / "root.squashfs"
+
+
+def mount_slot(machine: Machine, slot: boot.Slot) -> Path:
+    """Mount a slot once for all machines that boot its image; returns the mount point."""
+    file = _root(machine, slot)
     target = machine.slots / str(file.stat().st_ino)
     with locked(machine.slots):
         target.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ READ_ONLY = ("sysrq-trigger",)
 """Files of /proc that affect the whole host, whichever process writes to them."""
 
 
-def start_init(machine: Machine, slot: Path, entry: str, terminal: int) -> NoReturn:
+def start_init(machine: Machine, image: Path, slot: str, terminal: int) -> NoReturn:
     """Enter the machine's namespaces, assemble its root, and exec systemd. Never returns."""
     ControlGroup(machine.cgroup_parent, machine.id).enter()
     kernel.setns(NAMESPACES / machine.namespace, kernel.NEWNET)
@@ -35,11 +35,11 @@ def start_init(machine: Machine, slot: Path, entry: str, terminal: int) -> NoRet
     kernel.mount("", "/", flags=kernel.PRIVATE | kernel.REC)
     root = machine.path / "root"
     root.mkdir(exist_ok=True)
-    kernel.bind(slot, root)
+    kernel.bind(image, root)
     _mount_state(machine, root)
     _mount_kernel(root)
     _create_devices(machine, root, terminal)
-    _mount_run(machine, root, entry)
+    _mount_run(machine, root, slot)
     _mount_cgroups(machine, root)
     _pivot_root(root)
     os.setsid()
@@ -120,12 +120,12 @@ def remove_device(dev: Path, volume: Volume) -> None:
         path.unlink(missing_ok=True)
 
 
-def _mount_run(machine: Machine, root: Path, entry: str) -> None:
+def _mount_run(machine: Machine, root: Path, slot: str) -> None:
     run = root / "run"
     kernel.mount("tmpfs", run, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755")
     for name in ("moorage", "config-drive", "old"):
         (run / name).mkdir()
-    (run / "moorage" / "boot-entry").write_text(f"{entry}\n")
+    (run / "moorage" / "boot-slot").write_text(f"{slot}\n")
     if machine.config_drive.exists():
         kernel.bind(machine.config_drive, run / "config-drive", read_only=True)
     memory = run / "moorage" / "meminfo"

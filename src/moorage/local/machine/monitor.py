@@ -36,10 +36,10 @@ def main(folder: str) -> None:
 
 def run_once(machine: Machine) -> int:
     """Run the machine until its PID 1 ends; return the signal that ended it, 0 for none."""
-    entry = disks.next_entry(machine)
-    slot = disks.mount_slot(machine, entry)
+    slot = disks.next_slot(machine)
+    root = disks.mount_slot(machine, slot)
     master, terminal = pty.openpty()
-    child = _fork(machine, slot, entry.filename, terminal)
+    child = _fork(machine, root, slot.name, terminal)
     _record_process(machine, child)
     _record_console(machine, master, child)
     _, status = os.waitpid(child, 0)
@@ -48,7 +48,7 @@ def run_once(machine: Machine) -> int:
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
-def _fork(machine: Machine, slot: Path, entry: str, terminal: int) -> int:
+def _fork(machine: Machine, root: Path, slot: str, terminal: int) -> int:
     """Fork the machine's PID 1 and return its pid once it has execed systemd; otherwise InitFailed."""
     # A second unshare of the PID namespace fails unless the process returns to its own first.
     kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
@@ -57,7 +57,7 @@ def _fork(machine: Machine, slot: Path, entry: str, terminal: int) -> int:
     child = os.fork()
     if child == 0:
         try:
-            inside.start_init(machine, slot, entry, terminal)
+            inside.start_init(machine, root, slot, terminal)
         except BaseException:
             os.write(report, traceback.format_exc().encode())
             os._exit(1)
