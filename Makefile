@@ -30,7 +30,7 @@ reset: setup ## Stop everything and delete everything except the cache
 .PHONY: build
 build: setup ## Build the Kubernetes programs, the node image, the examples' images (cached)
 	@moorage release build
-	@moorage image build
+	@moorage image build --for server
 	@moorage demo build
 
 # Words that readers from Kubernetes or OpenStack do not know, or that say little.

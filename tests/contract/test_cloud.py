@@ -15,6 +15,7 @@ from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.openstack import images as openstack_images
 from moorage.cloud.openstack.cloud import OpenStackCloud
 from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.images import ImageFile
 from moorage.cloud.port.stacks import StackRequest
 from moorage.model.credential import CLOUD, clouds_yaml
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
@@ -275,7 +276,7 @@ def test_uploaded_images_are_found_by_name_id_and_property(cloud_port, tmp_path,
     word = uuid.uuid4().hex[:8]
     images, names = cloud_port.images, [f"contract-{word}-{number}" for number in range(2)]
     for name in names:
-        images.upload(name, file, min_disk=4, min_memory=1024, properties={"moorage_try": word})
+        images.upload(ImageFile(name, file, 4, 1024, {"moorage_try": word}))
     found = images.list({"moorage_try": word})
     try:
         assert sorted(image.name for image in found) == names

@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import click
 
 from moorage.cli.context import Context, pass_context
 from moorage.cli.output import emit, output_option, progress
+
+if TYPE_CHECKING:
+    from moorage.image.disk.build import DiskImage
+    from moorage.image.node_image import NodeImage
 
 
 @click.group()
 def image() -> None:
     """Build and upload the node image.
 
-    A node image is one version of operating system and Kubernetes, as one read-only file system. It is built from a
-    release (`moorage release build`) and kept in the cache; the same inputs give the same image.
+    A node image is one version of operating system and Kubernetes, as one read-only file system: alone for the local
+    cloud's machine containers, or in a disk that any server boots. It is built from a release (`moorage release
+    build`) and kept in the cache; the same inputs give the same image.
     """
 
 
+CONTAINER = "container"
+for_option = click.option(
+    "--for",
+    "target",
+    type=click.Choice([CONTAINER, "server", "metal"]),
+    default=CONTAINER,
+    show_default=True,
+    help="What boots it: a machine container of the local cloud, a virtual machine, or any machine.",
+)
+
+
 @image.command()
+@for_option
 @output_option
 @pass_context
-def build(context: Context, output: str) -> None:
-    """Build the node image, if missing. Needs root."""
+def build(context: Context, target: str, output: str) -> None:
+    """Build the node image, if missing. Needs root.
+
+    For servers and metal it is a disk, which boots with BIOS and with UEFI, with a kernel of Debian's archive.
+    """
     from moorage.image.node_image import build_image
     from moorage.image.release import find_release
 
     with progress() as report:
         made = build_image(context.paths.cache, find_release(context.paths.cache), report)
-    emit(output, {"version": made.version, "kubernetes": made.kubernetes_version, "file": str(made.squashfs)})
+        file = made.squashfs if target == CONTAINER else _disk(context, made, target, report).file
+    emit(output, {"version": made.version, "kubernetes": made.kubernetes_version, "file": str(file)})
+
+
+def _disk(context: Context, image: NodeImage, target: str, report: Callable[[str], None]) -> DiskImage:
+    from moorage.image.disk.build import build_disk
+    from moorage.image.disk.kernel import Hardware
+
+    return build_disk(context.paths.cache, image, Hardware(target), report)
 
 
 @image.command()
@@ -45,17 +76,19 @@ def show(context: Context, output: str) -> None:
 
 
 @image.command()
+@for_option
 @pass_context
-def upload(context: Context) -> None:
+def upload(context: Context, target: str) -> None:
     """Upload the node image to a cloud's Glance, if missing.
 
     \b
-    Example: moorage --cloud mycloud image upload
+    Example: moorage --cloud mycloud image upload --for server
     """
     from moorage.image.node_image import find_image
     from moorage.image.upload import upload as upload_image
 
     built = find_image(context.paths.cache)
     with progress() as report:
-        found = upload_image(context.cloud().images, built, report)
+        image = built if target == CONTAINER else _disk(context, built, target, report)
+        found = upload_image(context.cloud().images, image.to_upload, report)
     click.echo(found)

@@ -19,6 +19,7 @@ LEFT_OUT = (
     "/usr/share/doc/*",
     "/usr/share/info/*",
     "/usr/share/bash-completion/*",
+    "/usr/lib/udev/hwdb.d/*",
 )
 ENABLED = (
     "systemd-networkd.service",
@@ -28,25 +29,30 @@ ENABLED = (
     "moorage-firewall.service",
 )
 """Units that start at boot; moorage-node, which knows the node's role, starts all others."""
-MASKED = (
+SERVERS_ONLY = (
     "modprobe@.service",
+    "sys-fs-fuse-connections.mount",
     "systemd-modules-load.service",
-    "systemd-sysusers.service",
+    "systemd-random-seed.service",
     "systemd-tmpfiles-setup-dev.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+)
+"""Units for a server with a kernel of its own; a machine container skips them."""
+MASKED = (
+    "systemd-sysusers.service",
     "systemd-network-generator.service",
     "systemd-update-utmp.service",
     "systemd-update-utmp-runlevel.service",
     "systemd-user-sessions.service",
     "systemd-logind.service",
-    "systemd-random-seed.service",
     "dev-hugepages.mount",
     "dev-mqueue.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "sys-kernel-config.mount",
-    "sys-fs-fuse-connections.mount",
-    "systemd-udevd.service",
-    "systemd-udev-trigger.service",
     "systemd-firstboot.service",
     "systemd-machine-id-commit.service",
     "systemd-remount-fs.service",
@@ -120,7 +126,7 @@ def make_read_only(root: Path, version: str) -> None:
     resolv = root / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     resolv.symlink_to("/run/moorage/resolv.conf")
-    for folder in ("boot", "run", "tmp", "proc", "sys", "dev", "var", "mnt", "opt"):
+    for folder in ("boot", "run", "tmp", "proc", "sys", "dev", "var", "mnt", "opt", "usr/lib/modules"):
         (root / folder).mkdir(exist_ok=True)
     (root / "usr/lib/moorage").mkdir(parents=True, exist_ok=True)
     (root / "usr/lib/moorage/version").write_text(f"{version}\n")
@@ -128,6 +134,9 @@ def make_read_only(root: Path, version: str) -> None:
     for unit in MASKED:
         (system / unit).unlink(missing_ok=True)
         (system / unit).symlink_to("/dev/null")
+    for unit in SERVERS_ONLY:
+        (system / f"{unit}.d").mkdir()
+        (system / f"{unit}.d/moorage.conf").write_text("[Unit]\nConditionVirtualization=!container\n")
     with (root / "usr/lib/os-release").open("a") as release:
         release.write(f"IMAGE_ID=moorage\nIMAGE_VERSION={version}\n")
     run(["systemctl", "--root", root, "enable", *ENABLED])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moorage.cloud.port.images import ImageFile
 from moorage.image import debian, python, seed, squash
 from moorage.image.containers import ContainerImage, File, write_archive
 from moorage.image.release import Release, find_release
@@ -90,6 +91,10 @@ class NodeImage:
     @property
     def squashfs(self) -> Path:
         return self.directory / "node.squashfs"
+
+    @property
+    def to_upload(self) -> ImageFile:
+        return ImageFile(self.name, self.squashfs, self.min_disk, self.min_memory, self.properties)
 
     @property
     def manifest(self) -> dict[str, Any]:

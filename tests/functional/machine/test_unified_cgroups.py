@@ -1,7 +1,6 @@
 """A host with only cgroup v2, like most hosts: here a small virtual machine with Debian's kernel.
 
-The virtual machine is emulated in software, so it runs anywhere. Its kernel and modules are downloaded once from
-Debian's archive.
+The virtual machine is emulated in software, so it runs anywhere, with the kernel of the disk image.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from outside import outside
+from moorage.config import Paths
+from moorage.image.disk import initrd
+from moorage.image.disk.kernel import Hardware, Kernel, fetch_kernel
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
 
@@ -36,23 +37,9 @@ exec /bin/busybox switch_root /root /usr/bin/python3 /mnt/guest.py
 
 
 @pytest.fixture(scope="module")
-def kernel() -> Path:
-    """A folder in the cache with Debian's `vmlinuz` and its modules, unpacked once."""
-    cache = Path(os.environ.get("MOORAGE_CACHE", "~/.cache/moorage")).expanduser() / "test-kernel"
-    if not (cache / "vmlinuz").exists():
-        shutil.rmtree(cache, ignore_errors=True)
-        cache.mkdir(parents=True)
-        run("chmod", "755", str(cache))
-        depends = run("apt-cache", "depends", "linux-image-amd64")
-        package = next(line.split()[-1] for line in depends.splitlines() if "Depends: linux-image" in line)
-        run(*outside("apt-get", "-o", "APT::Sandbox::User=root", "download", package), cwd=cache)
-        archive = next(cache.glob("*.deb"))
-        run("dpkg-deb", "--extract", str(archive), str(cache))
-        archive.unlink()
-        version = next((cache / "lib/modules").iterdir()).name
-        run("depmod", "--basedir", str(cache), version)
-        (cache / f"boot/vmlinuz-{version}").rename(cache / "vmlinuz")
-    return cache
+def kernel() -> Kernel:
+    cache = Paths.from_environment(os.environ).cache
+    return fetch_kernel(cache / "image/kernels", Hardware.SERVER, print)
 
 
 def run(*words: str, cwd: Path | None = None) -> str:
@@ -61,37 +48,23 @@ def run(*words: str, cwd: Path | None = None) -> str:
     return result.stdout
 
 
-def modules(kernel: Path) -> list[Path]:
+def modules(kernel: Kernel) -> list[Path]:
     """List the files of MODULES and their dependencies in load order."""
-    version = next((kernel / "lib/modules").iterdir()).name
     files: list[Path] = []
     for name in MODULES:
-        shown = run("modprobe", "--dirname", str(kernel), "--set-version", version, "--show-depends", name)
-        for line in shown.splitlines():
-            kind, _, path = line.partition(" ")
-            if kind == "insmod" and Path(path.strip()) not in files:
-                files.append(Path(path.strip()))
+        for path in initrd.with_dependencies(kernel, name):
+            if path not in files:
+                files.append(path)
     return files
 
 
-def cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
-    """Build an archive in the `newc` format (the kernel's initramfs buffer format) from name, mode, content."""
-    archive = bytearray()
-    for number, (name, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], start=1):
-        fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
-        archive += b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
-        archive += bytes(-len(archive) % 4) + data
-        archive += bytes(-len(archive) % 4)
-    return bytes(archive)
-
-
-def initramfs(kernel: Path) -> bytes:
+def initramfs(kernel: Kernel) -> bytes:
     folder, program = 0o040755, 0o100755
     entries = [("bin", folder, b""), ("modules", folder, b""), ("init", program, INIT.encode())]
     entries.append(("bin/busybox", program, Path("/bin/busybox").read_bytes()))
     for number, file in enumerate(modules(kernel)):
         entries.append((f"modules/{number:02}-{file.name}", program, file.read_bytes()))
-    return cpio(entries)
+    return initrd.pack(entries)
 
 
 def disk(folder: Path, image: Path) -> Path:
@@ -109,14 +82,14 @@ def disk(folder: Path, image: Path) -> Path:
     return image_file
 
 
-def test_machine_on_host_with_cgroup_v2(tmp_path: Path, kernel: Path, root_image: Path) -> None:
+def test_machine_on_host_with_cgroup_v2(tmp_path: Path, kernel: Kernel, root_image: Path) -> None:
     (tmp_path / "initramfs").write_bytes(initramfs(kernel))
     drives = [f"file={root_image},read-only=on", f"file={disk(tmp_path, root_image)}"]
     options = [word for drive in drives for word in ("-drive", f"if=virtio,format=raw,{drive}")]
     command = [
         *("qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1024"),
         *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),
-        *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(tmp_path / "initramfs"), *options),
+        *("-kernel", str(kernel.linux), "-initrd", str(tmp_path / "initramfs"), *options),
         *("-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"),
     ]
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)

@@ -16,6 +16,7 @@ from keystoneauth1.session import Session as RealSession
 from moorage.cloud.openstack import rest as module
 from moorage.cloud.openstack.cloud import OpenStackCloud
 from moorage.cloud.openstack.rest import Rest
+from moorage.cloud.port.images import ImageFile
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 
 pytestmark = pytest.mark.unit
@@ -248,7 +249,7 @@ def test_interrupted_upload_leaves_no_image(tmp_path):
     file.write_bytes(b"bytes")
     cloud = OpenStackCloud(Rest(session, "mine", None, "public"))
     with pytest.raises(CloudUnreachable, match="disk full"):
-        cloud.images.upload("i", file, min_disk=4, min_memory=1024, properties={"os_distro": "moorage"})
+        cloud.images.upload(ImageFile("i", file, 4, 1024, {"os_distro": "moorage"}))
     assert [method for method, _, _ in session.requests] == ["POST", "PUT", "DELETE"]
 
 

@@ -1,8 +1,9 @@
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
+from moorage.image.disk.build import DiskImage
+from moorage.image.disk.kernel import Hardware
 from moorage.image.node_image import NodeImage
 from moorage.image.upload import upload
 
@@ -20,13 +21,15 @@ class Stored:
 class Glance:
     stored: list = field(default_factory=list)
     uploads: int = 0
+    formats: list = field(default_factory=list)
 
     def list(self, properties):
         return [image for image in self.stored if properties.items() <= image.properties.items()]
 
-    def upload(self, name, file: Path, *, min_disk, min_memory, properties):
+    def upload(self, image):
         self.uploads += 1
-        self.stored.append(Stored(name, "active", dict(properties)))
+        self.formats.append(image.disk_format)
+        self.stored.append(Stored(image.name, "active", dict(image.properties)))
 
 
 @pytest.fixture
@@ -37,19 +40,30 @@ def image(tmp_path):
 
 def test_upload_again_does_nothing(image):
     glance = Glance()
-    assert upload(glance, image, print) == "moorage-12-1.37.2-abc"
-    assert upload(glance, image, print) == "moorage-12-1.37.2-abc"
+    assert upload(glance, image.to_upload, print) == "moorage-12-1.37.2-abc"
+    assert upload(glance, image.to_upload, print) == "moorage-12-1.37.2-abc"
     assert glance.uploads == 1
     assert glance.stored[0].properties["os_distro"] == "moorage"
 
 
 def test_interrupted_upload_is_repeated(image):
     glance = Glance([Stored(image.name, "queued", dict(image.properties))])
-    upload(glance, image, print)
+    upload(glance, image.to_upload, print)
     assert glance.uploads == 1
 
 
 def test_other_build_of_same_version_is_uploaded(image):
     glance = Glance([Stored(image.name, "active", {**image.properties, "moorage_sha256": "0" * 64})])
-    upload(glance, image, print)
+    upload(glance, image.to_upload, print)
     assert glance.uploads == 1
+
+
+def test_disk_is_another_image_than_the_squashfs_in_it(image, tmp_path):
+    glance = Glance()
+    disk = DiskImage(image, Hardware.SERVER, tmp_path / "node.squashfs")
+    assert [upload(glance, each.to_upload, print) for each in (image, disk, disk)] == [
+        "moorage-12-1.37.2-abc",
+        "moorage-12-1.37.2-abc-server",
+        "moorage-12-1.37.2-abc-server",
+    ]
+    assert glance.formats == ["raw", "qcow2"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from moorage.cloud.port.images import Image, newest
+from moorage.cloud.port.images import Image, ImageFile, newest
 from moorage.model.errors import CloudUnreachable
 
 NODE_IMAGE = Image(
@@ -36,12 +35,13 @@ class MemoryImages:
         by_id = next((image for image in self.images if image.id == name), None)
         return newest(image for image in self.images if image.name == name) or by_id
 
-    def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
+    def upload(self, image: ImageFile) -> None:
         self._check_reachable()
         number = len(self.images) + 1
-        created_at = f"2026-01-03T00:00:{number:02}Z"
-        image = Image(name, f"image-{number}", "active", created_at, dict(properties), min_memory, min_disk)
-        self.images.append(image)
+        created_at, properties = f"2026-01-03T00:00:{number:02}Z", dict(image.properties)
+        self.images.append(
+            Image(image.name, f"image-{number}", "active", created_at, properties, image.min_memory, image.min_disk)
+        )
 
     def _check_reachable(self) -> None:
         if self.unreachable:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from moorage.cloud.openstack.rest import Rest
-from moorage.cloud.port.images import Image, newest
+from moorage.cloud.port.images import Image, ImageFile, newest
 from moorage.model.errors import NotFound
 
 GLANCE = "image"
@@ -35,21 +34,18 @@ class OpenStackImages:
         except NotFound:
             return None
 
-    def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
-        created = self.rest.post(
-            GLANCE,
-            "/images",
-            {
-                "name": name,
-                "disk_format": "raw",
-                "container_format": "bare",
-                "min_disk": min_disk,
-                "min_ram": min_memory,
-                **properties,
-            },
-        )
+    def upload(self, image: ImageFile) -> None:
+        request = {
+            "name": image.name,
+            "disk_format": image.disk_format,
+            "container_format": "bare",
+            "min_disk": image.min_disk,
+            "min_ram": image.min_memory,
+            **image.properties,
+        }
+        created = self.rest.post(GLANCE, "/images", request)
         try:
-            self.rest.put_file(GLANCE, f"/images/{created['id']}/file", file)
+            self.rest.put_file(GLANCE, f"/images/{created['id']}/file", image.file)
         except BaseException:
             self.rest.delete(GLANCE, f"/images/{created['id']}")
             raise

@@ -22,6 +22,18 @@ class Image:
     min_disk: int = 0
 
 
+@dataclass(frozen=True)
+class ImageFile:
+    """A file to upload, in one of Glance's disk formats. `min_memory` in MB, `min_disk` in GB."""
+
+    name: str
+    file: Path
+    min_disk: int
+    min_memory: int
+    properties: Mapping[str, str]
+    disk_format: str = "raw"
+
+
 def newest(images: Iterable[Image]) -> Image | None:
     """The newest active image, or the newest one when none is active."""
     return max(images, key=lambda image: (image.status == "active", image.created_at), default=None)
@@ -38,6 +50,6 @@ class Images(Protocol):
         """The image of that name, or id; the newest that is active when several have the name."""
         ...
 
-    def upload(self, name: str, file: Path, *, min_disk: int, min_memory: int, properties: Mapping[str, str]) -> None:
-        """Create an image from a raw file (GB, MB). An interrupted upload leaves no incomplete image."""
+    def upload(self, image: ImageFile) -> None:
+        """Create an image; an interrupted upload leaves nothing."""
         ...
