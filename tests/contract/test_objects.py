@@ -259,7 +259,9 @@ def test_controller_initializes_nodes(api, monkeypatch):
         assert patched["metadata"]["labels"]["topology.kubernetes.io/zone"] == "nova"
         del cloud.servers["5f0c-1"]
         until(lambda: api.get(NODES, "demo-1"), lambda found: found is None, seconds=15)
-        reported = [event["reason"] for event in api.list(EVENTS).items if event["involvedObject"]["name"] == "demo-1"]
+        reported = [
+            event["reason"] for event in api.list(EVENTS).items if event["involvedObject"].get("name") == "demo-1"
+        ]
         assert reported == ["ServerGone"]
     finally:
         stop.set()

@@ -180,7 +180,9 @@ def test_impossible_request_gets_event(api):
 
     def reported():
         events = api.get("/api/v1/namespaces/default/events")["items"]
-        return [one["message"] for one in events if one["involvedObject"]["name"] == "odd" and one["type"] == "Warning"]
+        return [
+            one["message"] for one in events if one["involvedObject"].get("name") == "odd" and one["type"] == "Warning"
+        ]
 
     assert "a StorageClass has no parameter 'colour'" in wait_until(reported)[0]
 
