@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from moorage.model.boot import RECORD, BootRecord
+from moorage.model.boot import RECORD, TRIES, BootRecord, Slot
 from moorage.node.layout import Layout
 
 
@@ -12,7 +12,7 @@ def bless(layout: Layout) -> str | None:
     """Bless the slot that was booted; returns its name with its version, or None when there is nothing to bless."""
     try:
         name = layout.boot_slot.read_text().strip()
-        record = BootRecord.parse((layout.boot / RECORD).read_bytes())
+        record = _read(layout, name)
     except FileNotFoundError:
         return None
     good = record.blessed(name)
@@ -20,6 +20,14 @@ def bless(layout: Layout) -> str | None:
     if good != record:
         _write(layout.boot / RECORD, good.content())
     return str(slot) if slot else None
+
+
+def _read(layout: Layout, slot: str) -> BootRecord:
+    """The record; of a damaged one what is known, so that it is written again."""
+    try:
+        return BootRecord.parse((layout.boot / RECORD).read_bytes())
+    except ValueError:
+        return BootRecord((Slot(slot, layout.version.read_text().strip(), TRIES),))
 
 
 def _write(file: os.PathLike[str], content: bytes) -> None:

@@ -82,6 +82,11 @@ class Layout:
         return self.root / "boot"
 
     @property
+    def version(self) -> Path:
+        """The version of the node image."""
+        return self.root / "usr/lib/moorage/version"
+
+    @property
     def boot_slot(self) -> Path:
         """The name of the slot that the firmware booted."""
         return self.root / "run/moorage/boot-slot"

@@ -66,3 +66,19 @@ def test_newer_slot_boots_until_attempts_are_used(machine: Machine, image: Path)
     disks.install_image(machine, image)
     write(machine, Slot("b", "12-2", 1), Slot("a", "12-1"))
     assert [disks.next_slot(machine).version for _ in range(2)] == ["12-2", "12-1"]
+
+
+def test_machine_with_damaged_record_boots(machine: Machine, image: Path) -> None:
+    disks.install_image(machine, image)
+    (machine.boot / RECORD).write_bytes(b"")
+    assert disks.next_slot(machine) == Slot("a", "12-1")
+
+
+def test_record_is_written_through_no_link_of_the_machine(machine: Machine, image: Path, tmp_path: Path) -> None:
+    disks.install_image(machine, image)
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (machine.boot / RECORD).with_suffix(".new").symlink_to(victim)
+    disks.next_slot(machine)
+    assert victim.read_text() == "kept"
+    assert slots(machine) == (Slot("a", "12-1", 2),)

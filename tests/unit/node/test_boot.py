@@ -354,6 +354,16 @@ def test_bless_removes_counter(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["grubenv"]
 
 
+def test_bless_writes_a_damaged_record_again(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    file = layout.boot / RECORD
+    for path, content in ((file, "x" * 1024), (layout.boot_slot, "a\n"), (layout.version, "12-1\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    assert blessing.bless(layout) == "a (12-1)"
+    assert BootRecord.parse(file.read_bytes()).slots == (Slot("a", "12-1"),)
+
+
 def test_limits_in_both_cgroup_versions(tmp_path: Path) -> None:
     old, new = tmp_path / "v1", tmp_path / "v2"
     for folder in (old / "memory", old / "cpu", new):

@@ -69,15 +69,29 @@ def next_slot(machine: Machine) -> boot.Slot:
 
 
 def _record(machine: Machine) -> boot.BootRecord:
+    """The machine's record; of a damaged one the slots that there are."""
     file = machine.boot / boot.RECORD
-    return boot.BootRecord.parse(file.read_bytes()) if file.exists() else boot.BootRecord()
+    if not file.exists():
+        return boot.BootRecord()
+    try:
+        return boot.BootRecord.parse(file.read_bytes())
+    except ValueError:
+        slots = (boot.Slot(name, machine.version) for name in boot.NAMES)
+        return boot.BootRecord(tuple(slot for slot in slots if _root(machine, slot).exists()))
 
 
 def _write(machine: Machine, record: boot.BootRecord) -> None:
+    """Replace the record at once. The machine can write into the folder: follow no link that it has put there."""
     file = machine.boot / boot.RECORD
+    if file.parent.is_symlink():
+        file.parent.unlink()
     file.parent.mkdir(exist_ok=True)
     partial = file.with_suffix(".new")
-    partial.write_bytes(record.content())
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as stream:
+        stream.write(record.content())
+        stream.flush()
+        os.fsync(stream.fileno())
     partial.rename(file)
 
 
