@@ -134,7 +134,7 @@ def cloud(own_network: None, home: Home) -> Iterator[Home]:
         home.moorage("cloud", "reset", "--yes")  # what an interrupted run left behind
         try:
             home.moorage("cloud", "up", timeout=600)
-            home.moorage("--cloud", "moorage-admin", "image", "upload")
+            home.moorage("--cloud", "moorage-admin", "image", "upload", "--for", "container")
             yield home
         finally:
             home.moorage("cloud", "reset", "--yes")

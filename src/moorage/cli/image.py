@@ -26,18 +26,12 @@ def image() -> None:
 
 
 CONTAINER = "container"
-for_option = click.option(
-    "--for",
-    "target",
-    type=click.Choice([CONTAINER, "server", "metal"]),
-    default=CONTAINER,
-    show_default=True,
-    help="What boots it: a machine container of the local cloud, a virtual machine, or any machine.",
-)
+TARGETS = click.Choice([CONTAINER, "server", "metal"])
+WHAT_BOOTS = "What boots it: a machine container of the local cloud, a virtual machine, or any machine."
 
 
 @image.command()
-@for_option
+@click.option("--for", "target", type=TARGETS, default=CONTAINER, show_default=True, help=WHAT_BOOTS)
 @output_option
 @pass_context
 def build(context: Context, target: str, output: str) -> None:
@@ -76,7 +70,7 @@ def show(context: Context, output: str) -> None:
 
 
 @image.command()
-@for_option
+@click.option("--for", "target", type=TARGETS, required=True, help=WHAT_BOOTS)
 @pass_context
 def upload(context: Context, target: str) -> None:
     """Upload the node image to a cloud's Glance, if missing.

@@ -114,7 +114,7 @@ def test_unbootable_image_is_a_problem(image, reported):
 
 def test_cloud_without_node_image_is_a_problem():
     assert refusals(GOOD, replace(OFFER, images=[])) == [
-        "--image: this cloud has no Moorage node image; moorage image build, moorage image upload"
+        "--image: this cloud has no Moorage node image; moorage image build, moorage image upload --for server"
     ]
 
 

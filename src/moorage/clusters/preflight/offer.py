@@ -190,7 +190,7 @@ def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
         yield from _named_image("--image", spec.image, images)
     elif choose_image(None, images) is None:
         reason = "this cloud has no Moorage node image"
-        yield Problem("--image", "", reason, "moorage image build, moorage image upload")
+        yield Problem("--image", "", reason, "moorage image build, moorage image upload --for server")
 
 
 def _named_image(option: str, name: str, images: Sequence[Image]) -> Iterator[Problem]:
@@ -200,7 +200,7 @@ def _named_image(option: str, name: str, images: Sequence[Image]) -> Iterator[Pr
         yield Problem(option, name, "no such image", choices(name, ours))
     elif lacking := _missing_properties(image):
         reason = f"not a Moorage node image: it lacks the properties {', '.join(lacking)}"
-        yield Problem(option, name, reason, one_of(ours) or "moorage image build, moorage image upload")
+        yield Problem(option, name, reason, one_of(ours) or "moorage image build, moorage image upload --for server")
     elif image.status != "active":
         yield Problem(option, image.name, f"it is {image.status}, not active", one_of(ours))
 

@@ -45,5 +45,6 @@ def _download(context: Any, image: str, file: Path) -> None:
         magic = opened.read(4)
     if magic != SQUASHFS:
         partial.unlink()
-        raise Unsupported(f"the image {image} is not a squashfs; boot an image uploaded by `moorage image upload`")
+        reason = f"the image {image} is not a squashfs"
+        raise Unsupported(f"{reason}; boot one of `moorage image upload --for container`")
     partial.rename(file)
