@@ -92,6 +92,12 @@ class Partition:
         """Run requests of debugfs(8), which change the copy; it reports failures only in words."""
         return "".join(run("debugfs", "-w", "-R", request, str(self.file)) for request in requests)
 
+    @property
+    def statistics(self) -> dict[str, str]:
+        """What the file system says about itself."""
+        lines = (line.partition(":") for line in run("dumpe2fs", "-h", str(self.file)).splitlines())
+        return {name: value.strip() for name, _, value in lines}
+
     def read(self, path: str) -> bytes:
         target = self.file.with_suffix(".read")
         self.debugfs(f"dump {path} {target}")
