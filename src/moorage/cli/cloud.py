@@ -17,6 +17,7 @@ from moorage.config import Paths
 from moorage.model.errors import NotFound
 
 if TYPE_CHECKING:
+    from moorage.cloud.port.images import ImageFile
     from moorage.local.cloud import LocalCloud, Options
 
 
@@ -30,18 +31,16 @@ def local_cloud(paths: Paths) -> LocalCloud:
 
 def _options(cache: Path) -> Options:
     from moorage.local.cloud import Options
-    from moorage.local.seed import Image
 
     registry: Path | None = None
-    image: Image | None = None
+    image: ImageFile | None = None
     try:
         from moorage.image.release import find_release
 
         registry = find_release(cache).program("registry")
         from moorage.image.node_image import find_image
 
-        found = find_image(cache)
-        image = Image(found.name, found.squashfs, found.min_disk, found.min_memory, dict(found.properties))
+        image = find_image(cache).to_upload
     except NotFound:
         pass  # not built yet: the cloud is useful without it
     return Options(image, registry)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from moorage.cloud.port.images import ImageFile
 from moorage.local import addresses, clouds, configuration, doctor, facts, health, ovn, secrets, seed
 from moorage.local.databases import prepare as prepare_databases
 from moorage.local.layout import GATEWAY, REGION, Layout
@@ -37,7 +38,7 @@ STOPPED_LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-south
 class Options:
     """What the cloud gets if it exists: the node image, and the registry's program."""
 
-    image: seed.Image | None = None
+    image: ImageFile | None = None
     registry: Path | None = None
 
     @property

@@ -6,11 +6,12 @@ Every function observes first and creates what is missing; all can be repeated.
 from __future__ import annotations
 
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from moorage.cloud.port.images import ImageFile
 from moorage.local.api import ApiError, Session
 from moorage.local.layout import EXTERNAL_CIDR, GATEWAY, REGION
 from moorage.local.secrets import Secrets
@@ -41,17 +42,6 @@ FLAVORS = (
     Flavor(NODE_FLAVOR, 2, 2048, 10),
     Flavor("m1.large", 4, 4096, 20),
 )
-
-
-@dataclass(frozen=True)
-class Image:
-    """A public image. `minimum_disk` in GB, `minimum_memory` in MiB."""
-
-    name: str
-    file: Path
-    minimum_disk: int
-    minimum_memory: int
-    properties: dict[str, str] = field(default_factory=dict)
 
 
 def administrator(secrets: Secrets) -> Session:
@@ -162,8 +152,8 @@ def seed_volume_type(session: Session) -> None:
         session.request("POST", "block-storage", f"/{session.project_id}/types", {"volume_type": {"name": VOLUME_TYPE}})
 
 
-def seed_image(session: Session, image: Image) -> None:
-    """Upload `image` unless one of that name exists; an incomplete one is replaced. Failed."""
+def seed_image(session: Session, image: ImageFile) -> None:
+    """Upload `image`, for all projects, unless one of that name exists; an incomplete one is replaced. Failed."""
     existing = session.request("GET", "image", f"/v2/images?{urlencode({'name': image.name})}")["images"]
     if any(entry["status"] == "active" for entry in existing):
         return
@@ -171,11 +161,11 @@ def seed_image(session: Session, image: Image) -> None:
         session.request("DELETE", "image", f"/v2/images/{entry['id']}")
     body = {
         "name": image.name,
-        "disk_format": "raw",
+        "disk_format": image.disk_format,
         "container_format": "bare",
         "visibility": "public",
-        "min_disk": image.minimum_disk,
-        "min_ram": image.minimum_memory,
+        "min_disk": image.min_disk,
+        "min_ram": image.min_memory,
         **image.properties,
     }
     created = session.request("POST", "image", "/v2/images", body)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from moorage.model.boot import RECORD, TRIES, BootRecord, Slot
+from moorage.node import files
 from moorage.node.layout import Layout
 
 
@@ -18,7 +17,9 @@ def bless(layout: Layout) -> str | None:
     good = record.blessed(name)
     slot = next((slot for slot in good.slots if slot.name == name), None)
     if good != record:
-        _write(layout.boot / RECORD, good.content())
+        file = layout.boot / RECORD
+        files.write(file, files.File(good.content().decode()))
+        files.sync(file.parent)
     return str(slot) if slot else None
 
 
@@ -28,18 +29,3 @@ def _read(layout: Layout, slot: str) -> BootRecord:
         return BootRecord.parse((layout.boot / RECORD).read_bytes())
     except ValueError:
         return BootRecord((Slot(slot, layout.version.read_text().strip(), TRIES),))
-
-
-def _write(file: os.PathLike[str], content: bytes) -> None:
-    """Replace the file at once, also when power is lost."""
-    partial = f"{os.fspath(file)}.new"
-    with open(partial, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
-    folder = os.open(os.path.dirname(partial), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

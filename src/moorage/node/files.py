@@ -42,6 +42,15 @@ def write_all(files: Mapping[Path, File]) -> list[Path]:
     return [path for path, file in files.items() if write(path, file)]
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link, in one step."""
     partial = path.with_name(f".{path.name}.new")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
+from moorage.node import files
 from moorage.node.layout import Layout
 
 LOG_SIZE = 64 << 20
@@ -25,13 +26,5 @@ def plant(layout: Layout) -> None:
         with log.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, LOG_SIZE)
     for path in partial.rglob("*"):
-        _sync(path)
+        files.sync(path)
     partial.rename(layout.store)
-
-
-def _sync(path: os.PathLike[str]) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,7 @@ import pytest
 from moorage.config import Paths
 from moorage.image.disk import initrd
 from moorage.image.disk.kernel import Hardware, Kernel, fetch_kernel
+from vm import run
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
 
@@ -40,12 +41,6 @@ exec /bin/busybox switch_root /root /usr/bin/python3 /mnt/guest.py
 def kernel() -> Kernel:
     cache = Paths.from_environment(os.environ).cache
     return fetch_kernel(cache / "image/kernels", Hardware.SERVER, print)
-
-
-def run(*words: str, cwd: Path | None = None) -> str:
-    result = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}"
-    return result.stdout
 
 
 def modules(kernel: Kernel) -> list[Path]:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from moorage.cloud.port.images import ImageFile
 from moorage.local.cloud import LocalCloud, Options
-from moorage.local.seed import Image
 from moorage.model.errors import BadInput, CloudUnreachable, NotFound
 
 pytestmark = pytest.mark.unit
@@ -55,6 +55,7 @@ def test_status_of_stopped_cloud_lists_programs(cloud):
 
 
 def test_fingerprint_changes_with_image(tmp_path):
-    first = Options(Image("moorage-1", tmp_path, 4, 1024))
-    assert first.fingerprint != Options(Image("moorage-2", tmp_path, 4, 1024)).fingerprint
-    assert first.fingerprint == Options(Image("moorage-1", tmp_path, 4, 1024), tmp_path / "registry").fingerprint
+    image = ImageFile("moorage-1", tmp_path, 4, 1024, {})
+    first = Options(image)
+    assert first.fingerprint != Options(ImageFile("moorage-2", tmp_path, 4, 1024, {})).fingerprint
+    assert first.fingerprint == Options(image, tmp_path / "registry").fingerprint
