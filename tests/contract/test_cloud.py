@@ -276,7 +276,9 @@ def test_uploaded_images_are_found_by_name_id_and_property(cloud_port, tmp_path,
     word = uuid.uuid4().hex[:8]
     images, names = cloud_port.images, [f"contract-{word}-{number}" for number in range(2)]
     for name in names:
-        images.upload(ImageFile(name, file, 4, 1024, {"moorage_try": word}))
+        counts: list[int] = []
+        images.upload(ImageFile(name, file, 4, 1024, {"moorage_try": word}), counts.append)
+        assert counts[-1] == file.stat().st_size
     found = images.list({"moorage_try": word})
     try:
         assert sorted(image.name for image in found) == names

@@ -16,6 +16,17 @@ def upload(images: Images, image: ImageFile, report: Callable[[str], None]) -> s
         if known.status == "active":
             report(f"the cloud has {known.name} already")
             return known.name
-    report(f"uploading {image.name} ({image.file.stat().st_size / 2**20:.0f} MiB)")
-    images.upload(image)
+    images.upload(image, _tenths(image, report))
     return image.name
+
+
+def _tenths(image: ImageFile, report: Callable[[str], None]) -> Callable[[int], None]:
+    """Report each tenth of the file. The report of the running step changes nothing, so it may be repeated."""
+    size = image.file.stat().st_size
+    report(f"uploading {image.name} ({size / 2**20:.0f} MiB)")
+
+    def sent(count: int) -> None:
+        if tenths := min(count * 10 // max(size, 1), 10):
+            report(f"uploading {image.name}: {tenths}0 % of {size / 2**20:.0f} MiB")
+
+    return sent

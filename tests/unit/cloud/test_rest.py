@@ -249,7 +249,7 @@ def test_interrupted_upload_leaves_no_image(tmp_path):
     file.write_bytes(b"bytes")
     cloud = OpenStackCloud(Rest(session, "mine", None, "public"))
     with pytest.raises(CloudUnreachable, match="disk full"):
-        cloud.images.upload(ImageFile("i", file, 4, 1024, {"os_distro": "moorage"}))
+        cloud.images.upload(ImageFile("i", file, 4, 1024, {"os_distro": "moorage"}), print)
     assert [method for method, _, _ in session.requests] == ["POST", "PUT", "DELETE"]
 
 

@@ -26,8 +26,11 @@ class Glance:
     def list(self, properties):
         return [image for image in self.stored if properties.items() <= image.properties.items()]
 
-    def upload(self, image):
+    def upload(self, image, sent):
         self.uploads += 1
+        size = image.file.stat().st_size
+        for count in (size // 3, size // 2, size, size):
+            sent(count)
         self.formats.append(image.disk_format)
         self.stored.append(Stored(image.name, "active", dict(image.properties)))
 
@@ -44,6 +47,18 @@ def test_upload_again_does_nothing(image):
     assert upload(glance, image.to_upload, print) == "moorage-12-1.37.2-abc"
     assert glance.uploads == 1
     assert glance.stored[0].properties["os_distro"] == "moorage"
+
+
+def test_upload_reports_tenths(image):
+    image.squashfs.write_bytes(bytes(3 * 2**20))
+    reported = []
+    upload(Glance(), image.to_upload, reported.append)
+    assert reported == [
+        "uploading moorage-12-1.37.2-abc (3 MiB)",
+        "uploading moorage-12-1.37.2-abc: 30 % of 3 MiB",
+        "uploading moorage-12-1.37.2-abc: 50 % of 3 MiB",
+        *["uploading moorage-12-1.37.2-abc: 100 % of 3 MiB"] * 2,
+    ]
 
 
 def test_interrupted_upload_is_repeated(image):

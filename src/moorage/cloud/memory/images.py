@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from moorage.cloud.port.images import Image, ImageFile, newest
 from moorage.model.errors import CloudUnreachable
@@ -35,8 +35,9 @@ class MemoryImages:
         by_id = next((image for image in self.images if image.id == name), None)
         return newest(image for image in self.images if image.name == name) or by_id
 
-    def upload(self, image: ImageFile) -> None:
+    def upload(self, image: ImageFile, sent: Callable[[int], None]) -> None:
         self._check_reachable()
+        sent(image.file.stat().st_size)
         number = len(self.images) + 1
         created_at, properties = f"2026-01-03T00:00:{number:02}Z", dict(image.properties)
         self.images.append(

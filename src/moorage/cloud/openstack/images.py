@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ class OpenStackImages:
         except NotFound:
             return None
 
-    def upload(self, image: ImageFile) -> None:
+    def upload(self, image: ImageFile, sent: Callable[[int], None]) -> None:
         request = {
             "name": image.name,
             "disk_format": image.disk_format,
@@ -45,7 +45,7 @@ class OpenStackImages:
         }
         created = self.rest.post(GLANCE, "/images", request)
         try:
-            self.rest.put_file(GLANCE, f"/images/{created['id']}/file", image.file)
+            self.rest.put_file(GLANCE, f"/images/{created['id']}/file", image.file, sent)
         except BaseException:
             self.rest.delete(GLANCE, f"/images/{created['id']}")
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from moorage.model.errors import (
@@ -37,6 +37,7 @@ NAMES = {
 VERSIONS = {"identity": "/v3", "image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
 # Seconds for one response, unless clouds.yaml has an api_timeout. Without a limit, a hanging service would hang us.
 ANSWER_TIMEOUT = 60.0
+UPLOAD_TIMEOUT = 1800.0  # seconds for the response to a file: the service may copy it to its store first
 DEFAULTS = "moorage"  # in an entry of clouds.yaml: what new clusters get unless their user says otherwise
 
 
@@ -189,10 +190,12 @@ class Rest:
         """PATCH; the errors of `post` and NotFound. Heat's response is not JSON."""
         self._send("PATCH", service, path, json=body)
 
-    def put_file(self, service: str, path: str, file: Path) -> None:
-        """PUT a file's bytes, without reading it into memory."""
+    def put_file(self, service: str, path: str, file: Path, sent: Callable[[int], None]) -> None:
+        """PUT a file's bytes, without reading it into memory; `sent` gets their number so far, in bytes."""
         with file.open("rb") as stream:
-            self._send("PUT", service, path, data=stream, headers={"Content-Type": "application/octet-stream"})
+            content = _Counted(stream, file.stat().st_size, sent)
+            headers = {"Content-Type": "application/octet-stream"}
+            self._send("PUT", service, path, data=content, headers=headers, timeout=UPLOAD_TIMEOUT)
 
     def delete(self, service: str, path: str, *, microversion: str = "") -> None:
         """DELETE; NotFound."""
@@ -226,6 +229,24 @@ class Rest:
             raise CloudUnreachable(
                 f"Keystone of the cloud {self.cloud!r} rejected the login: {_one_line(error)}"
             ) from error
+
+
+class _Counted:
+    """A file to send, of known length, that reports how much of it was read."""
+
+    def __init__(self, stream: IO[bytes], length: int, sent: Callable[[int], None]) -> None:
+        self.stream, self.length, self.sent = stream, length, sent
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, size: int = -1) -> bytes:
+        part = self.stream.read(size)
+        self.sent(self.stream.tell())
+        return part
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(1 << 20), b"")
 
 
 def _retry_once(send: Callable[[], Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +50,6 @@ class Images(Protocol):
         """The image of that name, or id; the newest that is active when several have the name."""
         ...
 
-    def upload(self, image: ImageFile) -> None:
-        """Create an image; an interrupted upload leaves nothing."""
+    def upload(self, image: ImageFile, sent: Callable[[int], None]) -> None:
+        """Create an image; an interrupted upload leaves nothing. `sent` gets the number of bytes so far."""
         ...
