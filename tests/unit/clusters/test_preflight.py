@@ -124,6 +124,18 @@ def test_newest_image_is_chosen():
     assert chosen == NODE_IMAGE
 
 
+def test_image_of_machine_containers_is_chosen_where_there_is_one():
+    disk = replace(NODE_IMAGE, id="disk", created_at="2027-01-01T00:00:00Z", properties=with_format("disk"))
+    container = replace(NODE_IMAGE, id="container", properties=with_format("squashfs"))
+    assert choose_image(None, [disk, container]) == container
+    assert choose_image(None, [disk, replace(container, status="queued")]) == disk
+    assert choose_image("disk", [disk, container]) == disk
+
+
+def with_format(name):
+    return {**NODE_IMAGE.properties, "moorage_format": name}
+
+
 @pytest.mark.parametrize(
     ("name", "used", "limit", "reported"),
     [

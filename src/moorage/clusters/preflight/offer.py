@@ -19,6 +19,7 @@ from moorage.model.cluster import ClusterSpec
 T = TypeVar("T", Flavor, Image, ExternalNetwork)
 CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
 OURS = {"os_distro": "moorage"}  # the properties of every Moorage node image
+FORMAT = "moorage_format"
 KUBERNETES = "moorage_kubernetes_version"
 IMAGE_PROPERTIES = ("moorage_version", KUBERNETES)
 SKEW = 3  # minor versions that a kubelet may be older than the API server
@@ -67,10 +68,14 @@ def added_problems(spec: ClusterSpec, added: Mapping[str, int], offer: CloudOffe
 
 
 def choose_image(name: str | None, images: Sequence[Image]) -> Image | None:
-    """The image with that name or id, or the newest active Moorage image."""
+    """The image with that name or id, or the newest active Moorage image.
+
+    A cloud that has images for machine containers is a local one, where servers are machine containers.
+    """
     if name is not None:
         return newest(image for image in images if name in (image.id, image.name))
-    return newest(image for image in images if not _missing_properties(image) and image.status == "active")
+    ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
+    return newest(image for image in ours if image.properties.get(FORMAT) == "squashfs") or newest(ours)
 
 
 def choose_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> ExternalNetwork | None:
