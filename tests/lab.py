@@ -6,6 +6,8 @@ import http.server
 import json
 import os
 import shutil
+import socketserver
+import struct
 import subprocess
 import tempfile
 import threading
@@ -25,6 +27,7 @@ BRIDGE = "nodes0"
 HOST = "10.66.0.1"
 PORT = 8004
 API = "10.66.0.10"
+SECONDS_1900_TO_1970 = 2208988800
 TOKEN = "abcdef.0123456789abcdef"
 
 
@@ -53,7 +56,7 @@ class Leases:
                 *(f"--interface={BRIDGE}", "--bind-interfaces", "--except-interface=lo"),
                 *("--dhcp-range=10.66.0.0,static,255.255.255.0,1h", f"--dhcp-hostsdir={folder}", "--leasefile-ro"),
                 *(f"--dhcp-option=option:router,{HOST}", f"--dhcp-option=option:dns-server,{HOST}", "--no-ping"),
-                *("--dhcp-authoritative", "--quiet-dhcp"),
+                *(f"--dhcp-option=option:ntp-server,{HOST}", "--dhcp-authoritative", "--quiet-dhcp"),
             ]
         )
 
@@ -88,10 +91,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Quiet."""
 
 
+class Time(socketserver.ThreadingUDPServer):
+    """A time server (SNTP, RFC 4330), for servers that do not know the time."""
+
+    def __init__(self) -> None:
+        super().__init__((HOST, 123), _Time)
+
+
+class _Time(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        request, socket = self.request
+        now = struct.pack(">II", int(time.time()) + SECONDS_1900_TO_1970, 0)
+        header = struct.pack(">BBbbIII", 0x24, 1, 0, -20, 0, 0, 0)
+        socket.sendto(header + now + request[40:48] + now + now, self.client_address)
+
+
 def run(*words: str, **options: Any) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def new_mac() -> str:
+    return "fa:16:3e:" + os.urandom(3).hex(":")
 
 
 class Lab:
@@ -107,7 +129,9 @@ class Lab:
         run("ip", "link", "set", BRIDGE, "up")
         self.leases = Leases(self.folder / "leases")
         self.signals = Signals()
-        threading.Thread(target=self.signals.serve_forever, daemon=True).start()
+        self.time = Time()
+        for server in (self.signals, self.time):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
         self.client = new_request(Subject("tester"))
 
     def user_data(self, role: str, **changed: Any) -> str:
@@ -135,8 +159,7 @@ class Lab:
         return f"#moorage-node/v1\n{json.dumps(document, indent=1)}\n"
 
     def boot(self, name: str, address: str, user_data: str, memory: int = 2048) -> Machine:
-        mac = "fa:16:3e:" + os.urandom(3).hex(":")
-        self.leases.add(mac, address)
+        mac = self.lease(address)
         nic = Nic(str(uuid.uuid4()), mac, 1450, "eth0")
         folder = str(self.folder / name)
         machine = Machine(f"lab-{name}", name, folder, self.image.version, 2, memory, 10, self.folder.name, nics=(nic,))
@@ -150,27 +173,42 @@ class Lab:
         self.start(name)
         return machine
 
+    def lease(self, address: str) -> str:
+        """A new MAC, which gets this address by DHCP."""
+        mac = new_mac()
+        self.leases.add(mac, address)
+        return mac
+
+    def nic(self, mac: str) -> tuple[str, ...]:
+        """QEMU's options for an interface on the bridge, deleted together with the network."""
+        name = f"tap{mac[-5:].replace(':', '')}"
+        run("ip", "tuntap", "add", name, "mode", "tap")
+        run("ip", "link", "set", name, "master", BRIDGE, "up")
+        backend = f"tap,id={name},ifname={name},script=no,downscript=no"
+        return ("-netdev", backend, "-device", f"virtio-net-pci,netdev={name},mac={mac}")
+
     def start(self, name: str) -> None:
         life.start(self.machines[name], self.host)
 
-    def inside(self, name: str, *words: str, check: bool = True) -> str:
-        """Run a program in a machine."""
+    def inside(self, name: str, *words: str, check: bool = True, given: str = "") -> str:
+        """Run a program in a machine, with this standard input."""
         pid = life.pid(self.machines[name])
         assert pid, f"{name} does not run: {self.console(name)}"
-        done = subprocess.run(
-            ["nsenter", "-t", str(pid), "-a", *words], capture_output=True, text=True, check=False, timeout=60
-        )
+        command = ["nsenter", "-t", str(pid), "-a", *words]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0 or not check, f"{' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     def console(self, name: str) -> str:
         return self.machines[name].console.read_text(errors="replace")
 
-    def kubectl(self, *words: str, check: bool = True) -> str:
+    def kubectl(self, *words: str, check: bool = True, given: str = "") -> str:
         """kubectl as the control plane's own administrator."""
-        return self.inside(
-            "lab-control-plane-0", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words, check=check
-        )
+        command = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words)
+        return self.inside("lab-control-plane-0", *command, check=check, given=given)
+
+    def apply(self, manifest: str) -> None:
+        self.kubectl("apply", "-f", "-", given=manifest)
 
     def signal_of(self, name: str, seconds: float = 120) -> dict[str, Any]:
         """What a node signalled."""
@@ -185,6 +223,7 @@ class Lab:
         disks.unmount_slots(self.folder)
         self.leases.close()
         shutil.rmtree(self.folder)
-        self.signals.shutdown()
-        self.signals.server_close()
+        for server in (self.signals, self.time):
+            server.shutdown()
+            server.server_close()
         run("ip", "link", "del", BRIDGE)

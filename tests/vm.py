@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from waiting import until
 
+META_DATA = {"name": "demo-workers-1-0", "uuid": "0f0e0d0c"}
 FIRMWARE = Path("/usr/share/OVMF")
 
 
 class Vm:
     """A virtual machine with its own changes of a disk image. It ends with the `with` statement, as without power."""
 
-    def __init__(self, folder: Path, image: Path, *, uefi: bool = False, size: str = "4G") -> None:
-        self.folder, self.disk, self.uefi = folder, folder / "disk.qcow2", uefi
+    def __init__(
+        self, folder: Path, image: Path, *, uefi: bool = False, size: str = "4G", options: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.disk, self.uefi, self.options = folder, folder / "disk.qcow2", uefi, options
         self.log = folder / "console.log"
         run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(self.disk), size)
 
@@ -35,6 +39,7 @@ class Vm:
             *("-nodefaults", "-display", "none", "-serial", f"file:{self.log}"),
             *(word for drive in drives for word in ("-drive", drive)),
             *("-device", "virtio-scsi-pci", *(("-device", "scsi-cd,drive=config") if has_config else ())),
+            *self.options,
         ]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=self.folder)
         return self
@@ -43,12 +48,13 @@ class Vm:
         self.process.kill()
         self.process.wait(30)
 
-    def config_drive(self, user_data: str) -> None:
+    def config_drive(self, user_data: str, **documents: Any) -> None:
         """Give it a config drive, as Nova does: a CD with the label config-2, on the bus that the image asks for."""
-        documents = self.folder / "tree/openstack/latest"
-        documents.mkdir(parents=True)
-        (documents / "user_data").write_text(user_data)
-        (documents / "meta_data.json").write_text(json.dumps({"name": "demo-workers-1-0", "uuid": "0f0e0d0c"}))
+        folder = self.folder / "tree/openstack/latest"
+        folder.mkdir(parents=True)
+        (folder / "user_data").write_text(user_data)
+        for name, document in {"meta_data": META_DATA, **documents}.items():
+            (folder / f"{name}.json").write_text(json.dumps(document))
         options = ("-quiet", "-V", "config-2", "-J", "-r", "-o", str(self.folder / "config-drive"))
         run("xorriso", "-as", "mkisofs", *options, str(self.folder / "tree"))
 

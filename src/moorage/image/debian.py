@@ -30,8 +30,11 @@ ENABLED = (
 )
 """Units that start at boot; moorage-node, which knows the node's role, starts all others."""
 SERVERS_ONLY = (
+    "dbus.service",
+    "dbus.socket",
     "modprobe@.service",
     "sys-fs-fuse-connections.mount",
+    "systemd-logind.service",
     "systemd-modules-load.service",
     "systemd-random-seed.service",
     "systemd-tmpfiles-setup-dev.service",
@@ -47,7 +50,6 @@ MASKED = (
     "systemd-update-utmp.service",
     "systemd-update-utmp-runlevel.service",
     "systemd-user-sessions.service",
-    "systemd-logind.service",
     "dev-hugepages.mount",
     "dev-mqueue.mount",
     "sys-kernel-debug.mount",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from moorage.model.errors import MoorageError
-from moorage.node import control_plane, signalling, source, userdata, worker
+from moorage.node import control_plane, network, signalling, source, userdata, worker
+from moorage.node.files import File, write_all
 from moorage.node.layout import Layout
 from moorage.node.machine import Machine
 from moorage.node.node import Node, Step
@@ -24,6 +26,7 @@ SIGNAL_TIME = 120.0
 def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
     """Bring the node up and signal the stack; an error is signaled, if possible, and raised."""
     found = source.find(layout)
+    configure_network(layout, machine, found.network, say)
     try:
         data = userdata.parse(found.user_data)
     except MoorageError as error:
@@ -44,6 +47,22 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
     say(f"{node.name} is Ready")
     if data.role == "control-plane":
         run(control_plane.afterwards(), node)
+
+
+def configure_network(layout: Layout, machine: Machine, document: Mapping[str, Any], say: Say) -> None:
+    """Configure what the cloud describes; without a usable description, DHCP does on all interfaces.
+
+    Never raises: a failure that follows must be signaled.
+    """
+    try:
+        described = network.configuration(document)
+        for message in described.ignored:
+            say(message)
+        changed = write_all({layout.networks / name: File(text) for name, text in described.files.items()})
+        if changed:
+            machine.restart("systemd-networkd")
+    except (MoorageError, OSError, subprocess.SubprocessError) as error:
+        say(f"the network is configured by DHCP only: {error}")
 
 
 def _run(node: Node) -> dict[str, str]:

@@ -21,6 +21,7 @@ from moorage.node.steps import (
     resolve,
     start_node,
     start_volumes,
+    wait_for_clock,
 )
 from moorage.node.waiting import NotYet
 
@@ -42,6 +43,7 @@ def steps() -> tuple[Step, ...]:
     """In an order that overlaps what can overlap, so that two cores are always busy."""
     api, units = CONTROL_PLANE_UNITS[:2], CONTROL_PLANE_UNITS
     return (
+        Step("waiting for the clock", wait_for_clock),
         Step("starting etcd", start_etcd),
         Step("creating the cluster's certificates", certify),
         Step("starting the API server", start_api),

@@ -43,6 +43,11 @@ class Layout:
         return self.root / "run/moorage/resolv.conf"
 
     @property
+    def networks(self) -> Path:
+        """Configuration of systemd-networkd for this boot."""
+        return self.root / "run/systemd/network"
+
+    @property
     def network_state(self) -> Path:
         """systemd-networkd's record of what DHCP assigned."""
         return self.root / "run/systemd/netif/state"

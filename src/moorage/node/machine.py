@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import socket
 import subprocess
@@ -15,12 +16,19 @@ from moorage.node.configuration import Resources
 UNLIMITED = 1 << 60
 """A cgroup without a limit shows a number above this, or none."""
 
+RELEASED = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC).timestamp()
+"""A clock that shows an earlier time is wrong."""
+
 
 class Machine(Protocol):
     """The port. No method raises for something that does not exist yet."""
 
     def start(self, *units: str) -> None:
         """Start units, without waiting for them."""
+        ...
+
+    def restart(self, unit: str) -> None:
+        """Restart a unit, and wait for it."""
         ...
 
     def failing(self, units: Sequence[str]) -> list[str]:
@@ -47,6 +55,10 @@ class Machine(Protocol):
         """Whether this machine has an address."""
         ...
 
+    def clock_is_set(self) -> bool:
+        """Whether the clock shows a time that can be right; a server's hardware may not know it."""
+        ...
+
     def resources(self) -> Resources:
         """Memory and CPUs: what the kernel shows, and what may be used."""
         ...
@@ -61,6 +73,9 @@ class Linux:
 
     def start(self, *units: str) -> None:
         subprocess.run(["systemctl", "start", "--no-block", *units], check=True)
+
+    def restart(self, unit: str) -> None:
+        subprocess.run(["systemctl", "restart", unit], check=True)
 
     def failing(self, units: Sequence[str]) -> list[str]:
         shown = subprocess.run(["systemctl", "is-active", *units], capture_output=True, text=True, check=False)
@@ -95,6 +110,9 @@ class Linux:
                 return False
             return True
 
+    def clock_is_set(self) -> bool:
+        return clock_is_set(Path("/"))
+
     def resources(self) -> Resources:
         shown = memory_shown(Path("/proc/meminfo").read_text())
         cpus = (os.cpu_count() or 1) * 1000
@@ -103,6 +121,20 @@ class Linux:
     def set_hostname(self, name: str) -> None:
         if socket.gethostname() != name:
             socket.sethostname(name)
+
+
+def clock_is_set(root: Path) -> bool:
+    """Whether the hardware's clock knew the time at boot, or a time server has set it since.
+
+    The system's time does not show it, because systemd sets one before its own build to that. Without a clock of the
+    hardware, the hypervisor gives the time.
+    """
+    if (root / "run/systemd/timesync/synchronized").exists():
+        return True
+    try:
+        return int((root / "sys/class/rtc/rtc0/since_epoch").read_text()) > RELEASED
+    except (OSError, ValueError):
+        return True
 
 
 def clear_groups(groups: Path, name: str) -> None:

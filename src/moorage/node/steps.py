@@ -22,6 +22,16 @@ NODE_UNITS = ("moorage-firewall", "containerd", "kubelet", "flanneld")
 """A node needs these to become Ready."""
 
 
+def wait_for_clock(node: Node) -> None:
+    """Certificates are valid at the right time only."""
+
+    def attempt() -> None:
+        if not node.machine.clock_is_set():
+            raise NotYet("the server's clock is wrong, and no time server has set it: set it, or offer NTP by DHCP")
+
+    node.deadline.until(attempt)
+
+
 def configure(node: Node, address: str) -> None:
     """Write the files of every node, for this address."""
     identity = Identity(node.name, address, node.machine.resources(), node.server)

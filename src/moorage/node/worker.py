@@ -16,6 +16,7 @@ from moorage.node.steps import (
     resolve,
     start_node,
     start_volumes,
+    wait_for_clock,
 )
 from moorage.node.waiting import NotYet
 
@@ -24,6 +25,7 @@ def steps() -> tuple[Step, ...]:
     """In this order."""
     return (
         Step("waiting for the network", wait_for_network),
+        Step("waiting for the clock", wait_for_clock),
         Step("finding the cluster", discover),
         Step("requesting a certificate", get_certificate),
         Step("waiting for the API server", wait_for_api),

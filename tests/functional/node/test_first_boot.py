@@ -63,8 +63,8 @@ def pods(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     write_archive(ContainerImage("moorage.local/busybox:1", entries, ("/bin/sh",)), archive)
     for name in (CONTROL_PLANE, WORKER):
         give(cluster, name, archive)
-        create(cluster, POD.format(name=f"on-{name}", node=name))
-    create(cluster, SERVICE)
+        cluster.apply(POD.format(name=f"on-{name}", node=name))
+    cluster.apply(SERVICE)
     cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
     return cluster
 
@@ -74,12 +74,6 @@ def give(lab: Any, name: str, archive: Path) -> None:
     pid = str(life.pid(lab.machines[name]))
     command = ["nsenter", "-t", pid, "-a", "ctr", "-n", "k8s.io", "images", "import", "--local", "-"]
     subprocess.run(command, input=archive.read_bytes(), check=True, capture_output=True, timeout=60)
-
-
-def create(lab: Any, manifest: str) -> None:
-    pid = str(life.pid(lab.machines[CONTROL_PLANE]))
-    command = ["nsenter", "-t", pid, "-a", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "apply", "-f", "-"]
-    subprocess.run(command, input=manifest, text=True, check=True, capture_output=True, timeout=60)
 
 
 def in_pod(lab: Any, node: str, *words: str, check: bool = True) -> str:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from moorage.model.boot import RECORD, BootRecord, Slot
-from moorage.model.errors import BadInput, NotFound, TimedOut
-from moorage.node import blessing, control_plane, signalling, source, worker
+from moorage.model.errors import BadInput, TimedOut
+from moorage.node import blessing, control_plane, signalling, steps, worker
 from moorage.node.boot import boot, run
 from moorage.node.configuration import Resources
 from moorage.node.layout import Layout
-from moorage.node.machine import clear_groups, cpu_quota, memory_limit, memory_shown
+from moorage.node.machine import clear_groups, clock_is_set, cpu_quota, memory_limit, memory_shown
 from moorage.node.node import Node, Step
 from moorage.node.signalling import Report
 from moorage.node.source import Server
@@ -26,6 +26,9 @@ from moorage.node.userdata import Signal, parse
 from moorage.node.waiting import Clock, Deadline, NotYet
 
 pytestmark = pytest.mark.unit
+
+LINK = {"id": "port", "type": "ovs", "ethernet_mac_address": "fa:16:3e:00:00:01"}
+STATIC = {"networks": [{"type": "ipv4", "link": "port", "ip_address": "10.0.0.11", "netmask": "255.255.255.0"}]}
 
 
 @dataclass
@@ -50,6 +53,14 @@ class PaperMachine:
     broken: dict[str, str] = field(default_factory=dict)
     address: str | None = "10.0.0.11"
     hostname: str = ""
+    clock_set_at: float = 0.0
+    clock: PaperClock = field(default_factory=PaperClock)
+
+    def clock_is_set(self) -> bool:
+        return self.clock.at >= self.clock_set_at
+
+    def restart(self, unit: str) -> None:
+        self.started.append(f"{unit} again")
 
     def start(self, *units: str) -> None:
         self.started += units
@@ -260,6 +271,53 @@ def of_cloud(tmp_path: Path, paper: PaperClock, joined: str = "external", server
     return replace(made, data=parse(user_data(made.data.signal, cloud_provider=joined)), server=server)
 
 
+def test_static_network_is_configured_before_the_cluster_is_searched(tmp_path: Path, heat: Heat) -> None:
+    layout, machine, reported = Layout(tmp_path), PaperMachine(), []
+    drive(layout, user_data(heat.signal))
+    folder = layout.config_drive / "openstack/latest"
+    (folder / "network_data.json").write_text(
+        json.dumps({"links": [LINK | {"type": "bond", "id": "b"}, LINK], **STATIC})
+    )
+    for _ in range(2):
+        with pytest.raises(TimedOut):
+            boot(layout, machine, PaperClock().clock, reported.append)
+    assert machine.started == ["systemd-networkd again"]
+    assert "Address=10.0.0.11/24" in (layout.networks / "08-port-0.network").read_text()
+    assert reported[0] == "interface b: bond is not supported"
+
+
+def test_damaged_network_data_is_reported_and_dhcp_is_used(tmp_path: Path, heat: Heat) -> None:
+    layout, machine, reported = Layout(tmp_path), PaperMachine(), []
+    drive(layout, user_data(heat.signal))
+    (layout.config_drive / "openstack/latest/network_data.json").write_text('{"links": [{}, {}]}')
+    with pytest.raises(TimedOut):
+        boot(layout, machine, PaperClock().clock, reported.append)
+    assert reported[0].startswith("the network is configured by DHCP only: the cloud's network data")
+    assert machine.started == []
+
+
+def test_wrong_clock_is_waited_for_and_then_the_reason(tmp_path: Path) -> None:
+    paper = PaperClock()
+    machine = PaperMachine(clock=paper, clock_set_at=5)
+    steps.wait_for_clock(node(tmp_path, machine, paper))
+    assert 5 <= paper.at < 6
+    with pytest.raises(TimedOut, match="waiting for the clock: the server's clock is wrong, and no time server"):
+        run(worker.steps()[1:2], node(tmp_path, PaperMachine(clock=paper, clock_set_at=99), paper))
+
+
+def test_clock_of_the_hardware_or_a_time_server_is_believed(tmp_path: Path) -> None:
+    assert clock_is_set(tmp_path), "no clock is shown: the hypervisor's time"
+    rtc, synchronized = tmp_path / "sys/class/rtc/rtc0/since_epoch", tmp_path / "run/systemd/timesync/synchronized"
+    for path in (rtc, synchronized):
+        path.parent.mkdir(parents=True)
+    rtc.write_text("1798761600\n")
+    assert clock_is_set(tmp_path)
+    rtc.write_text("120\n")
+    assert not clock_is_set(tmp_path)
+    synchronized.touch()
+    assert clock_is_set(tmp_path)
+
+
 def test_missing_network_is_the_reason(tmp_path: Path, heat: Heat) -> None:
     layout = Layout(tmp_path)
     drive(layout, user_data(heat.signal))
@@ -302,8 +360,9 @@ def test_steps_are_in_order() -> None:
     assert doing.index("creating the cluster's certificates") < doing.index("starting the API server")
     assert doing.index("granting access to nodes and users") < doing.index("starting the controllers")
     assert doing[-1] == "completing the boot"
-    assert [step.doing for step in worker.steps()][:3] == [
+    assert [step.doing for step in worker.steps()][:4] == [
         "waiting for the network",
+        "waiting for the clock",
         "finding the cluster",
         "requesting a certificate",
     ]
@@ -323,21 +382,6 @@ def test_rejected_signal_has_reason(tmp_path: Path, heat: Heat) -> None:
     deadline = Deadline.after(10, PaperClock().clock)
     with pytest.raises(TimedOut, match=r"the stack does not accept this node's signal: .* answered 403"):
         signalling.send_once(Layout(tmp_path), heat.signal, Report("n", True, ""), deadline)
-
-
-def test_config_drive_without_user_data_is_not_found(tmp_path: Path) -> None:
-    (tmp_path / "openstack/latest").mkdir(parents=True)
-    with pytest.raises(NotFound, match="the config drive has no user_data"):
-        source.from_folder(tmp_path)
-
-
-def test_config_drive_has_server_identity(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    drive(layout, "message")
-    file = layout.config_drive / "openstack/latest/meta_data.json"
-    assert source.from_folder(layout.config_drive) == source.Found("message", "demo-worker-0")
-    file.write_text(json.dumps({"name": "w", "uuid": "0f0e0d0c", "availability_zone": "nova"}))
-    assert source.from_folder(layout.config_drive) == source.Found("message", "w", source.Server("0f0e0d0c", "nova"))
 
 
 def test_bless_removes_counter(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""Servers with a kernel of their own, from the disk image: they join a cluster, whatever describes them."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab, new_mac, run
+from moorage.config import Paths
+from moorage.image.disk.build import build_disk
+from moorage.image.disk.kernel import Hardware
+from moorage.model.boot import RECORD, BootRecord, Slot
+from vm import META_DATA, Partition, Vm
+from waiting import until
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(5400)]
+
+CONTROL_PLANE = "lab-control-plane-0"
+METADATA = "169.254.169.254"
+PAST = ("-rtc", "base=1970-01-01")
+SLOW = {"ready_timeout": 1800}
+POD = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {node}}}
+data: {{Corefile: ".:53 {{\\n health\\n}}"}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {node}}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: dns
+      image: moorage.local/coredns:1
+      args: [-conf, /c/Corefile]
+      volumeMounts: [{{name: c, mountPath: /c}}]
+  volumes: [{{name: c, configMap: {{name: {node}}}}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def disk(node_image: Any) -> Path:
+    return build_disk(Paths.from_environment(os.environ).cache, node_image, Hardware.SERVER, print).file
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> Lab:
+    lab.boot(CONTROL_PLANE, "10.66.0.10", lab.user_data("control-plane"))
+    assert lab.signal_of(CONTROL_PLANE)["status"] == "SUCCESS"
+    return lab
+
+
+class Metadata(http.server.ThreadingHTTPServer):
+    """Nova's metadata service, for one server."""
+
+    def __init__(self, documents: dict[str, str]) -> None:
+        self.documents = documents
+        super().__init__((METADATA, 80), _Metadata)
+
+
+class _Metadata(http.server.BaseHTTPRequestHandler):
+    server: Metadata
+
+    def do_GET(self) -> None:
+        found = self.server.documents.get(self.path.removeprefix("/openstack/latest/"))
+        self.send_response(404 if found is None else 200)
+        self.end_headers()
+        self.wfile.write((found or "").encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def metadata() -> Iterator[dict[str, str]]:
+    """The documents of a metadata service on the servers' own link."""
+    documents: dict[str, str] = {}
+    run("ip", "address", "add", f"{METADATA}/32", "dev", "nodes0")
+    server = Metadata(documents)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield documents
+    server.shutdown()
+    server.server_close()
+    run("ip", "address", "del", f"{METADATA}/32", "dev", "nodes0")
+
+
+def signal_of(lab: Lab, vm: Vm, name: str) -> dict[str, Any]:
+    def state() -> dict[str, Any] | None:
+        assert vm.process.poll() is None, f"qemu ended: {vm.console[-3000:]}"
+        return lab.signals.reported.get(name)
+
+    reported: dict[str, Any] = until(state, seconds=900, why=lambda: vm.console[-5000:])
+    return reported
+
+
+def answers_from(lab: Lab, node: str) -> str:
+    """What a pod on the node answers to the control plane, over the pods' network."""
+    address = lab.kubectl("get", "pod", node, "-o", "jsonpath={.status.podIP}")
+    ask = f"import urllib.request; print(urllib.request.urlopen('http://{address}:8080/health', timeout=20).read())"
+    return lab.inside(CONTROL_PLANE, "python3", "-c", ask)
+
+
+def check_disk(lab: Lab, vm: Vm, image: Path) -> None:
+    """The boot was blessed, the boot partition has an id of its own, and /var has the rest of the disk."""
+    boot, state = (Partition(vm.folder, vm.disk, number) for number in (3, 4))
+    assert BootRecord.parse(boot.read(f"/{RECORD}")).slots == (Slot("a", lab.image.version),)
+    assert boot.statistics["Filesystem UUID"] != Partition(vm.folder, image, 3).statistics["Filesystem UUID"]
+    assert state.start + state.size > state.end_of_disk - 8 * 2**20, "/var does not extend to the disk's end"
+    assert state.statistics["Block count"] == str(state.size // 4096)
+
+
+def test_server_joins_from_nothing_but_a_config_drive(cluster: Lab, tmp_path: Path, disk: Path) -> None:
+    """With BIOS, and without the time, which DHCP's time server knows."""
+    node = "lab-server-0"
+    vm = Vm(tmp_path, disk, options=(*cluster.nic(cluster.lease("10.66.0.20")), *PAST))
+    vm.config_drive(cluster.user_data("worker", node=SLOW), meta_data=META_DATA | {"name": node})
+    with vm:
+        assert signal_of(cluster, vm, node)["status"] == "SUCCESS", vm.console[-3000:]
+        cluster.apply(POD.format(node=node))
+        cluster.kubectl("wait", "--for=condition=Ready", f"pod/{node}", "--timeout=50s", check=False)
+        until(lambda: "OK" in answers_from(cluster, node), seconds=120, why=lambda: vm.console[-3000:])
+    check_disk(cluster, vm, disk)
+
+
+def test_server_joins_from_the_metadata_service(
+    cluster: Lab, tmp_path: Path, disk: Path, metadata: dict[str, str]
+) -> None:
+    """With UEFI."""
+    node = "lab-server-1"
+    metadata["user_data"] = cluster.user_data("worker", node=SLOW)
+    metadata["meta_data.json"] = json.dumps(META_DATA | {"name": node})
+    with Vm(tmp_path, disk, uefi=True, options=cluster.nic(cluster.lease("10.66.0.21"))) as vm:
+        assert signal_of(cluster, vm, node)["status"] == "SUCCESS", vm.console[-3000:]
+    check_disk(cluster, vm, disk)
+
+
+def test_server_without_dhcp_signals_that_its_user_data_is_truncated(cluster: Lab, tmp_path: Path, disk: Path) -> None:
+    """It has two interfaces, and only the second one has a network that leads somewhere."""
+    node, mac = "lab-server-2", new_mac()
+    user_data = cluster.user_data("worker")
+    document = json.loads(user_data.partition("\n")[2])
+    del document["cluster"]
+    links = [
+        {"id": "port-0", "type": "phy", "ethernet_mac_address": new_mac()},
+        {"id": "port-1", "type": "phy", "ethernet_mac_address": mac, "mtu": 1400},
+    ]
+    networks = [{"type": "ipv4", "link": "port-1", "ip_address": "10.66.0.22", "netmask": "255.255.255.0"}]
+    vm = Vm(tmp_path, disk, options=cluster.nic(mac))
+    vm.config_drive(
+        f"#moorage-node/v1\n{json.dumps(document)}",
+        meta_data=META_DATA | {"name": node},
+        network_data={"links": links, "networks": networks},
+    )
+    with vm:
+        reported = signal_of(cluster, vm, node)
+    assert (reported["status"], reported["reason"]) == ("FAILURE", "cluster is missing or not a mapping")
