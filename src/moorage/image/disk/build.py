@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from moorage.cloud.port.images import ImageFile
-from moorage.image.disk import grub, initrd
+from moorage.image.disk import grub, initrd, verity
 from moorage.image.disk.kernel import Hardware, Kernel, fetch_kernel
 from moorage.image.node_image import NodeImage
 from moorage.image.run import run
@@ -64,8 +64,8 @@ class DiskImage:
 def build_disk(cache: Path, image: NodeImage, hardware: Hardware, report: Callable[[str], None]) -> DiskImage:
     """Build the disk for a node image, if missing. Failed with the failed program's output."""
     kernel = fetch_kernel(cache / "image/kernels", hardware, report)
-    inputs = hashlib.sha256(f"{image.sha256} {hardware} {kernel.version}".encode())
-    for path in (initrd.BUSYBOX, grub.LIBRARY / "i386-pc/kernel.img", *sorted(Path(__file__).parent.glob("*"))):
+    inputs = sha256(f"{image.sha256} {hardware} {kernel.version}".encode())
+    for path in (*initrd.programs(), grub.LIBRARY / "i386-pc/kernel.img", *sorted(Path(__file__).parent.glob("*"))):
         inputs.update(path.read_bytes() if path.is_file() else b"")
     file = image.directory / f"{hardware}-{inputs.hexdigest()[:8]}.qcow2"
     if not file.exists():
@@ -136,10 +136,7 @@ def _boot(scratch: Path, root: Path, kernel: Kernel, hardware: Hardware, version
     slot = tree / record.slots[0].folder
     for folder in (slot, tree / "grub"):
         folder.mkdir(parents=True)
-    shutil.copy(root, slot / "root.squashfs")
-    shutil.copy(kernel.squashfs, slot / "modules.squashfs")
-    shutil.copy(kernel.linux, slot / "linux")
-    (slot / "initrd").write_bytes(initrd.build(kernel, hardware))
+    _fill(slot, root, kernel, hardware)
     shutil.copy(GRUB_CFG, tree / "grub/grub.cfg")
     (tree / RECORD).write_bytes(record.content())
     for path in (tree, *tree.rglob("*")):
@@ -153,3 +150,17 @@ def _boot(scratch: Path, root: Path, kernel: Kernel, hardware: Hardware, version
     requests.write_text("".join(f"set_inode_field {path} ctime @0\n" for path in paths))
     run(["debugfs", "-w", "-f", requests, partition])
     return partition
+
+
+def _fill(slot: Path, root: Path, kernel: Kernel, hardware: Hardware) -> None:
+    """The files of a slot: a change of any of them is noticed, by GRUB in the first two, by dm-verity in the others."""
+    shutil.copy(kernel.linux, slot / "linux")
+    (slot / "initrd").write_bytes(initrd.build(kernel, hardware))
+    sums = "".join(f"{sha256((slot / name).read_bytes()).hexdigest()}  {name}\n" for name in ("linux", "initrd"))
+    (slot / "sums").write_text(sums)
+    trees = []
+    for name, file in (("root", root), ("modules", kernel.squashfs)):
+        copy = slot / f"{name}.squashfs"
+        shutil.copy(file, copy)
+        trees.append(f"moorage.{name}={verity.append_tree(copy)}")
+    (slot / "verity.cfg").write_text(f'set verity="{" ".join(trees)}"\n')

@@ -16,7 +16,7 @@ LIBRARY = Path("/usr/lib/grub")
 SECTOR = 512
 MODULES = (
     *("part_gpt", "ext2", "fat", "normal", "configfile", "loadenv", "linux", "test", "echo", "eval", "probe"),
-    *("serial", "terminal", "search", "search_fs_uuid", "sleep", "reboot"),
+    *("hashsum", "gcry_sha256", "serial", "terminal", "search", "search_fs_uuid", "sleep", "reboot"),
 )
 CORE_SECTOR = 0x5C  # in boot.img: the sector of core.img, 64 bits
 DRIVE_CHECK = 0x66  # two bytes of code that a hard disk replaces by no-operations

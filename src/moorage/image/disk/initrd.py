@@ -1,25 +1,24 @@
-"""The initial RAM disk: busybox, the script `init`, and the drivers of disks and file systems."""
+"""The initial RAM disk: busybox, dmsetup, the script `init`, and the drivers of disks and file systems."""
 
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from moorage.image.disk.kernel import Hardware, Kernel
 from moorage.image.run import run
 
-BUSYBOX = Path("/bin/busybox")
+BUSYBOX, DMSETUP = Path("/bin/busybox"), Path("/sbin/dmsetup")
 INIT = Path(__file__).parent / "init"
-NEEDED = ("loop", "squashfs", "overlay", "ext4", "crc32c_generic")
-"""Loaded in any case; the drivers of disks, and of a CD with the config drive, for the hardware that is there."""
+NEEDED = ("loop", "squashfs", "overlay", "ext4", "crc32c_generic", "dm_verity", "sha256_generic")
+"""Loaded in any case."""
+USUAL = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod")
+"""Drivers of most servers' disks, loaded first: to look for hardware takes longer."""
 DRIVERS = (
     *(
-        "virtio_pci",
         "virtio_mmio",
-        "virtio_blk",
-        "virtio_scsi",
-        "sd_mod",
         "sr_mod",
         "ata_generic",
         "ata_piix",
@@ -32,6 +31,7 @@ METAL_DRIVERS = (
     *("megaraid_sas", "mpt3sas", "hpsa", "smartpqi", "aacraid", "arcmsr", "isci", "mvsas", "pm80xx", "3w-9xxx"),
     *("usb_storage", "uas", "xhci_pci", "ehci_pci", "sdhci_pci", "mmc_block", "vmd"),
 )
+"""Loaded for the hardware that is there, with the driver of a CD that has the config drive."""
 FOLDERS = ("bin", "boot", "dev", "etc", "proc", "root", "run", "sys")
 FOLDER, PROGRAM, TEXT = 0o040755, 0o100755, 0o100644
 Entry = tuple[str, int, bytes]
@@ -39,26 +39,28 @@ Entry = tuple[str, int, bytes]
 
 def build(kernel: Kernel, hardware: Hardware) -> bytes:
     """The archive, compressed; the same kernel gives the same bytes. Drivers that the kernel lacks are built in."""
-    wanted = (*NEEDED, *DRIVERS, *(METAL_DRIVERS if hardware is Hardware.METAL else ()))
-    entries: list[Entry] = [(name, FOLDER, b"") for name in FOLDERS]
-    entries += [("bin/busybox", PROGRAM, BUSYBOX.read_bytes()), ("init", PROGRAM, INIT.read_bytes())]
-    entries.append(("etc/modules", TEXT, "\n".join(NEEDED).encode()))
-    entries += _modules(kernel, wanted)
+    wanted = (*NEEDED, *USUAL, *DRIVERS, *(METAL_DRIVERS if hardware is Hardware.METAL else ()))
+    files = {str(path.relative_to("/")): (PROGRAM, path.read_bytes()) for path in programs()}
+    files["init"] = (PROGRAM, INIT.read_bytes())
+    files["etc/modules"] = (TEXT, "\n".join((*NEEDED, *USUAL)).encode())
+    for path in _modules(kernel, wanted):
+        files[str(path.relative_to(kernel.modules))] = (TEXT, path.read_bytes())
+    folders = {*FOLDERS, *(str(parent) for name in files for parent in Path(name).parents if parent.name)}
+    entries = [*((name, FOLDER, b"") for name in sorted(folders)), *((name, *files[name]) for name in sorted(files))]
     return gzip.compress(pack(entries), mtime=0)
 
 
-def _modules(kernel: Kernel, wanted: Sequence[str]) -> Iterator[Entry]:
+def programs() -> list[Path]:
+    """busybox, which needs no library, and dmsetup with its libraries."""
+    libraries = re.findall(r"(/\S+) \(0x", run(["ldd", DMSETUP]))
+    return [BUSYBOX, DMSETUP, *map(Path, libraries)]
+
+
+def _modules(kernel: Kernel, wanted: Sequence[str]) -> set[Path]:
     """The modules with those that they depend on, and the indexes that modprobe reads."""
-    top = kernel.modules
-    folder = top / "lib/modules" / kernel.release
-    files = {folder / name for name in ("modules.dep", "modules.alias", "modules.builtin", "modules.softdep")}
-    for name in wanted:
-        files |= set(with_dependencies(kernel, name))
-    parents = {parent for file in files for parent in file.relative_to(top).parents if parent.name}
-    for parent in sorted(parents):
-        yield str(parent), FOLDER, b""
-    for file in sorted(files):
-        yield str(file.relative_to(top)), TEXT, file.read_bytes()
+    folder = kernel.modules / "lib/modules" / kernel.release
+    indexes = {folder / name for name in ("modules.dep", "modules.alias", "modules.builtin", "modules.softdep")}
+    return indexes.union(*(with_dependencies(kernel, name) for name in wanted))
 
 
 def with_dependencies(kernel: Kernel, name: str) -> Iterator[Path]:
