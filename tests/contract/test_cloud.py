@@ -17,6 +17,7 @@ from moorage.cloud.openstack.cloud import OpenStackCloud
 from moorage.cloud.openstack.rest import Rest
 from moorage.cloud.port.images import ImageFile
 from moorage.cloud.port.stacks import StackRequest
+from moorage.clusters.preflight.doctor import examine
 from moorage.model.credential import CLOUD, clouds_yaml
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict
 from moorage.model.ownership import owned_by
@@ -321,6 +322,17 @@ def test_credential_is_created_and_revoked(cloud_port):
     if isinstance(cloud_port, OpenStackCloud):
         with pytest.raises(CloudUnreachable, match="refused the credentials"):
             accepted.check()
+
+
+def test_doctor_finds_what_the_cloud_has_and_leaves_nothing(cloud_port):
+    reported = []
+    found = {finding.requirement: finding for finding in examine(cloud_port, reported.append)}
+    for requirement in ("credentials", "application credential", "external network", "Heat", "flavor", "volumes"):
+        assert found[requirement].state == "ok", found[requirement]
+    assert "quotas" in found
+    (name,) = {stack for text in reported for stack in text.split() if stack.startswith("moorage-doctor-")}
+    until(lambda: cloud_port.stacks.get(name) is None)
+    assert cloud_port.identity.credentials(name) == []
 
 
 def entry_of(credential):

@@ -13,6 +13,7 @@ COMMANDS = {
     "cluster": "Create, show, resize, repair and delete Kubernetes clusters.",
     "nodegroup": "Create, resize and delete a cluster's groups of nodes.",
     "node": "List, drain, replace and delete a cluster's nodes.",
+    "doctor": "Check what a cloud has for clusters.",
     "image": "Build and upload the node image.",
     "release": "Build or download the Kubernetes programs.",
     "cloud": "Run a real OpenStack on this machine.",

@@ -49,7 +49,7 @@ def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
         *_zones(spec, offer),
         *_external_network(spec, offer.external_networks),
         *_addresses(spec, offer.addresses),
-        *_quotas(required_quotas(spec, offer.flavors), offer),
+        *quota_problems(required_quotas(spec, offer.flavors), offer),
     ]
 
 
@@ -63,7 +63,7 @@ def added_problems(spec: ClusterSpec, added: Mapping[str, int], offer: CloudOffe
         *_group_images(new, offer),
         *_skew(new, offer),
         *_zones(new, offer),
-        *_quotas(_servers_quotas(new, offer.flavors, 0), offer),
+        *quota_problems(_servers_quotas(new, offer.flavors, 0), offer),
     ]
 
 
@@ -167,12 +167,11 @@ def _zones(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
 
 
 def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: Sequence[Flavor]) -> Iterator[Problem]:
-    fits = [f for f in flavors if f.memory >= memory and (f.disk >= disk or not f.disk)]
-    smallest_first = sorted(fits, key=lambda flavor: (flavor.memory, flavor.vcpus, flavor.disk))
+    smallest_first = smallest_flavors(flavors, memory, disk)
     if not name:
         yield Problem(option, "", "no flavor was given", _proposal(smallest_first))
         return
-    flavor, fitting = _named(name, flavors), [fit.name for fit in fits]
+    flavor, fitting = _named(name, flavors), [fit.name for fit in smallest_first]
     if flavor is None:
         yield Problem(option, name, "no such flavor", choices(name, [flavor.name for flavor in flavors]))
         return
@@ -181,6 +180,12 @@ def _flavor(option: str, name: str, memory: int, disk: int, what: str, flavors: 
         yield Problem(option, name, reason, one_of(fitting))
     if flavor.disk and flavor.disk < disk:
         yield Problem(option, name, f"{flavor.disk} GB of disk, the image needs {disk} GB", one_of(fitting))
+
+
+def smallest_flavors(flavors: Sequence[Flavor], memory: int, disk: int) -> list[Flavor]:
+    """Those with at least this memory (MB) and disk (GB), the smallest first; a disk of 0 has the image's size."""
+    fits = [flavor for flavor in flavors if flavor.memory >= memory and (flavor.disk >= disk or not flavor.disk)]
+    return sorted(fits, key=lambda flavor: (flavor.memory, flavor.vcpus, flavor.disk))
 
 
 def _proposal(fitting: Sequence[Flavor]) -> str:
@@ -246,7 +251,8 @@ def _addresses(spec: ClusterSpec, addresses: Sequence[str]) -> Iterator[Problem]
             )
 
 
-def _quotas(required: Mapping[str, int], offer: CloudOffer) -> Iterator[Problem]:
+def quota_problems(required: Mapping[str, int], offer: CloudOffer) -> Iterator[Problem]:
+    """What is needed of each quota, where less is available."""
     for name, needed in required.items():
         quota = offer.quotas.get(name)
         if quota is not None and quota.available is not None and needed > quota.available:
