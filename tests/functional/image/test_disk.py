@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from moorage.config import Paths
+from moorage.image.disk import initrd
 from moorage.image.disk.build import SIZE, build_disk
-from moorage.image.disk.kernel import Hardware
+from moorage.image.disk.kernel import Hardware, fetch_kernel
 from moorage.image.node_image import NodeImage, find_image
 from moorage.model.boot import RECORD, BootRecord, Slot
 from moorage.model.boot import SIZE as SIZE_OF_RECORD
@@ -110,6 +111,16 @@ def test_other_slot_boots_at_once_when_grub_finds_damage(
             vm.wait_for("booting slot b")
         vm.wait_for("booting slot a")
         vm.wait_for(STARTED)
+
+
+def test_metal_has_firmware_and_microcode(cache: Path) -> None:
+    kernel = fetch_kernel(cache / "image/kernels", Hardware.METAL, print)
+    listed = run("unsquashfs", "-l", str(kernel.squashfs))
+    assert "squashfs-root/firmware/bnx2x/" in listed
+    assert f"squashfs-root/{kernel.release}/kernel/drivers/net/ethernet/broadcom/bnx2.ko" in listed
+    start = initrd.build(kernel, Hardware.METAL)[:1024]
+    assert start.startswith(b"070701")
+    assert b"kernel/x86/microcode/GenuineIntel.bin" in start
 
 
 def test_disk_is_small_and_the_same_each_time(disk: Path, image: NodeImage, cache: Path) -> None:

@@ -32,6 +32,7 @@ METAL_DRIVERS = (
     *("usb_storage", "uas", "xhci_pci", "ehci_pci", "sdhci_pci", "mmc_block", "vmd"),
 )
 """Loaded for the hardware that is there, with the driver of a CD that has the config drive."""
+MICROCODE = (("GenuineIntel", "intel-ucode/*"), ("AuthenticAMD", "amd-ucode/*.bin"))
 FOLDERS = ("bin", "boot", "dev", "etc", "proc", "root", "run", "sys")
 FOLDER, PROGRAM, TEXT = 0o040755, 0o100755, 0o100644
 Entry = tuple[str, int, bytes]
@@ -47,7 +48,17 @@ def build(kernel: Kernel, hardware: Hardware) -> bytes:
         files[str(path.relative_to(kernel.modules))] = (TEXT, path.read_bytes())
     folders = {*FOLDERS, *(str(parent) for name in files for parent in Path(name).parents if parent.name)}
     entries = [*((name, FOLDER, b"") for name in sorted(folders)), *((name, *files[name]) for name in sorted(files))]
-    return gzip.compress(pack(entries), mtime=0)
+    return _microcode(kernel.firmware) + gzip.compress(pack(entries), mtime=0)
+
+
+def _microcode(firmware: Path) -> bytes:
+    """An archive that the kernel reads before all else, so it is not compressed (Documentation/arch/x86/microcode)."""
+    files = [(vendor, sorted(firmware.glob(pattern))) for vendor, pattern in MICROCODE]
+    if not any(paths for _, paths in files):
+        return b""
+    folders = [(folder, FOLDER, b"") for folder in ("kernel", "kernel/x86", "kernel/x86/microcode")]
+    contents = [(vendor, b"".join(path.read_bytes() for path in paths)) for vendor, paths in files]
+    return pack([*folders, *((f"kernel/x86/microcode/{vendor}.bin", TEXT, content) for vendor, content in contents)])
 
 
 def programs() -> list[Path]:

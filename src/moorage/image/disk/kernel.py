@@ -1,4 +1,4 @@
-"""Debian's kernel with its modules."""
+"""Debian's kernel with its modules, and with firmware for metal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from moorage.image import squash
+from moorage.image.debian import SUITE
 from moorage.image.run import run
 from moorage.model.errors import Failed
 
@@ -23,11 +24,21 @@ class Hardware(StrEnum):
 
 
 PACKAGES = {Hardware.SERVER: "linux-image-cloud-amd64", Hardware.METAL: "linux-image-amd64"}
+FIRMWARE = (
+    *("firmware-bnx2", "firmware-bnx2x", "firmware-qlogic", "firmware-misc-nonfree"),
+    *("intel-microcode", "amd64-microcode"),
+)
+"""Of network cards, storage adapters and processors."""
+DISPLAYS_AND_RADIO = ("i915", "nvidia", "mediatek")
+"""Half of all firmware, which no server needs to be a node."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel in a folder of the cache: `linux`, `modules.squashfs`, and `modules`, which has the same, unpacked."""
+    """A kernel in a folder of the cache: `linux`, `modules.squashfs`, and `modules`, which has the same, unpacked.
+
+    Among the modules is the folder `firmware`, for metal.
+    """
 
     directory: Path
 
@@ -52,27 +63,36 @@ class Kernel:
     @property
     def release(self) -> str:
         """What uname -r shows."""
-        return next((self.modules / "lib/modules").iterdir()).name
+        return self.version.partition("_")[0]
+
+    @property
+    def firmware(self) -> Path:
+        """The files that drivers load; empty for virtual machines."""
+        return self.modules / "lib/modules/firmware"
 
 
 def fetch_kernel(folder: Path, hardware: Hardware, report: Callable[[str], None]) -> Kernel:
     """The newest kernel of Debian's archive, downloaded if the cache does not have it. Needs root."""
     try:
-        return _fetch(folder, PACKAGES[hardware], report)
+        return _fetch(folder, hardware, report)
     except Failed:  # apt has no list of the archive, or an old one
         run(["apt-get", "update", "-q"], "building a disk image needs Debian's archive")
-        return _fetch(folder, PACKAGES[hardware], report)
+        return _fetch(folder, hardware, report)
 
 
-def _fetch(folder: Path, metapackage: str, report: Callable[[str], None]) -> Kernel:
-    package, version = newest(metapackage)
+def _fetch(folder: Path, hardware: Hardware, report: Callable[[str], None]) -> Kernel:
+    package, version = newest(PACKAGES[hardware])
     directory = folder / f"{package.removeprefix('linux-image-')}_{version}"
     if directory.exists():
         return Kernel(directory)
     report(f"disk image: downloading {package} {version}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="kernel-") as scratch:
-        _unpack(Path(scratch), package, version)
+        made = _unpack(Path(scratch), package, version)
+        if hardware is Hardware.METAL:
+            report("disk image: downloading firmware")
+            _add_firmware(Path(scratch), made.firmware)
+        squash.pack(made.modules / "lib/modules", made.squashfs)
         (Path(scratch) / "made").rename(directory)
     return Kernel(directory)
 
@@ -87,13 +107,22 @@ def newest(package: str) -> tuple[str, str]:
     return found[1], version[1]
 
 
-def _unpack(scratch: Path, package: str, version: str) -> None:
+def _unpack(scratch: Path, package: str, version: str) -> Kernel:
     scratch.chmod(0o755)
     run(["env", "-C", scratch, "apt-get", "-o", "APT::Sandbox::User=root", "download", f"{package}={version}"])
-    made = scratch / "made"
+    made = Kernel(scratch / "made")
     run(["dpkg-deb", "--extract", next(scratch.glob("*.deb")), scratch / "package"])
-    made.mkdir()
-    shutil.copytree(scratch / "package/lib/modules", made / "modules/lib/modules")
-    shutil.copy(next((scratch / "package/boot").glob("vmlinuz-*")), made / "linux")
-    run(["depmod", "--basedir", made / "modules", next((made / "modules/lib/modules").iterdir()).name])
-    squash.pack(made / "modules/lib/modules", made / "modules.squashfs")
+    made.directory.mkdir()
+    shutil.copytree(scratch / "package/lib/modules", made.modules / "lib/modules")
+    shutil.copy(next((scratch / "package/boot").glob("vmlinuz-*")), made.linux)
+    run(["depmod", "--basedir", made.modules, package.removeprefix("linux-image-")])
+    return made
+
+
+def _add_firmware(scratch: Path, target: Path) -> None:
+    """Debian has these packages in a component of its own, which the building machine may not use."""
+    root = scratch / "firmware"
+    components = "--components=main,non-free-firmware"
+    run(["mmdebstrap", "--quiet", "--variant=extract", components, f"--include={','.join(FIRMWARE)}", SUITE, root])
+    left_out = shutil.ignore_patterns(*DISPLAYS_AND_RADIO)
+    shutil.copytree(root / "lib/firmware", target, symlinks=True, ignore=left_out)
