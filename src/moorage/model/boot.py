@@ -76,8 +76,17 @@ class BootRecord:
 
     def blessed(self, name: str) -> Self:
         """The record after the image in this slot came up healthy; the same one when there is no such slot."""
-        slot = next((slot for slot in self.slots if slot.name == name), None)
+        slot = self.slot(name)
         return self._with(replace(slot, left=None)) if slot else self
+
+    def rejected(self, name: str) -> Self:
+        """The record after the image in this slot failed for good."""
+        slot = self.slot(name)
+        return self._with(replace(slot, left=0)) if slot else self
+
+    def slot(self, name: str) -> Slot | None:
+        """The slot of that name."""
+        return next((slot for slot in self.slots if slot.name == name), None)
 
     def installed(self, version: str) -> Self:
         """The record with an image in a slot, the first to boot, with three attempts; the same one if it has it.
@@ -90,6 +99,14 @@ class BootRecord:
         kept = tuple(slot for slot in self.slots if slot == self.next or used < set(NAMES))
         name = next(name for name in NAMES if name not in {slot.name for slot in kept})
         return replace(self, slots=(Slot(name, version, TRIES), *kept))
+
+    def without(self, name: str) -> Self:
+        """The record without a slot, which is then never booted."""
+        return replace(self, slots=tuple(slot for slot in self.slots if slot.name != name))
+
+    def first(self, name: str) -> Self:
+        """The record with this slot as the first to boot."""
+        return replace(self, slots=tuple(sorted(self.slots, key=lambda slot: slot.name != name)))
 
     def _with(self, changed: Slot) -> Self:
         return replace(self, slots=tuple(changed if slot.name == changed.name else slot for slot in self.slots))

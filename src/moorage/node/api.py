@@ -84,6 +84,11 @@ class Api:
         query = urlencode({"fieldManager": MANAGER, "force": "true"})
         return self._ask("PATCH", f"{path_of(wanted)}?{query}", wanted, "application/apply-patch+yaml")
 
+    def patch_status(self, wanted: Object) -> Object:
+        """Merge into an object's status; elements of lists by their keys (strategic merge patch)."""
+        kind = "application/strategic-merge-patch+json"
+        return self._ask("PATCH", f"{path_of(wanted)}/status", wanted, kind)
+
     def create(self, wanted: Object) -> Object:
         return self._ask("POST", path_of(wanted).rpartition("/")[0], wanted)
 

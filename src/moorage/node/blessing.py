@@ -15,7 +15,7 @@ def bless(layout: Layout) -> str | None:
     except FileNotFoundError:
         return None
     good = record.blessed(name)
-    slot = next((slot for slot in good.slots if slot.name == name), None)
+    slot = good.slot(name)
     if good != record:
         file = layout.boot / RECORD
         files.write(file, files.File(good.content().decode()))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from moorage.model.boot import Slot
 from moorage.model.errors import MoorageError
-from moorage.node import control_plane, network, signalling, source, userdata, worker
+from moorage.node import control_plane, network, signalling, source, update, userdata, worker
 from moorage.node.files import File, write_all
 from moorage.node.layout import Layout
 from moorage.node.machine import Machine
@@ -19,6 +20,8 @@ from moorage.node.waiting import Clock, Deadline, NotYet
 
 Say = Callable[[str], None]
 
+TRIAL_TIME = 300.0
+"""Seconds in which a node with a new image must be Ready, before it boots the former one again."""
 SIGNAL_TIME = 120.0
 """Seconds in which a failure must be signaled; a success has the rest of its time."""
 
@@ -35,18 +38,22 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         )
         raise
     machine.set_hostname(found.name)
-    node = Node(found.name, data, layout, machine, Deadline.after(data.ready_timeout, clock), say, found.server)
+    slot = update.on_trial(layout)
+    patience = min(data.ready_timeout, TRIAL_TIME) if slot else data.ready_timeout
+    node = Node(found.name, data, layout, machine, Deadline.after(patience, clock), say, found.server)
     say(f"{node.name} is a {data.role} of cluster {data.cluster.name}")
     try:
         results = _run(node)
     except Exception as error:  # any error: the stack waits for a signal
         reason = str(error) or type(error).__name__
-        _signal_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
+        if slot:
+            _return_to_other_slot(node, slot)
+        else:
+            _signal_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
         raise
     signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
     say(f"{node.name} is Ready")
-    if data.role == "control-plane":
-        run(control_plane.afterwards(), node)
+    run(worker.afterwards() if data.role == "worker" else control_plane.afterwards(), node)
 
 
 def configure_network(layout: Layout, machine: Machine, document: Mapping[str, Any], say: Say) -> None:
@@ -63,6 +70,12 @@ def configure_network(layout: Layout, machine: Machine, document: Mapping[str, A
             machine.restart("systemd-networkd")
     except (MoorageError, OSError, subprocess.SubprocessError) as error:
         say(f"the network is configured by DHCP only: {error}")
+
+
+def _return_to_other_slot(node: Node, slot: Slot) -> None:
+    node.report(f"the new image in slot {slot} did not get Ready; rebooting into the other one")
+    update.give_up(node.layout, slot)
+    node.machine.reboot()
 
 
 def _run(node: Node) -> dict[str, str]:

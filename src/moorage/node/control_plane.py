@@ -18,6 +18,7 @@ from moorage.node.steps import (
     become_ready,
     bless_boot,
     configure,
+    report_image,
     resolve,
     start_node,
     start_volumes,
@@ -63,7 +64,8 @@ def steps() -> tuple[Step, ...]:
 
 def afterwards() -> tuple[Step, ...]:
     """Steps after the signal to the stack, which nothing waits for."""
-    return (Step("enabling snapshots", class_snapshots, CONTROL_PLANE_UNITS[:2]),)
+    api = CONTROL_PLANE_UNITS[:2]
+    return (Step("enabling snapshots", class_snapshots, api), Step("reporting the image", report_image, api))
 
 
 def start_etcd(node: Node) -> None:

@@ -31,6 +31,10 @@ class Machine(Protocol):
         """Restart a unit, and wait for it."""
         ...
 
+    def reboot(self) -> None:
+        """Reboot the machine, without waiting."""
+        ...
+
     def failing(self, units: Sequence[str]) -> list[str]:
         """The units that are not running."""
         ...
@@ -76,6 +80,9 @@ class Linux:
 
     def restart(self, unit: str) -> None:
         subprocess.run(["systemctl", "restart", unit], check=True)
+
+    def reboot(self) -> None:
+        subprocess.run(["systemctl", "reboot", "--no-block"], check=True)
 
     def failing(self, units: Sequence[str]) -> list[str]:
         shown = subprocess.run(["systemctl", "is-active", *units], capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import hmac
 import json
@@ -13,11 +14,13 @@ from string import Template
 import yaml
 
 from moorage.kube.kubeconfig import without_user
+from moorage.model.boot import Slot
 from moorage.model.ownership import CINDER_DRIVER
 from moorage.node.api import Object
 from moorage.node.layout import Layout
 from moorage.node.userdata import Cluster
 
+IMAGE_CONDITION = "MoorageImage"
 MANIFESTS = Path(__file__).parent / "manifests"
 
 
@@ -42,6 +45,45 @@ def dns(cluster: Cluster, forwards: bool) -> list[Object]:
     """CoreDNS. It forwards names outside the cluster to the node's own servers, if any."""
     forward = "forward . /etc/resolv.conf" if forwards else "# No DNS server outside to forward to."
     return _manifest("coredns.yaml", {"dns_address": cluster.dns_address, "forward": forward})
+
+
+def image_condition(node: str, slot: Slot, failed: Sequence[Slot], now: datetime.datetime) -> Object:
+    """The Node with a condition that says which image runs; False after another one did not come up."""
+    condition = {
+        "type": IMAGE_CONDITION,
+        "status": "False" if failed else "True",
+        "reason": "ImageFailed" if failed else "ImageHealthy",
+        "message": _running(slot, failed),
+        "lastHeartbeatTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "lastTransitionTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}, "status": {"conditions": [condition]}}
+
+
+def image_events(node: str, slot: Slot, failed: Sequence[Slot], now: datetime.datetime) -> list[Object]:
+    """A warning when another image did not come up."""
+    if not failed:
+        return []
+    return [
+        {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": f"{node}.{now.timestamp():.0f}.image", "namespace": "default"},
+            "eventTime": f"{now:%Y-%m-%dT%H:%M:%S.%fZ}",
+            "action": "Boot",
+            "reason": "ImageFailed",
+            "type": "Warning",
+            "note": _running(slot, failed),
+            "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
+            "reportingController": "moorage-node",
+            "reportingInstance": node,
+        }
+    ]
+
+
+def _running(slot: Slot, failed: Sequence[Slot]) -> str:
+    bad = "".join(f"the image {other.version} did not come up; " for other in failed)
+    return f"{bad}the node runs {slot.version} from slot {slot.name}"
 
 
 def volumes() -> list[Object]:

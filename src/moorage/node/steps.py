@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from moorage.model.errors import Failed
-from moorage.node import configuration
+from moorage.node import configuration, objects, update
 from moorage.node.api import HOPELESS, Api, Refused, Unreachable
 from moorage.node.blessing import bless
 from moorage.node.configuration import Identity
@@ -78,6 +79,23 @@ def bless_boot(node: Node) -> None:
     slot = bless(node.layout)
     if slot:
         node.report(f"slot {slot} is good")
+
+
+def report_image(node: Node) -> None:
+    """Show in the Node's condition which image it runs, and in an Event when another one did not come up."""
+    try:
+        record, booted = update.read_record(node.layout), update.booted_slot(node.layout)
+    except (FileNotFoundError, Failed):
+        return
+    slot, failed = record.slot(booted), [slot for slot in record.slots if slot.left == 0 and slot.name != booted]
+    if slot is None:
+        return
+    api = node.api()
+    now = datetime.datetime.now(datetime.UTC)
+    answered(node, lambda: api.patch_status(objects.image_condition(node.name, slot, failed, now)))
+    for event in objects.image_events(node.name, slot, failed, now):
+        answered(node, partial(api.create, event))
+    api.close()
 
 
 def answered(node: Node, ask: Callable[[], Result]) -> Result:

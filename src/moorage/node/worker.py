@@ -13,6 +13,7 @@ from moorage.node.steps import (
     become_ready,
     bless_boot,
     configure,
+    report_image,
     resolve,
     start_node,
     start_volumes,
@@ -34,6 +35,11 @@ def steps() -> tuple[Step, ...]:
         Step("waiting for this node to be Ready", become_ready, NODE_UNITS),
         Step("completing the boot", end),
     )
+
+
+def afterwards() -> tuple[Step, ...]:
+    """Steps after the signal to the stack, which nothing waits for."""
+    return (Step("reporting the image", report_image),)
 
 
 def wait_for_network(node: Node) -> None:

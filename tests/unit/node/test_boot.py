@@ -62,6 +62,9 @@ class PaperMachine:
     def restart(self, unit: str) -> None:
         self.started.append(f"{unit} again")
 
+    def reboot(self) -> None:
+        self.started.append("reboot")
+
     def start(self, *units: str) -> None:
         self.started += units
 
@@ -323,6 +326,68 @@ def test_missing_network_is_the_reason(tmp_path: Path, heat: Heat) -> None:
     drive(layout, user_data(heat.signal))
     with pytest.raises(TimedOut, match="the network has not assigned an address to this node"):
         boot(layout, PaperMachine(address=None), PaperClock().clock, lambda line: None)
+
+
+def test_new_image_that_does_not_get_ready_is_replaced_by_the_former_one(tmp_path: Path, heat: Heat) -> None:
+    layout, machine, reported, paper = Layout(tmp_path), PaperMachine(), [], PaperClock()
+    drive(layout, user_data(heat.signal))
+    for path in (layout.boot / RECORD, layout.boot_slot):
+        path.parent.mkdir(parents=True)
+    layout.boot_slot.write_text("b\n")
+    (layout.boot / RECORD).write_bytes(BootRecord((Slot("b", "2", 2), Slot("a", "1"))).content())
+    with pytest.raises(TimedOut, match="the API server cannot be reached"):
+        boot(layout, machine, paper.clock, reported.append)
+    assert machine.started == ["reboot"]
+    assert BootRecord.parse((layout.boot / RECORD).read_bytes()).next == Slot("a", "1")
+    assert reported[-1] == "the new image in slot b (2) did not get Ready; rebooting into the other one"
+    assert heat.reported == []
+
+
+def test_only_image_of_a_server_is_not_replaced(tmp_path: Path, heat: Heat) -> None:
+    layout, machine = Layout(tmp_path), PaperMachine()
+    drive(layout, user_data(heat.signal))
+    for path in (layout.boot / RECORD, layout.boot_slot):
+        path.parent.mkdir(parents=True)
+    layout.boot_slot.write_text("a\n")
+    (layout.boot / RECORD).write_bytes(BootRecord((Slot("a", "1", 2),)).content())
+    with pytest.raises(TimedOut):
+        boot(layout, machine, PaperClock().clock, lambda line: None)
+    assert machine.started == []
+    assert len(heat.reported) == 1
+
+
+@dataclass
+class Reporting:
+    """An API server that takes what a node reports."""
+
+    taken: list[dict[str, Any]] = field(default_factory=list)
+
+    def patch_status(self, wanted: dict[str, Any]) -> None:
+        self.taken.append(wanted)
+
+    create = patch_status
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("failed", "status"), [((), "True"), ((Slot("b", "2", 0),), "False")])
+def test_node_reports_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed: tuple[Slot, ...], status: str
+) -> None:
+    api, made = Reporting(), node(tmp_path, PaperMachine(), PaperClock())
+    monkeypatch.setattr(Node, "api", lambda node: api)
+    steps.report_image(made)
+    assert api.taken == [], "it has no slots"
+    for path in (made.layout.boot / RECORD, made.layout.boot_slot):
+        path.parent.mkdir(parents=True)
+    made.layout.boot_slot.write_text("a\n")
+    (made.layout.boot / RECORD).write_bytes(BootRecord((*failed, Slot("a", "1"))).content())
+    steps.report_image(made)
+    (condition,) = api.taken[0]["status"]["conditions"]
+    assert condition["status"] == status
+    assert condition["message"].endswith("the node runs 1 from slot a")
+    assert [event["note"] for event in api.taken[1:]] == [condition["message"]] * len(failed)
 
 
 def test_machine_error_is_retried_and_reported(tmp_path: Path) -> None:

@@ -1,0 +1,213 @@
+"""`moorage-node update`: fetch an image into the slot that did not boot, and make it the next one to boot.
+
+The order of writes leaves a slot that boots at any time: the other slot leaves the record before its files change, and
+returns with three attempts once they are complete and verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from moorage.model.boot import NAMES, RECORD, BootRecord, Slot
+from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
+from moorage.node import files
+from moorage.node.layout import Layout
+from moorage.node.waiting import Clock, Deadline, NotYet
+
+PART = 1 << 20
+TIMEOUT = 60.0  # seconds without a byte
+UNRESPONSIVE = 300.0
+"""Seconds of failing requests after which a download ends; the next update resumes it."""
+ROOT = "root.squashfs"
+MODULES = "modules.squashfs"
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An image of Moorage's format "squashfs" by HTTP; `token` is Keystone's, for Glance."""
+
+    url: str
+    sha256: str
+    version: str
+    token: str = ""
+
+
+def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> Slot:
+    """Put the image into the slot that did not boot, to be booted next; returns the slot.
+
+    May be repeated, and resumes; does nothing when the node runs this image. Conflict when the running image was not
+    healthy yet; QuotaExceeded when the boot partition has no space; Failed when what was fetched is not the image;
+    TimedOut.
+    """
+    record, booted = read_record(layout), booted_slot(layout)
+    running = record.slot(booted)
+    if running is None or running.left is not None:
+        raise Conflict(f"slot {booted} has not been healthy since it was installed: no other slot may be replaced")
+    if running.version == source.version:
+        return running
+    if (layout.boot / running.folder / MODULES).exists():
+        raise BadInput("this server has a kernel of its own, and the image has none")
+    target = Slot(next(name for name in NAMES if name != booted), source.version)
+    file = layout.boot / target.folder / ROOT
+    if target.version not in {slot.version for slot in record.slots} or _hash(file) != source.sha256:
+        record = record.without(target.name)
+        _write(layout, record)
+        _fetch(file, source, clock, say)
+    chosen = record.without(target.name).installed(source.version)
+    _write(layout, chosen)
+    return chosen.slots[0]
+
+
+def roll_back(layout: Layout) -> Slot:
+    """Make the other slot the next one to boot; Conflict when there is none that was healthy."""
+    record, booted = read_record(layout), booted_slot(layout)
+    other = next((slot for slot in record.slots if slot.name != booted and slot.left is None), None)
+    if other is None:
+        raise Conflict("the node has no other image that was healthy")
+    _write(layout, record.first(other.name))
+    return other
+
+
+def on_trial(layout: Layout) -> Slot | None:
+    """The slot that was booted, if its image has not been healthy yet while the other slot's was; else None."""
+    try:
+        record, booted = read_record(layout), booted_slot(layout)
+    except (FileNotFoundError, MoorageError):
+        return None
+    slot = record.slot(booted)
+    healthy = any(other.left is None for other in record.slots if other.name != booted)
+    return slot if slot and slot.left is not None and healthy else None
+
+
+def give_up(layout: Layout, slot: Slot) -> None:
+    """Boot the other slot next: another attempt of this one would fail in the same way."""
+    _write(layout, read_record(layout).rejected(slot.name))
+
+
+def read_record(layout: Layout) -> BootRecord:
+    """The record of slots; Failed when the machine has none, or a damaged one."""
+    try:
+        return BootRecord.parse((layout.boot / RECORD).read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise Failed(f"{layout.boot / RECORD}: {error}", "reboot: the boot writes it again") from error
+
+
+def booted_slot(layout: Layout) -> str:
+    """The name of the slot that was booted."""
+    return layout.boot_slot.read_text().strip()
+
+
+def _write(layout: Layout, record: BootRecord) -> None:
+    file = layout.boot / RECORD
+    files.write(file, files.File(record.content().decode()))
+    files.sync(file.parent)
+
+
+def _fetch(file: Path, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> None:
+    """Download in parts to a file with the image's hash in its name, verify it, and give it its name."""
+    partial = file.with_name(f"{source.sha256[:16]}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    for other in partial.parent.iterdir():
+        if other != partial:
+            other.unlink()
+    download = _Download(partial, source, say)
+    while not download.complete:
+        download.resume(clock)
+    say("verifying the image")
+    if _hash(partial) != source.sha256:
+        partial.unlink()
+        raise Failed(
+            f"what {source.url} returned is not the image: its hash differs", "update again, or upload it again"
+        )
+    files.sync(partial)
+    partial.rename(file)
+    files.sync(file.parent)
+
+
+class _Download:
+    """A file that grows by HTTP requests for what it lacks."""
+
+    def __init__(self, file: Path, source: ImageSource, say: Callable[[str], None]) -> None:
+        self.file, self.source, self.say = file, source, say
+        self.complete = False
+        self.tenths = -1
+
+    @property
+    def size(self) -> int:
+        return self.file.stat().st_size if self.file.exists() else 0
+
+    def resume(self, clock: Clock) -> None:
+        """Request what is missing until some of it comes; TimedOut after UNRESPONSIVE seconds without any."""
+        before = self.size
+
+        def attempt() -> None:
+            try:
+                self._request()
+            except NotYet:
+                if self.size == before:
+                    raise
+
+        Deadline.after(UNRESPONSIVE, clock).until(attempt, interval=1.0)
+
+    def _request(self) -> None:
+        """NotYet when not all came, BadInput when it never will."""
+        request = urllib.request.Request(self.source.url)
+        if self.source.token:
+            request.add_unredirected_header("X-Auth-Token", self.source.token)
+        if self.size:
+            request.add_header("Range", f"bytes={self.size}-")
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                self._receive(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 416:  # nothing is left: an earlier attempt ended after the last byte
+                self.complete = True
+            elif error.code < 500:
+                raise BadInput(f"{self.source.url} answered {error.code} {error.reason}") from error
+            else:
+                raise NotYet(f"{self.source.url} answered {error.code} {error.reason}") from error
+        except OSError as error:
+            raise NotYet(f"{self.source.url}: {error}") from error
+
+    def _receive(self, answer: http.client.HTTPResponse) -> None:
+        begin = self.size if answer.status == 206 else 0
+        length = int(answer.headers.get("Content-Length") or 0)
+        space = os.statvfs(self.file.parent)
+        if length > space.f_bavail * space.f_frsize + self.size - begin:
+            raise QuotaExceeded(
+                f"the image needs {length >> 20} MiB on the boot partition, which has "
+                f"{space.f_bavail * space.f_frsize >> 20} MiB"
+            )
+        with self.file.open("r+b" if begin else "wb") as stream:
+            stream.seek(begin)
+            while part := answer.read(PART):
+                stream.write(part)
+                self._report(stream.tell(), begin + length)
+        if length and self.size < begin + length:
+            raise NotYet(f"{self.source.url} ended after {self.size} of {begin + length} bytes")
+        self.complete = True
+
+    def _report(self, size: int, whole: int) -> None:
+        tenths = size * 10 // max(whole, 1)
+        if tenths != self.tenths:
+            self.tenths = tenths
+            self.say(f"fetched {size >> 20} of {whole >> 20} MiB")
+
+
+def _hash(file: Path) -> str:
+    """The SHA-256 of a file; empty without the file."""
+    if not file.exists():
+        return ""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while part := stream.read(PART):
+            digest.update(part)
+    return digest.hexdigest()
