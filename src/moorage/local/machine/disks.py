@@ -57,15 +57,16 @@ def install_image(machine: Machine, image: Path) -> None:
     _write(machine, installed)
 
 
-def next_slot(machine: Machine) -> boot.Slot:
-    """Choose the slot to boot and count the attempt; NoBootSlot when there is none."""
+def boot_order(machine: Machine) -> list[boot.Slot]:
+    """The slot to boot, of which the attempt is counted, and then the others; NoBootSlot when there is none."""
     record = _record(machine)
-    if record.next is None:
+    chosen = record.next
+    if chosen is None:
         raise NoBootSlot(NO_SLOT)
     counted = record.counted_down()
     if counted != record:
         _write(machine, counted)
-    return record.next
+    return [chosen, *(slot for slot in record.slots if slot != chosen)]
 
 
 def _record(machine: Machine) -> boot.BootRecord:
@@ -104,10 +105,21 @@ def mount_slot(machine: Machine, slot: boot.Slot) -> Path:
     file = _root(machine, slot)
     target = machine.slots / str(file.stat().st_ino)
     with locked(machine.slots):
+        _unmount_deleted(machine.slots)
         target.mkdir(exist_ok=True)
         if not os.path.ismount(target):
             run("mount", "-t", "squashfs", "-o", "loop,ro", str(file), str(target))
     return target
+
+
+def _unmount_deleted(slots: Path) -> None:
+    """Unmount images that were deleted, as by an update; a machine that runs from one has a mount of its own."""
+    for target in slots.glob("[0-9]*"):
+        device = target.stat().st_dev
+        backing = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/backing_file")
+        if os.path.ismount(target) and backing.exists() and backing.read_text().rstrip().endswith(" (deleted)"):
+            run("umount", "--lazy", str(target))
+            target.rmdir()
 
 
 def unmount_slots(state: Path) -> None:

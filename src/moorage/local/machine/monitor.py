@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 
 from moorage.host import kernel
+from moorage.host.run import HostError
 from moorage.local.machine import disks, inside
 from moorage.local.machine.spec import Machine, load
 
@@ -36,16 +37,28 @@ def main(folder: str) -> None:
 
 def run_once(machine: Machine) -> int:
     """Run the machine until its PID 1 ends; return the signal that ended it, 0 for none."""
-    slot = disks.next_slot(machine)
-    root = disks.mount_slot(machine, slot)
     master, terminal = pty.openpty()
-    child = _fork(machine, root, slot.name, terminal)
+    child = _boot(machine, terminal)
     _record_process(machine, child)
     _record_console(machine, master, child)
     _, status = os.waitpid(child, 0)
     for descriptor in (master, terminal):
         os.close(descriptor)
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def _boot(machine: Machine, terminal: int) -> int:
+    """Start PID 1 from the next slot, or at once from another one when that has no image that can be started."""
+    slots = disks.boot_order(machine)
+    for slot in slots:
+        try:
+            return _fork(machine, disks.mount_slot(machine, slot), slot.name, terminal)
+        except (OSError, HostError, InitFailed) as error:
+            with machine.console.open("a") as console:
+                console.write(f"slot {slot} cannot be started: {str(error).strip().splitlines()[-1]}\r\n")
+            if slot == slots[-1]:
+                raise
+    raise AssertionError("there is a slot: boot_order raises without any")
 
 
 def _fork(machine: Machine, root: Path, slot: str, terminal: int) -> int:
