@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +13,15 @@ from moorage.cli.nodegroup import drain_options, drain_timeout_option, groups_of
 from moorage.cli.output import emit, output_option, progress
 from moorage.model.cluster import DrainOptions
 
+if TYPE_CHECKING:
+    from moorage.clusters.node_images import NodeImages
+
 COLUMNS = ("name", "role", "address", "server", "ready", "version", "reason")
 
 
 @click.group()
 def node() -> None:
-    """List, drain, replace and delete a cluster's nodes."""
+    """List, drain, update, replace and delete a cluster's nodes."""
 
 
 @node.command(name="list")
@@ -98,6 +101,70 @@ def delete(
     _confirm(f"Delete {', '.join(nodes)} of {cluster}?", yes)
     with progress() as report:
         groups_of(context, cluster, report, timeout).delete_nodes(nodes, drain)
+
+
+def _in_place(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments and options of commands that reboot nodes into another image."""
+    for decorate in (
+        pass_context,
+        click.option("--timeout", default=1800.0, show_default=True, help="Seconds for each node."),
+        click.option("--no-drain", is_flag=True, help="Reboot with the pods on the node."),
+        drain_options,
+        click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
+        click.argument("nodes", nargs=-1, required=True, metavar="NODE..."),
+        click.argument("cluster"),
+    ):
+        verb = decorate(verb)
+    return verb
+
+
+@node.command()
+@_in_place
+@click.option("--image", help="Name or id of a Moorage image; the newest by default.")
+def update(
+    context: Context,
+    cluster: str,
+    nodes: tuple[str, ...],
+    yes: bool,
+    timeout: float,
+    drain: DrainOptions,
+    no_drain: bool,
+    image: str | None,
+) -> None:
+    """Give nodes another image in place, one after the other.
+
+    Each node fetches the image into its other slot, is drained, and boots it. If it does not get Ready, it boots its
+    former image again, and the command fails. You can interrupt it at any time and run it again.
+
+    \b
+    Example: moorage node update demo demo-workers-1-0 --image moorage-12-1.37.2-0a1b2c3d
+    """
+    _confirm(f"Update {', '.join(nodes)} of {cluster}, and reboot?", yes)
+    with progress() as report:
+        _images_of(context, cluster, report, timeout).update(nodes, image, None if no_drain else drain)
+
+
+@node.command()
+@_in_place
+def rollback(
+    context: Context,
+    cluster: str,
+    nodes: tuple[str, ...],
+    yes: bool,
+    timeout: float,
+    drain: DrainOptions,
+    no_drain: bool,
+) -> None:
+    """Return nodes to the image before their last update, one after the other."""
+    _confirm(f"Roll {', '.join(nodes)} of {cluster} back, and reboot?", yes)
+    with progress() as report:
+        _images_of(context, cluster, report, timeout).roll_back(nodes, None if no_drain else drain)
+
+
+def _images_of(context: Context, cluster: str, report: Callable[[str], None], timeout: float) -> NodeImages:
+    from moorage.clusters.node_images import NodeImages
+
+    return NodeImages(context.cloud(), context.connect_kube, context.paths.data, cluster, report, timeout)
 
 
 def _confirm(question: str, yes: bool) -> None:

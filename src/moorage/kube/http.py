@@ -94,6 +94,12 @@ class HttpKubernetesClient:
         except NotFound:
             return
 
+    def last_log_line(self, pod: str) -> str:
+        with self._translate_errors():
+            response = self.client.request("GET", f"{path_of(PODS, pod)}/log", params={"tailLines": 1})
+        # A container that has not been started has no log: a BadRequest.
+        return response.text.strip() if response.status_code < BAD_REQUEST else ""
+
     def evict(self, pod: str) -> None:
         namespace, _, name = pod.partition("/")
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"namespace": namespace, "name": name}}

@@ -19,7 +19,8 @@ class MemoryKubernetesClient:
 
     Faults: `unreachable` is why the API does not answer; `cut_watches` breaks running watches; `forget` drops the
     history, so that an older watch cannot resume. `calls` are the calls so far, as in "patch nodes". An optional
-    resource is known once it is in `defined`. `budgets` are the reasons for which pods cannot be evicted, by key.
+    resource is known once it is in `defined`. By the keys of pods, `budgets` are the reasons for which they cannot be
+    evicted, and `logs` their last lines.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class MemoryKubernetesClient:
         self.calls: list[str] = []
         self.defined: set[Resource] = set()
         self.budgets: dict[str, str] = {}
+        self.logs: dict[str, str] = {}
         self._objects: dict[tuple[str, str], Object] = {}
         self._history: list[tuple[int, str, Change]] = []
         self._version = self._oldest = self._cuts = 0
@@ -97,6 +99,9 @@ class MemoryKubernetesClient:
                 self._update(resource, key, old, {**old, "metadata": metadata})
             else:
                 self._record("DELETED", resource, key, dict(old))
+
+    def last_log_line(self, pod: str) -> str:
+        return self.logs.get(pod, "")
 
     def evict(self, pod: str) -> None:
         if reason := self.budgets.get(pod):

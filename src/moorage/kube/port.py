@@ -132,6 +132,10 @@ class KubernetesClient(Protocol):
         """
         ...
 
+    def last_log_line(self, pod: str) -> str:
+        """The last line that a pod's container logged; "" without any, or without the pod."""
+        ...
+
     def evict(self, pod: str) -> None:
         """Request a pod's eviction by the Eviction API; does nothing when the pod does not exist.
 

@@ -12,6 +12,10 @@ GROUPS = "kube-system/moorage-node-groups"
 """The ConfigMap with a JSON object for each group's stack: {"labels": {}, "taints": [{"key", "effect", "value"}]}."""
 REMOVING = "moorage.io/removing"
 """The annotation of a Node that is being drained, in order to be removed."""
+IMAGE, FAILED_IMAGE = "moorage.io/image", "moorage.io/failed-image"
+"""The annotations with the version of the image that a node runs, and of another one that did not come up."""
+UPDATING = "moorage.io/updating"
+"""The annotation of a Node that was cordoned to boot another image."""
 EXTERNAL_IPS = "node-restriction.kubernetes.io/external-ips"
 """The label with a node's floating IPs, set by moorage-controller.
 

@@ -84,6 +84,10 @@ class Api:
         query = urlencode({"fieldManager": MANAGER, "force": "true"})
         return self._ask("PATCH", f"{path_of(wanted)}?{query}", wanted, "application/apply-patch+yaml")
 
+    def patch(self, wanted: Object) -> Object:
+        """Merge into an object: None removes a field (RFC 7386)."""
+        return self._ask("PATCH", path_of(wanted), wanted, "application/merge-patch+json")
+
     def patch_status(self, wanted: Object) -> Object:
         """Merge into an object's status; elements of lists by their keys (strategic merge patch)."""
         kind = "application/strategic-merge-patch+json"

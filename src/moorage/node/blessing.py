@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from moorage.model.boot import RECORD, TRIES, BootRecord, Slot
-from moorage.node import files
 from moorage.node.layout import Layout
+from moorage.node.slots import booted_slot, write_record
 
 
 def bless(layout: Layout) -> str | None:
     """Bless the slot that was booted; returns its name with its version, or None when there is nothing to bless."""
     try:
-        name = layout.boot_slot.read_text().strip()
+        name = booted_slot(layout)
         record = _read(layout, name)
     except FileNotFoundError:
         return None
     good = record.blessed(name)
     slot = good.slot(name)
     if good != record:
-        file = layout.boot / RECORD
-        files.write(file, files.File(good.content().decode()))
-        files.sync(file.parent)
+        write_record(layout, good)
     return str(slot) if slot else None
 
 

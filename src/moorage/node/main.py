@@ -1,8 +1,9 @@
-"""`moorage-node`: boot, bless, update, rollback."""
+"""`moorage-node`: boot, bless, update, rollback, switch."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -28,7 +29,7 @@ def update(given: argparse.Namespace) -> None:
     from moorage.node.update import ImageSource, stage
     from moorage.node.waiting import Clock
 
-    token = sys.stdin.readline().strip() if given.token_from_stdin else ""
+    token = os.environ.get("MOORAGE_TOKEN", "")
     slot = stage(Layout(), ImageSource(given.url, given.sha256, given.version, token), Clock(), say)
     say(f"slot {slot} boots next")
 
@@ -39,11 +40,19 @@ def rollback(_: argparse.Namespace) -> None:
     say(f"slot {roll_back(Layout())} boots next")
 
 
+def switch(_: argparse.Namespace) -> None:
+    from moorage.node.machine import Linux
+    from moorage.node.update import switch as run
+
+    say("rebooting" if run(Layout(), Linux()) else "the slot that boots next is this one")
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "boot": boot,
     "bless": bless,
     "update": update,
     "rollback": rollback,
+    "switch": switch,
 }
 
 
@@ -56,12 +65,13 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("boot", help="bring this node up, join its cluster, signal the stack (at every boot)")
     commands.add_parser("bless", help="call this boot a good one, for the boot loader")
-    updating = commands.add_parser("update", help="fetch an image into the other slot, which boots next; resumes")
+    text = "fetch an image into the other slot, which boots next; resumes"
+    updating = commands.add_parser("update", help=text, description=f"{text}. Glance's token is in MOORAGE_TOKEN.")
     updating.add_argument("url", help="where the image is, by HTTP")
     updating.add_argument("sha256", help="the image's hash, as in its property moorage_sha256")
     updating.add_argument("version", help="the image's version, as in its property moorage_version")
-    updating.add_argument("--token-from-stdin", action="store_true", help="read a token of Keystone, for Glance")
     commands.add_parser("rollback", help="boot the other slot next, if its image was healthy")
+    commands.add_parser("switch", help="reboot, if another slot than this one boots next")
     return made
 
 

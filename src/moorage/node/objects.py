@@ -15,6 +15,7 @@ import yaml
 
 from moorage.kube.kubeconfig import without_user
 from moorage.model.boot import Slot
+from moorage.model.nodes import FAILED_IMAGE, IMAGE
 from moorage.model.ownership import CINDER_DRIVER
 from moorage.node.api import Object
 from moorage.node.layout import Layout
@@ -45,6 +46,12 @@ def dns(cluster: Cluster, forwards: bool) -> list[Object]:
     """CoreDNS. It forwards names outside the cluster to the node's own servers, if any."""
     forward = "forward . /etc/resolv.conf" if forwards else "# No DNS server outside to forward to."
     return _manifest("coredns.yaml", {"dns_address": cluster.dns_address, "forward": forward})
+
+
+def image_annotations(node: str, slot: Slot, failed: Sequence[Slot]) -> Object:
+    """The Node with the annotations for programs: `image_condition` is for people."""
+    annotations = {IMAGE: slot.version, FAILED_IMAGE: failed[0].version if failed else None}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "annotations": annotations}}
 
 
 def image_condition(node: str, slot: Slot, failed: Sequence[Slot], now: datetime.datetime) -> Object:

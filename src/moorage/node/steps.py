@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from moorage.model.errors import Failed
-from moorage.node import configuration, objects, update
+from moorage.node import configuration, objects, slots
 from moorage.node.api import HOPELESS, Api, Refused, Unreachable
 from moorage.node.blessing import bless
 from moorage.node.configuration import Identity
@@ -84,7 +84,7 @@ def bless_boot(node: Node) -> None:
 def report_image(node: Node) -> None:
     """Show in the Node's condition which image it runs, and in an Event when another one did not come up."""
     try:
-        record, booted = update.read_record(node.layout), update.booted_slot(node.layout)
+        record, booted = slots.read_record(node.layout), slots.booted_slot(node.layout)
     except (FileNotFoundError, Failed):
         return
     slot, failed = record.slot(booted), [slot for slot in record.slots if slot.left == 0 and slot.name != booted]
@@ -92,6 +92,7 @@ def report_image(node: Node) -> None:
         return
     api = node.api()
     now = datetime.datetime.now(datetime.UTC)
+    answered(node, lambda: api.patch(objects.image_annotations(node.name, slot, failed)))
     answered(node, lambda: api.patch_status(objects.image_condition(node.name, slot, failed, now)))
     for event in objects.image_events(node.name, slot, failed, now):
         answered(node, partial(api.create, event))

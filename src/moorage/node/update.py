@@ -15,10 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moorage.model.boot import NAMES, RECORD, BootRecord, Slot
+from moorage.model.boot import NAMES, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
 from moorage.node import files
 from moorage.node.layout import Layout
+from moorage.node.machine import Machine
+from moorage.node.slots import booted_slot, has_own_kernel, read_record, write_record
 from moorage.node.waiting import Clock, Deadline, NotYet
 
 PART = 1 << 20
@@ -26,7 +28,6 @@ TIMEOUT = 60.0  # seconds without a byte
 UNRESPONSIVE = 300.0
 """Seconds of failing requests after which a download ends; the next update resumes it."""
 ROOT = "root.squashfs"
-MODULES = "modules.squashfs"
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,16 @@ def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str]
         raise Conflict(f"slot {booted} has not been healthy since it was installed: no other slot may be replaced")
     if running.version == source.version:
         return running
-    if (layout.boot / running.folder / MODULES).exists():
+    if has_own_kernel(layout):
         raise BadInput("this server has a kernel of its own, and the image has none")
     target = Slot(next(name for name in NAMES if name != booted), source.version)
     file = layout.boot / target.folder / ROOT
     if target.version not in {slot.version for slot in record.slots} or _hash(file) != source.sha256:
         record = record.without(target.name)
-        _write(layout, record)
+        write_record(layout, record)
         _fetch(file, source, clock, say)
     chosen = record.without(target.name).installed(source.version)
-    _write(layout, chosen)
+    write_record(layout, chosen)
     return chosen.slots[0]
 
 
@@ -71,8 +72,17 @@ def roll_back(layout: Layout) -> Slot:
     other = next((slot for slot in record.slots if slot.name != booted and slot.left is None), None)
     if other is None:
         raise Conflict("the node has no other image that was healthy")
-    _write(layout, record.first(other.name))
+    write_record(layout, record.first(other.name))
     return other
+
+
+def switch(layout: Layout, machine: Machine) -> bool:
+    """Reboot if another slot than the booted one is the next; whether it is."""
+    chosen = read_record(layout).next
+    if chosen is None or chosen.name == booted_slot(layout):
+        return False
+    machine.reboot()
+    return True
 
 
 def on_trial(layout: Layout) -> Slot | None:
@@ -88,26 +98,7 @@ def on_trial(layout: Layout) -> Slot | None:
 
 def give_up(layout: Layout, slot: Slot) -> None:
     """Boot the other slot next: another attempt of this one would fail in the same way."""
-    _write(layout, read_record(layout).rejected(slot.name))
-
-
-def read_record(layout: Layout) -> BootRecord:
-    """The record of slots; Failed when the machine has none, or a damaged one."""
-    try:
-        return BootRecord.parse((layout.boot / RECORD).read_bytes())
-    except (FileNotFoundError, ValueError) as error:
-        raise Failed(f"{layout.boot / RECORD}: {error}", "reboot: the boot writes it again") from error
-
-
-def booted_slot(layout: Layout) -> str:
-    """The name of the slot that was booted."""
-    return layout.boot_slot.read_text().strip()
-
-
-def _write(layout: Layout, record: BootRecord) -> None:
-    file = layout.boot / RECORD
-    files.write(file, files.File(record.content().decode()))
-    files.sync(file.parent)
+    write_record(layout, read_record(layout).rejected(slot.name))
 
 
 def _fetch(file: Path, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> None:

@@ -365,7 +365,7 @@ class Reporting:
     def patch_status(self, wanted: dict[str, Any]) -> None:
         self.taken.append(wanted)
 
-    create = patch_status
+    create = patch = patch_status
 
     def close(self) -> None:
         """Nothing."""
@@ -384,6 +384,8 @@ def test_node_reports_its_image(
     made.layout.boot_slot.write_text("a\n")
     (made.layout.boot / RECORD).write_bytes(BootRecord((*failed, Slot("a", "1"))).content())
     steps.report_image(made)
+    annotations = api.taken.pop(0)["metadata"]["annotations"]
+    assert annotations == {"moorage.io/image": "1", "moorage.io/failed-image": "2" if failed else None}
     (condition,) = api.taken[0]["status"]["conditions"]
     assert condition["status"] == status
     assert condition["message"].endswith("the node runs 1 from slot a")

@@ -13,8 +13,9 @@ import pytest
 
 from moorage.model.boot import RECORD, TRIES, BootRecord, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, QuotaExceeded, TimedOut
-from moorage.node import update
+from moorage.node import files, update
 from moorage.node.layout import Layout
+from moorage.node.slots import read_record
 from moorage.node.update import ImageSource, roll_back, stage
 from moorage.node.waiting import Clock
 
@@ -91,7 +92,7 @@ def install(layout: Layout, *slots: Slot) -> None:
 
 
 def record(layout: Layout) -> BootRecord:
-    return update.read_record(layout)
+    return read_record(layout)
 
 
 def content(layout: Layout, name: str) -> bytes:
@@ -229,7 +230,7 @@ def test_power_lost_after_any_change_leaves_a_slot_that_boots(
 
         return run
 
-    for holder, name in ((update.files, "write"), (update.files, "sync"), (Path, "unlink"), (Path, "rename")):
+    for holder, name in ((files, "write"), (files, "sync"), (Path, "unlink"), (Path, "rename")):
         monkeypatch.setattr(holder, name, cutting(getattr(holder, name)))
     for count in range(100):
         install(layout, Slot("a", "1"), Slot("b", "0"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterable, Mapping
 
-from moorage.cloud.port.images import Image, ImageFile, newest
+from moorage.cloud.port.images import Download, Image, ImageFile, newest
 from moorage.model.errors import CloudUnreachable
 
 NODE_IMAGE = Image(
@@ -34,6 +34,10 @@ class MemoryImages:
         self._check_reachable()
         by_id = next((image for image in self.images if image.id == name), None)
         return newest(image for image in self.images if image.name == name) or by_id
+
+    def download(self, id: str) -> Download:
+        self._check_reachable()
+        return Download(f"http://glance/v2/images/{id}/file", "token")
 
     def upload(self, image: ImageFile, sent: Callable[[int], None]) -> None:
         self._check_reachable()

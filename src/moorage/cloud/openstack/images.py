@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from moorage.cloud.openstack.rest import Rest
-from moorage.cloud.port.images import Image, ImageFile, newest
+from moorage.cloud.port.images import Download, Image, ImageFile, newest
 from moorage.model.errors import NotFound
 
 GLANCE = "image"
@@ -33,6 +33,9 @@ class OpenStackImages:
             return _image(self.rest.get(GLANCE, f"/images/{quote(id, safe='')}"))
         except NotFound:
             return None
+
+    def download(self, id: str) -> Download:
+        return Download(f"{self.rest.endpoint(GLANCE)}/images/{quote(id, safe='')}/file", self.rest.token())
 
     def upload(self, image: ImageFile, sent: Callable[[int], None]) -> None:
         request = {

@@ -139,6 +139,10 @@ class Rest:
         """The id of the credentials' project."""
         return str(self._translate_errors("identity", self.session.get_project_id))
 
+    def token(self) -> str:
+        """A token of the project, which is renewed when it is about to expire."""
+        return str(self._translate_errors("identity", self.session.get_token))
+
     def check(self) -> None:
         """Check the credentials with Keystone; CloudUnreachable when it refuses them or does not answer.
 

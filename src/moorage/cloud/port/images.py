@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,14 @@ class ImageFile:
     disk_format: str = "raw"
 
 
+@dataclass(frozen=True)
+class Download:
+    """The URL of an image's file, and the token of Keystone that a request for it must have."""
+
+    url: str
+    token: str = field(repr=False)
+
+
 def newest(images: Iterable[Image]) -> Image | None:
     """The newest active image, or the newest one when none is active."""
     return max(images, key=lambda image: (image.status == "active", image.created_at), default=None)
@@ -48,6 +56,10 @@ class Images(Protocol):
 
     def find(self, name: str) -> Image | None:
         """The image of that name, or id; the newest that is active when several have the name."""
+        ...
+
+    def download(self, id: str) -> Download:
+        """Where the file of an image is, for another machine: with a token that expires within hours."""
         ...
 
     def upload(self, image: ImageFile, sent: Callable[[int], None]) -> None:

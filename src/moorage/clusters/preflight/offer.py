@@ -14,7 +14,8 @@ from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.clusters.preflight.problem import Problem, choices, one_of, parse_network
 from moorage.clusters.preflight.spec import spec_problems
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import CONTROL_PLANE, ClusterSpec
+from moorage.model.errors import BadInput
 
 T = TypeVar("T", Flavor, Image, ExternalNetwork)
 CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, scheduler and the node's own programs
@@ -152,10 +153,33 @@ def _skew(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
             yield Problem(f"node group {group.name}: --image", group.image, reason, fitting)
 
 
+def check_kubelet_skew(version: str, others: Sequence[str], groups: Sequence[str]) -> None:
+    """BadInput unless nodes of these groups may run this version of Kubernetes beside nodes with the others.
+
+    A control plane may be one minor version newer than others, and up to three; a kubelet must not be newer.
+    """
+    minors = [found[1] for other in others if (found := parse_minor(other))]
+    new = parse_minor(version)
+    if new is None or not minors:
+        return
+    if CONTROL_PLANE in groups:
+        good = all(new[1] - SKEW <= minor <= new[1] for minor in minors)
+    else:
+        good = max(minors) - SKEW <= new[1] <= max(minors)
+    if not good:
+        shown = ", ".join(f"1.{minor}" for minor in sorted(set(minors)))
+        raise BadInput(f"the image has Kubernetes 1.{new[1]}, other nodes {shown}", "update the control plane first")
+
+
+def parse_minor(version: str) -> tuple[int, int] | None:
+    """Major and minor number of a version such as v1.37.2."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def _minor(image: Image | None) -> tuple[int, int] | None:
     """Major and minor version of an image's Kubernetes; None when it does not say."""
-    found = re.match(r"v?(\d+)\.(\d+)", str(image.properties.get(KUBERNETES, "")) if image else "")
-    return (int(found[1]), int(found[2])) if found else None
+    return parse_minor(str(image.properties.get(KUBERNETES, ""))) if image else None
 
 
 def _zones(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:

@@ -1,0 +1,249 @@
+"""Give nodes another image in place: in the slot that they did not boot, and booted once they are drained.
+
+What is to be done is read from the Node each time, so any run continues. On the node, a pod runs moorage-node.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from moorage.cloud.port.cloud import Cloud
+from moorage.cloud.port.images import Image
+from moorage.clusters import drain, events, kubernetes, node_pods
+from moorage.clusters.kubernetes import KubeNode
+from moorage.clusters.nodes import NodeExecutor
+from moorage.clusters.observer import ConnectKube, Observer
+from moorage.clusters.preflight.offer import KUBERNETES, OURS, check_kubelet_skew, choose_image
+from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
+from moorage.clusters.reconcile import recorded, session
+from moorage.clusters.waiting import NO_KEY
+from moorage.kube.port import NODES, PODS, SECRETS, KubernetesClient, Object
+from moorage.model.cluster import DrainOptions
+from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, NotFound
+from moorage.model.nodes import FAILED_IMAGE, IMAGE, UPDATING
+
+Result = TypeVar("Result")
+TIMEOUT = 1800.0
+"""Seconds for one node: fetching the image, and three boots."""
+CONTAINER_FORMAT = "squashfs"
+
+
+@dataclass(frozen=True)
+class NodeImages:
+    """The images of one cluster's nodes.
+
+    Every call may raise Failed with the reason, TimedOut, CloudUnreachable, NotFound for a node that does not exist.
+    Without `drain` options, nodes are rebooted with their pods.
+    """
+
+    cloud: Cloud
+    connect_kube: ConnectKube
+    data_folder: Path
+    cluster: str
+    report: Report
+    timeout: float = TIMEOUT
+    poll: PollInterval = EVERY_SECOND
+
+    def update(self, nodes: Sequence[str], image: str | None, options: DrainOptions | None) -> None:
+        """Give these nodes an image, one after the other; the newest of the cloud by default.
+
+        BadInput for an image that they cannot run. Failed when a node did not come up with it: it runs the former one.
+        """
+        chosen = self._choose(image)
+        version, hash = chosen.properties["moorage_version"], chosen.properties.get("moorage_sha256", "")
+
+        def command() -> node_pods.HostCommand:
+            download = self.cloud.images.download(chosen.id)
+            arguments = ("/usr/bin/moorage-node", "update", download.url, hash, version)
+            return node_pods.HostCommand("update", arguments, download.token)
+
+        self._each(nodes, f"update to {chosen.name}", command, version, chosen, options)
+
+    def roll_back(self, nodes: Sequence[str], options: DrainOptions | None) -> None:
+        """Return these nodes to the image in their other slot, one after the other; Failed when it was not healthy."""
+        command = node_pods.HostCommand("rollback", ("/usr/bin/moorage-node", "rollback"))
+        self._each(nodes, "return to the former image", lambda: command, None, None, options)
+
+    def _choose(self, name: str | None) -> Image:
+        image = choose_image(name, [*self.cloud.images.list(OURS), *self._named(name)])
+        if image is None or not image.properties.get("moorage_version"):
+            raise NotFound(f"the cloud has no Moorage image {name or ''}".rstrip(), "moorage image upload")
+        if image.properties.get("moorage_format") != CONTAINER_FORMAT:
+            raise BadInput(
+                f"{image.name} is a disk: nodes of disks cannot be updated in place yet",
+                "moorage nodegroup upgrade --image replaces them",
+            )
+        return image
+
+    def _named(self, name: str | None) -> list[Image]:
+        found = self.cloud.images.find(name) if name else None
+        return [found] if found else []
+
+    def _each(
+        self,
+        nodes: Sequence[str],
+        request: str,
+        command: Callable[[], node_pods.HostCommand],
+        version: str | None,
+        image: Image | None,
+        options: DrainOptions | None,
+    ) -> None:
+        listed = ", ".join(nodes)
+        timeout = len(nodes) * (self.timeout + (options.timeout if options else 0))
+        arguments = (self.cloud, self.connect_kube, self.data_folder, self.cluster, self.report)
+        with session(*arguments, timeout, self.poll, f"{listed}: {request}") as (observer, run):
+            observed = observer.observe()
+            recorded(self.cluster, observed)
+            if not observed.key or (kube := observer.kube(observed.base_stack)) is None:
+                raise Failed(f"nodes cannot be changed here: {NO_KEY}", "run this where the cluster was created")
+            _check(nodes, kubernetes.nodes(kube), image)
+            executor = NodeExecutor(observer, run, options or DrainOptions())
+            for node in nodes:
+                _NodeUpdate(kube, observer, run, executor, node).run_until_done(command, version, options is not None)
+            events.send(self.cloud, observed.base_stack, run)
+
+
+def _check(nodes: Sequence[str], there: Sequence[KubeNode], image: Image | None) -> None:
+    found = {node.name: node for node in there}
+    for node in nodes:
+        if node not in found:
+            raise NotFound(f"the cluster has no node {node!r}", f"there are: {', '.join(sorted(found)) or 'none'}")
+    if image is not None:
+        others = [node.version for node in there if node.name not in nodes]
+        check_kubelet_skew(str(image.properties.get(KUBERNETES, "")), others, [found[node].group for node in nodes])
+
+
+@dataclass
+class _NodeUpdate:
+    """One node's way to another image."""
+
+    kube: KubernetesClient
+    observer: Observer
+    run: Run
+    executor: NodeExecutor
+    node: str
+
+    def run_until_done(self, command: Callable[[], node_pods.HostCommand], version: str | None, drained: bool) -> None:
+        before = self._wait_until_ready()
+        if version is not None and _image(before) == version:
+            self.run.act("ImageUnchanged", self.node, f"{self.node} runs {version}")
+            self._finish()
+            return
+        target = self._prepare(command(), version)
+        if drained:
+            self._drain(before)
+        self._reboot(target)
+        self._finish()
+        self.run.act("ImageUpdated", self.node, f"{self.node} runs {target}")
+
+    def _wait_until_ready(self) -> Object:
+        """The Node; a reboot that an interrupted run has begun ends first."""
+        while not _is_ready(found := self._get()):
+            self.run.log.record(f"waiting for {self.node} to be Ready")
+            self.run.wait()
+        return found
+
+    def _prepare(self, command: node_pods.HostCommand, version: str | None) -> str:
+        """Fill the other slot; returns the version that boots next."""
+        last = self._run_on_node(command)
+        self._patch({"metadata": {"annotations": {FAILED_IMAGE: None}}})
+        return version or node_pods.version_in(last)
+
+    def _drain(self, before: Object) -> None:
+        """Pods leave; a Node that somebody had cordoned stays so."""
+        if not before.get("spec", {}).get("unschedulable"):
+            self._patch({"metadata": {"annotations": {UPDATING: "true"}}})
+        base = self.observer.base()
+        while base is not None and not self._ask(lambda: self.executor.drain_nodes([self.node], base, drain.cordon)):
+            self.run.wait()
+
+    def _reboot(self, version: str) -> None:
+        """Reboot, until the node reports this image, or that it did not come up."""
+        pod = node_pods.pod(self.node, node_pods.HostCommand("switch", ("/usr/bin/moorage-node", "switch")))
+        self._create(pod)
+        while True:
+            node = self._get()
+            if _image(node) == version and _is_ready(node):
+                return
+            if _annotation(node, FAILED_IMAGE) == version:
+                self._finish()
+                raise Failed(f"{self.node} did not come up with {version}; it runs {_image(node)} again")
+            self.run.log.record(f"rebooting {self.node} into {version}")
+            self.run.wait()
+
+    def _finish(self) -> None:
+        """Delete what the run needed, and let new pods on the node again."""
+        for action in ("update", "rollback", "switch"):
+            self._delete(node_pods.name(self.node, action))
+        if _annotation(self._get(), UPDATING):
+            self._patch({"metadata": {"annotations": {UPDATING: None}}, "spec": {"unschedulable": None}})
+
+    def _run_on_node(self, command: node_pods.HostCommand) -> str:
+        """Run a command in a pod until it ends; returns the last line of its output. Failed with that."""
+        key = node_pods.name(self.node, command.action)
+        self._delete(key)
+        if command.token:
+            secret = node_pods.secret(self.node, command)
+            secret["data"] = {"token": b64encode(command.token.encode()).decode()}
+            self._ask(lambda: self.kube.create(SECRETS, secret))
+        self._create(node_pods.pod(self.node, command))
+        while (phase := self._phase(key)) not in ("Succeeded", "Failed"):
+            self.run.log.record(f"{self.node}: {self._ask(lambda: self.kube.last_log_line(key)) or command.action}")
+            self.run.wait()
+        last = self._ask(lambda: self.kube.last_log_line(key)) or ""
+        self._delete(key)
+        if phase == "Failed":
+            raise Failed(f"{self.node}: {last.removeprefix('failed: ')}")
+        return last
+
+    def _phase(self, key: str) -> str:
+        pod = self._ask(lambda: self.kube.get(PODS, key))
+        if pod is None:
+            raise Conflict(f"the pod {key} was deleted while it ran", "run the same command again")
+        return str(pod.get("status", {}).get("phase", ""))
+
+    def _create(self, pod: Object) -> None:
+        with suppress(Conflict):  # an interrupted run has created it
+            self._ask(lambda: self.kube.create(PODS, pod))
+
+    def _delete(self, key: str) -> None:
+        self._ask(lambda: self.kube.delete(SECRETS, key))
+        while self._ask(lambda: self.kube.get(PODS, key)) is not None:
+            self._ask(lambda: self.kube.delete(PODS, key, at_once=True))
+            self.run.wait()
+
+    def _get(self) -> Object:
+        node = self._ask(lambda: self.kube.get(NODES, self.node))
+        if node is None:
+            raise NotFound(f"the cluster has no node {self.node!r} any more")
+        return node
+
+    def _patch(self, change: Object) -> None:
+        self._ask(lambda: self.kube.patch(NODES, self.node, change))
+
+    def _ask(self, question: Callable[[], Result]) -> Result:
+        """Ask the API until it answers: it may run on the node that reboots."""
+        while True:
+            try:
+                return question()
+            except KubernetesUnreachable as error:
+                self.run.log.record(f"waiting for Kubernetes: {error.message}")
+                self.run.wait()
+
+
+def _annotation(node: Object, name: str) -> str:
+    return str((node["metadata"].get("annotations") or {}).get(name, ""))
+
+
+def _image(node: Object) -> str:
+    return _annotation(node, IMAGE)
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions") or ()
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -1,0 +1,74 @@
+"""Pods that run a program of a node's own image on the node itself, as its administrator. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moorage.kube.port import Object
+
+NAMESPACE = "kube-system"
+IMAGE = "moorage.local/pause:1"
+"""Every node has it. Only the container's root is of it: all programs are the node's."""
+LIBRARIES = "/host/usr/lib/x86_64-linux-gnu"
+ENTER = (f"{LIBRARIES}/ld-linux-x86-64.so.2", "--library-path", LIBRARIES, "/host/usr/sbin/chroot", "/host")
+"""chroot(8) of the node, started by the node's dynamic loader, because the container has none."""
+
+
+@dataclass(frozen=True)
+class HostCommand:
+    """A command line on a node. `token` is in its environment as MOORAGE_TOKEN, by a Secret."""
+
+    action: str
+    arguments: Sequence[str]
+    token: str = ""
+
+
+def name(node: str, action: str) -> str:
+    """The key of the pod, and of its Secret."""
+    return f"{NAMESPACE}/moorage-{action}-{node}"
+
+
+def secret(node: str, command: HostCommand) -> Object:
+    """The Secret for the command's token, without its data."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(node, command)}
+
+
+def pod(node: str, command: HostCommand) -> Object:
+    """The pod; it is privileged, and its root is an empty folder with the node's root in /host."""
+    variables: list[Object] = [{"name": "SYSTEMD_IGNORE_CHROOT", "value": "1"}]
+    if command.token:
+        reference = {"name": _metadata(node, command)["name"], "key": "token"}
+        variables.append({"name": "MOORAGE_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    container = {
+        "name": "host",
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "command": [*ENTER, *command.arguments],
+        "env": variables,
+        "securityContext": {"privileged": True},
+        "volumeMounts": [{"name": "host", "mountPath": "/host", "mountPropagation": "HostToContainer"}],
+    }
+    spec = {
+        "nodeName": node,
+        "hostPID": True,
+        "hostNetwork": True,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False,
+        "priorityClassName": "system-node-critical",
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [container],
+        "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(node, command), "spec": spec}
+
+
+def version_in(line: str) -> str:
+    """The version in the last line of `moorage-node update` and `rollback`: `slot b (VERSION) boots next`."""
+    return line.partition("(")[2].partition(")")[0]
+
+
+def _metadata(node: str, command: HostCommand) -> Object:
+    namespace, _, own = name(node, command.action).partition("/")
+    return {"namespace": namespace, "name": own}
