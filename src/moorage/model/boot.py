@@ -75,9 +75,16 @@ class BootRecord:
         return self._with(replace(slot, left=slot.left - 1)) if slot and slot.left else self
 
     def blessed(self, name: str) -> Self:
-        """The record after the image in this slot came up healthy; the same one when there is no such slot."""
-        slot = self.slot(name)
-        return self._with(replace(slot, left=None)) if slot else self
+        """The record after the image in this slot came up healthy; the same one when there is no such slot.
+
+        Slots before it were passed over, because they could not be started: they are bad.
+        """
+        names = [slot.name for slot in self.slots]
+        if name not in names:
+            return self
+        place = names.index(name)
+        bad = (replace(slot, left=0) for slot in self.slots[:place])
+        return replace(self, slots=(*bad, replace(self.slots[place], left=None), *self.slots[place + 1 :]))
 
     def rejected(self, name: str) -> Self:
         """The record after the image in this slot failed for good."""

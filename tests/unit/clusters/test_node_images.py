@@ -52,7 +52,7 @@ class Rebooting(Joined):
         command = pod["spec"]["containers"][0]["command"]
         self.events.append(f"{action} {node}")
         if action == "update":
-            self.tokens.append(b64decode(self.get(SECRETS, key_of(pod))["data"]["token"]).decode())
+            self.tokens.append(b64decode(Joined.get(self, SECRETS, key_of(pod))["data"]["token"]).decode())
             self.staged[node] = command[-1]
         if action == "rollback":
             self.staged[node] = OLD

@@ -51,6 +51,8 @@ def _boot(machine: Machine, terminal: int) -> int:
     """Start PID 1 from the next slot, or at once from another one when that has no image that can be started."""
     slots = disks.boot_order(machine)
     for slot in slots:
+        # The namespace of a PID 1 that has ended takes no process: return to this process's own first.
+        kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
         try:
             return _fork(machine, disks.mount_slot(machine, slot), slot.name, terminal)
         except (OSError, HostError, InitFailed) as error:
@@ -63,8 +65,6 @@ def _boot(machine: Machine, terminal: int) -> int:
 
 def _fork(machine: Machine, root: Path, slot: str, terminal: int) -> int:
     """Fork the machine's PID 1 and return its pid once it has execed systemd; otherwise InitFailed."""
-    # A second unshare of the PID namespace fails unless the process returns to its own first.
-    kernel.setns("/proc/self/ns/pid", kernel.NEWPID)
     kernel.unshare(kernel.NEWPID)
     reader, report = os.pipe()  # closed by a successful exec, written to by a failed one
     child = os.fork()
