@@ -6,6 +6,7 @@ MOORAGE_TEST_CLOUD names an entry of clouds.yaml to use instead of a local cloud
 from __future__ import annotations
 
 import tempfile
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -287,9 +288,20 @@ def test_uploaded_images_are_found_by_name_id_and_property(cloud_port, tmp_path,
         assert images.list({"moorage_try": word, "moorage_other": "1"}) == []
         assert [images.find(image.name) for image in found] == [images.find(image.id) for image in found] == found
         assert images.find("no such/image") is None
+        download = images.download(found[0].id)
+        assert download.token not in repr(download)
+        if isinstance(cloud_port, OpenStackCloud):
+            assert part_of(download, 8) == file.read_bytes()[8:], "a download can be resumed"
     finally:
         for image in found if isinstance(cloud_port, OpenStackCloud) else ():
             cloud_port.rest.delete("image", f"/images/{image.id}")
+
+
+def part_of(download, begin):
+    headers = {"X-Auth-Token": download.token, "Range": f"bytes={begin}-"}
+    with urllib.request.urlopen(urllib.request.Request(download.url, headers=headers), timeout=60) as answer:
+        assert answer.status == 206
+        return answer.read()
 
 
 @pytest.mark.parametrize(("service", "path"), [("compute", "/flavors"), ("network", "/security-group-rules")])

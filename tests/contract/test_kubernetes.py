@@ -150,6 +150,7 @@ def test_evict_deletes_pod_unless_a_budget_forbids_it(api):
     with pytest.raises(Conflict, match="The disruption budget web"):
         api.evict("kube-system/web")
     assert "deletionTimestamp" not in api.get(PODS, "kube-system/web")["metadata"]
+    assert api.last_log_line("kube-system/web") == api.last_log_line("kube-system/missing") == "", "it never ran"
     api.delete(BUDGETS, "kube-system/web")
     if isinstance(api, MemoryKubernetesClient):
         api.budgets.clear()
