@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ class Vm:
         self, folder: Path, image: Path, *, uefi: bool = False, size: str = "4G", options: Sequence[str] = ()
     ) -> None:
         self.folder, self.disk, self.uefi, self.options = folder, folder / "disk.qcow2", uefi, options
-        self.log = folder / "console.log"
+        self.log, self.monitor = folder / "console.log", folder / "monitor"
         run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(self.disk), size)
 
     def __enter__(self) -> Self:
@@ -39,6 +40,7 @@ class Vm:
             *("-nodefaults", "-display", "none", "-serial", f"file:{self.log}"),
             *(word for drive in drives for word in ("-drive", drive)),
             *("-device", "virtio-scsi-pci", *(("-device", "scsi-cd,drive=config") if has_config else ())),
+            *("-monitor", f"unix:{self.monitor},server=on,wait=off"),
             *self.options,
         ]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=self.folder)
@@ -57,6 +59,18 @@ class Vm:
             (folder / f"{name}.json").write_text(json.dumps(document))
         options = ("-quiet", "-V", "config-2", "-J", "-r", "-o", str(self.folder / "config-drive"))
         run("xorriso", "-as", "mkisofs", *options, str(self.folder / "tree"))
+
+    def shut_down(self) -> None:
+        """Press the power button, as a cloud does to stop a server, until the machine is off."""
+
+        def ended() -> bool:
+            with socket.socket(socket.AF_UNIX) as monitor:
+                monitor.connect(str(self.monitor))
+                monitor.sendall(b"system_powerdown\n")
+                monitor.recv(4096)
+            return self.process.poll() is not None
+
+        until(ended, seconds=600, pause=5, yet=(ConnectionError, FileNotFoundError), why=lambda: self.console[-3000:])
 
     @property
     def console(self) -> str:

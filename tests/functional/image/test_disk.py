@@ -39,7 +39,7 @@ def disk(cache: Path, image: NodeImage) -> Path:
     return build_disk(cache, image, Hardware.SERVER, print).file
 
 
-def test_var_grows_with_the_disk(tmp_path: Path, disk: Path) -> None:
+def test_server_is_shut_down_by_its_power_button_and_var_grows_with_the_disk(tmp_path: Path, disk: Path) -> None:
     vm = Vm(tmp_path, disk)
     vm.config_drive(USER_DATA)
     for size in ("4G", "5G"):
@@ -47,6 +47,8 @@ def test_var_grows_with_the_disk(tmp_path: Path, disk: Path) -> None:
         vm.log.unlink(missing_ok=True)
         with vm:
             vm.wait_for(FAILURE)
+            vm.shut_down()
+    assert "checking root" not in vm.console, "the boot partition was not shut down"
     state = Partition(tmp_path, vm.disk, 4)
     assert state.size > 3.8 * 2**30
     assert state.statistics["Block count"] == str(state.size // 4096)
