@@ -16,6 +16,7 @@ from moorage.model.cluster import DrainOptions
 if TYPE_CHECKING:
     from moorage.clusters.node_images import NodeImages
 
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 COLUMNS = ("name", "role", "address", "server", "ready", "version", "reason")
 
 
@@ -43,18 +44,30 @@ def list_(context: Context, cluster: str, output: str) -> None:
     emit(output, rows, COLUMNS)
 
 
-def _change(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments and options of commands that drain nodes."""
-    for decorate in (
-        pass_context,
-        timeout_option,
-        drain_options,
-        click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
-        click.argument("nodes", nargs=-1, required=True, metavar="NODE..."),
-        click.argument("cluster"),
-    ):
-        verb = decorate(verb)
-    return verb
+def _options(*own: Option) -> Option:
+    """The arguments of commands that drain nodes, and their options, with the command's own."""
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            pass_context,
+            *own,
+            click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
+            click.argument("nodes", nargs=-1, required=True, metavar="NODE..."),
+            click.argument("cluster"),
+        ):
+            verb = option(verb)
+        return verb
+
+    return decorate
+
+
+_change = _options(timeout_option, drain_options)
+_in_place = _options(
+    drain_timeout_option,
+    click.option("--force", is_flag=True, help="Reboot nodes that are not drained in time."),
+    click.option("--timeout", default=1800.0, show_default=True, help="Seconds for each node."),
+    click.option("--no-drain", is_flag=True, help="Reboot with the pods on the node."),
+)
 
 
 @node.command(name="drain")
@@ -103,21 +116,6 @@ def delete(
         groups_of(context, cluster, report, timeout).delete_nodes(nodes, drain)
 
 
-def _in_place(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments and options of commands that reboot nodes into another image."""
-    for decorate in (
-        pass_context,
-        click.option("--timeout", default=1800.0, show_default=True, help="Seconds for each node."),
-        click.option("--no-drain", is_flag=True, help="Reboot with the pods on the node."),
-        drain_options,
-        click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
-        click.argument("nodes", nargs=-1, required=True, metavar="NODE..."),
-        click.argument("cluster"),
-    ):
-        verb = decorate(verb)
-    return verb
-
-
 @node.command()
 @_in_place
 @click.option("--image", help="Name or id of a Moorage image; the newest by default.")
@@ -127,7 +125,8 @@ def update(
     nodes: tuple[str, ...],
     yes: bool,
     timeout: float,
-    drain: DrainOptions,
+    drain_timeout: float,
+    force: bool,
     no_drain: bool,
     image: str | None,
 ) -> None:
@@ -141,7 +140,7 @@ def update(
     """
     _confirm(f"Update {', '.join(nodes)} of {cluster}, and reboot?", yes)
     with progress() as report:
-        _images_of(context, cluster, report, timeout).update(nodes, image, None if no_drain else drain)
+        _images_of(context, cluster, report, timeout).update(nodes, image, _drain(no_drain, drain_timeout, force))
 
 
 @node.command()
@@ -152,13 +151,18 @@ def rollback(
     nodes: tuple[str, ...],
     yes: bool,
     timeout: float,
-    drain: DrainOptions,
+    drain_timeout: float,
+    force: bool,
     no_drain: bool,
 ) -> None:
     """Return nodes to the image before their last update, one after the other."""
     _confirm(f"Roll {', '.join(nodes)} of {cluster} back, and reboot?", yes)
     with progress() as report:
-        _images_of(context, cluster, report, timeout).roll_back(nodes, None if no_drain else drain)
+        _images_of(context, cluster, report, timeout).roll_back(nodes, _drain(no_drain, drain_timeout, force))
+
+
+def _drain(no_drain: bool, timeout: float, force: bool) -> DrainOptions | None:
+    return None if no_drain else DrainOptions(timeout, force)
 
 
 def _images_of(context: Context, cluster: str, report: Callable[[str], None], timeout: float) -> NodeImages:

@@ -155,7 +155,7 @@ class _NodeUpdate:
         return version or node_pods.version_in(last)
 
     def _drain(self, before: Object) -> None:
-        """Pods leave; a Node that somebody had cordoned stays so."""
+        """Pods leave; a Node that was cordoned before stays cordoned."""
         if not before.get("spec", {}).get("unschedulable"):
             self._patch({"metadata": {"annotations": {UPDATING: "true"}}})
         base = self.observer.base()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from moorage.config import Paths
 from moorage.image.disk.build import build_disk
 from moorage.image.disk.kernel import Hardware
 from moorage.model.boot import RECORD, BootRecord, Slot
+from serving import serving
 from vm import META_DATA, Partition, Vm
 from waiting import until
 
@@ -85,11 +85,8 @@ def metadata() -> Iterator[dict[str, str]]:
     """The documents of a metadata service on the servers' own link."""
     documents: dict[str, str] = {}
     run("ip", "address", "add", f"{METADATA}/32", "dev", "nodes0")
-    server = Metadata(documents)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield documents
-    server.shutdown()
-    server.server_close()
+    with serving(Metadata(documents)):
+        yield documents
     run("ip", "address", "del", f"{METADATA}/32", "dev", "nodes0")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from lab import HOST, Lab, run
 from moorage.model.boot import BootRecord, Slot
+from serving import serving
 from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(1800)]
@@ -55,11 +55,8 @@ def cluster(lab: Lab, images: Path) -> Iterator[Lab]:
     for name in (CONTROL_PLANE, WORKER):
         assert lab.signal_of(name)["status"] == "SUCCESS"
     handler = functools.partial(Quiet, directory=str(images))
-    server = http.server.ThreadingHTTPServer((HOST, PORT), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield lab
-    server.shutdown()
-    server.server_close()
+    with serving(http.server.ThreadingHTTPServer((HOST, PORT), handler)):
+        yield lab
 
 
 def update(lab: Lab, images: Path, name: str, check: bool = True) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from moorage.node.signalling import Report
 from moorage.node.source import Server
 from moorage.node.userdata import Signal, parse
 from moorage.node.waiting import Clock, Deadline, NotYet
+from serving import serving
 
 pytestmark = pytest.mark.unit
 
@@ -120,13 +120,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def heat() -> Iterator[Heat]:
-    server = Heat()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Heat()) as server:
+        yield server
 
 
 def user_data(signal: Signal, **changed: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from moorage.model.errors import BadInput, NotFound
 from moorage.node import source
+from serving import serving
 
 pytestmark = pytest.mark.unit
 
@@ -51,13 +51,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def metadata() -> Iterator[Metadata]:
-    server = Metadata()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Metadata()) as server:
+        yield server
 
 
 @pytest.fixture

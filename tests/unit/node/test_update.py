@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from moorage.node.layout import Layout
 from moorage.node.slots import read_record
 from moorage.node.update import ImageSource, roll_back, stage
 from moorage.node.waiting import Clock
+from serving import serving
 
 pytestmark = pytest.mark.unit
 
@@ -64,13 +64,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def glance() -> Iterator[Glance]:
-    server = Glance()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Glance()) as server:
+        yield server
 
 
 @pytest.fixture
