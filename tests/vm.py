@@ -64,11 +64,13 @@ class Vm:
         """Press the power button, as a cloud does to stop a server, until the machine is off."""
 
         def ended() -> bool:
+            if self.process.poll() is not None:
+                return True
             with socket.socket(socket.AF_UNIX) as monitor:
                 monitor.connect(str(self.monitor))
                 monitor.sendall(b"system_powerdown\n")
                 monitor.recv(4096)
-            return self.process.poll() is not None
+            return False
 
         until(ended, seconds=600, pause=5, yet=(ConnectionError, FileNotFoundError), why=lambda: self.console[-3000:])
 

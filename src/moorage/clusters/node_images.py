@@ -6,8 +6,8 @@ What is to be done is read from the Node each time, so any run continues. On the
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,15 +22,16 @@ from moorage.clusters.preflight.offer import KUBERNETES, OURS, check_kubelet_ske
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.waiting import NO_KEY
-from moorage.kube.port import NODES, PODS, SECRETS, KubernetesClient, Object
-from moorage.model.cluster import DrainOptions
-from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, NotFound
-from moorage.model.nodes import FAILED_IMAGE, IMAGE, UPDATING
+from moorage.kube.port import NODES, PODS, SECRETS, KubernetesClient, Object, Resource
+from moorage.model.cluster import CONTROL_PLANE, DrainOptions
+from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, MoorageError, NotFound
+from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, OTHER_IMAGE, RETURNING
 
 Result = TypeVar("Result")
 TIMEOUT = 1800.0
 """Seconds for one node: fetching the image, and three boots."""
 CONTAINER_FORMAT = "squashfs"
+ENDED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class NodeImages:
         """Give these nodes an image, one after the other; the newest of the cloud by default.
 
         BadInput for an image that they cannot run. Failed when a node did not come up with it: it runs the former one.
+        The control plane comes first, because no kubelet may be newer.
         """
         chosen = self._choose(image)
         version, hash = chosen.properties["moorage_version"], chosen.properties.get("moorage_sha256", "")
@@ -62,12 +64,20 @@ class NodeImages:
             arguments = ("/usr/bin/moorage-node", "update", download.url, hash, version)
             return node_pods.HostCommand("update", arguments, download.token)
 
-        self._each(nodes, f"update to {chosen.name}", command, version, chosen, options)
+        with self._run(nodes, f"update to {chosen.name}", options) as (_, there, begin):
+            check_kubelet_skew(str(chosen.properties.get(KUBERNETES, "")), _versions(there), nodes)
+            for node in sorted(nodes, key=lambda name: there[name].group != CONTROL_PLANE):
+                begin(node).run_until_done(command, version, options is not None)
 
     def roll_back(self, nodes: Sequence[str], options: DrainOptions | None) -> None:
-        """Return these nodes to the image in their other slot, one after the other; Failed when it was not healthy."""
-        command = node_pods.HostCommand("rollback", ("/usr/bin/moorage-node", "rollback"))
-        self._each(nodes, "return to the former image", lambda: command, None, None, options)
+        """Return these nodes to the image in their other slot, one after the other; Conflict without a healthy one.
+
+        After an interruption, only the nodes that have not returned yet do so.
+        """
+        with self._run(nodes, "return to the former image", options) as (kube, _, begin):
+            for node, version in _targets(kube, nodes).items():
+                command = node_pods.HostCommand("rollback", ("/usr/bin/moorage-node", "rollback", version))
+                begin(node).run_until_done(lambda command=command: command, version, options is not None)  # type: ignore[misc]
 
     def _choose(self, name: str | None) -> Image:
         image = choose_image(name, [*self.cloud.images.list(OURS), *self._named(name)])
@@ -84,38 +94,55 @@ class NodeImages:
         found = self.cloud.images.find(name) if name else None
         return [found] if found else []
 
-    def _each(
-        self,
-        nodes: Sequence[str],
-        request: str,
-        command: Callable[[], node_pods.HostCommand],
-        version: str | None,
-        image: Image | None,
-        options: DrainOptions | None,
-    ) -> None:
-        listed = ", ".join(nodes)
+    @contextmanager
+    def _run(
+        self, nodes: Sequence[str], request: str, options: DrainOptions | None
+    ) -> Iterator[tuple[KubernetesClient, Mapping[str, KubeNode], Callable[[str], _NodeUpdate]]]:
+        """The cluster's API, its nodes by name, and a function that begins the update of one. Events are kept."""
         timeout = len(nodes) * (self.timeout + (options.timeout if options else 0))
         arguments = (self.cloud, self.connect_kube, self.data_folder, self.cluster, self.report)
-        with session(*arguments, timeout, self.poll, f"{listed}: {request}") as (observer, run):
+        with session(*arguments, timeout, self.poll, f"{', '.join(nodes)}: {request}") as (observer, run):
             observed = observer.observe()
             recorded(self.cluster, observed)
             if not observed.key or (kube := observer.kube(observed.base_stack)) is None:
                 raise Failed(f"nodes cannot be changed here: {NO_KEY}", "run this where the cluster was created")
-            _check(nodes, kubernetes.nodes(kube), image)
-            executor = NodeExecutor(observer, run, options or DrainOptions())
+            there = {node.name: node for node in kubernetes.nodes(kube)}
             for node in nodes:
-                _NodeUpdate(kube, observer, run, executor, node).run_until_done(command, version, options is not None)
-            events.send(self.cloud, observed.base_stack, run)
+                if node not in there:
+                    listed = ", ".join(sorted(there)) or "none"
+                    raise NotFound(f"the cluster has no node {node!r}", f"there are: {listed}")
+            executor = NodeExecutor(observer, run, options or DrainOptions())
+            try:
+                yield kube, there, lambda node: _NodeUpdate(kube, observer, run, executor, node)
+            except MoorageError as error:
+                run.act("ImageUpdateFailed", self.cluster, error.message, warning=True)
+                raise
+            finally:
+                events.send(self.cloud, observed.base_stack, run)
 
 
-def _check(nodes: Sequence[str], there: Sequence[KubeNode], image: Image | None) -> None:
-    found = {node.name: node for node in there}
-    for node in nodes:
-        if node not in found:
-            raise NotFound(f"the cluster has no node {node!r}", f"there are: {', '.join(sorted(found)) or 'none'}")
-    if image is not None:
-        others = [node.version for node in there if node.name not in nodes]
-        check_kubelet_skew(str(image.properties.get(KUBERNETES, "")), others, [found[node].group for node in nodes])
+def _versions(nodes: Mapping[str, KubeNode]) -> dict[str, tuple[str, bool]]:
+    """Kubernetes' version of each node, and whether the node is a control plane."""
+    return {name: (node.version, node.group == CONTROL_PLANE) for name, node in nodes.items()}
+
+
+def _targets(kube: KubernetesClient, nodes: Sequence[str]) -> dict[str, str]:
+    """The version to return to by node, recorded on all of them at the start.
+
+    The nodes that an interrupted run has recorded and not finished, if there are any.
+    """
+    found = {node: kube.get(NODES, node) or {"metadata": {}} for node in nodes}
+    begun = {node: version for node, there in found.items() if (version := _annotation(there, RETURNING))}
+    if begun:
+        return begun
+    targets = {node: _annotation(there, OTHER_IMAGE) for node, there in found.items()}
+    if without := [node for node, version in targets.items() if not version]:
+        raise Conflict(
+            f"{', '.join(without)}: no other image that was healthy", "moorage node update gives nodes any other image"
+        )
+    for node, version in targets.items():
+        kube.patch(NODES, node, {"metadata": {"annotations": {RETURNING: version}}})
+    return targets
 
 
 @dataclass
@@ -128,18 +155,19 @@ class _NodeUpdate:
     executor: NodeExecutor
     node: str
 
-    def run_until_done(self, command: Callable[[], node_pods.HostCommand], version: str | None, drained: bool) -> None:
+    def run_until_done(self, command: Callable[[], node_pods.HostCommand], version: str, drained: bool) -> None:
         before = self._wait_until_ready()
-        if version is not None and _image(before) == version:
-            self.run.act("ImageUnchanged", self.node, f"{self.node} runs {version}")
+        self._run_on_node(command())
+        if _image(before) == version:
             self._finish()
+            self.run.act("ImageUnchanged", self.node, f"{self.node} runs {version}")
             return
-        target = self._prepare(command(), version)
+        self._patch({"metadata": {"annotations": {FAILED_IMAGE: None}}})
         if drained:
             self._drain(before)
-        self._reboot(target)
+        self._reboot(version)
         self._finish()
-        self.run.act("ImageUpdated", self.node, f"{self.node} runs {target}")
+        self.run.act("ImageUpdated", self.node, f"{self.node} runs {version}")
 
     def _wait_until_ready(self) -> Object:
         """The Node; a reboot that an interrupted run has begun ends first."""
@@ -148,24 +176,20 @@ class _NodeUpdate:
             self.run.wait()
         return found
 
-    def _prepare(self, command: node_pods.HostCommand, version: str | None) -> str:
-        """Fill the other slot; returns the version that boots next."""
-        last = self._run_on_node(command)
-        self._patch({"metadata": {"annotations": {FAILED_IMAGE: None}}})
-        return version or node_pods.version_in(last)
-
     def _drain(self, before: Object) -> None:
         """Pods leave; a Node that was cordoned before stays cordoned."""
         if not before.get("spec", {}).get("unschedulable"):
-            self._patch({"metadata": {"annotations": {UPDATING: "true"}}})
+            self._patch({"metadata": {"annotations": {CORDONED: "true"}}})
         base = self.observer.base()
         while base is not None and not self._ask(lambda: self.executor.drain_nodes([self.node], base, drain.cordon)):
             self.run.wait()
 
     def _reboot(self, version: str) -> None:
         """Reboot, until the node reports this image, or that it did not come up."""
-        pod = node_pods.pod(self.node, node_pods.HostCommand("switch", ("/usr/bin/moorage-node", "switch")))
-        self._create(pod)
+        command = node_pods.HostCommand("switch", ("/usr/bin/moorage-node", "switch"))
+        key = node_pods.name(self.node, command.action)
+        self._delete(key)
+        self._create(PODS, node_pods.pod(self.node, command))
         while True:
             node = self._get()
             if _image(node) == version and _is_ready(node):
@@ -173,33 +197,50 @@ class _NodeUpdate:
             if _annotation(node, FAILED_IMAGE) == version:
                 self._finish()
                 raise Failed(f"{self.node} did not come up with {version}; it runs {_image(node)} again")
+            if (refused := self._refusal(key)) and _is_ready(node):
+                self._finish()
+                raise Failed(f"{self.node} was not rebooted: {refused}", "run the same command again")
             self.run.log.record(f"rebooting {self.node} into {version}")
             self.run.wait()
+
+    def _refusal(self, key: str) -> str:
+        """Why the node did not reboot. The log of a pod that a reboot has ended is empty, or says so."""
+        pod = self._ask(lambda: self.kube.get(PODS, key))
+        if pod is None or pod.get("status", {}).get("phase") not in ENDED:
+            return ""
+        last = self._ask(lambda: self.kube.last_log_line(key))
+        return "" if last == "rebooting" else last
 
     def _finish(self) -> None:
         """Delete what the run needed, and let new pods on the node again."""
         for action in ("update", "rollback", "switch"):
             self._delete(node_pods.name(self.node, action))
-        if _annotation(self._get(), UPDATING):
-            self._patch({"metadata": {"annotations": {UPDATING: None}}, "spec": {"unschedulable": None}})
+        node = self._get()
+        change: Object = {"metadata": {"annotations": {RETURNING: None, CORDONED: None}}}
+        if _annotation(node, CORDONED):
+            change["spec"] = {"unschedulable": None}
+        self._patch(change)
 
-    def _run_on_node(self, command: node_pods.HostCommand) -> str:
-        """Run a command in a pod until it ends; returns the last line of its output. Failed with that."""
+    def _run_on_node(self, command: node_pods.HostCommand) -> None:
+        """Run a command in a pod until it ends; Failed with the last line of its output."""
         key = node_pods.name(self.node, command.action)
         self._delete(key)
-        if command.token:
-            secret = node_pods.secret(self.node, command)
-            secret["data"] = {"token": b64encode(command.token.encode()).decode()}
-            self._ask(lambda: self.kube.create(SECRETS, secret))
-        self._create(node_pods.pod(self.node, command))
-        while (phase := self._phase(key)) not in ("Succeeded", "Failed"):
-            self.run.log.record(f"{self.node}: {self._ask(lambda: self.kube.last_log_line(key)) or command.action}")
-            self.run.wait()
-        last = self._ask(lambda: self.kube.last_log_line(key)) or ""
+        try:
+            if command.token:
+                token = b64encode(command.token.encode()).decode()
+                self._create(SECRETS, {**node_pods.secret(self.node, command), "data": {"token": token}})
+            self._create(PODS, node_pods.pod(self.node, command))
+            while (phase := self._phase(key)) not in ENDED:
+                self.run.log.record(f"{self.node}: {self._ask(lambda: self.kube.last_log_line(key)) or command.action}")
+                self.run.wait()
+            last = self._ask(lambda: self.kube.last_log_line(key))
+        finally:
+            with suppress(KubernetesUnreachable):
+                self.kube.delete(SECRETS, key)
         self._delete(key)
         if phase == "Failed":
-            raise Failed(f"{self.node}: {last.removeprefix('failed: ')}")
-        return last
+            reason = last.removeprefix("failed: ") or "the pod failed, and its log cannot be read"
+            raise Failed(f"{self.node}: {reason}")
 
     def _phase(self, key: str) -> str:
         pod = self._ask(lambda: self.kube.get(PODS, key))
@@ -207,9 +248,9 @@ class _NodeUpdate:
             raise Conflict(f"the pod {key} was deleted while it ran", "run the same command again")
         return str(pod.get("status", {}).get("phase", ""))
 
-    def _create(self, pod: Object) -> None:
-        with suppress(Conflict):  # an interrupted run has created it
-            self._ask(lambda: self.kube.create(PODS, pod))
+    def _create(self, resource: Resource, desired: Object) -> None:
+        with suppress(Conflict):  # the response to an earlier request was lost
+            self._ask(lambda: self.kube.create(resource, desired))
 
     def _delete(self, key: str) -> None:
         self._ask(lambda: self.kube.delete(SECRETS, key))

@@ -64,11 +64,6 @@ def pod(node: str, command: HostCommand) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(node, command), "spec": spec}
 
 
-def version_in(line: str) -> str:
-    """The version in the last line of `moorage-node update` and `rollback`: `slot b (VERSION) boots next`."""
-    return line.partition("(")[2].partition(")")[0]
-
-
 def _metadata(node: str, command: HostCommand) -> Object:
     namespace, _, own = name(node, command.action).partition("/")
     return {"namespace": namespace, "name": own}

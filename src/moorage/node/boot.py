@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from moorage.model.boot import Slot
 from moorage.model.errors import MoorageError
 from moorage.node import control_plane, network, signalling, source, update, userdata, worker
 from moorage.node.files import File, write_all
@@ -27,29 +26,38 @@ SIGNAL_TIME = 120.0
 
 
 def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
-    """Bring the node up and signal the stack; an error is signaled, if possible, and raised."""
+    """Bring the node up and signal the stack; an error is signaled, if possible, and raised.
+
+    A new image that fails is given up instead: the machine reboots into the former one.
+    """
+    try:
+        _boot(layout, machine, clock, say)
+    except Exception:
+        if (slot := update.on_trial(layout)) is not None:
+            say(f"the new image in slot {slot} did not get Ready; rebooting into the other one")
+            update.give_up(layout, slot)
+            machine.reboot()
+        raise
+
+
+def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
     found = source.find(layout)
     configure_network(layout, machine, found.network, say)
+    signal = None if update.on_trial(layout) else userdata.signal_of(found.user_data)
     try:
         data = userdata.parse(found.user_data)
     except MoorageError as error:
-        _signal_failure(
-            layout, userdata.signal_of(found.user_data), Report(found.name, False, error.message), clock, say
-        )
+        _signal_failure(layout, signal, Report(found.name, False, error.message), clock, say)
         raise
     machine.set_hostname(found.name)
-    slot = update.on_trial(layout)
-    patience = min(data.ready_timeout, TRIAL_TIME) if slot else data.ready_timeout
+    patience = data.ready_timeout if update.on_trial(layout) is None else min(data.ready_timeout, TRIAL_TIME)
     node = Node(found.name, data, layout, machine, Deadline.after(patience, clock), say, found.server)
     say(f"{node.name} is a {data.role} of cluster {data.cluster.name}")
     try:
         results = _run(node)
     except Exception as error:  # any error: the stack waits for a signal
         reason = str(error) or type(error).__name__
-        if slot:
-            _return_to_other_slot(node, slot)
-        else:
-            _signal_failure(layout, data.signal, Report(node.name, False, reason), clock, say)
+        _signal_failure(layout, signal, Report(node.name, False, reason), clock, say)
         raise
     signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
     say(f"{node.name} is Ready")
@@ -70,12 +78,6 @@ def configure_network(layout: Layout, machine: Machine, document: Mapping[str, A
             machine.restart("systemd-networkd")
     except (MoorageError, OSError, subprocess.SubprocessError) as error:
         say(f"the network is configured by DHCP only: {error}")
-
-
-def _return_to_other_slot(node: Node, slot: Slot) -> None:
-    node.report(f"the new image in slot {slot} did not get Ready; rebooting into the other one")
-    update.give_up(node.layout, slot)
-    node.machine.reboot()
 
 
 def _run(node: Node) -> dict[str, str]:

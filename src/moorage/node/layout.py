@@ -92,6 +92,11 @@ class Layout:
         return self.root / "usr/lib/moorage/version"
 
     @property
+    def blessed(self) -> Path:
+        """Exists once this boot was healthy."""
+        return self.root / "run/moorage/blessed"
+
+    @property
     def boot_slot(self) -> Path:
         """The name of the slot that the firmware booted."""
         return self.root / "run/moorage/boot-slot"

@@ -34,10 +34,11 @@ def update(given: argparse.Namespace) -> None:
     say(f"slot {slot} boots next")
 
 
-def rollback(_: argparse.Namespace) -> None:
+def rollback(given: argparse.Namespace) -> None:
     from moorage.node.update import roll_back
+    from moorage.node.waiting import Clock
 
-    say(f"slot {roll_back(Layout())} boots next")
+    say(f"slot {roll_back(Layout(), given.version, Clock())} boots next")
 
 
 def switch(_: argparse.Namespace) -> None:
@@ -70,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
     updating.add_argument("url", help="where the image is, by HTTP")
     updating.add_argument("sha256", help="the image's hash, as in its property moorage_sha256")
     updating.add_argument("version", help="the image's version, as in its property moorage_version")
-    commands.add_parser("rollback", help="boot the other slot next, if its image was healthy")
+    returning = commands.add_parser("rollback", help="boot the slot with another version next, if it was healthy")
+    returning.add_argument("version", help="the version to return to")
     commands.add_parser("switch", help="reboot, if another slot than this one boots next")
     return made
 

@@ -32,7 +32,10 @@ class Network:
 
 
 def configuration(document: Mapping[str, Any]) -> Network:
-    """Files of /run/systemd/network, one for each interface; BadInput when the document is not of Nova's form."""
+    """Files of /run/systemd/network, one for each interface; BadInput when the document is not of Nova's form.
+
+    None when interfaces are parts of others that are not supported: DHCP may reach the cloud all the same.
+    """
     try:
         return _configuration(document)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -47,12 +50,14 @@ def _configuration(document: Mapping[str, Any]) -> Network:
         f"network {one.get('id')}: {one['type']} is not supported" for one in networks if one["type"] not in TYPES
     ]
     links = _links(document, described=False)
+    if _links(document, described=True):
+        return Network({}, (*ignored, "the server's interfaces are configured by DHCP"))
     if len(links) < 2 and all(network["type"] == DHCP for network in networks):
         return Network({}, tuple(ignored))
     servers = _servers(document)
     files = {}
     for index, link in enumerate(links):
-        own = [network for network in networks if network["link"] == link["id"] and network["type"] in TYPES]
+        own = [network for network in networks if network["type"] in TYPES and network["link"] == link["id"]]
         files[f"08-port-{index}.network"] = "\n".join(_file(link, own, servers, METRIC * (index + 1))) + "\n"
     return Network(files, tuple(ignored))
 

@@ -87,12 +87,13 @@ def report_image(node: Node) -> None:
         record, booted = slots.read_record(node.layout), slots.booted_slot(node.layout)
     except (FileNotFoundError, Failed):
         return
-    slot, failed = record.slot(booted), [slot for slot in record.slots if slot.left == 0 and slot.name != booted]
+    slot, others = record.slot(booted), [slot for slot in record.slots if slot.name != booted]
+    failed = [other for other in others if other.left == 0]
     if slot is None:
         return
     api = node.api()
     now = datetime.datetime.now(datetime.UTC)
-    answered(node, lambda: api.patch(objects.image_annotations(node.name, slot, failed)))
+    answered(node, lambda: api.patch(objects.image_annotations(node.name, slot, others)))
     answered(node, lambda: api.patch_status(objects.image_condition(node.name, slot, failed, now)))
     for event in objects.image_events(node.name, slot, failed, now):
         answered(node, partial(api.create, event))

@@ -25,6 +25,8 @@ from moorage.node.waiting import Clock, Deadline, NotYet
 
 PART = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte
+BLESSING = 120.0
+"""Seconds for a boot that has just begun to get healthy."""
 UNRESPONSIVE = 300.0
 """Seconds of failing requests after which a download ends; the next update resumes it."""
 ROOT = "root.squashfs"
@@ -43,15 +45,14 @@ class ImageSource:
 def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> Slot:
     """Put the image into the slot that did not boot, to be booted next; returns the slot.
 
-    May be repeated, and resumes; does nothing when the node runs this image. Conflict when the running image was not
-    healthy yet; QuotaExceeded when the boot partition has no space; Failed when what was fetched is not the image;
-    TimedOut.
+    May be repeated, and resumes; the image that the node runs needs no other slot, and boots next again. TimedOut when
+    this boot does not get healthy; QuotaExceeded when the boot partition has no space; Failed when what was fetched is
+    not the image.
     """
-    record, booted = read_record(layout), booted_slot(layout)
-    running = record.slot(booted)
-    if running is None or running.left is not None:
-        raise Conflict(f"slot {booted} has not been healthy since it was installed: no other slot may be replaced")
+    running = _healthy_slot(layout, clock)
+    record, booted = read_record(layout), running.name
     if running.version == source.version:
+        write_record(layout, record.first(booted))
         return running
     if has_own_kernel(layout):
         raise BadInput("this server has a kernel of its own, and the image has none")
@@ -66,14 +67,28 @@ def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str]
     return chosen.slots[0]
 
 
-def roll_back(layout: Layout) -> Slot:
-    """Make the other slot the next one to boot; Conflict when there is none that was healthy."""
-    record, booted = read_record(layout), booted_slot(layout)
-    other = next((slot for slot in record.slots if slot.name != booted and slot.left is None), None)
-    if other is None:
-        raise Conflict("the node has no other image that was healthy")
-    write_record(layout, record.first(other.name))
-    return other
+def roll_back(layout: Layout, version: str, clock: Clock) -> Slot:
+    """Make the slot with this version the next one to boot; Conflict when there is none that was healthy; TimedOut."""
+    _healthy_slot(layout, clock)
+    record = read_record(layout)
+    slot = next((slot for slot in record.slots if slot.version == version and slot.left is None), None)
+    if slot is None:
+        raise Conflict(f"no slot has a healthy {version}")
+    write_record(layout, record.first(slot.name))
+    return slot
+
+
+def _healthy_slot(layout: Layout, clock: Clock) -> Slot:
+    """The slot that was booted, once this boot is healthy: until then no other slot may be replaced."""
+
+    def attempt() -> Slot:
+        booted = booted_slot(layout)
+        slot = read_record(layout).slot(booted)
+        if slot is None or not layout.blessed.exists():
+            raise NotYet(f"this boot of slot {booted} is not healthy yet: no other slot may be replaced")
+        return slot
+
+    return Deadline.after(BLESSING, clock).until(attempt, interval=1.0)
 
 
 def switch(layout: Layout, machine: Machine) -> bool:

@@ -10,12 +10,14 @@ from clustering import NODES, Clock, Joined, Killed, World
 from moorage.cloud.memory.cloud import MemoryCloud
 from moorage.cloud.memory.images import NODE_IMAGE
 from moorage.cloud.port.images import ImageFile
+from moorage.clusters import reconcile
 from moorage.clusters.node_images import NodeImages
+from moorage.kube.memory import MemoryKubernetesClient
 from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS, SECRETS, key_of
 from moorage.model.cluster import DrainOptions
-from moorage.model.errors import BadInput, Failed, KubernetesUnreachable, NotFound, TimedOut
-from moorage.model.nodes import FAILED_IMAGE, IMAGE, UPDATING
+from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, NotFound, TimedOut
+from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, OTHER_IMAGE, RETURNING
 
 pytestmark = pytest.mark.unit
 
@@ -25,13 +27,14 @@ OPTIONS = DrainOptions(timeout=30)
 
 
 class Rebooting(Joined):
-    """Nodes that run the pods of an update. `broken` images do not come up; `failure` is how the update fails.
+    """Nodes that run the pods of an update. `broken` images do not come up; `failure` is how the update fails,
+    `refusal` why a node does not reboot.
 
     `kill_at` counts calls down, and kills the client at 0; `events` are what happened on the nodes.
     """
 
     def __init__(self):
-        self.broken, self.failure, self.kill_at = set(), "", -1
+        self.broken, self.failure, self.refusal, self.kill_at = set(), "", "", -1
         self.events, self.staged, self.tokens = [], {}, []
         super().__init__()
 
@@ -51,18 +54,25 @@ class Rebooting(Joined):
         action, node = pod["metadata"]["name"].removeprefix("moorage-").split("-", 1)
         command = pod["spec"]["containers"][0]["command"]
         self.events.append(f"{action} {node}")
+        last = self.failure or f"slot b ({command[-1]}) boots next"
         if action == "update":
             self.tokens.append(b64decode(Joined.get(self, SECRETS, key_of(pod))["data"]["token"]).decode())
+        if action in ("update", "rollback"):
             self.staged[node] = command[-1]
-        if action == "rollback":
-            self.staged[node] = OLD
-        if action == "switch" and node in self.staged:
-            image = self.staged.pop(node)
-            running = {FAILED_IMAGE: image} if image in self.broken else {IMAGE: image}
-            self.patch(KUBE_NODES, node, {"metadata": {"annotations": running}})
-        self.logs[key_of(pod)] = self.failure or f"slot b ({self.staged.get(node)}) boots next"
+        if action == "switch":
+            last = self.refusal or self._reboot(node)
+        self.logs[key_of(pod)] = last
         phase = "Failed" if self.failure else "Succeeded"
         self.patch(PODS, key_of(pod), {"status": {"phase": phase}}, status=True)
+
+    def _reboot(self, node):
+        found = Joined.get(self, KUBE_NODES, node)["metadata"]["annotations"]
+        image = self.staged.get(node, found[IMAGE])
+        if image == found[IMAGE]:
+            return "the slot that boots next is this one"
+        running = {FAILED_IMAGE: image} if image in self.broken else {IMAGE: image, OTHER_IMAGE: found[IMAGE]}
+        self.patch(KUBE_NODES, node, {"metadata": {"annotations": running}})
+        return "rebooting"
 
 
 @pytest.fixture
@@ -72,6 +82,7 @@ def cloud(tmp_path):
         (NEW, "squashfs", "v1.37.2"),
         ("disk", "disk", "v1.37.2"),
         ("38", "squashfs", "v1.38.0"),
+        ("39", "squashfs", "v1.39.0"),
     ):
         own = {"moorage_version": version, "moorage_format": kind, "moorage_kubernetes_version": kubernetes}
         file = tmp_path / version
@@ -119,7 +130,7 @@ def test_nodes_are_updated_one_after_the_other(images, kube):
     assert [annotations(kube, node)[IMAGE] for node in NODES] == [OLD, NEW, NEW]
     assert kube.tokens == ["token"] * 2
     assert not is_cordoned(kube, WORKER)
-    assert UPDATING not in annotations(kube, WORKER)
+    assert CORDONED not in annotations(kube, WORKER)
     assert is_clean(kube)
 
 
@@ -138,7 +149,7 @@ def test_pods_stay_without_drain(images, kube):
 def test_node_that_runs_the_image_is_left_alone(images, kube):
     for _ in range(2):
         images.update([WORKER], f"moorage-{NEW}", OPTIONS)
-    assert kube.events == [f"update {WORKER}", f"switch {WORKER}"]
+    assert kube.events == [f"update {WORKER}", f"switch {WORKER}", f"update {WORKER}"], "no second reboot"
 
 
 def test_image_that_does_not_come_up_is_reported_and_ends_the_run(images, kube):
@@ -171,6 +182,69 @@ def test_rollback_returns_to_the_former_image(images, kube):
     images.update([WORKER], f"moorage-{NEW}", OPTIONS)
     images.roll_back([WORKER], OPTIONS)
     assert annotations(kube, WORKER)[IMAGE] == OLD
+    assert RETURNING not in annotations(kube, WORKER)
+
+
+def test_rollback_without_other_image_changes_no_node(images, kube):
+    images.update([WORKER], f"moorage-{NEW}", OPTIONS)
+    with pytest.raises(Conflict, match=f"{OTHER}: no other image that was healthy"):
+        images.roll_back([WORKER, OTHER], OPTIONS)
+    assert annotations(kube, WORKER)[IMAGE] == NEW
+    assert RETURNING not in annotations(kube, WORKER)
+
+
+def test_interrupted_rollback_is_continued_and_not_undone(images, kube):
+    images.update([WORKER, OTHER], f"moorage-{NEW}", OPTIONS)
+    run, seen = kube._run, []
+
+    def killed_at_the_second_node(pod):
+        seen.append(pod["metadata"]["name"])
+        if OTHER in seen[-1]:
+            raise Killed
+        run(pod)
+
+    kube._run = killed_at_the_second_node
+    with pytest.raises(Killed):
+        images.roll_back([WORKER, OTHER], OPTIONS)
+    kube._run = run
+    images.roll_back([WORKER, OTHER], OPTIONS)
+    assert [annotations(kube, node)[IMAGE] for node in (WORKER, OTHER)] == [OLD, OLD]
+
+
+def test_update_to_another_image_after_an_interruption_reboots(images, kube):
+    """The pod of the first reboot is still there."""
+    images.update([WORKER], f"moorage-{NEW}", OPTIONS)
+    metadata = {"namespace": "kube-system", "name": f"moorage-switch-{WORKER}"}
+    MemoryKubernetesClient.create(kube, PODS, {"metadata": metadata, "status": {"phase": "Succeeded"}})
+    images.roll_back([WORKER], OPTIONS)
+    assert annotations(kube, WORKER)[IMAGE] == OLD
+
+
+def test_node_that_refuses_to_reboot_is_reported(images, kube):
+    kube.refusal = "failed: no such unit"
+    with pytest.raises(Failed, match=f"{WORKER} was not rebooted: failed: no such unit"):
+        images.update([WORKER], f"moorage-{NEW}", OPTIONS)
+    assert not is_cordoned(kube, WORKER)
+
+
+def test_token_does_not_remain_after_an_interruption(images, kube, monkeypatch):
+    monkeypatch.setattr(kube, "_run", lambda pod: None)
+    with pytest.raises(TimedOut):
+        images.update([WORKER], f"moorage-{NEW}", OPTIONS)
+    assert [key_of(found) for found in kube.list(SECRETS).items if "moorage-update" in key_of(found)] == []
+
+
+def test_failure_is_an_event_of_the_cluster(images, kube, world):
+    kube.broken = {NEW}
+    with pytest.raises(Failed):
+        images.update([WORKER], f"moorage-{NEW}", OPTIONS)
+    listed = reconcile.list_events(world.cloud, kube.connect, world.folder, "demo")
+    assert any("did not come up" in event.message for event in listed)
+
+
+def test_control_plane_is_updated_first(images, kube):
+    images.update([WORKER, NODES[0]], "moorage-38", None)
+    assert kube.events[0] == f"update {NODES[0]}"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +253,8 @@ def test_rollback_returns_to_the_former_image(images, kube):
         (["demo-workers-1-9"], f"moorage-{NEW}", NotFound, "no node 'demo-workers-1-9'"),
         ([WORKER], "moorage-none", NotFound, "no Moorage image moorage-none"),
         ([WORKER], "moorage-disk", BadInput, "moorage-disk is a disk"),
-        ([WORKER], "moorage-38", BadInput, r"the image has Kubernetes 1\.38, other nodes 1\.37"),
+        ([WORKER], "moorage-38", BadInput, r"would have Kubernetes 1\.38, the control plane 1\.37"),
+        (NODES, "moorage-39", BadInput, r"the image has Kubernetes 1\.39, the control plane 1\.37"),
     ],
 )
 def test_bad_input_changes_nothing(images, kube, nodes, image, error, reported):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moorage.model.boot import RECORD, BootRecord, Slot
-from moorage.model.errors import BadInput, TimedOut
+from moorage.model.errors import BadInput, NotFound, TimedOut
 from moorage.node import blessing, control_plane, signalling, steps, worker
 from moorage.node.boot import boot, run
 from moorage.node.configuration import Resources
@@ -274,14 +274,14 @@ def test_static_network_is_configured_before_the_cluster_is_searched(tmp_path: P
     drive(layout, user_data(heat.signal))
     folder = layout.config_drive / "openstack/latest"
     (folder / "network_data.json").write_text(
-        json.dumps({"links": [LINK | {"type": "bond", "id": "b"}, LINK], **STATIC})
+        json.dumps({"links": [LINK], "networks": [*STATIC["networks"], {"id": "n", "type": "ipv9"}]})
     )
     for _ in range(2):
         with pytest.raises(TimedOut):
             boot(layout, machine, PaperClock().clock, reported.append)
     assert machine.started == ["systemd-networkd again"]
     assert "Address=10.0.0.11/24" in (layout.networks / "08-port-0.network").read_text()
-    assert reported[0] == "interface b: bond is not supported"
+    assert reported[0] == "network n: ipv9 is not supported"
 
 
 def test_damaged_network_data_is_reported_and_dhcp_is_used(tmp_path: Path, heat: Heat) -> None:
@@ -338,6 +338,29 @@ def test_new_image_that_does_not_get_ready_is_replaced_by_the_former_one(tmp_pat
     assert heat.reported == []
 
 
+def test_new_image_that_does_not_find_its_user_data_is_replaced_too(tmp_path: Path) -> None:
+    layout, machine = Layout(tmp_path), PaperMachine()
+    for path in (layout.boot / RECORD, layout.boot_slot, layout.config_drive / "openstack/latest/x"):
+        path.parent.mkdir(parents=True)
+    layout.boot_slot.write_text("b\n")
+    (layout.boot / RECORD).write_bytes(BootRecord((Slot("b", "2", 2), Slot("a", "1"))).content())
+    with pytest.raises(NotFound):
+        boot(layout, machine, PaperClock().clock, lambda line: None)
+    assert machine.started == ["reboot"]
+
+
+def test_boot_is_blessed_once(tmp_path: Path) -> None:
+    """An image that was staged after it was not passed over."""
+    layout = Layout(tmp_path)
+    for path in (layout.boot / RECORD, layout.boot_slot):
+        path.parent.mkdir(parents=True)
+    layout.boot_slot.write_text("a\n")
+    for slots in ((Slot("a", "1", 2),), (Slot("b", "2", 3), Slot("a", "1"))):
+        (layout.boot / RECORD).write_bytes(BootRecord(slots).content())
+        blessing.bless(layout)
+    assert BootRecord.parse((layout.boot / RECORD).read_bytes()).slots == (Slot("b", "2", 3), Slot("a", "1"))
+
+
 def test_only_image_of_a_server_is_not_replaced(tmp_path: Path, heat: Heat) -> None:
     layout, machine = Layout(tmp_path), PaperMachine()
     drive(layout, user_data(heat.signal))
@@ -380,7 +403,11 @@ def test_node_reports_its_image(
     (made.layout.boot / RECORD).write_bytes(BootRecord((*failed, Slot("a", "1"))).content())
     steps.report_image(made)
     annotations = api.taken.pop(0)["metadata"]["annotations"]
-    assert annotations == {"moorage.io/image": "1", "moorage.io/failed-image": "2" if failed else None}
+    assert annotations == {
+        "moorage.io/image": "1",
+        "moorage.io/failed-image": "2" if failed else None,
+        "moorage.io/other-image": None,
+    }
     (condition,) = api.taken[0]["status"]["conditions"]
     assert condition["status"] == status
     assert condition["message"].endswith("the node runs 1 from slot a")

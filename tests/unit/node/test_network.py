@@ -90,12 +90,16 @@ def test_ipv6_beside_dhcp(type: str, accepted: str) -> None:
 
 
 def test_what_is_not_supported_is_named() -> None:
-    bond = link(1, type="bond")
-    described = {"links": [link(0), bond], "networks": [network(0, "ipv4_dhcp"), network(0, "ipv9")]}
-    assert configuration(described).ignored == (
-        "interface tap1: bond is not supported",
-        "network network0: ipv9 is not supported",
-    )
+    described = {"links": [link(0)], "networks": [network(0, "ipv4_dhcp"), network(0, "ipv9")]}
+    assert configuration(described).ignored == ("network network0: ipv9 is not supported",)
+    assert "DHCP=ipv4" in configuration(described).files["08-port-0.network"]
+
+
+def test_parts_of_a_bond_keep_dhcp() -> None:
+    described = {"links": [link(0), link(1), link(2, type="bond")], "networks": [network(2, "ipv4")]}
+    found = configuration(described)
+    assert found.files == {}
+    assert found.ignored[0] == "interface tap2: bond is not supported"
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def layout(tmp_path: Path) -> Layout:
     install(layout, Slot("a", "1"))
     layout.boot_slot.parent.mkdir(parents=True)
     layout.boot_slot.write_text("a\n")
+    layout.blessed.touch()
     return layout
 
 
@@ -181,11 +182,22 @@ def test_full_boot_partition_is_refused(layout: Layout, glance: Glance, monkeypa
         staged(layout, glance.source())
 
 
-def test_slot_that_was_never_healthy_keeps_the_other(layout: Layout, glance: Glance) -> None:
-    install(layout, Slot("a", "2", 1), Slot("b", "1"))
-    with pytest.raises(Conflict, match="slot a has not been healthy"):
+def test_boot_that_is_not_healthy_yet_keeps_the_other_slot(layout: Layout, glance: Glance) -> None:
+    install(layout, Slot("a", "2"), Slot("b", "1"))
+    layout.blessed.unlink()
+    with pytest.raises(TimedOut, match="this boot of slot a is not healthy yet"):
         staged(layout, glance.source("3"))
+    with pytest.raises(TimedOut, match="this boot of slot a is not healthy yet"):
+        roll_back(layout, "1", clock())
     assert content(layout, "b") == OLD
+
+
+def test_staged_image_is_cancelled_by_the_running_one(layout: Layout, glance: Glance) -> None:
+    staged(layout, glance.source())
+    assert staged(layout, glance.source("1", OLD)) == Slot("a", "1")
+    assert record(layout).next == Slot("a", "1")
+    assert staged(layout, glance.source()) == Slot("b", "2", TRIES)
+    assert len(glance.requests) == 1
 
 
 def test_server_with_its_own_kernel_refuses_an_image_without_one(layout: Layout, glance: Glance) -> None:
@@ -194,15 +206,19 @@ def test_server_with_its_own_kernel_refuses_an_image_without_one(layout: Layout,
         staged(layout, glance.source())
 
 
-def test_rollback_takes_a_healthy_image_only(layout: Layout) -> None:
-    with pytest.raises(Conflict, match="no other image that was healthy"):
-        roll_back(layout)
-    install(layout, Slot("a", "1"), Slot("b", "2", 0))
-    with pytest.raises(Conflict, match="no other image that was healthy"):
-        roll_back(layout)
+@pytest.mark.parametrize("others", [(), (Slot("b", "2", 0),), (Slot("b", "3"),)])
+def test_rollback_takes_a_healthy_image_only(layout: Layout, others: tuple[Slot, ...]) -> None:
+    install(layout, Slot("a", "1"), *others)
+    with pytest.raises(Conflict, match="no slot has a healthy 2"):
+        roll_back(layout, "2", clock())
+
+
+def test_rollback_again_changes_nothing(layout: Layout) -> None:
     install(layout, Slot("a", "1"), Slot("b", "2"))
-    assert roll_back(layout) == Slot("b", "2")
-    assert record(layout).next == Slot("b", "2")
+    for _ in range(2):
+        assert roll_back(layout, "2", clock()) == Slot("b", "2")
+        assert record(layout).next == Slot("b", "2")
+        layout.boot_slot.write_text("b\n")
 
 
 class PowerCut(BaseException):

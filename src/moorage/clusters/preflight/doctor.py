@@ -124,7 +124,15 @@ def _external_network(cloud: Cloud) -> Finding:
 
 
 def _heat(cloud: Cloud, name: str, sleep: Callable[[float], None]) -> Finding:
-    cloud.stacks.create(StackRequest(name, TEMPLATE, {}, {}, (name,), timeout_minutes=5))
+    try:
+        cloud.stacks.create(StackRequest(name, TEMPLATE, {}, {}, (name,), timeout_minutes=5))
+        return _created(cloud, name, sleep)
+    finally:
+        if (stack := cloud.stacks.get(name)) is not None:
+            cloud.stacks.delete(stack)
+
+
+def _created(cloud: Cloud, name: str, sleep: Callable[[float], None]) -> Finding:
     stack, waited = cloud.stacks.get(name), 0.0
     while stack and stack.status == "CREATE_IN_PROGRESS" and waited < HEAT_TIME:
         sleep(1.0)
@@ -132,7 +140,6 @@ def _heat(cloud: Cloud, name: str, sleep: Callable[[float], None]) -> Finding:
         stack = cloud.stacks.get(name)
     if stack is None:
         return Finding("Heat", "missing", f"the stack {name} disappeared while it was created")
-    cloud.stacks.delete(stack)
     if stack.status == "CREATE_COMPLETE":
         return Finding("Heat", "ok", "it creates stacks that nodes can signal to")
     reason = f"{stack.status} after {waited:.0f} s: {stack.reason}"

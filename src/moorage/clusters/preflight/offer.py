@@ -14,7 +14,7 @@ from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.clusters.preflight.problem import Problem, choices, one_of, parse_network
 from moorage.clusters.preflight.spec import spec_problems
-from moorage.model.cluster import CONTROL_PLANE, ClusterSpec
+from moorage.model.cluster import ClusterSpec
 from moorage.model.errors import BadInput
 
 T = TypeVar("T", Flavor, Image, ExternalNetwork)
@@ -153,22 +153,29 @@ def _skew(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
             yield Problem(f"node group {group.name}: --image", group.image, reason, fitting)
 
 
-def check_kubelet_skew(version: str, others: Sequence[str], groups: Sequence[str]) -> None:
-    """BadInput unless nodes of these groups may run this version of Kubernetes beside nodes with the others.
+def check_kubelet_skew(version: str, there: Mapping[str, tuple[str, bool]], updated: Sequence[str]) -> None:
+    """BadInput unless the `updated` nodes may run this version of Kubernetes.
 
-    A control plane may be one minor version newer than others, and up to three; a kubelet must not be newer.
+    `there` has the version of each node, and whether it is a control plane. That gets at most one minor version newer,
+    and none older; a kubelet is at most three older than it, and not newer.
+
+    Source: https://kubernetes.io/releases/version-skew-policy/
     """
-    minors = [found[1] for other in others if (found := parse_minor(other))]
-    new = parse_minor(version)
-    if new is None or not minors:
+    minors = {name: found[1] for name, (text, _) in there.items() if (found := parse_minor(text))}
+    new, control = parse_minor(version), [name for name, (_, is_control) in there.items() if is_control]
+    current = max((minors[name] for name in control if name in minors), default=None)
+    if new is None or current is None:
         return
-    if CONTROL_PLANE in groups:
-        good = all(new[1] - SKEW <= minor <= new[1] for minor in minors)
-    else:
-        good = max(minors) - SKEW <= new[1] <= max(minors)
-    if not good:
-        shown = ", ".join(f"1.{minor}" for minor in sorted(set(minors)))
-        raise BadInput(f"the image has Kubernetes 1.{new[1]}, other nodes {shown}", "update the control plane first")
+    is_control_updated = any(name in control for name in updated)
+    if is_control_updated and not current <= new[1] <= current + 1:
+        reason = f"the image has Kubernetes 1.{new[1]}, the control plane 1.{current}"
+        raise BadInput(reason, "update it by one minor version")
+    api = new[1] if is_control_updated else current
+    kubelets = {name: new[1] if name in updated else minor for name, minor in minors.items() if name not in control}
+    for name, minor in kubelets.items():
+        if not api - SKEW <= minor <= api:
+            reason = f"{name} would have Kubernetes 1.{minor}, the control plane 1.{api}"
+            raise BadInput(reason, f"a worker must have 1.{api - SKEW} to 1.{api}")
 
 
 def parse_minor(version: str) -> tuple[int, int] | None:

@@ -83,8 +83,10 @@ def fetch_kernel(folder: Path, hardware: Hardware, report: Callable[[str], None]
 def _fetch(folder: Path, hardware: Hardware, report: Callable[[str], None]) -> Kernel:
     package, version = newest(PACKAGES[hardware])
     directory = folder / f"{package.removeprefix('linux-image-')}_{version}"
-    if directory.exists():
-        return Kernel(directory)
+    kernel = Kernel(directory)
+    if directory.exists() and (hardware is Hardware.SERVER or kernel.firmware.exists()):
+        return kernel
+    shutil.rmtree(directory, ignore_errors=True)
     report(f"disk image: downloading {package} {version}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="kernel-") as scratch:
@@ -94,7 +96,7 @@ def _fetch(folder: Path, hardware: Hardware, report: Callable[[str], None]) -> K
             _add_firmware(Path(scratch), made.firmware)
         squash.pack(made.modules / "lib/modules", made.squashfs)
         (Path(scratch) / "made").rename(directory)
-    return Kernel(directory)
+    return kernel
 
 
 def newest(package: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from moorage.host.run import run
@@ -105,19 +105,25 @@ def mount_slot(machine: Machine, slot: boot.Slot) -> Path:
     file = _root(machine, slot)
     target = machine.slots / str(file.stat().st_ino)
     with locked(machine.slots):
-        _unmount_deleted(machine.slots)
+        _unmount_unused(machine.slots.parent)
         target.mkdir(exist_ok=True)
         if not os.path.ismount(target):
             run("mount", "-t", "squashfs", "-o", "loop,ro", str(file), str(target))
     return target
 
 
-def _unmount_deleted(slots: Path) -> None:
-    """Unmount images that were deleted, as by an update; a machine that runs from one has a mount of its own."""
-    for target in slots.glob("[0-9]*"):
-        device = target.stat().st_dev
-        backing = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/backing_file")
-        if os.path.ismount(target) and backing.exists() and backing.read_text().rstrip().endswith(" (deleted)"):
+def _unmount_unused(state: Path) -> None:
+    """Unmount images that no machine has in a slot any more, as after an update.
+
+    A machine that runs from one has a mount of its own.
+    """
+    files = (*state.glob("*/boot/slots/*/root.squashfs"), *state.glob(".images/*.squashfs"))
+    used = set()
+    for file in files:
+        with suppress(FileNotFoundError):  # its machine was deleted meanwhile
+            used.add(file.stat().st_ino)
+    for target in (state / ".slots").glob("[0-9]*"):
+        if int(target.name) not in used and os.path.ismount(target):
             run("umount", "--lazy", str(target))
             target.rmdir()
 
