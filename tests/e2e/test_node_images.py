@@ -13,7 +13,7 @@ from moorage.config import Paths
 from moorage.image.node_image import find_image
 from moorage.model.nodes import IMAGE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("emptied")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400), pytest.mark.usefixtures("emptied")]
 
 NAME = RunCluster.NAME
 CONTROL_PLANE, WORKER = f"{NAME}-control-plane-0", f"{NAME}-workers-1-0"
@@ -45,7 +45,7 @@ def upload(glance, properties, version, file):
 
 def node(cloud, verb, *words, check=True):
     command = ("--cloud", "moorage", "node", verb, NAME, *words, "--yes")
-    return cloud.moorage(*command, check=check, timeout=900)
+    return cloud.moorage(*command, check=check, timeout=2400)
 
 
 def running(cluster):

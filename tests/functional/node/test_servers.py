@@ -123,8 +123,7 @@ def test_server_joins_from_nothing_but_a_config_drive(cluster: Lab, tmp_path: Pa
     with vm:
         assert signal_of(cluster, vm, node)["status"] == "SUCCESS", vm.console[-3000:]
         cluster.apply(POD.format(node=node))
-        cluster.kubectl("wait", "--for=condition=Ready", f"pod/{node}", "--timeout=50s", check=False)
-        until(lambda: "OK" in answers_from(cluster, node), seconds=120, why=lambda: vm.console[-3000:])
+        until(lambda: "OK" in answers_from(cluster, node), seconds=400, why=lambda: vm.console[-3000:])
     check_disk(cluster, vm, disk)
 
 

@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.functional, pytest.mark.timeout(1800)]
 
 CONTROL_PLANE, WORKER = "lab-control-plane-0", "lab-worker-0"
 PORT = 8080
-READY = {"ready_timeout": 60}
-"""Seconds in which the worker must be Ready at each boot: it needs about five."""
+READY = {"ready_timeout": 120}
+"""Seconds in which the worker must be Ready at each boot: it needs about five, and a slow machine fifty."""
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
