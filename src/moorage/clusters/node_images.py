@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,19 +19,19 @@ from moorage.clusters import drain, events, kubernetes, node_pods
 from moorage.clusters.kubernetes import KubeNode
 from moorage.clusters.nodes import NodeExecutor
 from moorage.clusters.observer import ConnectKube, Observer
-from moorage.clusters.preflight.offer import KUBERNETES, OURS, check_kubelet_skew, choose_image
+from moorage.clusters.preflight.offer import FORMAT, KUBERNETES, OURS, check_kubelet_skew, choose_image
 from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.waiting import NO_KEY
 from moorage.kube.port import NODES, PODS, SECRETS, KubernetesClient, Object, Resource
 from moorage.model.cluster import CONTROL_PLANE, DrainOptions
 from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, MoorageError, NotFound
-from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, OTHER_IMAGE, RETURNING
+from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, IMAGE_FORMAT, OTHER_IMAGE, RETURNING
 
 Result = TypeVar("Result")
 TIMEOUT = 1800.0
 """Seconds for one node: fetching the image, and three boots."""
-CONTAINER_FORMAT = "squashfs"
+SQUASHFS = "squashfs"
 ENDED = ("Succeeded", "Failed")
 
 
@@ -56,18 +57,21 @@ class NodeImages:
         BadInput for an image that they cannot run. Failed when a node did not come up with it: it runs the former one.
         The control plane comes first, because no kubelet may be newer.
         """
-        chosen = self._choose(image)
-        version, hash = chosen.properties["moorage_version"], chosen.properties.get("moorage_sha256", "")
-
-        def command() -> node_pods.HostCommand:
-            download = self.cloud.images.download(chosen.id)
-            arguments = ("/usr/bin/moorage-node", "update", download.url, hash, version)
-            return node_pods.HostCommand("update", arguments, download.token)
-
-        with self._run(nodes, f"update to {chosen.name}", options) as (_, there, begin):
-            check_kubelet_skew(str(chosen.properties.get(KUBERNETES, "")), _versions(there), nodes)
+        with self._run(nodes, f"update to {image or 'the newest image'}", options) as (kube, there, begin):
+            formats = {node: _format(kube.get(NODES, node)) for node in nodes}
+            images = {format: self._choose(image, format) for format in set(formats.values())}
+            for chosen in images.values():
+                check_kubelet_skew(str(chosen.properties.get(KUBERNETES, "")), _versions(there), nodes)
             for node in sorted(nodes, key=lambda name: there[name].group != CONTROL_PLANE):
-                begin(node).run_until_done(command, version, options is not None)
+                chosen = images[formats[node]]
+                command = partial(self._command, chosen)
+                begin(node).run_until_done(command, chosen.properties["moorage_version"], options is not None)
+
+    def _command(self, image: Image) -> node_pods.HostCommand:
+        """The update of a node, with a new token."""
+        download, properties = self.cloud.images.download(image.id), image.properties
+        words = (download.url, _hash(image), properties["moorage_version"], "--format", properties["moorage_format"])
+        return node_pods.HostCommand("update", ("/usr/bin/moorage-node", "update", *words), download.token)
 
     def roll_back(self, nodes: Sequence[str], options: DrainOptions | None) -> None:
         """Return these nodes to the image in their other slot, one after the other; Conflict without a healthy one.
@@ -79,15 +83,19 @@ class NodeImages:
                 command = node_pods.HostCommand("rollback", ("/usr/bin/moorage-node", "rollback", version))
                 begin(node).run_until_done(lambda command=command: command, version, options is not None)  # type: ignore[misc]
 
-    def _choose(self, name: str | None) -> Image:
-        image = choose_image(name, [*self.cloud.images.list(OURS), *self._named(name)])
+    def _choose(self, name: str | None, format: str) -> Image:
+        """The image of that name, or the newest one, for nodes that boot this format."""
+        ours = self.cloud.images.list(OURS)
+        right = [image for image in ours if image.properties.get(FORMAT) == format]
+        image = choose_image(name, [*ours, *self._named(name)] if name else right)
         if image is None or not image.properties.get("moorage_version"):
-            raise NotFound(f"the cloud has no Moorage image {name or ''}".rstrip(), "moorage image upload")
-        if image.properties.get("moorage_format") != CONTAINER_FORMAT:
-            raise BadInput(
-                f"{image.name} is a disk: nodes of disks cannot be updated in place yet",
-                "moorage nodegroup upgrade --image replaces them",
+            raise NotFound(
+                f"the cloud has no Moorage image {name or f'of the format {format}'}", "moorage image upload"
             )
+        if image.properties.get(FORMAT) != format:
+            raise BadInput(f"{image.name} is not of the format {format}, which these nodes boot")
+        if not _hash(image):
+            raise BadInput(f"{image.name} has no hash among its properties", "upload it again: moorage image upload")
         return image
 
     def _named(self, name: str | None) -> list[Image]:
@@ -119,6 +127,17 @@ class NodeImages:
                 raise
             finally:
                 events.send(self.cloud, observed.base_stack, run)
+
+
+def _hash(image: Image) -> str:
+    """The SHA-256 of the image's file."""
+    name = "moorage_sha256" if image.properties.get(FORMAT) == SQUASHFS else "moorage_file_sha256"
+    return str(image.properties.get(name, ""))
+
+
+def _format(node: Object | None) -> str:
+    """The format that a node boots."""
+    return _annotation(node, IMAGE_FORMAT) if node and _annotation(node, IMAGE_FORMAT) else SQUASHFS
 
 
 def _versions(nodes: Mapping[str, KubeNode]) -> dict[str, tuple[str, bool]]:

@@ -15,6 +15,8 @@ REMOVING = "moorage.io/removing"
 IMAGE, FAILED_IMAGE, OTHER_IMAGE = "moorage.io/image", "moorage.io/failed-image", "moorage.io/other-image"
 """The annotations with the version of the image that a node runs, of another one that did not come up, and of the
 healthy one in the other slot."""
+IMAGE_FORMAT = "moorage.io/image-format"
+"""The annotation with the format of images that a node boots: squashfs or disk."""
 RETURNING = "moorage.io/returning"
 """The annotation of a Node with the version that it is to return to, until it runs that."""
 CORDONED = "moorage.io/cordoned"

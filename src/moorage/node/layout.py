@@ -87,6 +87,16 @@ class Layout:
         return self.root / "boot"
 
     @property
+    def incoming(self) -> Path:
+        """A slot that is not complete yet, on the boot partition."""
+        return self.boot / "incoming"
+
+    @property
+    def downloads(self) -> Path:
+        """Disk images from which a slot is filled."""
+        return self.state / "downloads"
+
+    @property
     def version(self) -> Path:
         """The version of the node image."""
         return self.root / "usr/lib/moorage/version"

@@ -30,7 +30,7 @@ def update(given: argparse.Namespace) -> None:
     from moorage.node.waiting import Clock
 
     token = os.environ.get("MOORAGE_TOKEN", "")
-    slot = stage(Layout(), ImageSource(given.url, given.sha256, given.version, token), Clock(), say)
+    slot = stage(Layout(), ImageSource(given.url, given.sha256, given.version, token, given.format), Clock(), say)
     say(f"slot {slot} boots next")
 
 
@@ -69,8 +69,9 @@ def parser() -> argparse.ArgumentParser:
     text = "fetch an image into the other slot, which boots next; resumes"
     updating = commands.add_parser("update", help=text, description=f"{text}. Glance's token is in MOORAGE_TOKEN.")
     updating.add_argument("url", help="where the image is, by HTTP")
-    updating.add_argument("sha256", help="the image's hash, as in its property moorage_sha256")
+    updating.add_argument("sha256", help="the hash of the file")
     updating.add_argument("version", help="the image's version, as in its property moorage_version")
+    updating.add_argument("--format", default="squashfs", help="the image's property moorage_format; squashfs or disk")
     returning = commands.add_parser("rollback", help="boot the slot with another version next, if it was healthy")
     returning.add_argument("version", help="the version to return to")
     commands.add_parser("switch", help="reboot, if another slot than this one boots next")

@@ -15,7 +15,7 @@ import yaml
 
 from moorage.kube.kubeconfig import without_user
 from moorage.model.boot import Slot
-from moorage.model.nodes import FAILED_IMAGE, IMAGE, OTHER_IMAGE
+from moorage.model.nodes import FAILED_IMAGE, IMAGE, IMAGE_FORMAT, OTHER_IMAGE
 from moorage.model.ownership import CINDER_DRIVER
 from moorage.node.api import Object
 from moorage.node.layout import Layout
@@ -48,11 +48,11 @@ def dns(cluster: Cluster, forwards: bool) -> list[Object]:
     return _manifest("coredns.yaml", {"dns_address": cluster.dns_address, "forward": forward})
 
 
-def image_annotations(node: str, slot: Slot, others: Sequence[Slot]) -> Object:
+def image_annotations(node: str, slot: Slot, others: Sequence[Slot], format: str) -> Object:
     """The Node with the annotations for programs: `image_condition` is for people."""
     failed = next((other.version for other in others if other.left == 0), None)
     healthy = next((other.version for other in others if other.left is None), None)
-    annotations = {IMAGE: slot.version, FAILED_IMAGE: failed, OTHER_IMAGE: healthy}
+    annotations = {IMAGE: slot.version, FAILED_IMAGE: failed, OTHER_IMAGE: healthy, IMAGE_FORMAT: format}
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "annotations": annotations}}
 
 

@@ -12,6 +12,8 @@ from moorage.node.layout import Layout
 
 MODULES = "modules.squashfs"
 """In the slots of servers with a kernel of their own, which GRUB boots."""
+SQUASHFS, DISK = "squashfs", "disk"
+"""Formats of images, as in their property moorage_format."""
 FREEZE, THAW = 0xC0045877, 0xC0045878
 """ioctls of file systems: FIFREEZE and FITHAW in linux/fs.h."""
 
@@ -40,6 +42,11 @@ def write_record(layout: Layout, record: BootRecord) -> None:
 def booted_slot(layout: Layout) -> str:
     """The name of the slot that was booted."""
     return layout.boot_slot.read_text().strip()
+
+
+def format_of(layout: Layout) -> str:
+    """The format of images that this machine boots."""
+    return DISK if has_own_kernel(layout) else SQUASHFS
 
 
 def has_own_kernel(layout: Layout) -> bool:

@@ -91,9 +91,9 @@ def report_image(node: Node) -> None:
     failed = [other for other in others if other.left == 0]
     if slot is None:
         return
-    api = node.api()
+    api, format = node.api(), slots.format_of(node.layout)
     now = datetime.datetime.now(datetime.UTC)
-    answered(node, lambda: api.patch(objects.image_annotations(node.name, slot, others)))
+    answered(node, lambda: api.patch(objects.image_annotations(node.name, slot, others, format)))
     answered(node, lambda: api.patch_status(objects.image_condition(node.name, slot, failed, now)))
     for event in objects.image_events(node.name, slot, failed, now):
         answered(node, partial(api.create, event))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,9 +19,10 @@ from pathlib import Path
 from moorage.model.boot import NAMES, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
 from moorage.node import files
+from moorage.node.disk_image import extract_slot
 from moorage.node.layout import Layout
 from moorage.node.machine import Machine
-from moorage.node.slots import booted_slot, has_own_kernel, read_record, write_record
+from moorage.node.slots import SQUASHFS, booted_slot, format_of, read_record, write_record
 from moorage.node.waiting import Clock, Deadline, NotYet
 
 PART = 1 << 20
@@ -30,41 +32,75 @@ BLESSING = 120.0
 UNRESPONSIVE = 300.0
 """Seconds of failing requests after which a download ends; the next update resumes it."""
 ROOT = "root.squashfs"
+SOURCE = "source"
+"""In a slot that was filled from a disk image: the image's hash."""
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image of Moorage's format "squashfs" by HTTP; `token` is Keystone's, for Glance."""
+    """An image by HTTP, in one of Moorage's formats; `token` is Keystone's, for Glance."""
 
     url: str
     sha256: str
     version: str
     token: str = ""
+    format: str = SQUASHFS
 
 
 def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> Slot:
     """Put the image into the slot that did not boot, to be booted next; returns the slot.
 
     May be repeated, and resumes; the image that the node runs needs no other slot, and boots next again. TimedOut when
-    this boot does not get healthy; QuotaExceeded when the boot partition has no space; Failed when what was fetched is
-    not the image.
+    this boot does not get healthy; QuotaExceeded when a partition has no space; Failed when what was fetched is not the
+    image; BadInput for an image of another format than the machine boots.
     """
     running = _healthy_slot(layout, clock)
     record, booted = read_record(layout), running.name
     if running.version == source.version:
         write_record(layout, record.first(booted))
         return running
-    if has_own_kernel(layout):
-        raise BadInput("this server has a kernel of its own, and the image has none")
+    if (wanted := format_of(layout)) != source.format:
+        raise BadInput(f"this machine boots images of the format {wanted}, and the image is of {source.format}")
     target = Slot(next(name for name in NAMES if name != booted), source.version)
-    file = layout.boot / target.folder / ROOT
-    if target.version not in {slot.version for slot in record.slots} or _hash(file) != source.sha256:
+    folder = layout.boot / target.folder
+    if target.version not in {slot.version for slot in record.slots} or not _has(folder, source):
         record = record.without(target.name)
         write_record(layout, record)
-        _fetch(file, source, clock, say)
+        if source.format == SQUASHFS:
+            _fetch(folder / ROOT, source, clock, say)
+        else:
+            _fill_from_disk(layout, folder, source, clock, say)
     chosen = record.without(target.name).installed(source.version)
     write_record(layout, chosen)
     return chosen.slots[0]
+
+
+def _has(folder: Path, source: ImageSource) -> bool:
+    """Whether a slot has the files of this image, completely."""
+    if source.format == SQUASHFS:
+        return _hash(folder / ROOT) == source.sha256
+    file = folder / SOURCE
+    return file.exists() and file.read_text().strip() == source.sha256
+
+
+def _fill_from_disk(
+    layout: Layout, folder: Path, source: ImageSource, clock: Clock, say: Callable[[str], None]
+) -> None:
+    """Download a disk image to /var, and copy its slot."""
+    for old in (folder, layout.incoming):
+        shutil.rmtree(old, ignore_errors=True)
+    image = layout.downloads / "disk.qcow2"
+    _fetch(image, source, clock, say)
+    say("copying the image's files")
+    layout.incoming.mkdir()
+    made = extract_slot(image, layout.downloads / "partition", layout.incoming)
+    files.write(made / SOURCE, files.File(f"{source.sha256}\n"))
+    for path in (*made.iterdir(), made):
+        files.sync(path)
+    made.rename(folder)
+    files.sync(folder.parent)
+    layout.incoming.rmdir()
+    shutil.rmtree(layout.downloads)
 
 
 def roll_back(layout: Layout, version: str, clock: Clock) -> Slot:
@@ -117,7 +153,10 @@ def give_up(layout: Layout, slot: Slot) -> None:
 
 
 def _fetch(file: Path, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> None:
-    """Download in parts to a file with the image's hash in its name, verify it, and give it its name."""
+    """Download in parts to a file with the image's hash in its name, verify it, and give it its name.
+
+    Other files beside it are deleted.
+    """
     partial = file.with_name(f"{source.sha256[:16]}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     for other in partial.parent.iterdir():
@@ -189,7 +228,7 @@ class _Download:
         space = os.statvfs(self.file.parent)
         if length > space.f_bavail * space.f_frsize + self.size - begin:
             raise QuotaExceeded(
-                f"the image needs {length >> 20} MiB on the boot partition, which has "
+                f"the image needs {length >> 20} MiB in {self.file.parent}, where are "
                 f"{space.f_bavail * space.f_frsize >> 20} MiB"
             )
         with self.file.open("r+b" if begin else "wb") as stream:

@@ -14,6 +14,7 @@ from moorage.image.disk.kernel import Hardware, fetch_kernel
 from moorage.image.node_image import NodeImage, find_image
 from moorage.model.boot import RECORD, BootRecord, Slot
 from moorage.model.boot import SIZE as SIZE_OF_RECORD
+from moorage.node.disk_image import extract_slot
 from vm import Partition, Vm, run
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(5400)]
@@ -113,6 +114,15 @@ def test_other_slot_boots_at_once_when_grub_finds_damage(
             vm.wait_for("booting slot b")
         vm.wait_for("booting slot a")
         vm.wait_for(STARTED)
+
+
+def test_update_copies_the_files_of_the_disk(tmp_path: Path, disk: Path) -> None:
+    made = extract_slot(disk, tmp_path / "scratch", tmp_path)
+    boot = Partition(tmp_path, disk, 3)
+    assert sorted(path.name for path in made.iterdir()) == sorted(FILES)
+    for name in FILES:
+        assert (made / name).read_bytes() == boot.read(f"/slots/a/{name}"), name
+    assert not (tmp_path / "scratch").exists()
 
 
 def test_metal_has_firmware_and_microcode(cache: Path) -> None:

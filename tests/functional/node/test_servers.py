@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import http.server
 import json
 import os
@@ -11,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from lab import Lab, new_mac, run
+from lab import HOST, Lab, new_mac, run
+from moorage.clusters import node_pods
+from moorage.clusters.node_pods import HostCommand
 from moorage.config import Paths
 from moorage.image.disk.build import build_disk
 from moorage.image.disk.kernel import Hardware
@@ -137,6 +141,50 @@ def test_server_joins_from_the_metadata_service(
     with Vm(tmp_path, disk, uefi=True, options=cluster.nic(cluster.lease("10.66.0.21"))) as vm:
         assert signal_of(cluster, vm, node)["status"] == "SUCCESS", vm.console[-3000:]
     check_disk(cluster, vm, disk)
+
+
+@pytest.mark.faults
+def test_server_is_updated_in_place(cluster: Lab, tmp_path: Path, disk: Path) -> None:
+    """By pods on it, as `moorage node update` does, from the same disk as another version."""
+    node, digest = "lab-server-3", hashlib.sha256(disk.read_bytes()).hexdigest()
+    vm = Vm(tmp_path, disk, size="6G", options=cluster.nic(cluster.lease("10.66.0.23")))
+    vm.config_drive(cluster.user_data("worker", node=SLOW), meta_data=META_DATA | {"name": node})
+    handler = functools.partial(Quiet, directory=str(disk.parent))
+    with serving(http.server.ThreadingHTTPServer((HOST, 8080), handler)), vm:
+        assert signal_of(cluster, vm, node)["status"] == "SUCCESS", vm.console[-3000:]
+        url = f"http://{HOST}:8080/{disk.name}"
+        words = ("/usr/bin/moorage-node", "update", url, digest, "next", "--format", "disk")
+        last = run_on(cluster, vm, node, HostCommand("update", words))
+        assert last.startswith("slot b (next) boots next")
+        run_on(cluster, vm, node, HostCommand("switch", ("/usr/bin/moorage-node", "switch")))
+        path = "jsonpath={.metadata.annotations.moorage\\.io/image}"
+        until(
+            lambda: cluster.kubectl("get", "node", node, "-o", path, check=False) == "next",
+            seconds=900,
+            why=lambda: vm.console[-5000:],
+        )
+    slots = BootRecord.parse(Partition(tmp_path, vm.disk, 3).read(f"/{RECORD}")).slots
+    assert slots == (Slot("b", "next"), Slot("a", cluster.image.version))
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def run_on(lab: Lab, vm: Vm, node: str, command: HostCommand) -> str:
+    """Run a command in a pod on the node; the last line of its output, or "" when it reboots the node."""
+    pod = node_pods.pod(node, command)
+    lab.apply(json.dumps(pod))
+    name = pod["metadata"]["name"]
+
+    def phase() -> str:
+        return lab.kubectl("get", "pod", "-n", "kube-system", name, "-o", "jsonpath={.status.phase}", check=False)
+
+    until(phase, lambda found: found in ("Succeeded", "Failed"), seconds=1200, why=lambda: vm.console[-3000:])
+    log = lab.kubectl("logs", "-n", "kube-system", name, check=False)
+    assert phase() == "Succeeded" or command.action == "switch", log
+    return (log.splitlines() or [""])[-1]
 
 
 def test_server_without_dhcp_signals_that_its_user_data_is_truncated(cluster: Lab, tmp_path: Path, disk: Path) -> None:

@@ -17,7 +17,7 @@ from moorage.kube.port import NODES as KUBE_NODES
 from moorage.kube.port import PODS, SECRETS, key_of
 from moorage.model.cluster import DrainOptions
 from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, NotFound, TimedOut
-from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, OTHER_IMAGE, RETURNING
+from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, IMAGE_FORMAT, OTHER_IMAGE, RETURNING
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +35,7 @@ class Rebooting(Joined):
 
     def __init__(self):
         self.broken, self.failure, self.refusal, self.kill_at = set(), "", "", -1
-        self.events, self.staged, self.tokens = [], {}, []
+        self.events, self.staged, self.tokens, self.commands = [], {}, [], []
         super().__init__()
 
     def _begin_call(self, call, resource):
@@ -57,8 +57,9 @@ class Rebooting(Joined):
         last = self.failure or f"slot b ({command[-1]}) boots next"
         if action == "update":
             self.tokens.append(b64decode(Joined.get(self, SECRETS, key_of(pod))["data"]["token"]).decode())
+            self.commands.append(command)
         if action in ("update", "rollback"):
-            self.staged[node] = command[-1]
+            self.staged[node] = command[-3 if action == "update" else -1]
         if action == "switch":
             last = self.refusal or self._reboot(node)
         self.logs[key_of(pod)] = last
@@ -83,11 +84,13 @@ def cloud(tmp_path):
         ("disk", "disk", "v1.37.2"),
         ("38", "squashfs", "v1.38.0"),
         ("39", "squashfs", "v1.39.0"),
+        ("unhashed", "squashfs", "v1.37.2"),
     ):
         own = {"moorage_version": version, "moorage_format": kind, "moorage_kubernetes_version": kubernetes}
         file = tmp_path / version
         file.write_bytes(b"hsqs")
-        properties = {**NODE_IMAGE.properties, **own, "moorage_sha256": "f" * 64}
+        hashes = {} if version == "unhashed" else {"moorage_sha256": "f" * 64, "moorage_file_sha256": "d" * 64}
+        properties = {**NODE_IMAGE.properties, **own, **hashes}
         cloud.images.upload(ImageFile(f"moorage-{version}", file, 1, 1, properties), lambda count: None)
     return cloud
 
@@ -242,6 +245,17 @@ def test_failure_is_an_event_of_the_cluster(images, kube, world):
     assert any("did not come up" in event.message for event in listed)
 
 
+def test_each_node_gets_the_newest_image_of_its_format(images, kube, cloud):
+    kube.patch(KUBE_NODES, OTHER, {"metadata": {"annotations": {IMAGE_FORMAT: "disk"}}})
+    cloud.images.images = [image for image in cloud.images.images if image.name in (f"moorage-{NEW}", "moorage-disk")]
+    images.update([WORKER, OTHER], None, OPTIONS)
+    assert [annotations(kube, node)[IMAGE] for node in (WORKER, OTHER)] == [NEW, "disk"]
+    assert [command[-5:] for command in kube.commands] == [
+        [f"http://glance/v2/images/{id}/file", hash * 64, version, "--format", format]
+        for id, hash, version, format in (("image-2", "f", NEW, "squashfs"), ("image-3", "d", "disk", "disk"))
+    ]
+
+
 def test_control_plane_is_updated_first(images, kube):
     images.update([WORKER, NODES[0]], "moorage-38", None)
     assert kube.events[0] == f"update {NODES[0]}"
@@ -252,7 +266,8 @@ def test_control_plane_is_updated_first(images, kube):
     [
         (["demo-workers-1-9"], f"moorage-{NEW}", NotFound, "no node 'demo-workers-1-9'"),
         ([WORKER], "moorage-none", NotFound, "no Moorage image moorage-none"),
-        ([WORKER], "moorage-disk", BadInput, "moorage-disk is a disk"),
+        ([WORKER], "moorage-disk", BadInput, "moorage-disk is not of the format squashfs"),
+        ([WORKER], "moorage-unhashed", BadInput, "has no hash"),
         ([WORKER], "moorage-38", BadInput, r"would have Kubernetes 1\.38, the control plane 1\.37"),
         (NODES, "moorage-39", BadInput, r"the image has Kubernetes 1\.39, the control plane 1\.37"),
     ],

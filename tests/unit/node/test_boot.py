@@ -407,6 +407,7 @@ def test_node_reports_its_image(
         "moorage.io/image": "1",
         "moorage.io/failed-image": "2" if failed else None,
         "moorage.io/other-image": None,
+        "moorage.io/image-format": "squashfs",
     }
     (condition,) = api.taken[0]["status"]["conditions"]
     assert condition["status"] == status

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from moorage.model.boot import RECORD, TRIES, BootRecord, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, QuotaExceeded, TimedOut
-from moorage.node import files, update
+from moorage.node import disk_image, files, slots, update
 from moorage.node.layout import Layout
 from moorage.node.slots import read_record
 from moorage.node.update import ImageSource, roll_back, stage
@@ -178,7 +180,7 @@ def test_full_boot_partition_is_refused(layout: Layout, glance: Glance, monkeypa
         f_bavail, f_frsize = 3, 2**20
 
     monkeypatch.setattr(update.os, "statvfs", lambda path: Full)
-    with pytest.raises(QuotaExceeded, match="needs 4 MiB on the boot partition, which has 3 MiB"):
+    with pytest.raises(QuotaExceeded, match=r"needs 4 MiB in .*, where are 3 MiB"):
         staged(layout, glance.source())
 
 
@@ -200,10 +202,44 @@ def test_staged_image_is_cancelled_by_the_running_one(layout: Layout, glance: Gl
     assert len(glance.requests) == 1
 
 
-def test_server_with_its_own_kernel_refuses_an_image_without_one(layout: Layout, glance: Glance) -> None:
+def test_image_of_another_format_is_refused(layout: Layout, glance: Glance) -> None:
+    with pytest.raises(BadInput, match="boots images of the format squashfs, and the image is of disk"):
+        staged(layout, replace(glance.source(), format="disk"))
     (layout.boot / "slots/a/modules.squashfs").touch()
-    with pytest.raises(BadInput, match="a kernel of its own"):
+    with pytest.raises(BadInput, match="boots images of the format disk, and the image is of squashfs"):
         staged(layout, glance.source())
+    assert glance.requests == []
+
+
+@pytest.fixture
+def server(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A server that GRUB boots; the files of a disk image are its bytes."""
+
+    def extract(image: Path, scratch: Path, folder: Path) -> Path:
+        (folder / "a").mkdir()
+        (folder / "a/root.squashfs").write_bytes(image.read_bytes())
+        return folder / "a"
+
+    monkeypatch.setattr(update, "extract_slot", extract)
+    monkeypatch.setattr(slots, "_write_back_journal", lambda layout: None)
+    (layout.boot / "slots/a/modules.squashfs").touch()
+    return layout
+
+
+def test_slot_of_a_server_is_filled_from_a_disk(server: Layout, glance: Glance) -> None:
+    source = replace(glance.source(), format="disk")
+    for _ in range(2):
+        assert staged(server, source) == Slot("b", "2", TRIES)
+    assert content(server, "b") == NEW
+    assert len(glance.requests) == 1
+    assert not server.downloads.exists()
+    assert not server.incoming.exists()
+
+
+def test_file_that_is_no_disk_is_refused(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="not a qcow2 file"):
+        disk_image.extract_slot(layout.boot / "slots/a/root.squashfs", tmp_path / "scratch", tmp_path)
+    assert not (tmp_path / "scratch").exists()
 
 
 @pytest.mark.parametrize("others", [(), (Slot("b", "2", 0),), (Slot("b", "3"),)])
@@ -225,10 +261,13 @@ class PowerCut(BaseException):
     """The machine loses its power."""
 
 
+@pytest.mark.parametrize("format", ["squashfs", "disk"])
 def test_power_lost_after_any_change_leaves_a_slot_that_boots(
-    layout: Layout, glance: Glance, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, glance: Glance, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     """Each operation on the disk is the last one, in turn."""
+    layout = request.getfixturevalue("server" if format == "disk" else "layout")
+    source = replace(glance.source(), format=format)
     install(layout, Slot("a", "1"), Slot("b", "0"))
     remaining = [0]
 
@@ -241,20 +280,21 @@ def test_power_lost_after_any_change_leaves_a_slot_that_boots(
 
         return run
 
-    for holder, name in ((files, "write"), (files, "sync"), (Path, "unlink"), (Path, "rename")):
+    paths = ((Path, name) for name in ("unlink", "rename", "rmdir"))
+    for holder, name in ((files, "write"), (files, "sync"), (shutil, "rmtree"), *paths):
         monkeypatch.setattr(holder, name, cutting(getattr(holder, name)))
     for count in range(100):
         install(layout, Slot("a", "1"), Slot("b", "0"))
         remaining[0] = count
         try:
-            staged(layout, glance.source())
+            staged(layout, source)
             break
         except PowerCut:
             slot = record(layout).next
             assert slot is not None
             assert content(layout, slot.name) == {"0": OLD, "1": OLD, "2": NEW}[slot.version]
             remaining[0] = -1
-            staged(layout, glance.source())
+            staged(layout, source)
             assert record(layout).next == Slot("b", "2", TRIES)
     assert count > 5
     assert content(layout, "b") == NEW

@@ -8,7 +8,8 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import cache
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from moorage.cloud.port.images import ImageFile
@@ -58,7 +59,8 @@ class DiskImage:
         type q35.
         """
         cd = {"hw_cdrom_bus": "scsi", "hw_scsi_model": "virtio-scsi"} if self.hardware is Hardware.SERVER else {}
-        return {**self.image.properties, **cd, "moorage_format": "disk", "moorage_disk": self.file.stem}
+        own = {"moorage_format": "disk", "moorage_disk": self.file.stem, "moorage_file_sha256": _sha256(self.file)}
+        return {**self.image.properties, **cd, **own}
 
 
 def build_disk(cache: Path, image: NodeImage, hardware: Hardware, report: Callable[[str], None]) -> DiskImage:
@@ -85,6 +87,12 @@ def _build(image: NodeImage, kernel: Kernel, hardware: Hardware, file: Path) -> 
         made = Path(scratch) / "disk.qcow2"
         run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, made])
         made.rename(file)
+
+
+@cache
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def _id(version: str, name: str) -> str:
