@@ -16,7 +16,7 @@ from moorage.model.nodes import IMAGE
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400), pytest.mark.usefixtures("emptied")]
 
 NAME = RunCluster.NAME
-CONTROL_PLANE, WORKER = f"{NAME}-control-plane-0", f"{NAME}-workers-1-0"
+CONTROL_PLANE = f"{NAME}-control-plane-0"
 
 
 @pytest.fixture
@@ -48,25 +48,31 @@ def node(cloud, verb, *words, check=True):
     return cloud.moorage(*command, check=check, timeout=2400)
 
 
-def running(cluster):
-    return [cluster.object("node", name)["metadata"]["annotations"][IMAGE] for name in (CONTROL_PLANE, WORKER)]
+@pytest.fixture
+def worker(cluster):
+    """The name of a worker: other tests may have replaced some."""
+    return cluster.object("nodes", "-l", "moorage.io/node-group=workers")["items"][0]["metadata"]["name"]
 
 
-def test_images_are_updated_taken_back_and_rolled_back(cloud, cluster, own_image, images):
+def running(cluster, *names):
+    return [cluster.object("node", name)["metadata"]["annotations"][IMAGE] for name in names]
+
+
+def test_images_are_updated_taken_back_and_rolled_back(cloud, cluster, worker, own_image, images):
     own = own_image.version
     to_next = ("--image", "moorage-next")
-    kill_at_line(cloud, 2, "--cloud", "moorage", "node", "update", NAME, WORKER, "--yes", *to_next)
-    node(cloud, "update", WORKER, CONTROL_PLANE, *to_next)
-    assert running(cluster) == ["next", "next"]
-    assert "unschedulable" not in cluster.object("node", WORKER)["spec"]
+    kill_at_line(cloud, 2, "--cloud", "moorage", "node", "update", NAME, worker, "--yes", *to_next)
+    node(cloud, "update", worker, CONTROL_PLANE, *to_next)
+    assert running(cluster, CONTROL_PLANE, worker) == ["next", "next"]
+    assert "unschedulable" not in cluster.object("node", worker)["spec"]
 
-    failed = node(cloud, "update", WORKER, "--image", "moorage-zeros", "--no-drain", check=False)
+    failed = node(cloud, "update", worker, "--image", "moorage-zeros", "--no-drain", check=False)
     assert failed.returncode == 1
-    assert f"{WORKER} did not come up with zeros; it runs next again" in failed.stderr
-    refused = node(cloud, "rollback", WORKER, check=False)
+    assert f"{worker} did not come up with zeros; it runs next again" in failed.stderr
+    refused = node(cloud, "rollback", worker, check=False)
     assert "no other image that was healthy" in refused.stderr, "the former one made room for the one that failed"
     node(cloud, "rollback", CONTROL_PLANE)
-    assert running(cluster) == [own, "next"]
+    assert running(cluster, CONTROL_PLANE, worker) == [own, "next"]
 
     listed = json.loads(cluster.kubectl("get", "pods,secrets", "-n", "kube-system", "-o", "json"))["items"]
     names = [found["metadata"]["name"] for found in listed]
