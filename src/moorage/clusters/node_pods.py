@@ -36,7 +36,10 @@ def secret(node: str, command: HostCommand) -> Object:
 
 def pod(node: str, command: HostCommand) -> Object:
     """The pod; it is privileged, and its root is an empty folder with the node's root in /host."""
-    variables: list[Object] = [{"name": "SYSTEMD_IGNORE_CHROOT", "value": "1"}]
+    variables: list[Object] = [
+        {"name": "PATH", "value": "/usr/sbin:/usr/bin"},
+        {"name": "SYSTEMD_IGNORE_CHROOT", "value": "1"},
+    ]
     if command.token:
         reference = {"name": _metadata(node, command)["name"], "key": "token"}
         variables.append({"name": "MOORAGE_TOKEN", "valueFrom": {"secretKeyRef": reference}})
