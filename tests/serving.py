@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import http.server
 import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 Server = TypeVar("Server", bound=socketserver.BaseServer)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def folder_server(address: tuple[str, int], folder: Path) -> http.server.ThreadingHTTPServer:
+    """A server of a folder's files, for `serving`."""
+    return http.server.ThreadingHTTPServer(address, partial(_Quiet, directory=str(folder)))
 
 
 @contextmanager

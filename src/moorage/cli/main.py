@@ -12,7 +12,7 @@ import moorage
 COMMANDS = {
     "cluster": "Create, show, resize, repair and delete Kubernetes clusters.",
     "nodegroup": "Create, resize and delete a cluster's groups of nodes.",
-    "node": "List, drain, replace and delete a cluster's nodes.",
+    "node": "List, drain, update, replace and delete a cluster's nodes.",
     "doctor": "Check what a cloud has for clusters.",
     "image": "Build and upload the node image.",
     "release": "Build or download the Kubernetes programs.",

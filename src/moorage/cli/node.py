@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,12 +63,26 @@ def _options(*own: Option) -> Option:
 
 
 _change = _options(timeout_option, drain_options)
-_in_place = _options(
-    drain_timeout_option,
-    click.option("--force", is_flag=True, help="Reboot nodes that are not drained in time."),
-    click.option("--timeout", default=1800.0, show_default=True, help="Seconds for each node."),
-    click.option("--no-drain", is_flag=True, help="Reboot with the pods on the node."),
-)
+
+
+def _reboot_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that reboot nodes; the command gets them as `drain`, None without draining."""
+
+    @wraps(command)
+    def call(*arguments: Any, drain_timeout: float, force: bool, no_drain: bool, **options: Any) -> Any:
+        return command(*arguments, drain=None if no_drain else DrainOptions(drain_timeout, force), **options)
+
+    for option in (
+        click.option("--no-drain", is_flag=True, help="Reboot with the pods on the node."),
+        click.option("--timeout", default=1800.0, show_default=True, help="Seconds for each node."),
+        click.option("--force", is_flag=True, help="Reboot nodes that are not drained in time."),
+        drain_timeout_option,
+    ):
+        call = option(call)
+    return call
+
+
+_in_place = _options(_reboot_options)
 
 
 @node.command(name="drain")
@@ -125,9 +140,7 @@ def update(
     nodes: tuple[str, ...],
     yes: bool,
     timeout: float,
-    drain_timeout: float,
-    force: bool,
-    no_drain: bool,
+    drain: DrainOptions | None,
     image: str | None,
 ) -> None:
     """Give nodes another image in place, one after the other.
@@ -140,29 +153,18 @@ def update(
     """
     _confirm(f"Update {', '.join(nodes)} of {cluster}, and reboot?", yes)
     with progress() as report:
-        _images_of(context, cluster, report, timeout).update(nodes, image, _drain(no_drain, drain_timeout, force))
+        _images_of(context, cluster, report, timeout).update(nodes, image, drain)
 
 
 @node.command()
 @_in_place
 def rollback(
-    context: Context,
-    cluster: str,
-    nodes: tuple[str, ...],
-    yes: bool,
-    timeout: float,
-    drain_timeout: float,
-    force: bool,
-    no_drain: bool,
+    context: Context, cluster: str, nodes: tuple[str, ...], yes: bool, timeout: float, drain: DrainOptions | None
 ) -> None:
     """Return nodes to the image before their last update, one after the other."""
     _confirm(f"Roll {', '.join(nodes)} of {cluster} back, and reboot?", yes)
     with progress() as report:
-        _images_of(context, cluster, report, timeout).roll_back(nodes, _drain(no_drain, drain_timeout, force))
-
-
-def _drain(no_drain: bool, timeout: float, force: bool) -> DrainOptions | None:
-    return None if no_drain else DrainOptions(timeout, force)
+        _images_of(context, cluster, report, timeout).roll_back(nodes, drain)
 
 
 def _images_of(context: Context, cluster: str, report: Callable[[str], None], timeout: float) -> NodeImages:

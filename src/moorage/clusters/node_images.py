@@ -24,6 +24,7 @@ from moorage.clusters.progress import EVERY_SECOND, PollInterval, Report, Run
 from moorage.clusters.reconcile import recorded, session
 from moorage.clusters.waiting import NO_KEY
 from moorage.kube.port import NODES, PODS, SECRETS, KubernetesClient, Object, Resource
+from moorage.model.boot import SQUASHFS
 from moorage.model.cluster import CONTROL_PLANE, DrainOptions
 from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, MoorageError, NotFound
 from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, IMAGE_FORMAT, OTHER_IMAGE, RETURNING
@@ -31,7 +32,6 @@ from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, IMAGE_FORMAT, OTH
 Result = TypeVar("Result")
 TIMEOUT = 1800.0
 """Seconds for one node: fetching the image, and three boots."""
-SQUASHFS = "squashfs"
 ENDED = ("Succeeded", "Failed")
 
 
@@ -137,7 +137,7 @@ def _hash(image: Image) -> str:
 
 def _format(node: Object | None) -> str:
     """The format that a node boots."""
-    return _annotation(node, IMAGE_FORMAT) if node and _annotation(node, IMAGE_FORMAT) else SQUASHFS
+    return (_annotation(node, IMAGE_FORMAT) if node else "") or SQUASHFS
 
 
 def _versions(nodes: Mapping[str, KubeNode]) -> dict[str, tuple[str, bool]]:

@@ -18,6 +18,7 @@ from moorage.cloud.port.images import ImageFile
 from moorage.image import debian, python, seed, squash
 from moorage.image.containers import ContainerImage, File, write_archive
 from moorage.image.release import Release, find_release
+from moorage.model.boot import SQUASHFS
 from moorage.model.errors import NotFound
 
 Report = Callable[[str], None]
@@ -112,7 +113,7 @@ class NodeImage:
             "architecture": ARCHITECTURE,
             "moorage_version": self.version,
             "moorage_kubernetes_version": self.kubernetes_version,
-            "moorage_format": "squashfs",
+            "moorage_format": SQUASHFS,
             "moorage_sha256": self.sha256,
         }
 

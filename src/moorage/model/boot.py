@@ -13,6 +13,8 @@ from typing import Self
 RECORD = "grub/grubenv"  # on the boot partition
 HEADER, SIZE = "# GRUB Environment Block", 1024
 NAMES = ("a", "b")
+SQUASHFS, DISK = "squashfs", "disk"
+"""Formats of images, as in their property moorage_format: for machine containers, and for servers that GRUB boots."""
 TRIES = 3
 
 

@@ -43,14 +43,15 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
 def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
     found = source.find(layout)
     configure_network(layout, machine, found.network, say)
-    signal = None if update.on_trial(layout) else userdata.signal_of(found.user_data)
+    trial = update.on_trial(layout) is not None
+    signal = None if trial else userdata.signal_of(found.user_data)
     try:
         data = userdata.parse(found.user_data)
     except MoorageError as error:
         _signal_failure(layout, signal, Report(found.name, False, error.message), clock, say)
         raise
     machine.set_hostname(found.name)
-    patience = data.ready_timeout if update.on_trial(layout) is None else min(data.ready_timeout, TRIAL_TIME)
+    patience = min(data.ready_timeout, TRIAL_TIME) if trial else data.ready_timeout
     node = Node(found.name, data, layout, machine, Deadline.after(patience, clock), say, found.server)
     say(f"{node.name} is a {data.role} of cluster {data.cluster.name}")
     try:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 
-from moorage.model.boot import RECORD, BootRecord
+from moorage.model.boot import DISK, RECORD, SQUASHFS, BootRecord
 from moorage.model.errors import Failed
 from moorage.node import files
 from moorage.node.layout import Layout
 
 MODULES = "modules.squashfs"
 """In the slots of servers with a kernel of their own, which GRUB boots."""
-SQUASHFS, DISK = "squashfs", "disk"
-"""Formats of images, as in their property moorage_format."""
 FREEZE, THAW = 0xC0045877, 0xC0045878
 """ioctls of file systems: FIFREEZE and FITHAW in linux/fs.h."""
 

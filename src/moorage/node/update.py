@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moorage.model.boot import NAMES, Slot
+from moorage.model.boot import NAMES, SQUASHFS, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
 from moorage.node import files
 from moorage.node.disk_image import extract_slot
 from moorage.node.layout import Layout
 from moorage.node.machine import Machine
-from moorage.node.slots import SQUASHFS, booted_slot, format_of, read_record, write_record
+from moorage.node.slots import booted_slot, format_of, read_record, write_record
 from moorage.node.waiting import Clock, Deadline, NotYet
 
 PART = 1 << 20
@@ -251,8 +251,5 @@ def _hash(file: Path) -> str:
     """The SHA-256 of a file; empty without the file."""
     if not file.exists():
         return ""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while part := stream.read(PART):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import http.server
 import json
@@ -20,7 +19,7 @@ from moorage.config import Paths
 from moorage.image.disk.build import build_disk
 from moorage.image.disk.kernel import Hardware
 from moorage.model.boot import RECORD, BootRecord, Slot
-from serving import serving
+from serving import folder_server, serving
 from vm import META_DATA, Partition, Vm
 from waiting import until
 
@@ -149,8 +148,7 @@ def test_server_is_updated_in_place(cluster: Lab, tmp_path: Path, disk: Path) ->
     node, digest = "lab-server-3", hashlib.sha256(disk.read_bytes()).hexdigest()
     vm = Vm(tmp_path, disk, size="6G", options=cluster.nic(cluster.lease("10.66.0.23")))
     vm.config_drive(cluster.user_data("worker", node=SLOW), meta_data=META_DATA | {"name": node})
-    handler = functools.partial(Quiet, directory=str(disk.parent))
-    with serving(http.server.ThreadingHTTPServer((HOST, 8080), handler)), vm:
+    with serving(folder_server((HOST, 8080), disk.parent)), vm:
         assert signal_of(cluster, vm, node)["status"] == "SUCCESS", vm.console[-3000:]
         url = f"http://{HOST}:8080/{disk.name}"
         words = ("/usr/bin/moorage-node", "update", url, digest, "next", "--format", "disk")
@@ -165,11 +163,6 @@ def test_server_is_updated_in_place(cluster: Lab, tmp_path: Path, disk: Path) ->
         )
     slots = BootRecord.parse(Partition(tmp_path, vm.disk, 3).read(f"/{RECORD}")).slots
     assert slots == (Slot("b", "next"), Slot("a", cluster.image.version))
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
 
 
 def run_on(lab: Lab, vm: Vm, node: str, command: HostCommand) -> str:

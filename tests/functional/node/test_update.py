@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 from lab import HOST, Lab, run
 from moorage.model.boot import BootRecord, Slot
-from serving import serving
+from serving import folder_server, serving
 from waiting import until
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(1800)]
@@ -23,11 +21,6 @@ CONTROL_PLANE, WORKER = "lab-control-plane-0", "lab-worker-0"
 PORT = 8080
 READY = {"ready_timeout": 120}
 """Seconds in which the worker must be Ready at each boot: it needs about five, and a slow machine fifty."""
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +47,7 @@ def cluster(lab: Lab, images: Path) -> Iterator[Lab]:
     lab.boot(WORKER, "10.66.0.11", lab.user_data("worker", node=READY))
     for name in (CONTROL_PLANE, WORKER):
         assert lab.signal_of(name)["status"] == "SUCCESS"
-    handler = functools.partial(Quiet, directory=str(images))
-    with serving(http.server.ThreadingHTTPServer((HOST, PORT), handler)):
+    with serving(folder_server((HOST, PORT), images)):
         yield lab
 
 

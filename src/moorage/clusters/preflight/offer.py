@@ -14,6 +14,7 @@ from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.clusters.preflight.problem import Problem, choices, one_of, parse_network
 from moorage.clusters.preflight.spec import spec_problems
+from moorage.model.boot import SQUASHFS
 from moorage.model.cluster import ClusterSpec
 from moorage.model.errors import BadInput
 
@@ -76,7 +77,7 @@ def choose_image(name: str | None, images: Sequence[Image]) -> Image | None:
     if name is not None:
         return newest(image for image in images if name in (image.id, image.name))
     ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
-    return newest(image for image in ours if image.properties.get(FORMAT) == "squashfs") or newest(ours)
+    return newest(image for image in ours if image.properties.get(FORMAT) == SQUASHFS) or newest(ours)
 
 
 def choose_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> ExternalNetwork | None:

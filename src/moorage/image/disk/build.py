@@ -17,7 +17,7 @@ from moorage.image.disk import grub, initrd, verity
 from moorage.image.disk.kernel import Hardware, Kernel, fetch_kernel
 from moorage.image.node_image import NodeImage
 from moorage.image.run import run
-from moorage.model.boot import RECORD, BootRecord
+from moorage.model.boot import DISK, RECORD, BootRecord
 
 MIB = 2**20
 BIOS, ESP, BOOT, STATE = (1, 1), (2, 32), (34, 1024), (1058, 64)
@@ -59,7 +59,7 @@ class DiskImage:
         type q35.
         """
         cd = {"hw_cdrom_bus": "scsi", "hw_scsi_model": "virtio-scsi"} if self.hardware is Hardware.SERVER else {}
-        own = {"moorage_format": "disk", "moorage_disk": self.file.stem, "moorage_file_sha256": _sha256(self.file)}
+        own = {"moorage_format": DISK, "moorage_disk": self.file.stem, "moorage_file_sha256": _sha256(self.file)}
         return {**self.image.properties, **cd, **own}
 
 
