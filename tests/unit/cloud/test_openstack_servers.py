@@ -52,6 +52,23 @@ def instances(*answers):
     return OpenStackServers(Rest(nova, "mine", None, "public")), nova
 
 
+@pytest.mark.parametrize(
+    ("specs", "traits"),
+    [
+        ({"trait:COMPUTE_IMAGE_TYPE_QCOW2": "required", "trait:CUSTOM_OLD": "forbidden", "hw:cpu_policy": "shared"},
+         {"COMPUTE_IMAGE_TYPE_QCOW2"}),
+        ({}, set()),
+        (None, set()),
+    ],
+)  # fmt: skip
+def test_flavor_has_the_traits_that_it_requires(specs, traits):
+    flavor = {"name": "m1.vm", "id": "f1", "vcpus": 2, "ram": 2048, "disk": 10}
+    port, nova = instances(Answer(200, {"flavors": [{**flavor, **({} if specs is None else {"extra_specs": specs})}]}))
+    [found] = port.flavors()
+    assert (found.vcpus, found.memory, found.disk, found.traits) == (2, 2048, 10, traits)
+    assert nova.requests[0][1]["microversion"] == "2.61"
+
+
 def test_server_has_flavor_zone_and_addresses():
     port, nova = instances(Answer(200, {"servers": [row()]}))
     [server] = port.list("demo")

@@ -15,7 +15,7 @@ from moorage.cloud.port.network import ExternalNetwork
 from moorage.cloud.port.quota import Quota
 from moorage.cloud.port.servers import Flavor
 from moorage.clusters.preflight.check import check
-from moorage.clusters.preflight.offer import CloudOffer, choose_image, problems
+from moorage.clusters.preflight.offer import CloudOffer, choose_image, cluster_image, group_image, problems
 from moorage.model.cluster import ClusterSpec, NodeGroup, Taint
 from moorage.model.errors import BadInput, QuotaExceeded
 
@@ -134,6 +134,42 @@ def test_image_of_machine_containers_is_chosen_where_there_is_one():
 
 def with_format(name):
     return {**NODE_IMAGE.properties, "moorage_format": name}
+
+
+VM = Flavor("m1.vm", "f4", 2, 2048, 10, frozenset({"COMPUTE_IMAGE_TYPE_QCOW2"}))
+CONTAINER = replace(NODE_IMAGE, name="container", id="container", properties=with_format("squashfs"))
+DISK = replace(NODE_IMAGE, name="disk", id="disk", properties=with_format("disk"))
+BOTH = replace(OFFER, flavors=[*FLAVORS, LARGE, VM], images=[CONTAINER, DISK])
+
+
+def test_image_is_in_the_format_that_the_flavor_boots():
+    mixed = replace(GOOD, groups=(NodeGroup(count=1), NodeGroup("vms", 1, flavor="m1.vm")))
+    assert refusals(mixed, BOTH) == []
+    assert cluster_image(mixed, BOTH) == CONTAINER
+    assert [group_image(group, mixed, BOTH) for group in mixed.groups] == [CONTAINER, DISK]
+    assert cluster_image(replace(GOOD, flavor="m1.vm"), BOTH) == DISK
+
+
+def test_group_gets_the_version_of_its_cluster():
+    newer = replace(DISK, id="newer", created_at="2030", properties={**DISK.properties, "moorage_version": "13"})
+    offer, group = replace(BOTH, images=[CONTAINER, DISK, newer]), NodeGroup("vms", 1, flavor="m1.vm")
+    spec = replace(GOOD, image="container", groups=(group,))
+    assert group_image(group, spec, offer) == DISK
+    (lacking,) = refusals(spec, replace(offer, images=[CONTAINER, newer]))
+    assert lacking.startswith("node group vms: --image: the flavor m1.vm boots disks only, and the cloud has none")
+    assert lacking.endswith("moorage image upload --for server")
+
+
+@pytest.mark.parametrize(
+    ("change", "parameter"),
+    [
+        ({"flavor": "m1.vm", "image": "container"}, "--image container"),
+        ({"groups": (NodeGroup("vms", 1, flavor="m1.vm", image="container"),)}, "node group vms: --image container"),
+    ],
+)
+def test_image_that_the_flavor_does_not_boot_is_a_problem(change, parameter):
+    found = refusals(replace(GOOD, **change), BOTH)
+    assert any(text.startswith(f"{parameter}: it is for machine containers") for text in found), found
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from moorage.cloud.port.servers import Address, Flavor, Server, own_servers
 from moorage.model.errors import Conflict, NotFound
 
 NOVA = "compute"
+EXTRA_SPECS = "2.61"  # from which the list of flavors has them
+TRAIT = "trait:"
 FLAVOR_BY_NAME = "2.47"  # Nova's microversion from which a server has its flavor's name
 QUOTAS = {
     "instances": ("totalInstancesUsed", "maxTotalInstances"),
@@ -45,8 +47,8 @@ class OpenStackServers:
             return  # deleted meanwhile, or being deleted
 
     def flavors(self) -> builtins.list[Flavor]:
-        rows = self.rest.list(NOVA, "/flavors/detail", key="flavors")
-        return [Flavor(row["name"], row["id"], row["vcpus"], row["ram"], row["disk"]) for row in rows]
+        rows = self.rest.list(NOVA, "/flavors/detail", key="flavors", microversion=EXTRA_SPECS)
+        return [_flavor(row) for row in rows]
 
     def zones(self) -> builtins.list[str]:
         rows = self.rest.get(NOVA, "/os-availability-zone")["availabilityZoneInfo"]
@@ -55,6 +57,13 @@ class OpenStackServers:
     def quotas(self) -> dict[str, Quota]:
         limits = self.rest.get(NOVA, "/limits")["limits"]["absolute"]
         return {name: Quota.from_limit(limits[used], limits[limit]) for name, (used, limit) in QUOTAS.items()}
+
+
+def _flavor(row: Mapping[str, Any]) -> Flavor:
+    """A user who may not see the extra specs gets none."""
+    specs = row.get("extra_specs") or {}
+    traits = frozenset(name.removeprefix(TRAIT) for name, value in specs.items() if value == "required")
+    return Flavor(row["name"], row["id"], row["vcpus"], row["ram"], row["disk"], traits)
 
 
 def _server(row: Mapping[str, Any]) -> Server:

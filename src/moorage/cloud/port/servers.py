@@ -43,13 +43,14 @@ class Server:
 
 @dataclass(frozen=True)
 class Flavor:
-    """`memory` in MB, `disk` in GB."""
+    """`memory` in MB, `disk` in GB; `traits` are those that it requires of a host."""
 
     name: str
     id: str
     vcpus: int
     memory: int
     disk: int
+    traits: frozenset[str] = frozenset()
 
 
 def own_servers(servers: Iterable[Server], cluster: str) -> list[Server]:

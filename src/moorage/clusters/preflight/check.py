@@ -13,8 +13,9 @@ from moorage.clusters.preflight.offer import (
     OURS,
     CloudOffer,
     added_problems,
-    choose_image,
     choose_network,
+    cluster_image,
+    group_image,
     problems,
 )
 from moorage.clusters.preflight.problem import error_of
@@ -32,11 +33,11 @@ def check(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
     spec, offer = with_defaults(spec, cloud.defaults), _offer(cloud, spec)
     if found := problems(spec, offer):
         raise error_of(found)
-    image, network = choose_image(spec.image, offer.images), choose_network(spec, offer.external_networks)
+    image, network = cluster_image(spec, offer), choose_network(spec, offer.external_networks)
     assert image is not None
     assert network is not None
     name = spec.external_network or network.name or network.id
-    return _with_groups(replace(spec, image=image.id, external_network=name), offer)
+    return replace(_with_groups(spec, offer), image=image.id, external_network=name)
 
 
 def check_added(cloud: Cloud, spec: ClusterSpec, added: Mapping[str, int]) -> ClusterSpec:
@@ -66,7 +67,7 @@ def _with_groups(spec: ClusterSpec, offer: CloudOffer) -> ClusterSpec:
     """Each group with its flavor and image; an image by its id."""
     groups = []
     for group in spec.groups:
-        image = choose_image(group.image or spec.image, offer.images)
+        image = group_image(group, spec, offer)
         groups.append(replace(group, flavor=group.flavor or spec.flavor, image=image.id if image else group.image))
     return replace(spec, groups=tuple(groups))
 

@@ -15,7 +15,7 @@ from moorage.cloud.port.servers import Flavor
 from moorage.clusters.preflight.problem import Problem, choices, one_of, parse_network
 from moorage.clusters.preflight.spec import spec_problems
 from moorage.model.boot import SQUASHFS
-from moorage.model.cluster import ClusterSpec
+from moorage.model.cluster import ClusterSpec, NodeGroup
 from moorage.model.errors import BadInput
 
 T = TypeVar("T", Flavor, Image, ExternalNetwork)
@@ -23,7 +23,10 @@ CONTROL_PLANE_MEMORY = 2000  # MB: etcd, API server, controller-manager, schedul
 OURS = {"os_distro": "moorage"}  # the properties of every Moorage node image
 FORMAT = "moorage_format"
 KUBERNETES = "moorage_kubernetes_version"
-IMAGE_PROPERTIES = ("moorage_version", KUBERNETES)
+VERSION = "moorage_version"
+IMAGE_PROPERTIES = (VERSION, KUBERNETES)
+QCOW2 = "COMPUTE_IMAGE_TYPE_QCOW2"  # os-traits: a host that boots qcow2 images
+DISK_HINT = "moorage image build, moorage image upload --for server"
 SKEW = 3  # minor versions that a kubelet may be older than the API server
 
 
@@ -45,7 +48,7 @@ def problems(spec: ClusterSpec, offer: CloudOffer) -> list[Problem]:
         *spec_problems(spec),
         *_workers(spec),
         *_flavors(spec, offer),
-        *_image(spec, offer.images),
+        *_image(spec, offer),
         *_group_images(spec, offer),
         *_skew(spec, offer),
         *_zones(spec, offer),
@@ -69,15 +72,37 @@ def added_problems(spec: ClusterSpec, added: Mapping[str, int], offer: CloudOffe
     ]
 
 
-def choose_image(name: str | None, images: Sequence[Image]) -> Image | None:
-    """The image with that name or id, or the newest active Moorage image.
+def choose_image(name: str | None, images: Sequence[Image], flavor: Flavor | None = None) -> Image | None:
+    """The image with that name or id, or the newest active Moorage image that the flavor's hosts boot.
 
-    A cloud that has images for machine containers is a local one, where servers are machine containers.
+    A cloud that has images for machine containers is a local one, where most servers are machine containers.
     """
     if name is not None:
         return newest(image for image in images if name in (image.id, image.name))
     ours = [image for image in images if not _missing_properties(image) and image.status == "active"]
+    ours = [image for image in ours if boots(flavor, image)]
     return newest(image for image in ours if image.properties.get(FORMAT) == SQUASHFS) or newest(ours)
+
+
+def boots(flavor: Flavor | None, image: Image) -> bool:
+    """Whether the hosts that a flavor requires boot the image: some are for virtual machines alone."""
+    return flavor is None or QCOW2 not in flavor.traits or image.properties.get(FORMAT) != SQUASHFS
+
+
+def cluster_image(spec: ClusterSpec, offer: CloudOffer) -> Image | None:
+    """The control plane's image."""
+    return choose_image(spec.image, offer.images, _named(spec.flavor, offer.flavors))
+
+
+def group_image(group: NodeGroup, spec: ClusterSpec, offer: CloudOffer) -> Image | None:
+    """The group's own image, or the cluster's: of the same version, in the format that its flavor's hosts boot."""
+    image, flavor = cluster_image(spec, offer), _named(group.flavor or spec.flavor, offer.flavors)
+    if group.image:
+        return choose_image(group.image, offer.images)
+    if image is None or boots(flavor, image):
+        return image
+    same = [other for other in offer.images if other.properties.get(VERSION) == image.properties.get(VERSION)]
+    return choose_image(None, same, flavor)
 
 
 def choose_network(spec: ClusterSpec, networks: Sequence[ExternalNetwork]) -> ExternalNetwork | None:
@@ -118,7 +143,7 @@ def _workers(spec: ClusterSpec) -> Iterator[Problem]:
 
 
 def _flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
-    image = choose_image(spec.image, offer.images)
+    image = cluster_image(spec, offer)
     memory, disk = max(image.min_memory if image else 0, CONTROL_PLANE_MEMORY), image.min_disk if image else 0
     found = [*_flavor("--flavor", spec.flavor, memory, disk, "a control plane", offer.flavors)]
     yield from found
@@ -128,7 +153,7 @@ def _flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
 
 def _group_flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
     for group in spec.groups:
-        image = choose_image(group.image or spec.image, offer.images)
+        image = group_image(group, spec, offer)
         memory, disk = (image.min_memory, image.min_disk) if image else (0, 0)
         option = f"node group {group.name}: --flavor" if group.flavor else "--flavor"
         yield from _flavor(option, group.flavor or spec.flavor, memory, disk, "a worker", offer.flavors)
@@ -136,8 +161,22 @@ def _group_flavors(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
 
 def _group_images(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
     for group in spec.groups:
+        option, name = f"node group {group.name}: --image", group.flavor or spec.flavor
         if group.image and group.image != spec.image:
-            yield from _named_image(f"node group {group.name}: --image", group.image, offer.images)
+            yield from _named_image(option, group.image, offer.images)
+        if group.image:
+            yield from _format(option, group.image, name, offer)
+        elif (image := cluster_image(spec, offer)) and group_image(group, spec, offer) is None:
+            reason = f"the flavor {name} boots disks only, and the cloud has none of the version of {image.name}"
+            yield Problem(option, "", reason, DISK_HINT)
+
+
+def _format(option: str, image: str, flavor: str, offer: CloudOffer) -> Iterator[Problem]:
+    """An image that the flavor's hosts do not boot."""
+    chosen = choose_image(image, offer.images)
+    if chosen and not boots(_named(flavor, offer.flavors), chosen):
+        reason = f"it is for machine containers, and the flavor {flavor} boots disks only"
+        yield Problem(option, chosen.name, reason, "another flavor, or an image of: moorage image upload --for server")
 
 
 def _skew(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
@@ -145,9 +184,9 @@ def _skew(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
 
     Source: https://kubernetes.io/releases/version-skew-policy/
     """
-    control_plane = _minor(choose_image(spec.image, offer.images))
+    control_plane = _minor(cluster_image(spec, offer))
     for group in spec.groups:
-        minor = _minor(choose_image(group.image or spec.image, offer.images))
+        minor = _minor(group_image(group, spec, offer))
         if control_plane and minor and not control_plane[1] - SKEW <= minor[1] <= control_plane[1]:
             reason = f"it has Kubernetes 1.{minor[1]}, the control plane 1.{control_plane[1]}"
             fitting = f"an image with Kubernetes 1.{control_plane[1] - SKEW} to 1.{control_plane[1]}"
@@ -227,12 +266,12 @@ def _proposal(fitting: Sequence[Flavor]) -> str:
     return f"{first.name} fits: {first.vcpus} VCPUs, {first.memory} MB of memory, {first.disk} GB of disk"
 
 
-def _image(spec: ClusterSpec, images: Sequence[Image]) -> Iterator[Problem]:
+def _image(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
     if spec.image is not None:
-        yield from _named_image("--image", spec.image, images)
-    elif choose_image(None, images) is None:
-        reason = "this cloud has no Moorage node image"
-        yield Problem("--image", "", reason, "moorage image build, moorage image upload --for server")
+        yield from _named_image("--image", spec.image, offer.images)
+        yield from _format("--image", spec.image, spec.flavor, offer)
+    elif cluster_image(spec, offer) is None:
+        yield Problem("--image", "", "this cloud has no Moorage node image", DISK_HINT)
 
 
 def _named_image(option: str, name: str, images: Sequence[Image]) -> Iterator[Problem]:
@@ -242,7 +281,7 @@ def _named_image(option: str, name: str, images: Sequence[Image]) -> Iterator[Pr
         yield Problem(option, name, "no such image", choices(name, ours))
     elif lacking := _missing_properties(image):
         reason = f"not a Moorage node image: it lacks the properties {', '.join(lacking)}"
-        yield Problem(option, name, reason, one_of(ours) or "moorage image build, moorage image upload --for server")
+        yield Problem(option, name, reason, one_of(ours) or DISK_HINT)
     elif image.status != "active":
         yield Problem(option, image.name, f"it is {image.status}, not active", one_of(ours))
 
