@@ -131,10 +131,10 @@ class Cluster:
     def server(self, name):
         return self.sdk.compute.find_server(name, ignore_missing=False)
 
-    def inside(self, server, *words):
+    def inside(self, server, *words, check=True):
         """Run a program in one of its servers, by that one's name."""
         machines = load_all(self.cloud.state / "machines")
-        return Inside(next(machine for machine in machines if machine.hostname == server)).run(*words)
+        return Inside(next(machine for machine in machines if machine.hostname == server)).run(*words, check=check)
 
     def empty(self):
         """Delete what tests made in it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from moorage.local.cloud import LocalCloud, Options
 
 
-def local_cloud(paths: Paths) -> LocalCloud:
-    """The cloud in these paths, with the node image and the registry if they are built."""
+def local_cloud(paths: Paths, disk: ImageFile | None = None) -> LocalCloud:
+    """The cloud in these paths, with the node image and the registry if they are built.
+
+    `disk` is the image for virtual machines.
+    """
     from moorage.local.cloud import LocalCloud
 
     clouds = Path(os.environ.get("OS_CLIENT_CONFIG_FILE") or Path.home() / ".config" / "openstack" / "clouds.yaml")
-    return LocalCloud(paths.state, paths.run, paths.cache, clouds, _options(paths.cache))
+    return LocalCloud(paths.state, paths.run, paths.cache, clouds, replace(_options(paths.cache), disk=disk))
 
 
 def _options(cache: Path) -> Options:
@@ -46,18 +50,44 @@ def _options(cache: Path) -> Options:
     return Options(image, registry)
 
 
+def _disk(cache: Path, report: Callable[[str], None]) -> ImageFile:
+    """The image for virtual machines, built if missing; NotFound when what it is built from is not."""
+    from moorage.image.disk.build import build_disk
+    from moorage.image.disk.kernel import Hardware
+    from moorage.image.node_image import find_image
+
+    return build_disk(cache, find_image(cache), Hardware.SERVER, report).to_upload
+
+
 @click.group()
 def cloud() -> None:
     """Run a real OpenStack on this machine."""
 
 
 @cloud.command()
+@click.option(
+    "--with",
+    "extras",
+    type=click.Choice(["vm"]),
+    multiple=True,
+    help="Offer virtual machines too, with the flavor m1.vm, until the cloud is reset.",
+)
 @pass_context
-def up(context: Context) -> None:
-    """Start the cloud; returns when every service is ready."""
-    local = local_cloud(context.paths)
+def up(context: Context, extras: tuple[str, ...]) -> None:
+    """Start the cloud; returns when every service is ready.
+
+    Servers are machine containers. With `--with vm`, those of the flavor m1.vm are virtual machines of Nova's libvirt
+    driver, from the image that `moorage image build --for server` builds.
+    """
     with progress() as report:
-        local.up(report)
+        local = local_cloud(context.paths)
+        try:
+            disk = _disk(context.paths.cache, report) if "vm" in extras or local.layout.has_vms else None
+        except NotFound:
+            if "vm" in extras:
+                raise
+            disk = None  # a cloud that has virtual machines already starts without a new image for them
+        local_cloud(context.paths, disk).up(report)
     click.echo("The cloud is up. Use it with --os-cloud moorage (tenant) or moorage-admin.", err=True)
 
 

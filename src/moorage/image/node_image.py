@@ -105,7 +105,12 @@ class NodeImage:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Image properties for Glance, Heat and Magnum (Glance's "common image properties" where there is one)."""
+        """Image properties for Glance, Heat, Magnum and Nova, which boots it on a host with machine containers."""
+        return {**self.common_properties, "moorage_format": SQUASHFS, "img_hv_type": "lxc"}
+
+    @property
+    def common_properties(self) -> dict[str, str]:
+        """Those of each format (Glance's "common image properties" where there is one)."""
         return {
             "os_distro": "moorage",
             "os_type": "linux",
@@ -113,7 +118,6 @@ class NodeImage:
             "architecture": ARCHITECTURE,
             "moorage_version": self.version,
             "moorage_kubernetes_version": self.kubernetes_version,
-            "moorage_format": SQUASHFS,
             "moorage_sha256": self.sha256,
         }
 

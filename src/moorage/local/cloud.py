@@ -22,6 +22,7 @@ from moorage.local.programs import Program, programs, registry_configuration
 from moorage.local.services import KEYSTONE, NOVA, SERVICES, Service
 from moorage.local.status import Status, status
 from moorage.local.supervisor import Supervisor, stop_leftovers
+from moorage.local.vm import daemon
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, Failed, NotFound, TimedOut
 
 Report = Callable[[str], None]
@@ -36,16 +37,28 @@ STOPPED_LAST = ("mariadb", "ovs-vswitchd", "ovsdb", "ovn-northbound", "ovn-south
 
 @dataclass(frozen=True)
 class Options:
-    """What the cloud gets if it exists: the node image, and the registry's program."""
+    """What the cloud gets if it exists: the node image, and the registry's program.
+
+    `disk` is the node image for virtual machines: with it, the cloud offers them from now on.
+    """
 
     image: ImageFile | None = None
     registry: Path | None = None
+    disk: ImageFile | None = None
+
+    @property
+    def images(self) -> list[ImageFile]:
+        return [image for image in (self.image, self.disk) if image]
+
+    @property
+    def flavors(self) -> tuple[seed.Flavor, ...]:
+        return (*seed.FLAVORS, *seed.VM_FLAVORS) if self.disk else seed.FLAVORS
 
     @property
     def fingerprint(self) -> str:
         """Changes when the cloud must be seeded again."""
-        image = f"{self.image.name} {sorted(self.image.properties.items())}" if self.image else ""
-        content = f"{image}|{seed.FLAVORS}|{[entry.name for entry in SERVICES]}"
+        images = [f"{image.name} {sorted(image.properties.items())}" for image in self.images]
+        content = f"{images}|{self.flavors}|{[entry.name for entry in SERVICES]}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -73,11 +86,14 @@ class LocalCloud:
 
     def up(self, report: Report) -> None:
         """Start what does not run; returns when every service is ready and the cloud can be used."""
-        if not self.running:
+        if not self.running or self.options.disk:
             self._reject_unfit_machine()
         with self._explain_full_disk(), self._lock(report):
+            added_vms = self._add_vms(report)
             if self.running:
                 self.supervisor.update(self._programs())
+                if added_vms:
+                    self.supervisor.restart(NOVA.name)
             else:
                 self._start(report)
             self._wait_until_ready(report)
@@ -107,7 +123,8 @@ class LocalCloud:
     def doctor(self) -> list[doctor.Finding]:
         """List what this machine lacks; empty when nothing is missing."""
         started_before = self.running or not self.supervisor.stopped_cleanly
-        return doctor.examine(facts.observe(self.layout.state, started_before))
+        with_vms = self.options.disk is not None or self.layout.has_vms
+        return doctor.examine(facts.observe(self.layout.state, started_before, with_vms=with_vms))
 
     def restart(self, name: str) -> None:
         """Stop and start one program; if it is a service, wait until it is ready again."""
@@ -140,6 +157,23 @@ class LocalCloud:
             "OS_REGION_NAME": REGION,
             "OS_IDENTITY_API_VERSION": "3",
         }
+
+    def _add_vms(self, report: Report) -> bool:
+        """Offer virtual machines from now on, if asked for the first time."""
+        if self.options.disk is None or self.layout.has_vms:
+            return False
+        report("adding a host for virtual machines")
+        self.layout.libvirt.mkdir(mode=0o700, parents=True)
+        if self.running:
+            self._write_configuration()
+        return True
+
+    def _write_configuration(self) -> None:
+        overrides = configuration.ConfigOverrides(ovn.datapath(), daemon.virt_type())
+        configuration.write(self.layout, secrets.ensure(self.layout.secrets), overrides)
+        (self.layout.etc / "registry.yaml").write_text(registry_configuration(self.layout))
+        if self.layout.has_vms:
+            daemon.write_configuration(self.layout)
 
     def _programs(self) -> list[Program]:
         return programs(self.layout, self.options.registry)
@@ -181,9 +215,7 @@ class LocalCloud:
         bytecode.compile_once(report)
         prepare_databases(layout, report)
         report("starting the services")
-        overrides = configuration.ConfigOverrides(datapath=ovn.datapath())
-        configuration.write(layout, secrets.ensure(layout.secrets), overrides)
-        (layout.etc / "registry.yaml").write_text(registry_configuration(layout))
+        self._write_configuration()
         ovn.create_databases(layout)
         addresses.add()
         self.supervisor.start(self._programs())
@@ -237,18 +269,19 @@ class LocalCloud:
             if needed:
                 report("creating flavors and the external network")
                 session = seed.administrator(secrets.ensure(self.layout.secrets))
-                seed.seed_flavors(session)
+                seed.seed_flavors(session, self.options.flavors)
                 seed.seed_network(session)
                 seed.seed_volume_type(session)
-                if self.options.image:
-                    report(f"uploading the image {self.options.image.name}")
-                    seed.seed_image(session, self.options.image)
+                for image in self.options.images:
+                    report(f"uploading the image {image.name}")
+                    seed.seed_image(session, image)
 
     def _stop(self, report: Report) -> None:
         # Nova first: if it saw its servers end, it would record them as stopped.
         report("stopping the servers")
         self.supervisor.stop(NOVA.name)
         stop_machines(self.layout.machines)
+        daemon.stop_machines(self.layout, report)
         report("stopping the services")
         self.supervisor.stop(*(name for name in self.supervisor.program_states() if name not in STOPPED_LAST))
         ovn.remove_bridges(self.layout)

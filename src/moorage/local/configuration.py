@@ -18,9 +18,13 @@ PROJECTS = Path(__file__).parent / "projects"
 
 @dataclass(frozen=True)
 class ConfigOverrides:
-    """What depends on this machine: the datapath (`system` when its kernel has one, else `netdev`)."""
+    """What depends on this machine: the datapath (`system` when its kernel has one, else `netdev`).
+
+    `virt_type` is `kvm` or `qemu`, which emulates the processor.
+    """
 
     datapath: str
+    virt_type: str = "qemu"
 
 
 def templates(service: Service) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from moorage.local.facts import PROGRAMS, Facts
+from moorage.local.facts import PROGRAMS, VM_PROGRAMS, Facts
 from moorage.local.layout import EXTERNAL_CIDR
 
 GIB = 1024**3
@@ -45,7 +45,7 @@ def _check_machine(facts: Facts) -> Iterator[Finding]:
 
 def _check_software(facts: Facts) -> Iterator[Finding]:
     if facts.programs_missing:
-        packages = sorted({PROGRAMS[name] for name in facts.programs_missing})
+        packages = sorted({(PROGRAMS | VM_PROGRAMS)[name] for name in facts.programs_missing})
         yield Finding(
             "packages",
             f"not found: {', '.join(facts.programs_missing)}",
@@ -55,7 +55,7 @@ def _check_software(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "python",
             f"not installed: {', '.join(facts.packages_missing)}",
-            "uv sync --extra local (or: make setup)",
+            "uv sync --extra local --extra vm (or: make setup)",
         )
 
 

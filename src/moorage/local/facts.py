@@ -40,6 +40,12 @@ PROGRAMS = {
     "losetup": "mount",
     "unshare": "util-linux",
 }
+VM_PROGRAMS = {
+    "libvirtd": "libvirt-daemon",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "xorrisofs": "xorriso",
+}
+VM_PACKAGE = "libvirt-python"
 FILESYSTEMS = ("overlay", "squashfs", "ext4")
 NAMESPACES = ("mnt", "pid", "uts", "ipc", "net", "cgroup")
 CONTROLLERS = ("cpu", "memory", "pids")
@@ -70,14 +76,16 @@ class Facts:
     memory_available: int
 
 
-def observe(state: Path, started_before: bool) -> Facts:
+def observe(state: Path, started_before: bool, *, with_vms: bool = False) -> Facts:
     """Observe the machine. Ignore the ports and bridges of a cloud that was `started_before` (it runs, or it died)."""
+    programs = PROGRAMS | (VM_PROGRAMS if with_vms else {})
+    packages = {entry.name: entry.distribution for entry in SERVICES} | ({"libvirt": VM_PACKAGE} if with_vms else {})
     folder = next(parent for parent in (state, *state.parents) if parent.exists())
     return Facts(
         root=os.geteuid() == 0,
         architecture=os.uname().machine,
-        programs_missing=tuple(p for p in PROGRAMS if shutil.which(p, path=SEARCH_PATH) is None),
-        packages_missing=tuple(s.distribution for s in SERVICES if find_spec(s.name) is None),
+        programs_missing=tuple(p for p in programs if shutil.which(p, path=SEARCH_PATH) is None),
+        packages_missing=tuple(name for module, name in packages.items() if find_spec(module) is None),
         filesystems_missing=tuple(name for name in FILESYSTEMS if not _has_filesystem(name)),
         namespaces_missing=tuple(name for name in NAMESPACES if not Path("/proc/self/ns", name).exists()),
         controllers_missing=tuple(name for name in CONTROLLERS if name not in _read_controllers()),

@@ -11,7 +11,9 @@ EXTERNAL_CIDR = "172.24.4.0/24"
 LOOPBACK = "127.0.0.1"
 REGION = "RegionOne"
 HOST = "moorage"
-"""The cloud's only host, as Nova, Neutron, Cinder and OVN know it; this machine's own name may change."""
+"""The cloud's host, as Nova, Neutron, Cinder and OVN know it; this machine's own name may change."""
+VM_HOST = "moorage-vm"
+"""Nova's second compute host, on the same machine: its servers are virtual machines."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,24 @@ class Layout:
     @property
     def registry(self) -> Path:
         return self.state / "registry"
+
+    @property
+    def libvirt(self) -> Path:
+        """libvirtd's own folders. They exist if the cloud offers virtual machines: see `has_vms`."""
+        return self.state / "libvirt"
+
+    @property
+    def libvirt_run(self) -> Path:
+        return self.run / "libvirt"
+
+    @property
+    def libvirt_socket(self) -> Path:
+        return self.libvirt_run / "libvirt-sock"
+
+    @property
+    def has_vms(self) -> bool:
+        """Whether the cloud offers virtual machines beside machine containers, once `up --with vm` was called."""
+        return self.libvirt.is_dir()
 
     def data(self, project: str) -> Path:
         """Return the folder of a project's own state: images, locks, identities."""

@@ -128,11 +128,15 @@ def configure(layout: Layout, kind: str) -> None:
 
 
 def remove_bridges(layout: Layout) -> None:
-    """Delete the bridges, and with them a kernel's datapath. ovn-controller must not run."""
+    """Delete the bridges, and with them a kernel's datapath and the servers' devices. ovn-controller must not run."""
     if layout.ovs_socket.exists():
+        command = ["ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=5"]
+        listed = subprocess.run([*command, "list-ports", INTEGRATION_BRIDGE], capture_output=True, text=True).stdout
         for bridge in BRIDGES:
-            command = ["ovs-vsctl", f"--db=unix:{layout.ovs_socket}", "--timeout=5", "--if-exists"]
-            subprocess.run([*command, "del-br", bridge], capture_output=True)
+            subprocess.run([*command, "--if-exists", "del-br", bridge], capture_output=True)
+        # Those of virtual machines exist until they are deleted.
+        for device in filter(device_exists, listed.split()):
+            subprocess.run(["ip", "link", "delete", device], capture_output=True)
 
 
 def remove_devices() -> None:

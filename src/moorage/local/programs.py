@@ -9,6 +9,7 @@ from pathlib import Path
 from moorage.local import mariadb, ovn
 from moorage.local.layout import GATEWAY, Layout
 from moorage.local.services import SERVICES, Service
+from moorage.local.vm import daemon
 
 REGISTRY_PORT = 5080
 
@@ -41,6 +42,8 @@ def programs(layout: Layout, registry: Path | None) -> list[Program]:
         Program("ovn-northd", ovn.northd_command(layout), 30, environment=sockets),
         Program("ovn-controller", ovn.controller_command(layout), 30, environment=sockets),
     ]
+    if layout.has_vms:
+        supervised.append(Program("libvirtd", daemon.command(layout), 30))
     # Two cores: programs that others wait for, or that take longest, start first.
     order = ("keystone", "neutron", "nova", "heat", "placement", "cinder", "glance", "octavia")
     rank = {name: 40 + position for position, name in enumerate(order)}

@@ -6,7 +6,8 @@ Every function observes first and creates what is missing; all can be repeated.
 from __future__ import annotations
 
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -28,12 +29,13 @@ VOLUME_TYPE = "files"
 
 @dataclass(frozen=True)
 class Flavor:
-    """`memory` in MiB, `disk` in GiB."""
+    """`memory` in MiB, `disk` in GiB. `extra` are Nova's extra specs, which choose a host."""
 
     name: str
     cpus: int
     memory: int
     disk: int
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 NODE_FLAVOR = "m1.node"  # the default for clusters
@@ -42,6 +44,8 @@ FLAVORS = (
     Flavor(NODE_FLAVOR, 2, 2048, 10),
     Flavor("m1.large", 4, 4096, 20),
 )
+VM_FLAVORS = (Flavor("m1.vm", 2, 2048, 10, {"trait:COMPUTE_IMAGE_TYPE_QCOW2": "required"}),)
+"""Of clouds with virtual machines: only their host boots qcow2 images."""
 
 
 def administrator(secrets: Secrets) -> Session:
@@ -110,12 +114,16 @@ class Identity:
         return str(self.session.request("POST", "identity", f"/{collection}", {resource: body})[resource]["id"])
 
 
-def seed_flavors(session: Session) -> None:
-    existing = {entry["name"] for entry in session.request("GET", "compute", "/flavors")["flavors"]}
-    for flavor in FLAVORS:
-        if flavor.name not in existing:
+def seed_flavors(session: Session, flavors: Iterable[Flavor] = FLAVORS) -> None:
+    existing = {entry["name"]: entry["id"] for entry in session.request("GET", "compute", "/flavors")["flavors"]}
+    for flavor in flavors:
+        made = existing.get(flavor.name)
+        if made is None:
             body = {"name": flavor.name, "vcpus": flavor.cpus, "ram": flavor.memory, "disk": flavor.disk}
-            session.request("POST", "compute", "/flavors", {"flavor": body})
+            made = session.request("POST", "compute", "/flavors", {"flavor": body})["flavor"]["id"]
+        if flavor.extra:
+            path = f"/flavors/{made}/os-extra_specs"
+            session.request("POST", "compute", path, {"extra_specs": dict(flavor.extra)})
 
 
 def seed_network(session: Session) -> None:

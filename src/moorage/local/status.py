@@ -72,6 +72,7 @@ def _address(layout: Layout, name: str) -> str:
         "ovn-southbound": layout.southbound_socket,
         "ovs-vswitchd": layout.ovs / "vswitchd.ctl",
         "ovn-northd": layout.ovs / "northd.ctl",
+        "libvirtd": layout.libvirt_socket,
     }
     if name == "registry":
         return f"{GATEWAY}:{REGISTRY_PORT}"
@@ -94,7 +95,9 @@ def _accepts_connections(address: str) -> bool:
 
 def _read_version(command: tuple[str, ...]) -> str:
     """The first word with a digit and a dot in the program's version output."""
-    program = next((part for part in command if Path(part).name.startswith(("ov", "mariadbd", "registry"))), command[0])
+    program = next(
+        (part for part in command if Path(part).name.startswith(("ov", "mariadbd", "registry", "libvirtd"))), command[0]
+    )
     try:
         output = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -67,6 +67,13 @@ def test_nova_uses_config_drives_and_resumes_servers():
     assert nova["moorage"]["state_dir"] == "/var/lib/moorage/machines"
 
 
+def test_hosts_are_chosen_by_format_and_libvirt_is_the_clouds_own():
+    nova = parsed(rendered("nova")["nova.conf"])
+    assert nova["scheduler"]["query_placement_for_image_type_support"] == "true"
+    assert nova["libvirt"]["connection_uri"] == "qemu:///system?socket=/run/moorage/libvirt/libvirt-sock"
+    assert nova["libvirt"]["virt_type"] == "qemu"
+
+
 def test_cgroup_differs_by_state():
     other = Layout(Path("/tmp/state"), Path("/tmp/run"), Path("/tmp/cache"))
     group = parsed(rendered("nova", other)["nova.conf"])["moorage"]["cgroup_parent"]

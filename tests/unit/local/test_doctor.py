@@ -38,6 +38,7 @@ def test_suitable_machine_has_no_findings():
         ({"root": False}, "root", "sudo"),
         ({"architecture": "aarch64"}, "architecture", "x86_64"),
         ({"programs_missing": ("ovs-vswitchd", "mariadbd")}, "packages", "mariadb-server openvswitch-switch"),
+        ({"programs_missing": ("libvirtd", "xorrisofs")}, "packages", "libvirt-daemon xorriso"),
         ({"packages_missing": ("nova",)}, "python", "uv sync"),
         ({"filesystems_missing": ("squashfs",)}, "kernel", "modprobe squashfs"),
         ({"namespaces_missing": ("cgroup",)}, "kernel", "kernel"),

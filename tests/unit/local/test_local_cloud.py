@@ -59,3 +59,6 @@ def test_fingerprint_changes_with_image(tmp_path):
     first = Options(image)
     assert first.fingerprint != Options(ImageFile("moorage-2", tmp_path, 4, 1024, {})).fingerprint
     assert first.fingerprint == Options(image, tmp_path / "registry").fingerprint
+    with_disk = Options(image, disk=ImageFile("moorage-1-server", tmp_path, 8, 2048, {}, "qcow2"))
+    assert first.fingerprint != with_disk.fingerprint
+    assert [flavor.name for flavor in with_disk.flavors if flavor not in first.flavors] == ["m1.vm"]

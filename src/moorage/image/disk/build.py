@@ -53,14 +53,14 @@ class DiskImage:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Image properties, as those of the machine container's image.
+        """Image properties, beside those of each format.
 
         Debian's cloud kernel has no driver for a CD with a config drive on SATA, where Nova puts it on machines of
         type q35.
         """
         cd = {"hw_cdrom_bus": "scsi", "hw_scsi_model": "virtio-scsi"} if self.hardware is Hardware.SERVER else {}
         own = {"moorage_format": DISK, "moorage_disk": self.file.stem, "moorage_file_sha256": _sha256(self.file)}
-        return {**self.image.properties, **cd, **own}
+        return {**self.image.common_properties, **cd, **own}
 
 
 def build_disk(cache: Path, image: NodeImage, hardware: Hardware, report: Callable[[str], None]) -> DiskImage:

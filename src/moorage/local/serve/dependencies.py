@@ -15,10 +15,11 @@ from moorage.local.waiting import PAUSE, until
 
 def wait_for_socket(path: Path, timeout: float = 120) -> None:
     """Return when a server accepts connections on the Unix socket; TimeoutError."""
-    until(lambda: _accepts(path), timeout, f"no process accepts connections on {path}")
+    until(lambda: accepts(path), timeout, f"no process accepts connections on {path}")
 
 
-def _accepts(path: Path) -> bool:
+def accepts(path: Path) -> bool:
+    """Whether a server accepts connections on the Unix socket."""
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
-from moorage.local.layout import Layout
+from moorage.local.layout import HOST, VM_HOST, Layout
 from moorage.local.projects.nova import cells, lost_builds
 from moorage.local.serve import dependencies
 from moorage.local.waiting import until
@@ -48,7 +49,32 @@ def start(layout: Layout) -> None:
     for dependency in ("placement", "neutron"):
         dependencies.wait_for_health(dependency)
     service.Service.create(binary=COMPUTE, topic=compute.RPC_TOPIC, topic_alt=compute.RPC_TOPIC_ALT).start()
-    _map_host()
+    if layout.has_vms:
+        _create_vm_service(layout).start()
+    _map_hosts({HOST, VM_HOST} if layout.has_vms else {HOST})
+
+
+def _create_vm_service(layout: Layout) -> Any:
+    """Nova's second compute service, with the libvirt driver."""
+    from nova import service
+    from nova.compute import rpcapi as compute
+
+    from moorage.local.vm import driver
+
+    dependencies.wait_for_socket(layout.libvirt_socket)
+    driver.install()
+    settings = driver.CONF
+    return service.Service(
+        VM_HOST,
+        COMPUTE,
+        compute.RPC_TOPIC,
+        service.SERVICE_MANAGERS[COMPUTE],
+        report_interval=settings.report_interval,
+        periodic_enable=settings.periodic_enable,
+        periodic_fuzzy_delay=settings.periodic_fuzzy_delay,
+        topic_alt=compute.RPC_TOPIC_ALT,
+        compute_driver=driver.NAME,
+    )
 
 
 def _ensure_compute_identity(layout: Layout) -> None:
@@ -73,8 +99,8 @@ def _report_compute() -> None:
             compute.save()
 
 
-def _map_host() -> None:
-    """Map the compute host to its cell, and wait until it and its resources are known."""
+def _map_hosts(hosts: set[str]) -> None:
+    """Map the compute hosts to their cell, and wait until they and their resources are known."""
     from nova import context
     from nova.objects import host_mapping
 
@@ -82,16 +108,18 @@ def _map_host() -> None:
 
     def is_known() -> bool:
         host_mapping.discover_hosts(admin)
-        return len(host_mapping.HostMappingList.get_all(admin)) > 0 and _has_resources()
+        mapped = {mapping.host for mapping in host_mapping.HostMappingList.get_all(admin)}
+        return hosts <= mapped and hosts <= _hosts_with_resources()
 
     until(is_known, HOST_TIMEOUT, "nova-compute did not report its resources; see Nova's log", pause=0.2)
 
 
-def _has_resources() -> bool:
+def _hosts_with_resources() -> set[str]:
     from nova import context
     from nova.objects import ComputeNodeList
 
-    return any(
-        len(ComputeNodeList.get_all(cell_context)) > 0
+    return {
+        node.host
         for _, cell_context in cells.contexts(context.get_admin_context())
-    )
+        for node in ComputeNodeList.get_all(cell_context)
+    }
