@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from moorage.cli.context import Context, pass_context
 from moorage.cli.output import emit, output_option, progress
+from moorage.model.errors import BadInput
 
 if TYPE_CHECKING:
     from moorage.image.disk.build import DiskImage
@@ -86,3 +89,32 @@ def upload(context: Context, target: str) -> None:
         image = built if target == CONTAINER else _disk(context, built, target, report)
         found = upload_image(context.cloud().images, image.to_upload, report)
     click.echo(found)
+
+
+@image.command()
+@click.option(
+    "--for", "target", type=click.Choice(["metal", "server"]), default="metal", show_default=True, help=WHAT_BOOTS
+)
+@click.option("--disk", type=click.Path(path_type=Path), required=True, help="The whole disk, such as /dev/sdb.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_context
+def write(context: Context, target: str, disk: Path, yes: bool) -> None:
+    """Write the node image on a disk of this machine, replacing all that is on it. Needs root.
+
+    For a server that no cloud installs; Ironic writes the uploaded image itself. The node reads its user data from a
+    config drive, which may be a CD or a USB disk with the label config-2.
+    """
+    from moorage.image.disk.write import inspect
+    from moorage.image.disk.write import write as write_image
+    from moorage.image.node_image import find_image
+
+    with progress() as report:
+        made = _disk(context, find_image(context.paths.cache), target, report)
+        found = inspect(disk, made)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"this deletes everything on {found}", "pass --yes")
+        click.confirm(f"Delete everything on {found}?", abort=True)
+    with progress() as report:
+        write_image(found, made, report)
+    click.echo(f"{disk} boots {made.image.version}.", err=True)
