@@ -12,7 +12,7 @@ from moorage.image.run import run
 
 BUSYBOX, DMSETUP = Path("/bin/busybox"), Path("/sbin/dmsetup")
 INIT = Path(__file__).parent / "init"
-NEEDED = ("loop", "squashfs", "overlay", "ext4", "crc32c_generic", "dm_verity", "sha256_generic")
+NEEDED = ("softdog", "loop", "squashfs", "overlay", "ext4", "crc32c_generic", "dm_verity", "sha256_generic")
 """Loaded in any case."""
 USUAL = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod")
 """Drivers of most servers' disks, loaded first: to look for hardware takes longer."""
