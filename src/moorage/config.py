@@ -15,14 +15,19 @@ class Paths:
     """The folders that Moorage uses on this machine.
 
     `cache` can be deleted at any time and is filled again (MOORAGE_CACHE); `state` has the local cloud's data and logs
-    (MOORAGE_STATE); `run` its sockets and pids (MOORAGE_RUN); `data` the user's cluster keys (XDG_DATA_HOME, by the XDG
-    Base Directory Specification).
+    (MOORAGE_STATE); `run` its sockets and pids (MOORAGE_RUN); `data` the keys of the user's clusters, and those that
+    the user trusts (XDG_DATA_HOME, by the XDG Base Directory Specification).
     """
 
     cache: Path
     state: Path
     run: Path
     data: Path
+
+    @property
+    def trusted_keys(self) -> Path:
+        """Public keys of publishers that this user trusts."""
+        return self.data / "trusted-keys"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Paths:

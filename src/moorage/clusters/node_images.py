@@ -27,6 +27,7 @@ from moorage.kube.port import NODES, PODS, SECRETS, KubernetesClient, Object, Re
 from moorage.model.boot import SQUASHFS
 from moorage.model.cluster import CONTROL_PLANE, DrainOptions
 from moorage.model.errors import BadInput, Conflict, Failed, KubernetesUnreachable, MoorageError, NotFound
+from moorage.model.image_statement import SIGNATURE, STATEMENT
 from moorage.model.nodes import CORDONED, FAILED_IMAGE, IMAGE, IMAGE_FORMAT, OTHER_IMAGE, RETURNING
 
 Result = TypeVar("Result")
@@ -70,7 +71,9 @@ class NodeImages:
     def _command(self, image: Image) -> node_pods.HostCommand:
         """The update of a node, with a new token."""
         download, properties = self.cloud.images.download(image.id), image.properties
-        words = (download.url, _hash(image), properties["moorage_version"], "--format", properties["moorage_format"])
+        words = [download.url, _hash(image), properties["moorage_version"], "--format", properties["moorage_format"]]
+        if STATEMENT in properties and SIGNATURE in properties:
+            words += ["--statement", properties[STATEMENT], "--signature", properties[SIGNATURE]]
         return node_pods.HostCommand("update", ("/usr/bin/moorage-node", "update", *words), download.token)
 
     def roll_back(self, nodes: Sequence[str], options: DrainOptions | None) -> None:

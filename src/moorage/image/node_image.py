@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,20 +131,24 @@ def load(directory: Path) -> NodeImage:
     return NodeImage(directory, document["version"], document["kubernetes"], document["sha256"])
 
 
-def find_image(cache: Path) -> NodeImage:
+Keys = Sequence[str]
+"""Public keys of minisign. Nodes of an image that has any accept only images that one of them signed."""
+
+
+def find_image(cache: Path, keys: Keys = ()) -> NodeImage:
     """The image of this version of Moorage; NotFound when it or its release is not built yet."""
-    return load(cache / "image" / version_of(find_release(cache)))
+    return load(cache / "image" / version_of(find_release(cache), keys))
 
 
-def version_of(release: Release) -> str:
+def version_of(release: Release, keys: Keys = ()) -> str:
     """`<Debian>-<Kubernetes>-<hash of every input>`."""
     kubernetes = release.kubernetes_version.removeprefix("v")
-    return f"{DEBIAN}-{kubernetes}-{_inputs_hash(release)[:8]}"
+    return f"{DEBIAN}-{kubernetes}-{_inputs_hash(release, keys)[:8]}"
 
 
-def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
+def build_image(cache: Path, release: Release, report: Report, keys: Keys = ()) -> NodeImage:
     """Build the image, if missing. Needs root. Failed with the failed program's output."""
-    directory = cache / "image" / version_of(release)
+    directory = cache / "image" / version_of(release, keys)
     if (directory / "image.json").exists():
         return load(directory)
     base = debian.base(cache / "image", report)
@@ -152,7 +156,8 @@ def build_image(cache: Path, release: Release, report: Report) -> NodeImage:
     libraries = python.libraries(cache / "image", report)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="image-") as scratch:
-        _build(Path(scratch), directory, BuiltImage(base, store, libraries), release, report)
+        inputs = BuiltImage(base, store, libraries, version_of(release, keys), tuple(keys))
+        _build(Path(scratch), directory, inputs, release, report)
     return load(directory)
 
 
@@ -163,6 +168,8 @@ class BuiltImage:
     base: Path
     store: Path
     libraries: Path
+    version: str
+    keys: tuple[str, ...] = ()
 
 
 def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, report: Report) -> None:
@@ -176,10 +183,11 @@ def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, 
     _install_containers(root, release)
     shutil.copytree(given.store, root / "usr/lib/moorage/store")
     _install_python(root, given.libraries)
-    debian.make_read_only(root, version_of(release))
+    _install_keys(root, given.keys)
+    debian.make_read_only(root, given.version)
     report("node image: packing")
     squash.pack(root, made / "node.squashfs")
-    (made / "image.json").write_text(json.dumps(_manifest(made, root, release), indent=2))
+    (made / "image.json").write_text(json.dumps(_manifest(made, root, release, given.version), indent=2))
     directory.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
     made.rename(directory)
@@ -187,6 +195,13 @@ def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, 
 
 def _copy_rootfs(root: Path) -> None:
     shutil.copytree(ROOTFS, root, symlinks=True, dirs_exist_ok=True)
+
+
+def _install_keys(root: Path, keys: Keys) -> None:
+    folder = root / "usr/lib/moorage/trusted-keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, text in enumerate(keys):
+        (folder / f"{number}.pub").write_text(text)
 
 
 def _install_programs(root: Path, release: Release) -> None:
@@ -240,10 +255,10 @@ def _python_sources() -> list[Path]:
     return [*(HERE.parent / name for name in MODULES), *rooms]
 
 
-def _manifest(made: Path, root: Path, release: Release) -> dict[str, Any]:
+def _manifest(made: Path, root: Path, release: Release, version: str) -> dict[str, Any]:
     file = made / "node.squashfs"
     return {
-        "version": version_of(release),
+        "version": version,
         "kubernetes": release.kubernetes_version,
         "architecture": ARCHITECTURE,
         "release": release.hash,
@@ -254,12 +269,12 @@ def _manifest(made: Path, root: Path, release: Release) -> dict[str, Any]:
     }
 
 
-def _inputs_hash(release: Release) -> str:
+def _inputs_hash(release: Release, keys: Keys) -> str:
     files = [path for path in sorted(ROOTFS.rglob("*")) if path.is_file()]
     files += _python_sources()
     files += [*sorted(HERE.glob("*.py")), HERE / "packages.txt"]
     names = "\n".join([*(str(path.relative_to(HERE.parent)) for path in files), *python.requirements()])
-    return hashlib.sha256(f"{release.hash}\n{names}\n{_sha256(files)}".encode()).hexdigest()
+    return hashlib.sha256("\n".join((release.hash, names, _sha256(files), *keys)).encode()).hexdigest()
 
 
 def _sha256(files: Iterable[Path]) -> str:

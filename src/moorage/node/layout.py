@@ -72,6 +72,11 @@ class Layout:
         return self.root / "usr/lib/moorage/store"
 
     @property
+    def trusted_keys(self) -> Path:
+        """Public keys, from the image; with any, this node accepts only images that one of them signed."""
+        return self.root / "usr/lib/moorage/trusted-keys"
+
+    @property
     def snapshot_definitions(self) -> Path:
         """The custom resource definitions of snapshots, from the image."""
         return self.root / "usr/lib/moorage/manifests/snapshot-crds.yaml"

@@ -30,7 +30,9 @@ def update(given: argparse.Namespace) -> None:
     from moorage.node.waiting import Clock
 
     token = os.environ.get("MOORAGE_TOKEN", "")
-    slot = stage(Layout(), ImageSource(given.url, given.sha256, given.version, token, given.format), Clock(), say)
+    signed = (given.statement, given.signature)
+    source = ImageSource(given.url, given.sha256, given.version, token, given.format, *signed)
+    slot = stage(Layout(), source, Clock(), say)
     say(f"slot {slot} boots next")
 
 
@@ -72,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     updating.add_argument("sha256", help="the hash of the file")
     updating.add_argument("version", help="the image's version, as in its property moorage_version")
     updating.add_argument("--format", default="squashfs", help="the image's property moorage_format; squashfs or disk")
+    updating.add_argument("--statement", default="", help="the image's property moorage_statement")
+    updating.add_argument("--signature", default="", help="the image's property moorage_signature")
     returning = commands.add_parser("rollback", help="boot the slot with another version next, if it was healthy")
     returning.add_argument("version", help="the version to return to")
     commands.add_parser("switch", help="reboot, if another slot than this one boots next")

@@ -16,8 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from moorage.host.minisign import PublicKey, verify
 from moorage.model.boot import NAMES, SQUASHFS, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, MoorageError, QuotaExceeded
+from moorage.model.image_statement import Statement
 from moorage.node import files
 from moorage.node.disk_image import extract_slot
 from moorage.node.layout import Layout
@@ -38,13 +40,18 @@ SOURCE = "source"
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image by HTTP, in one of Moorage's formats; `token` is Keystone's, for Glance."""
+    """An image by HTTP, in one of Moorage's formats; `token` is Keystone's, for Glance.
+
+    `statement` and `signature` are its publisher's, if it has any.
+    """
 
     url: str
     sha256: str
     version: str
     token: str = ""
     format: str = SQUASHFS
+    statement: str = ""
+    signature: str = ""
 
 
 def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> Slot:
@@ -52,8 +59,9 @@ def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str]
 
     May be repeated, and resumes; the image that the node runs needs no other slot, and boots next again. TimedOut when
     this boot does not get healthy; QuotaExceeded when a partition has no space; Failed when what was fetched is not the
-    image; BadInput for an image of another format than the machine boots.
+    image; BadInput for an image of another format than the machine boots, or that no trusted key signed.
     """
+    check_signature(layout, source)
     running = _healthy_slot(layout, clock)
     record, booted = read_record(layout), running.name
     if running.version == source.version:
@@ -73,6 +81,24 @@ def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str]
     chosen = record.without(target.name).installed(source.version)
     write_record(layout, chosen)
     return chosen.slots[0]
+
+
+def check_signature(layout: Layout, source: ImageSource) -> None:
+    """BadInput unless a key that this node trusts signed the image, if it trusts any."""
+    keys = [PublicKey.parse(file.read_text()) for file in sorted(layout.trusted_keys.glob("*.pub"))]
+    if not keys:
+        return
+    if not source.statement or not source.signature:
+        names = ", ".join(key.name for key in keys)
+        raise BadInput(
+            f"the image {source.version} is not signed, and this node accepts only what these keys signed: {names}",
+            "sign its statement with minisign, and upload it again",
+        )
+    verify(source.statement.encode(), source.signature, keys)
+    stated = Statement.parse(source.statement)
+    own = (source.sha256, source.version, source.format)
+    if own != (stated.sha256, stated.properties.get("moorage_version"), stated.properties.get("moorage_format")):
+        raise BadInput(f"the signed statement is of another image than {source.version}: {stated.name}")
 
 
 def _has(folder: Path, source: ImageSource) -> bool:

@@ -123,7 +123,7 @@ def test_interrupted_download_resumes(tmp_path, mirror, knows_ranges):
 
 @pytest.mark.parametrize(
     ("content", "reports"),
-    [(b"etcd's Program", "does not have the SHA-256"), (b"etcd's program and more", "larger than its manifest says")],
+    [(b"etcd's Program", "does not have the expected SHA-256"), (b"etcd's program and more", "larger than expected")],
 )
 def test_mismatching_file_is_rejected_and_deleted(tmp_path, mirror, content, reports):
     mirror.files["/r/bin/etcd"] = content
@@ -173,7 +173,7 @@ def test_full_disk_is_reported_and_download_resumes(tmp_path, mirror, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("moorage.image.release.mirror._copy", full)
+        patch.setattr("moorage.image.download._copy", full)
         with pytest.raises(Failed, match="is full"):
             take(tmp_path, mirror)
     assert verify(take(tmp_path, mirror)) == []

@@ -14,12 +14,14 @@ import pytest
 
 from moorage.model.boot import RECORD, TRIES, BootRecord, Slot
 from moorage.model.errors import BadInput, Conflict, Failed, QuotaExceeded, TimedOut
+from moorage.model.image_statement import Statement
 from moorage.node import disk_image, files, slots, update
 from moorage.node.layout import Layout
 from moorage.node.slots import read_record
 from moorage.node.update import ImageSource, roll_back, stage
 from moorage.node.waiting import Clock
 from serving import serving
+from signing import Signer
 
 pytestmark = pytest.mark.unit
 
@@ -298,3 +300,48 @@ def test_power_lost_after_any_change_leaves_a_slot_that_boots(
             assert record(layout).next == Slot("b", "2", TRIES)
     assert count > 5
     assert content(layout, "b") == NEW
+
+
+@pytest.fixture
+def signer(layout: Layout) -> Signer:
+    """A publisher that the node trusts."""
+    made = Signer()
+    layout.trusted_keys.mkdir(parents=True)
+    (layout.trusted_keys / "0.pub").write_text(made.public)
+    return made
+
+
+def signed(source: ImageSource, signer: Signer, **other: str) -> ImageSource:
+    properties = {"moorage_version": source.version, "moorage_format": source.format} | other
+    text = Statement("moorage", "node.squashfs", len(NEW), source.sha256, "raw", 4, 1024, properties).text
+    return replace(source, statement=text, signature=signer.sign(text.encode()))
+
+
+def test_node_with_a_trusted_key_accepts_what_it_signed(layout: Layout, glance: Glance, signer: Signer) -> None:
+    assert stage(layout, signed(glance.source(), signer), Clock(), print).version == "2"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda source, signer: source, "is not signed, and this node accepts only"),
+        (lambda source, signer: replace(signed(source, signer), statement=""), "is not signed"),
+        (lambda source, signer: replace(signed(source, signer), signature="x"), "not a signature"),
+        (lambda source, signer: signed(source, Signer()), "and trusted are"),
+        (lambda source, signer: replace(signed(source, signer), version="3"), "statement is of another image"),
+        (lambda source, signer: replace(signed(source, signer), sha256="0" * 64), "statement is of another image"),
+        (lambda source, signer: signed(source, signer, moorage_format="disk"), "statement is of another image"),
+        (
+            lambda source, signer: replace(signed(source, signer), statement=signed(source, signer).statement + " "),
+            "does not match",
+        ),
+    ],
+)
+def test_what_no_trusted_key_signed_is_refused_before_anything_is_written(
+    layout: Layout, glance: Glance, signer: Signer, change: Callable[..., ImageSource], reason: str
+) -> None:
+    before = read_record(layout)
+    with pytest.raises(BadInput, match=reason):
+        stage(layout, change(glance.source(), signer), Clock(), print)
+    assert read_record(layout) == before
+    assert glance.requests == []
