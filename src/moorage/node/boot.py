@@ -19,8 +19,8 @@ from moorage.node.waiting import Clock, Deadline, NotYet
 
 Say = Callable[[str], None]
 
-TRIAL_TIME = 300.0
-"""Seconds in which a node with a new image must be Ready, before it boots the former one again."""
+TRIAL_TIMES, TRIAL_LEAST, TRIAL_MOST = 10, 30.0, 300.0
+"""A node with a new image must be Ready in ten times the seconds of its last healthy boot, within these limits."""
 SIGNAL_TIME = 120.0
 """Seconds in which a failure must be signaled; a success has the rest of its time."""
 
@@ -40,7 +40,17 @@ def boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         raise
 
 
+def trial_time(layout: Layout) -> float:
+    """Seconds in which a node with a new image must be Ready, before it boots the former one again."""
+    try:
+        last = float(layout.ready_seconds.read_text())
+    except (OSError, ValueError):
+        return TRIAL_MOST
+    return min(max(TRIAL_TIMES * last, TRIAL_LEAST), TRIAL_MOST)
+
+
 def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
+    began = clock.now()
     found = source.find(layout)
     configure_network(layout, machine, found.network, say)
     trial = update.on_trial(layout) is not None
@@ -51,7 +61,7 @@ def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         _signal_failure(layout, signal, Report(found.name, False, error.message), clock, say)
         raise
     machine.set_hostname(found.name)
-    patience = min(data.ready_timeout, TRIAL_TIME) if trial else data.ready_timeout
+    patience = min(data.ready_timeout, trial_time(layout)) if trial else data.ready_timeout
     node = Node(found.name, data, layout, machine, Deadline.after(patience, clock), say, found.server)
     say(f"{node.name} is a {data.role} of cluster {data.cluster.name}")
     try:
@@ -62,7 +72,15 @@ def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         raise
     signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
     say(f"{node.name} is Ready")
+    _record_time(layout, clock.now() - began, say)
     run(worker.afterwards() if data.role == "worker" else control_plane.afterwards(), node)
+
+
+def _record_time(layout: Layout, seconds: float, say: Say) -> None:
+    try:
+        write_all({layout.ready_seconds: File(f"{seconds:.1f}\n", rewritten_at_boot=True)})
+    except OSError as error:  # a full disk: the node is Ready all the same
+        say(f"how long the boot took could not be recorded: {error}")
 
 
 def configure_network(layout: Layout, machine: Machine, document: Mapping[str, Any], say: Say) -> None:

@@ -87,6 +87,11 @@ class Layout:
         return self.root / "var/lib/moorage"
 
     @property
+    def ready_seconds(self) -> Path:
+        """How long the last healthy boot took."""
+        return self.state / "ready-seconds"
+
+    @property
     def boot(self) -> Path:
         """The boot partition: slots, and the record of their attempts."""
         return self.root / "boot"

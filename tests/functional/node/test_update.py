@@ -84,6 +84,7 @@ def test_image_is_updated_and_rolled_back(cluster: Lab, images: Path) -> None:
     assert slots(cluster) == (Slot("b", "good", 3), Slot("a", own))
     print(f"updated node Ready after {reboot(cluster, 'good'):.1f} s")
     assert slots(cluster) == (Slot("b", "good"), Slot("a", own))
+    assert float(cluster.inside(WORKER, "cat", "/var/lib/moorage/ready-seconds")) > 0
     assert cluster.inside(WORKER, "moorage-node", "rollback", own) == f"slot a ({own}) boots next"
     reboot(cluster, own)
     assert slots(cluster) == (Slot("a", own), Slot("b", "good"))

@@ -14,7 +14,7 @@ import pytest
 from moorage.model.boot import RECORD, BootRecord, Slot
 from moorage.model.errors import BadInput, NotFound, TimedOut
 from moorage.node import blessing, control_plane, signalling, steps, worker
-from moorage.node.boot import boot, run
+from moorage.node.boot import boot, run, trial_time
 from moorage.node.configuration import Resources
 from moorage.node.layout import Layout
 from moorage.node.machine import clear_groups, clock_is_set, cpu_quota, memory_limit, memory_shown
@@ -336,6 +336,15 @@ def test_new_image_that_does_not_get_ready_is_replaced_by_the_former_one(tmp_pat
     assert BootRecord.parse((layout.boot / RECORD).read_bytes()).next == Slot("a", "1")
     assert reported[-1] == "the new image in slot b (2) did not get Ready; rebooting into the other one"
     assert heat.reported == []
+
+
+@pytest.mark.parametrize(("last", "seconds"), [(None, 300), ("damaged", 300), ("4.1", 41), ("0.5", 30), ("90.0", 300)])
+def test_new_image_has_ten_times_the_last_healthy_boot(tmp_path: Path, last: str | None, seconds: float) -> None:
+    layout = Layout(tmp_path)
+    if last is not None:
+        layout.state.mkdir(parents=True)
+        layout.ready_seconds.write_text(last)
+    assert trial_time(layout) == seconds
 
 
 def test_new_image_that_does_not_find_its_user_data_is_replaced_too(tmp_path: Path) -> None:
