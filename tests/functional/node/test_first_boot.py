@@ -205,6 +205,54 @@ def test_secrets_are_readable_by_root_only(cluster: Any) -> None:
     assert ":2380" not in sockets
 
 
+TAKEN = """
+apiVersion: v1
+kind: Service
+metadata: {name: taken}
+spec: {selector: {app: web}, ports: [{port: 80}], externalIPs: [10.66.0.1]}
+"""
+
+
+def test_service_cannot_take_an_address(cluster: Any) -> None:
+    with pytest.raises(AssertionError, match="externalIPs"):
+        cluster.apply(TAKEN)
+
+
+def test_pods_have_a_filter_of_system_calls_and_a_limit_of_processes(pods: Any) -> None:
+    for node in (CONTROL_PLANE, WORKER):
+        assert "Seccomp:\t2\n" in in_pod(pods, node, "cat", "/proc/self/status")
+        limits = (
+            "find",
+            "/sys/fs/cgroup",
+            "-path",
+            "*/kubepods*/*pod*",
+            "-name",
+            "pids.max",
+            "-exec",
+            "cat",
+            "{}",
+            "+",
+        )
+        assert "4096" in pods.inside(node, *limits).split()
+
+
+def test_audit_log_has_who_wrote_what_without_contents(cluster: Any) -> None:
+    cluster.kubectl("create", "secret", "generic", "audited", "--from-literal=key=do-not-log-this")
+    path = "/var/log/kubernetes/audit.log"
+    found = until(lambda: [line for line in audit(cluster, path) if '"name":"audited"' in line], seconds=30)
+    entry = json.loads(found[0])
+    assert (entry["verb"], entry["objectRef"]["resource"], entry["level"]) == ("create", "secrets", "Metadata")
+    assert entry["user"]["username"] == "moorage-node"
+    assert "do-not-log-this" not in "".join(audit(cluster, path))
+    assert cluster.inside(CONTROL_PLANE, "stat", "-c", "%a", "/var/log/kubernetes") == "700"
+    assert not [line for line in audit(cluster, path) if '"resource":"leases"' in line]
+
+
+def audit(lab: Any, path: str) -> list[str]:
+    text: str = lab.inside(CONTROL_PLANE, "cat", path)
+    return text.splitlines()
+
+
 def test_root_is_read_only(cluster: Any) -> None:
     assert "Read-only" in _refusal(cluster, "touch", "/usr/file")
 
