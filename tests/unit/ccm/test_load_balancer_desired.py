@@ -66,6 +66,23 @@ def test_desired_from_invalid_service_raises(change, message):
         desire(replace(WEB, **change))
 
 
+@pytest.mark.parametrize(
+    ("internal", "ranges", "provider", "sources"),
+    [
+        (False, (), OVN, ["0.0.0.0/0"]),
+        (True, (), OVN, ["10.0.0.0/24"]),
+        (True, ("192.168.0.0/16",), OVN, ["192.168.0.0/16"]),
+        (True, ("0.0.0.0/0",), OVN, ["0.0.0.0/0"]),
+        (True, (), AMPHORA, ["10.0.0.0/24"]),
+        (False, (), AMPHORA, ["10.0.0.0/24"]),
+    ],
+)
+def test_node_port_is_open_to_the_clients_only(internal, ranges, provider, sources):
+    options = ServiceOptions(internal=internal)
+    desired = desire(replace(WEB, source_ranges=ranges), options, provider=provider)
+    assert [rule.cidr for rule in desired.rules] == sources
+
+
 def test_desired_without_external_network_needs_internal_service():
     with pytest.raises(BadInput, match="no external network"):
         desire(floating_network="")

@@ -288,12 +288,14 @@ def _monitor(type: str, inputs: _Inputs, path: str = "") -> HealthMonitor:
 def _rules(inputs: _Inputs, listeners: Sequence[Listener]) -> tuple[SecurityGroupRule, ...]:
     """Opens node ports to the sources of packets: the clients if the provider is transparent, else its own machines.
 
-    The provider's machines and its health monitors have addresses in the nodes' subnet.
+    The provider's machines and its health monitors have addresses in the nodes' subnet. The clients of an internal
+    Service are those in that subnet, unless it names others: the control plane's floating IP leads to node ports too.
     """
     settings = inputs.settings
     internal = str(ip_network(settings.cidr))
     monitored = any(listener.pool and listener.pool.monitor for listener in listeners)
-    sources = set(inputs.source_ranges or (ANYWHERE,)) if settings.provider.transparent else {internal}
+    anyone = internal if inputs.options.internal and not inputs.service.source_ranges else ANYWHERE
+    sources = set(inputs.source_ranges or (anyone,)) if settings.provider.transparent else {internal}
     if monitored and ANYWHERE not in sources:
         sources.add(internal)
     ports = {(port.protocol.lower(), port.node_port) for port in inputs.service.ports}
