@@ -166,7 +166,8 @@ class Executor:
             credential = self._get_credential(complete)
             self.run.log.record("requesting a network and a control plane from Heat")
             token = first_join_token(key, self.name)
-            request = base_request(complete, keys.signing_request(key), token, READY_TIMEOUT, credential, creation)
+            ca, signing_request = self.cloud.identity.ca_certificates(), keys.signing_request(key)
+            request = base_request(complete, signing_request, token, READY_TIMEOUT, credential, creation, ca)
             self.run.act(REQUESTED, self.name)
             self.cloud.stacks.create(request)
         except Conflict:

@@ -71,8 +71,12 @@ def base_request(
     ready_timeout: int,
     credential: Credential | None = None,
     creation: int = 1,
+    cloud_ca: str = "",
 ) -> StackRequest:
-    """The request for a cluster's base stack. The spec leaves nothing open; `ready_timeout` in seconds."""
+    """The request for a cluster's base stack. The spec leaves nothing open; `ready_timeout` in seconds.
+
+    `cloud_ca` are the PEM certificates with which nodes verify the cloud's APIs; empty for Debian's.
+    """
     parameters = {
         "name": spec.name,
         **{name: getattr(spec, name) for name in RECORDED},
@@ -81,6 +85,7 @@ def base_request(
         "client_csr": signing_request,
         "bootstrap_token": token,
         "cloud_credential": asdict(credential) if credential else {},
+        **({"cloud_ca": cloud_ca} if cloud_ca else {}),
         **_timeouts(ready_timeout),
     }
     text = template("control-plane.yaml")

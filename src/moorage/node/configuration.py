@@ -56,6 +56,8 @@ def common(layout: Layout, data: UserData, node: Identity) -> dict[Path, File]:
         layout.kubernetes / "kubelet.conf": _kubelet_access(layout, data),
         layout.root / "etc/kube-flannel/net-conf.json": flannel(data),
     }
+    if data.cluster.cloud_ca:
+        files[layout.cloud_ca] = _file(data.cluster.cloud_ca)
     return files | mirrors(layout.root / "etc/containerd/certs.d", data.cluster.registry_mirrors)
 
 

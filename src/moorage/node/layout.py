@@ -35,6 +35,11 @@ class Layout:
         return self.root / "etc/moorage/clouds.yaml"
 
     @property
+    def cloud_ca(self) -> Path:
+        """Certificates of the cloud's CA; only for clouds with one that Debian does not trust."""
+        return self.clouds.with_name("cloud-ca.pem")
+
+    @property
     def config_drive(self) -> Path:
         return self.root / "run/config-drive"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from moorage.node.files import File, write
 from moorage.node.layout import Layout
-from moorage.node.userdata import Signal
+from moorage.node.userdata import Signal, verifying
 from moorage.node.waiting import Deadline, NotYet
 
 TIMEOUT = 10.0
@@ -46,7 +46,7 @@ def post(signal: Signal, report: Report) -> None:
     headers = {"Content-Type": "application/json", "X-Auth-Token": signal.token}
     request = urllib.request.Request(signal.endpoint, json.dumps(report.body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT):
+        with urllib.request.urlopen(request, timeout=TIMEOUT, context=verifying(signal.ca)):
             return
     except urllib.error.HTTPError as error:
         problem = f"{signal.endpoint} answered {error.code} {error.reason}"

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from moorage.node.disk_image import extract_slot
 from moorage.node.layout import Layout
 from moorage.node.machine import Machine
 from moorage.node.slots import booted_slot, format_of, read_record, write_record
+from moorage.node.userdata import verifying
 from moorage.node.waiting import Clock, Deadline, NotYet
 
 PART = 1 << 20
@@ -75,7 +77,7 @@ def stage(layout: Layout, source: ImageSource, clock: Clock, say: Callable[[str]
         record = record.without(target.name)
         write_record(layout, record)
         if source.format == SQUASHFS:
-            _fetch(folder / ROOT, source, clock, say)
+            _fetch(layout, folder / ROOT, source, clock, say)
         else:
             _fill_from_disk(layout, folder, source, clock, say)
     chosen = record.without(target.name).installed(source.version)
@@ -116,7 +118,7 @@ def _fill_from_disk(
     for old in (folder, layout.incoming):
         shutil.rmtree(old, ignore_errors=True)
     image = layout.downloads / "disk.qcow2"
-    _fetch(image, source, clock, say)
+    _fetch(layout, image, source, clock, say)
     say("copying the image's files")
     layout.incoming.mkdir()
     made = extract_slot(image, layout.downloads / "partition", layout.incoming)
@@ -178,7 +180,7 @@ def give_up(layout: Layout, slot: Slot) -> None:
     write_record(layout, read_record(layout).rejected(slot.name))
 
 
-def _fetch(file: Path, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> None:
+def _fetch(layout: Layout, file: Path, source: ImageSource, clock: Clock, say: Callable[[str], None]) -> None:
     """Download in parts to a file with the image's hash in its name, verify it, and give it its name.
 
     Other files beside it are deleted.
@@ -188,7 +190,8 @@ def _fetch(file: Path, source: ImageSource, clock: Clock, say: Callable[[str], N
     for other in partial.parent.iterdir():
         if other != partial:
             other.unlink()
-    download = _Download(partial, source, say)
+    certificates = layout.cloud_ca.read_text() if layout.cloud_ca.exists() else ""
+    download = _Download(partial, source, say, verifying(certificates))
     while not download.complete:
         download.resume(clock)
     say("verifying the image")
@@ -205,8 +208,8 @@ def _fetch(file: Path, source: ImageSource, clock: Clock, say: Callable[[str], N
 class _Download:
     """A file that grows by HTTP requests for what it lacks."""
 
-    def __init__(self, file: Path, source: ImageSource, say: Callable[[str], None]) -> None:
-        self.file, self.source, self.say = file, source, say
+    def __init__(self, file: Path, source: ImageSource, say: Callable[[str], None], context: ssl.SSLContext) -> None:
+        self.file, self.source, self.say, self.context = file, source, say, context
         self.complete = False
         self.tenths = -1
 
@@ -235,7 +238,7 @@ class _Download:
         if self.size:
             request.add_header("Range", f"bytes={self.size}-")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.context) as answer:
                 self._receive(answer)
         except urllib.error.HTTPError as error:
             error.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -28,7 +29,8 @@ Role = Literal["control-plane", "worker"]
 class Cluster:
     """What every node of a cluster knows. Addresses are IPv4; `api_public_address` may be empty.
 
-    `cloud_provider` is "external" when moorage-controller connects the cluster to its cloud, else empty.
+    `cloud_provider` is "external" when moorage-controller connects the cluster to its cloud, else empty. `cloud_ca` are
+    PEM certificates with which the cloud's APIs are verified; empty for Debian's.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Cluster:
     bootstrap_token: str
     registry_mirrors: Mapping[str, str] = field(default_factory=dict)
     cloud_provider: str = ""
+    cloud_ca: str = ""
 
     @property
     def service_address(self) -> str:
@@ -63,10 +66,11 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Signal:
-    """The endpoint and token for signals to the stack."""
+    """The endpoint and token for signals to the stack; `ca` as in Cluster."""
 
     endpoint: str
     token: str
+    ca: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ def _cluster(fields: Mapping[str, Any]) -> Cluster:
         bootstrap_token=_match(TOKEN, fields.get("bootstrap_token"), "cluster.bootstrap_token", "id.secret", hide=True),
         registry_mirrors={str(key): str(value) for key, value in (fields.get("registry_mirrors") or {}).items()},
         cloud_provider=_choice(fields, "cloud_provider", ("external", ""), ""),
+        cloud_ca=_certificates(fields),
     )
 
 
@@ -162,7 +167,27 @@ def _signal(document: Mapping[str, Any]) -> Signal | None:
         return None
     if not isinstance(fields, dict) or not str(fields.get("endpoint", "")).startswith(("http://", "https://")):
         raise BadInput("signal.endpoint is not an http(s) URL")
-    return Signal(str(fields["endpoint"]), str(fields.get("token", "")))
+    cluster = document.get("cluster")
+    return Signal(str(fields["endpoint"]), str(fields.get("token", "")), _certificates(cluster or {}))
+
+
+def _certificates(cluster: Any) -> str:
+    text = str((cluster.get("cloud_ca") if isinstance(cluster, dict) else "") or "")
+    if not text:
+        return ""
+    try:
+        verifying(text)
+    except (ValueError, OSError) as error:
+        raise BadInput(f"cluster.cloud_ca has no PEM certificates: {error}") from error
+    return text
+
+
+def verifying(certificates: str) -> ssl.SSLContext:
+    """A client's context that trusts Debian's CAs, and these PEM certificates; ValueError or OSError."""
+    context = ssl.create_default_context()
+    if certificates:
+        context.load_verify_locations(cadata=certificates)
+    return context
 
 
 def _section(document: Mapping[str, Any], key: str, required: bool = True) -> dict[str, Any]:

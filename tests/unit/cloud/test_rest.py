@@ -17,6 +17,7 @@ from moorage.cloud.openstack import rest as module
 from moorage.cloud.openstack.cloud import OpenStackCloud
 from moorage.cloud.openstack.rest import Rest
 from moorage.cloud.port.images import ImageFile
+from moorage.model.credential import Credential, clouds_yaml
 from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 
 pytestmark = pytest.mark.unit
@@ -281,6 +282,32 @@ def test_credentials_are_those_of_project_and_region():
     session = Rows(application_credentials=credentials)
     session.get_user_id = lambda **_: "user"
     assert OpenStackCloud(Rest(session, "mine", "north", "public")).identity.credentials("a") == ["own"]
+
+
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
+def test_certificates_of_the_cloud_are_those_of_its_entry(clouds_file, tmp_path):
+    ca = tmp_path / "ca.pem"
+    clouds_file.write_text(f"{ENTRY % '{}'}".replace("moorage:", f"cacert: {ca}, moorage:"))
+    identity = OpenStackCloud.connect("mine").identity
+    with pytest.raises(BadInput, match="cannot be read"):
+        identity.ca_certificates()
+    ca.write_text("PEM\n")
+    assert identity.ca_certificates() == "PEM\n"
+    ca.write_text("x" * 16385)
+    with pytest.raises(BadInput, match="has 16 KB, and user data has room for 16") as raised:
+        identity.ca_certificates()
+    assert "the cloud's own CA alone" in raised.value.hint
+    clouds_file.write_text(ENTRY % "")
+    assert OpenStackCloud.connect("mine").identity.ca_certificates() == ""
+
+
+def test_control_plane_verifies_its_cloud_with_the_certificates_beside_its_credential(tmp_path):
+    credential = Credential("id", "secret", "https://keystone/v3")
+    file = tmp_path / "clouds.yaml"
+    file.write_text(clouds_yaml(credential))
+    assert Rest.from_file(file, "moorage").session.verify is True
+    (tmp_path / "cloud-ca.pem").write_text("PEM\n")
+    assert Rest.from_file(file, "moorage").session.verify == str(tmp_path / "cloud-ca.pem")
 
 
 def test_owned_network_resources_are_those_of_project():

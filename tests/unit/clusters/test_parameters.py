@@ -52,6 +52,12 @@ def recorded(spec):
     return parameters.recorded_spec(base, groups)
 
 
+def test_certificates_of_the_cloud_are_a_parameter_only_if_there_are_any():
+    """A base stack of an older version does not have the parameter."""
+    assert "cloud_ca" not in parameters.base_request(SPEC, "a request", TOKEN, 600).parameters
+    assert parameters.base_request(SPEC, "a request", TOKEN, 600, cloud_ca="PEM").parameters["cloud_ca"] == "PEM"
+
+
 def test_recorded_spec_is_the_requested_one():
     assert recorded(SPEC) == SPEC
     bare = replace(SPEC, groups=(), dns_nameservers=(), registry_mirrors={}, cloud_provider="")

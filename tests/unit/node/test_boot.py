@@ -13,7 +13,7 @@ import pytest
 
 from moorage.model.boot import RECORD, BootRecord, Slot
 from moorage.model.errors import BadInput, NotFound, TimedOut
-from moorage.node import blessing, control_plane, signalling, steps, worker
+from moorage.node import blessing, control_plane, signalling, steps, userdata, worker
 from moorage.node.boot import boot, run, trial_time
 from moorage.node.configuration import Resources
 from moorage.node.layout import Layout
@@ -24,6 +24,7 @@ from moorage.node.source import Server
 from moorage.node.userdata import Signal, parse
 from moorage.node.waiting import Clock, Deadline, NotYet
 from serving import serving
+from tls import with_tls
 
 pytestmark = pytest.mark.unit
 
@@ -481,6 +482,20 @@ def test_rejected_signal_has_reason(tmp_path: Path, heat: Heat) -> None:
     deadline = Deadline.after(10, PaperClock().clock)
     with pytest.raises(TimedOut, match=r"the stack does not accept this node's signal: .* answered 403"):
         signalling.send_once(Layout(tmp_path), heat.signal, Report("n", True, ""), deadline)
+
+
+def test_signal_to_a_cloud_with_a_private_ca_is_verified(tmp_path: Path) -> None:
+    server = Heat()
+    certificate = with_tls(server)
+    endpoint = server.signal.endpoint.replace("http:", "https:")
+    text = user_data(Signal(endpoint, "token"), cloud_ca=certificate)
+    with serving(server) as heat:
+        with pytest.raises(NotYet, match="CERTIFICATE_VERIFY_FAILED"):
+            signalling.post(Signal(endpoint, "token"), Report("n", True, ""))
+        signal = userdata.signal_of(text)
+        assert signal is not None
+        signalling.post(signal, Report("n", True, ""))
+        assert len(heat.reported) == 1
 
 
 def test_bless_removes_counter(tmp_path: Path) -> None:

@@ -125,3 +125,7 @@ def test_layout_is_below_root(tmp_path: Path) -> None:
     data = message(mirrors={"*": "http://m"})
     files = configuration.common(layout, data, NODE) | configuration.environment(layout, data)
     assert all(path.is_relative_to(tmp_path / "etc") for path in files)
+    assert layout.cloud_ca not in files
+    private = replace(data, cluster=replace(data.cluster, cloud_ca="PEM"))
+    assert configuration.common(layout, private, NODE)[layout.cloud_ca].text == "PEM"
+    assert layout.cloud_ca.parent == layout.clouds.parent, "where the controllers look for it"

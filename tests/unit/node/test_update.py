@@ -22,6 +22,7 @@ from moorage.node.update import ImageSource, roll_back, stage
 from moorage.node.waiting import Clock
 from serving import serving
 from signing import Signer
+from tls import with_tls
 
 pytestmark = pytest.mark.unit
 
@@ -345,3 +346,16 @@ def test_what_no_trusted_key_signed_is_refused_before_anything_is_written(
         stage(layout, change(glance.source(), signer), Clock(), print)
     assert read_record(layout) == before
     assert glance.requests == []
+
+
+def test_cloud_with_a_private_ca_is_verified(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "UNRESPONSIVE", 0.2)
+    server = Glance()
+    certificate = with_tls(server)
+    with serving(server) as glance:
+        source = replace(glance.source(), url=glance.source().url.replace("http:", "https:"))
+        with pytest.raises(TimedOut, match="CERTIFICATE_VERIFY_FAILED"):
+            stage(layout, source, Clock(), print)
+        layout.cloud_ca.parent.mkdir(parents=True)
+        layout.cloud_ca.write_text(certificate)
+        assert stage(layout, source, Clock(), print).version == "2"

@@ -126,3 +126,9 @@ def test_parse_incomplete_credential_is_rejected(changed: dict[str, Any], named:
 def test_parse_unknown_cloud_provider_is_rejected() -> None:
     with pytest.raises(BadInput, match="cloud_provider is 'aws'"):
         parse(document(cluster={"cloud_provider": "aws"}))
+
+
+@pytest.mark.parametrize("text", ["hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_damaged_certificates_of_the_cloud_are_rejected(text: str) -> None:
+    with pytest.raises(BadInput, match=r"cluster\.cloud_ca has no PEM certificates"):
+        parse(document(cluster={"cloud_ca": text}))

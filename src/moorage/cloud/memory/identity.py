@@ -19,10 +19,14 @@ class MemoryIdentity:
         self.created: list[tuple[str, Credential]] = []
         self.allow_credentials = True
         self.unreachable = ""
+        self.ca = ""
 
     def addresses(self) -> list[str]:
         self._check_reachable()
         return ["172.24.4.1"]
+
+    def ca_certificates(self) -> str:
+        return self.ca
 
     def create_credential(self, cluster: str) -> Credential:
         self._check_reachable()

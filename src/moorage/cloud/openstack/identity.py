@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from moorage.model.errors import BadInput, NotFound
 from moorage.model.ownership import owned_by
 
 KEYSTONE = "identity"
+MAX_CERTIFICATES = 16384  # bytes, as in control-plane.yaml
+CACERT_HINT = "name a file with the certificates of the cloud's own CA alone, as cacert in clouds.yaml"
 ADMINISTRATIVE = frozenset({"admin", "manager", "service"})
 """Keystone's default roles that reach beyond one project's servers, networks and volumes."""
 
@@ -35,6 +38,19 @@ class OpenStackIdentity:
     def addresses(self) -> list[str]:
         host = urlsplit(self.rest.endpoint("orchestration")).hostname or ""
         return [host] if re.fullmatch(r"[0-9.]+", host) else []
+
+    def ca_certificates(self) -> str:
+        file = self.rest.session.verify
+        if not isinstance(file, str):
+            return ""
+        try:
+            text = Path(file).read_text()
+        except (OSError, ValueError) as error:
+            raise BadInput(f"the cloud's cacert {file} cannot be read: {error}", CACERT_HINT) from error
+        if len(text) > MAX_CERTIFICATES:
+            size = f"{len(text) // 1024} KB, and user data has room for {MAX_CERTIFICATES // 1024}"
+            raise BadInput(f"the cloud's cacert {file} has {size}", CACERT_HINT)
+        return text
 
     def create_credential(self, cluster: str) -> Credential:
         """The name is the cluster's and a random part; the description names the owner."""

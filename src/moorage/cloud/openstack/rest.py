@@ -36,6 +36,7 @@ NAMES = {
 # Keystone, Glance, Neutron and Octavia publish their root in the catalog; the API is below its version.
 VERSIONS = {"identity": "/v3", "image": "/v2", "network": "/v2.0", "load-balancer": "/v2/lbaas"}
 # Seconds for one response, unless clouds.yaml has an api_timeout. Without a limit, a hanging service would hang us.
+CA_FILE = "cloud-ca.pem"
 ANSWER_TIMEOUT = 60.0
 UPLOAD_TIMEOUT = 1800.0  # seconds for the response to a file: the service may copy it to its store first
 DEFAULTS = "moorage"  # in an entry of clouds.yaml: what new clusters get unless their user says otherwise
@@ -88,7 +89,8 @@ class Rest:
         """Use an entry of that clouds.yaml.
 
         An entry with an application credential, as on control planes, does not need openstacksdk, which takes longer to
-        import than everything else.
+        import than everything else. The cloud is verified with the certificates in `cloud-ca.pem` beside the file, if
+        that exists: a new credential does not repeat them.
         """
         entry = _entry(clouds, name)
         if entry.get("auth_type") != "v3applicationcredential":
@@ -102,7 +104,9 @@ class Rest:
             application_credential_id=auth["application_credential_id"],
             application_credential_secret=auth["application_credential_secret"],
         )
-        session = Session(auth=plugin, verify=entry.get("cacert") or entry.get("verify", True), timeout=ANSWER_TIMEOUT)
+        beside = clouds.with_name(CA_FILE)
+        verify = entry.get("cacert") or (str(beside) if beside.exists() else entry.get("verify", True))
+        session = Session(auth=plugin, verify=verify, timeout=ANSWER_TIMEOUT)
         return cls(session, name, entry.get("region_name"), str(entry.get("interface") or "public"))
 
     def endpoint(self, service: str) -> str:

@@ -24,6 +24,13 @@ class Identity(Protocol):
         """IP addresses at which nodes must reach the cloud itself; empty when the catalog has names only."""
         ...
 
+    def ca_certificates(self) -> str:
+        """PEM certificates that the user's configuration names to verify this cloud; empty for the system's own.
+
+        BadInput when they cannot be read, or are more than a node's user data can have.
+        """
+        ...
+
     def create_credential(self, cluster: str) -> Credential:
         """Create an application credential for a cluster: restricted, for this project, with this user's roles except
         administrative ones.

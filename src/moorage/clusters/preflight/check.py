@@ -30,6 +30,7 @@ def check(cloud: Cloud, spec: ClusterSpec) -> ClusterSpec:
 
     BadInput or QuotaExceeded lists all problems in one message.
     """
+    cloud.identity.ca_certificates()
     spec, offer = with_defaults(spec, cloud.defaults), _offer(cloud, spec)
     if found := problems(spec, offer):
         raise error_of(found)
