@@ -20,7 +20,7 @@ from moorage.cloud.port.images import ImageFile
 from moorage.cloud.port.stacks import StackRequest
 from moorage.clusters.preflight.doctor import examine
 from moorage.model.credential import CLOUD, clouds_yaml
-from moorage.model.errors import BadInput, CloudUnreachable, Conflict
+from moorage.model.errors import BadInput, CloudUnreachable, Conflict, NotFound
 from moorage.model.ownership import owned_by
 from waiting import until
 
@@ -288,6 +288,11 @@ def test_uploaded_images_are_found_by_name_id_and_property(cloud_port, tmp_path,
         assert images.list({"moorage_try": word, "moorage_other": "1"}) == []
         assert [images.find(image.name) for image in found] == [images.find(image.id) for image in found] == found
         assert images.find("no such/image") is None
+        images.set_properties(found[0].id, {"moorage_try": "changed", "moorage_long": "line\n" * 200})
+        changed = images.find(found[0].id)
+        assert (changed.properties["moorage_try"], len(changed.properties["moorage_long"])) == ("changed", 1000)
+        with pytest.raises(NotFound):
+            images.set_properties(str(uuid.uuid4()), {"a": "b"})
         download = images.download(found[0].id)
         assert download.token not in repr(download)
         if isinstance(cloud_port, OpenStackCloud):

@@ -36,7 +36,7 @@ def kubectl(cloud, *words, timeout=60, check=True):
 def worker(cloud, run_cluster):
     """The name of the run's cluster's first worker: a replaced one has another name."""
     run_cluster.get()
-    return workers(cloud)[0]
+    return until(lambda: workers(cloud))[0]
 
 
 def workers(cloud):

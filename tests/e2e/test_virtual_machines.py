@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -72,7 +74,8 @@ def read(cluster):
 
 
 def boot_id(cluster):
-    return cluster.object("node", NODE)["status"]["nodeInfo"]["bootID"]
+    node = cluster.object("node", NODE)
+    return node and node["status"]["nodeInfo"]["bootID"]
 
 
 def test_virtual_machine_serves_pods_with_volumes_and_reboots(cloud, with_vm):
@@ -88,10 +91,29 @@ def test_virtual_machine_serves_pods_with_volumes_and_reboots(cloud, with_vm):
     [volume] = cluster.volumes()
     assert [found["server_id"] for found in volume.attachments] == [cluster.server(NODE).id]
 
+    file = f"volume-{volume.id}"
+    assert file in files_of_qemu()
+
     former = boot_id(cluster)
     cluster.sdk.compute.reboot_server(cluster.server(NODE), "SOFT")
-    until(lambda: boot_id(cluster) != former)
+    until(lambda: boot_id(cluster) not in (former, None))
     until(lambda: read(cluster) == ["started", "started"])
+
+    cluster.kubectl("scale", "deployment", "served", "--replicas=0")
+    until(lambda: [one.status for one in cluster.volumes()] == ["available"])
+    assert file not in files_of_qemu()
+    cluster.kubectl("scale", "deployment", "served", "--replicas=1")
+    until(lambda: read(cluster) == ["started"] * 3)
 
     cluster.kubectl("delete", "deployment,pvc", "served", timeout=600)
     until(lambda: cluster.volumes() == [])
+
+
+def files_of_qemu():
+    """The names of the files that virtual machines have open."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "exe").readlink().name.startswith("qemu-system"):
+                found |= {descriptor.readlink().name for descriptor in (process / "fd").iterdir()}
+    return found

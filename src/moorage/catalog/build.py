@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moorage.catalog.names import REGISTRY, REGISTRY_HOST
+from moorage.config import Paths
 from moorage.model.errors import NotFound
 
 if TYPE_CHECKING:
@@ -16,32 +17,33 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 
-def build(cache: Path, local: Callable[[], LocalCloud], recipe: Path, report: Report) -> bool:
+def build(paths: Paths, local: Callable[[], LocalCloud], recipe: Path, report: Report) -> bool:
     """Build the release, the node image and, in parallel, the recipe's container image, if missing.
 
     `local` returns the local cloud, with what is built so far. False when nothing was missing.
     """
     from moorage.image import debian_container
-    from moorage.image.node_image import find_image
 
-    wanted = debian_container.read(recipe)
-    if _exists(find_image, cache) and debian_container.built(wanted, cache):
+    wanted, cache = debian_container.read(recipe), paths.cache
+    if _has_nodes(paths) and debian_container.built(wanted, cache):
         return False
     with ThreadPoolExecutor(1) as pool:
         container = pool.submit(debian_container.build, wanted, cache, report)
-        _build_nodes(cache, local, report)
+        _build_nodes(paths, local, report)
         container.result()
     return True
 
 
-def _build_nodes(cache: Path, local: Callable[[], LocalCloud], report: Report) -> None:
+def _build_nodes(paths: Paths, local: Callable[[], LocalCloud], report: Report) -> None:
     """Build the release and the node image; while Go builds, start the cloud for the first time."""
-    from moorage.image.node_image import build_image, find_image
+    from moorage.image.node_image import build_image
     from moorage.image.release import build as build_release
     from moorage.image.release import find_release
+    from moorage.image.signed import trusted
 
-    if _exists(find_image, cache):
+    if _has_nodes(paths):
         return
+    cache = paths.cache
     if not _exists(find_release, cache):
         with ThreadPoolExecutor(1) as pool:
             release = pool.submit(build_release, cache, report=report)
@@ -49,7 +51,14 @@ def _build_nodes(cache: Path, local: Callable[[], LocalCloud], report: Report) -
             release.result()
         report("stopping the cloud that was started during the build: it has no registry yet")
         local().down(lambda text: None)
-    build_image(cache, find_release(cache), report)
+    build_image(cache, find_release(cache), report, trusted(paths.trusted_keys))
+
+
+def _has_nodes(paths: Paths) -> bool:
+    from moorage.image.node_image import find_image
+    from moorage.image.signed import trusted
+
+    return _exists(lambda cache: find_image(cache, trusted(paths.trusted_keys)), paths.cache)
 
 
 def _exists(find: Callable[[Path], object], cache: Path) -> bool:

@@ -72,7 +72,7 @@ def _ask(cloud: LocalCloud, known: Demo, password: str) -> Demo | None:
 def bring_up(site: Site, report: Report) -> Demo:
     """Do what is not done yet, from the programs to a row in the database."""
     clock = _Clock()
-    if build(site.paths.cache, site.local, database.FOLDER, report):
+    if build(site.paths, site.local, database.FOLDER, report):
         clock.lap("Kubernetes, the node image, the database's image")
     site.local().up(report)
     clock.lap("the cloud")

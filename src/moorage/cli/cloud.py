@@ -30,10 +30,10 @@ def local_cloud(paths: Paths, disk: ImageFile | None = None) -> LocalCloud:
     from moorage.local.cloud import LocalCloud
 
     clouds = Path(os.environ.get("OS_CLIENT_CONFIG_FILE") or Path.home() / ".config" / "openstack" / "clouds.yaml")
-    return LocalCloud(paths.state, paths.run, paths.cache, clouds, replace(_options(paths.cache), disk=disk))
+    return LocalCloud(paths.state, paths.run, paths.cache, clouds, replace(_options(paths), disk=disk))
 
 
-def _options(cache: Path) -> Options:
+def _options(paths: Paths) -> Options:
     from moorage.local.cloud import Options
 
     registry: Path | None = None
@@ -41,22 +41,25 @@ def _options(cache: Path) -> Options:
     try:
         from moorage.image.release import find_release
 
-        registry = find_release(cache).program("registry")
+        registry = find_release(paths.cache).program("registry")
         from moorage.image.node_image import find_image
+        from moorage.image.signed import trusted
 
-        image = find_image(cache).to_upload
+        image = find_image(paths.cache, trusted(paths.trusted_keys)).to_upload
     except NotFound:
         pass  # not built yet: the cloud is useful without it
     return Options(image, registry)
 
 
-def _disk(cache: Path, report: Callable[[str], None]) -> ImageFile:
+def _disk(paths: Paths, report: Callable[[str], None]) -> ImageFile:
     """The image for virtual machines, built if missing; NotFound when what it is built from is not."""
     from moorage.image.disk.build import build_disk
     from moorage.image.disk.kernel import Hardware
     from moorage.image.node_image import find_image
+    from moorage.image.signed import trusted
 
-    return build_disk(cache, find_image(cache), Hardware.SERVER, report).to_upload
+    image = find_image(paths.cache, trusted(paths.trusted_keys))
+    return build_disk(paths.cache, image, Hardware.SERVER, report).to_upload
 
 
 @click.group()
@@ -77,16 +80,10 @@ def up(context: Context, extras: tuple[str, ...]) -> None:
     """Start the cloud; returns when every service is ready.
 
     Servers are machine containers. With `--with vm`, those of the flavor m1.vm are virtual machines of Nova's libvirt
-    driver, from the image that `moorage image build --for server` builds.
+    driver; it also builds and uploads the image for them, now and whenever it is called again.
     """
     with progress() as report:
-        local = local_cloud(context.paths)
-        try:
-            disk = _disk(context.paths.cache, report) if "vm" in extras or local.layout.has_vms else None
-        except NotFound:
-            if "vm" in extras:
-                raise
-            disk = None  # a cloud that has virtual machines already starts without a new image for them
+        disk = _disk(context.paths, report) if "vm" in extras else None
         local_cloud(context.paths, disk).up(report)
     click.echo("The cloud is up. Use it with --os-cloud moorage (tenant) or moorage-admin.", err=True)
 

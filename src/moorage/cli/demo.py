@@ -48,7 +48,7 @@ def build(context: Context) -> None:
     `up` does this too; after this it needs no network but this machine's own.
     """
     with progress() as report:
-        build_all(context.paths.cache, lambda: local_cloud(context.paths), database.FOLDER, report)
+        build_all(context.paths, lambda: local_cloud(context.paths), database.FOLDER, report)
 
 
 @demo.command()

@@ -5,7 +5,6 @@ What is to be done is read from the Node each time, so any run continues. On the
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,10 +70,11 @@ class NodeImages:
     def _command(self, image: Image) -> node_pods.HostCommand:
         """The update of a node, with a new token."""
         download, properties = self.cloud.images.download(image.id), image.properties
-        words = [download.url, _hash(image), properties["moorage_version"], "--format", properties["moorage_format"]]
-        if STATEMENT in properties and SIGNATURE in properties:
-            words += ["--statement", properties[STATEMENT], "--signature", properties[SIGNATURE]]
-        return node_pods.HostCommand("update", ("/usr/bin/moorage-node", "update", *words), download.token)
+        words = (download.url, _hash(image), properties["moorage_version"], "--format", properties["moorage_format"])
+        signed = {"MOORAGE_STATEMENT": STATEMENT, "MOORAGE_SIGNATURE": SIGNATURE}
+        secrets = {name: properties[key] for name, key in signed.items() if key in properties}
+        secrets["MOORAGE_TOKEN"] = download.token
+        return node_pods.HostCommand("update", ("/usr/bin/moorage-node", "update", *words), secrets)
 
     def roll_back(self, nodes: Sequence[str], options: DrainOptions | None) -> None:
         """Return these nodes to the image in their other slot, one after the other; Conflict without a healthy one.
@@ -248,9 +248,8 @@ class _NodeUpdate:
         key = node_pods.name(self.node, command.action)
         self._delete(key)
         try:
-            if command.token:
-                token = b64encode(command.token.encode()).decode()
-                self._create(SECRETS, {**node_pods.secret(self.node, command), "data": {"token": token}})
+            if command.secrets:
+                self._create(SECRETS, node_pods.secret(self.node, command))
             self._create(PODS, node_pods.pod(self.node, command))
             while (phase := self._phase(key)) not in ENDED:
                 self.run.log.record(f"{self.node}: {self._ask(lambda: self.kube.last_log_line(key)) or command.action}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from moorage.kube.port import Object
 
@@ -17,11 +18,11 @@ ENTER = (f"{LIBRARIES}/ld-linux-x86-64.so.2", "--library-path", LIBRARIES, "/hos
 
 @dataclass(frozen=True)
 class HostCommand:
-    """A command line on a node. `token` is in its environment as MOORAGE_TOKEN, by a Secret."""
+    """A command line on a node. `secrets` are variables of its environment, which a Secret passes unchanged."""
 
     action: str
     arguments: Sequence[str]
-    token: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def name(node: str, action: str) -> str:
@@ -30,8 +31,9 @@ def name(node: str, action: str) -> str:
 
 
 def secret(node: str, command: HostCommand) -> Object:
-    """The Secret for the command's token, without its data."""
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(node, command)}
+    """The Secret with the command's variables."""
+    data = {name: b64encode(text.encode()).decode() for name, text in command.secrets.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(node, command), "data": data}
 
 
 def pod(node: str, command: HostCommand) -> Object:
@@ -40,9 +42,9 @@ def pod(node: str, command: HostCommand) -> Object:
         {"name": "PATH", "value": "/usr/sbin:/usr/bin"},
         {"name": "SYSTEMD_IGNORE_CHROOT", "value": "1"},
     ]
-    if command.token:
-        reference = {"name": _metadata(node, command)["name"], "key": "token"}
-        variables.append({"name": "MOORAGE_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    for name in command.secrets:
+        reference = {"name": _metadata(node, command)["name"], "key": name}
+        variables.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
     container = {
         "name": "host",
         "image": IMAGE,

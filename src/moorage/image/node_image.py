@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from moorage.cloud.port.images import ImageFile
+from moorage.host.minisign import PublicKey
 from moorage.image import debian, python, seed, squash
 from moorage.image.containers import ContainerImage, File, write_archive
 from moorage.image.release import Release, find_release
 from moorage.model.boot import SQUASHFS
 from moorage.model.errors import NotFound
+from moorage.model.image_statement import TRUSTED
 
 Report = Callable[[str], None]
 
@@ -81,6 +83,9 @@ class NodeImage:
     kubernetes_version: str
     sha256: str
 
+    trusted_keys: tuple[str, ...] = ()
+    """Ids of the keys that its nodes trust."""
+
     min_disk: int = MINIMUM_DISK
     min_memory: int = MINIMUM_MEMORY
 
@@ -119,6 +124,7 @@ class NodeImage:
             "moorage_version": self.version,
             "moorage_kubernetes_version": self.kubernetes_version,
             "moorage_sha256": self.sha256,
+            **({TRUSTED: ",".join(self.trusted_keys)} if self.trusted_keys else {}),
         }
 
 
@@ -128,7 +134,8 @@ def load(directory: Path) -> NodeImage:
         document = json.loads((directory / "image.json").read_text())
     except FileNotFoundError as error:
         raise NotFound(f"no node image in {directory}", "moorage image build") from error
-    return NodeImage(directory, document["version"], document["kubernetes"], document["sha256"])
+    trusted = tuple(document.get("trusted_keys", ()))
+    return NodeImage(directory, document["version"], document["kubernetes"], document["sha256"], trusted)
 
 
 Keys = Sequence[str]
@@ -187,7 +194,7 @@ def _build(scratch: Path, directory: Path, given: BuiltImage, release: Release, 
     debian.make_read_only(root, given.version)
     report("node image: packing")
     squash.pack(root, made / "node.squashfs")
-    (made / "image.json").write_text(json.dumps(_manifest(made, root, release, given.version), indent=2))
+    (made / "image.json").write_text(json.dumps(_manifest(made, root, release, given), indent=2))
     directory.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
     made.rename(directory)
@@ -255,10 +262,11 @@ def _python_sources() -> list[Path]:
     return [*(HERE.parent / name for name in MODULES), *rooms]
 
 
-def _manifest(made: Path, root: Path, release: Release, version: str) -> dict[str, Any]:
+def _manifest(made: Path, root: Path, release: Release, given: BuiltImage) -> dict[str, Any]:
     file = made / "node.squashfs"
     return {
-        "version": version,
+        "version": given.version,
+        "trusted_keys": [PublicKey.parse(text).name for text in given.keys],
         "kubernetes": release.kubernetes_version,
         "architecture": ARCHITECTURE,
         "release": release.hash,

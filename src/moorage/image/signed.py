@@ -11,7 +11,7 @@ from moorage.cloud.port.images import ImageFile
 from moorage.host.minisign import PublicKey, verify
 from moorage.image import download
 from moorage.model.errors import BadInput, Failed, NotFound
-from moorage.model.image_statement import SIGNATURE, SIGNATURE_SUFFIX, STATEMENT, SUFFIX, Statement
+from moorage.model.image_statement import SIGNATURE, SIGNATURE_SUFFIX, STATEMENT, SUFFIX, TRUSTED, Statement
 
 LIMIT = 1 << 16  # bytes of a statement, and of a signature
 
@@ -35,8 +35,7 @@ def trusted(folder: Path) -> tuple[str, ...]:
 def state(image: ImageFile) -> Path:
     """Write the statement of an image beside its file, if it is not there; returns it, for minisign to sign."""
     file = Path(f"{image.file}{SUFFIX}")
-    with image.file.open("rb") as stream:
-        sha256 = file_digest(stream, "sha256").hexdigest()
+    sha256 = hash_of(image.file)
     size = image.file.stat().st_size
     made = Statement(
         *(image.name, image.file.name, size, sha256, image.disk_format, image.min_disk, image.min_memory),
@@ -46,6 +45,11 @@ def state(image: ImageFile) -> Path:
         Path(f"{image.file}{SIGNATURE_SUFFIX}").unlink(missing_ok=True)
         file.write_text(made.text)
     return file
+
+
+def hash_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def with_signature(image: ImageFile, keys: Sequence[str]) -> ImageFile:
@@ -60,7 +64,7 @@ def with_signature(image: ImageFile, keys: Sequence[str]) -> ImageFile:
                 f"{image.name} is not signed, and nodes accept signed images only", f"minisign -Sm {statement}"
             )
         return image
-    text, signed = statement.read_text(), signature.read_text()
+    text, signed = statement.read_text(), signature.read_text(errors="replace")
     if keys:
         verify(text.encode(), signed, _parsed(keys))
     return replace(image, properties={**image.properties, STATEMENT: text, SIGNATURE: signed})
@@ -69,11 +73,11 @@ def with_signature(image: ImageFile, keys: Sequence[str]) -> ImageFile:
 def load(statement: Path) -> ImageFile:
     """The image of a statement's file, which is beside it; NotFound, BadInput."""
     try:
-        stated = Statement.parse(statement.read_text())
-    except FileNotFoundError as error:
+        stated = Statement.parse(statement.read_text(errors="replace"))
+    except OSError as error:
         raise NotFound(f"no statement {statement}", "moorage image fetch, or moorage image build") from error
     file = statement.with_name(stated.file)
-    if not file.is_file() or file.stat().st_size != stated.size:
+    if not file.is_file() or hash_of(file) != stated.sha256:
         raise BadInput(f"{file} is not the file of {statement.name}", "moorage image fetch")
     sizes = (stated.min_disk, stated.min_memory)
     return ImageFile(stated.name, file, *sizes, properties=stated.properties, disk_format=stated.disk_format)
@@ -92,6 +96,8 @@ def fetch(address: str, keys: Sequence[str], folder: Path, report: Callable[[str
     key = verify(text.encode(), signature, _parsed(keys))
     stated = Statement.parse(text)
     report(f"{stated.name} is signed by {key.name}")
+    if key.name not in stated.properties.get(TRUSTED, "").split(","):
+        report(f"nodes of {stated.name} accept updates without a signature of {key.name}: it was built without it")
     own = folder / stated.sha256[:16]
     size = stated.size / 2**20
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from moorage.cloud.port.images import ImageFile
 from moorage.local import addresses, clouds, configuration, doctor, facts, health, ovn, secrets, seed
 from moorage.local.databases import prepare as prepare_databases
-from moorage.local.layout import GATEWAY, REGION, Layout
+from moorage.local.layout import GATEWAY, REGION, VM_HOST, Layout
 from moorage.local.lock import exclusive
 from moorage.local.programs import Program, programs, registry_configuration
 from moorage.local.services import KEYSTONE, NOVA, SERVICES, Service
@@ -86,16 +86,20 @@ class LocalCloud:
 
     def up(self, report: Report) -> None:
         """Start what does not run; returns when every service is ready and the cloud can be used."""
-        if not self.running or self.options.disk:
-            self._reject_unfit_machine()
+        self._reject_unfit_machine()
         with self._explain_full_disk(), self._lock(report):
-            added_vms = self._add_vms(report)
-            if self.running:
-                self.supervisor.update(self._programs())
-                if added_vms:
-                    self.supervisor.restart(NOVA.name)
-            else:
-                self._start(report)
+            if self.options.disk:
+                self.layout.libvirt.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._adding_vms() as adding:
+                if self.running:
+                    if adding:
+                        report("adding a host for virtual machines")
+                        self._write_configuration()
+                    self.supervisor.update(self._programs())
+                    if adding:
+                        self.supervisor.restart(NOVA.name)
+                else:
+                    self._start(report)
             self._wait_until_ready(report)
             self._seed(report)
             clouds.write(self.clouds_file, secrets.ensure(self.layout.secrets))
@@ -158,15 +162,14 @@ class LocalCloud:
             "OS_IDENTITY_API_VERSION": "3",
         }
 
-    def _add_vms(self, report: Report) -> bool:
-        """Offer virtual machines from now on, if asked for the first time."""
-        if self.options.disk is None or self.layout.has_vms:
-            return False
-        report("adding a host for virtual machines")
-        self.layout.libvirt.mkdir(mode=0o700, parents=True)
-        if self.running:
-            self._write_configuration()
-        return True
+    @contextmanager
+    def _adding_vms(self) -> Iterator[bool]:
+        """Whether the block adds virtual machines to the cloud: until it has succeeded once."""
+        if not self.layout.has_vms:
+            yield False
+            return
+        with _once(self.layout.libvirt / "added", VM_HOST) as needed:
+            yield needed
 
     def _write_configuration(self) -> None:
         overrides = configuration.ConfigOverrides(ovn.datapath(), daemon.virt_type())
@@ -183,7 +186,11 @@ class LocalCloud:
         return exclusive(self.layout.run / "lock", report, BUSY)
 
     def _reject_unfit_machine(self) -> None:
-        fatal = [finding for finding in self.doctor() if finding.fatal]
+        if self.running and (self.options.disk is None or self.layout.has_vms):
+            return
+        # A running cloud uses the memory, the disk and the ports that are examined.
+        kinds = doctor.SOFTWARE if self.running else None
+        fatal = [found for found in self.doctor() if found.fatal and (kinds is None or found.subject in kinds)]
         if fatal:
             lines = "".join(f"\n  {f.subject}: {f.problem}; {f.fix}" for f in fatal)
             raise BadInput(f"this machine cannot run the cloud; nothing was changed:{lines}", "moorage cloud doctor")

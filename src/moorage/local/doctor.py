@@ -11,6 +11,7 @@ from moorage.local.layout import EXTERNAL_CIDR
 GIB = 1024**3
 DISK_NEEDED = 5 * GIB
 DISK_RECOMMENDED = 20 * GIB
+SOFTWARE = ("packages", "python")
 MEMORY_NEEDED = 2 * GIB
 MEMORY_RECOMMENDED = 6 * GIB
 

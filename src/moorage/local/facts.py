@@ -44,7 +44,9 @@ VM_PROGRAMS = {
     "libvirtd": "libvirt-daemon",
     "qemu-system-x86_64": "qemu-system-x86",
     "xorrisofs": "xorriso",
+    "libvirt_driver_qemu.so": "libvirt-daemon-driver-qemu",
 }
+VM_LIBRARIES = "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver"
 VM_PACKAGE = "libvirt-python"
 FILESYSTEMS = ("overlay", "squashfs", "ext4")
 NAMESPACES = ("mnt", "pid", "uts", "ipc", "net", "cgroup")
@@ -84,7 +86,9 @@ def observe(state: Path, started_before: bool, *, with_vms: bool = False) -> Fac
     return Facts(
         root=os.geteuid() == 0,
         architecture=os.uname().machine,
-        programs_missing=tuple(p for p in programs if shutil.which(p, path=SEARCH_PATH) is None),
+        programs_missing=tuple(
+            p for p in programs if shutil.which(p, mode=os.F_OK, path=f"{SEARCH_PATH}:{VM_LIBRARIES}") is None
+        ),
         packages_missing=tuple(name for module, name in packages.items() if find_spec(module) is None),
         filesystems_missing=tuple(name for name in FILESYSTEMS if not _has_filesystem(name)),
         namespaces_missing=tuple(name for name in NAMESPACES if not Path("/proc/self/ns", name).exists()),

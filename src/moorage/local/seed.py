@@ -161,12 +161,16 @@ def seed_volume_type(session: Session) -> None:
 
 
 def seed_image(session: Session, image: ImageFile) -> None:
-    """Upload `image`, for all projects, unless one of that name exists; an incomplete one is replaced. Failed."""
+    """Upload `image`, for all projects, unless the same one exists; an incomplete one is replaced. Failed.
+
+    One of that name with other properties stays: servers may use it.
+    """
     existing = session.request("GET", "image", f"/v2/images?{urlencode({'name': image.name})}")["images"]
-    if any(entry["status"] == "active" for entry in existing):
+    if any(entry["status"] == "active" and image.properties.items() <= entry.items() for entry in existing):
         return
     for entry in existing:
-        session.request("DELETE", "image", f"/v2/images/{entry['id']}")
+        if entry["status"] != "active":
+            session.request("DELETE", "image", f"/v2/images/{entry['id']}")
     body = {
         "name": image.name,
         "disk_format": image.disk_format,

@@ -6,6 +6,7 @@ It is a small document beside the file, so that a signature takes no time and co
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -14,6 +15,9 @@ from moorage.model.errors import BadInput
 
 STATEMENT, SIGNATURE = "moorage_statement", "moorage_signature"
 """Properties of an image in Glance: the statement's text, and the text of its signature."""
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+TRUSTED = "moorage_trusted_keys"
+"""A property: the ids of the keys that its nodes trust, with commas between them; missing when they trust none."""
 SUFFIX, SIGNATURE_SUFFIX = ".json", ".json.minisig"
 """Of the files beside the image's."""
 
@@ -52,6 +56,6 @@ class Statement:
             )
         except (ValueError, TypeError) as error:
             raise BadInput(f"this is not the statement of an image: {error}") from error
-        if not valid or "/" in made.file or not made.file.strip("."):
+        if not valid or not re.fullmatch(r"[0-9a-f]{64}", made.sha256) or not NAME.fullmatch(made.file):
             raise BadInput("this is not the statement of an image")
         return made

@@ -50,7 +50,8 @@ def trial_time(layout: Layout) -> float:
 
 
 def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
-    began = clock.now()
+    began = None if layout.boot_began.exists() else clock.now()
+    write_all({layout.boot_began: File("", rewritten_at_boot=True)})
     found = source.find(layout)
     configure_network(layout, machine, found.network, say)
     trial = update.on_trial(layout) is not None
@@ -72,7 +73,8 @@ def _boot(layout: Layout, machine: Machine, clock: Clock, say: Say) -> None:
         raise
     signalling.send_once(layout, data.signal, Report(node.name, True, "Ready", results), node.deadline)
     say(f"{node.name} is Ready")
-    _record_time(layout, clock.now() - began, say)
+    if began is not None:  # not a second run in this boot, which finds everything started
+        _record_time(layout, clock.now() - began, say)
     run(worker.afterwards() if data.role == "worker" else control_plane.afterwards(), node)
 
 

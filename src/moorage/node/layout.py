@@ -92,6 +92,11 @@ class Layout:
         return self.root / "var/lib/moorage"
 
     @property
+    def boot_began(self) -> Path:
+        """Exists once moorage-node has run in this boot."""
+        return self.root / "run/moorage/boot-began"
+
+    @property
     def ready_seconds(self) -> Path:
         """How long the last healthy boot took."""
         return self.state / "ready-seconds"

@@ -29,9 +29,10 @@ def update(given: argparse.Namespace) -> None:
     from moorage.node.update import ImageSource, stage
     from moorage.node.waiting import Clock
 
-    token = os.environ.get("MOORAGE_TOKEN", "")
-    signed = (given.statement, given.signature)
-    source = ImageSource(given.url, given.sha256, given.version, token, given.format, *signed)
+    token, statement, signature = (
+        os.environ.get(f"MOORAGE_{name}", "") for name in ("TOKEN", "STATEMENT", "SIGNATURE")
+    )
+    source = ImageSource(given.url, given.sha256, given.version, token, given.format, statement, signature)
     slot = stage(Layout(), source, Clock(), say)
     say(f"slot {slot} boots next")
 
@@ -49,6 +50,9 @@ def switch(_: argparse.Namespace) -> None:
 
     say("rebooting" if run(Layout(), Linux()) else "the slot that boots next is this one")
 
+
+VARIABLES = """MOORAGE_TOKEN has Glance's token, MOORAGE_STATEMENT and MOORAGE_SIGNATURE the image's properties
+moorage_statement and moorage_signature, if it has them."""
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "boot": boot,
@@ -69,13 +73,11 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("boot", help="bring this node up, join its cluster, signal the stack (at every boot)")
     commands.add_parser("bless", help="call this boot a good one, for the boot loader")
     text = "fetch an image into the other slot, which boots next; resumes"
-    updating = commands.add_parser("update", help=text, description=f"{text}. Glance's token is in MOORAGE_TOKEN.")
+    updating = commands.add_parser("update", help=text, description=f"{text}. {VARIABLES}")
     updating.add_argument("url", help="where the image is, by HTTP")
     updating.add_argument("sha256", help="the hash of the file")
     updating.add_argument("version", help="the image's version, as in its property moorage_version")
     updating.add_argument("--format", default="squashfs", help="the image's property moorage_format; squashfs or disk")
-    updating.add_argument("--statement", default="", help="the image's property moorage_statement")
-    updating.add_argument("--signature", default="", help="the image's property moorage_signature")
     returning = commands.add_parser("rollback", help="boot the slot with another version next, if it was healthy")
     returning.add_argument("version", help="the version to return to")
     commands.add_parser("switch", help="reboot, if another slot than this one boots next")

@@ -261,14 +261,14 @@ class TestBuild:
         made = debian_container.read(database.FOLDER).layout(tmp_path)
         made.mkdir(parents=True)
         (made / "index.json").touch()
-        monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
-        assert build.build(tmp_path, no_connection, database.FOLDER, lambda text: pytest.fail(text)) is False
+        monkeypatch.setattr("moorage.image.node_image.find_image", lambda *_: object())
+        assert build.build(paths(tmp_path), no_connection, database.FOLDER, pytest.fail) is False
 
     def test_build_with_missing_container_image_builds_only_that(self, tmp_path, monkeypatch):
         seen = []
-        monkeypatch.setattr("moorage.image.node_image.find_image", lambda cache: object())
+        monkeypatch.setattr("moorage.image.node_image.find_image", lambda *_: object())
         monkeypatch.setattr(debian_container, "build", lambda recipe, cache, report: seen.append(recipe.name))
-        assert build.build(tmp_path, no_connection, database.FOLDER, lambda text: None) is True
+        assert build.build(paths(tmp_path), no_connection, database.FOLDER, lambda text: None) is True
         assert seen == ["registry.local/postgres:15"]
 
     def test_push_uses_name_in_registry(self, tmp_path, monkeypatch):
@@ -281,3 +281,7 @@ class TestBuild:
             "oci:/c/postgres:15",
             "docker://172.24.4.1:5080/postgres:15",
         ]
+
+
+def paths(home):
+    return Paths.from_environment({"HOME": str(home), "MOORAGE_CACHE": str(home)})

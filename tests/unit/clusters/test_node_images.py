@@ -56,7 +56,7 @@ class Rebooting(Joined):
         self.events.append(f"{action} {node}")
         last = self.failure or f"slot b ({command[-1]}) boots next"
         if action == "update":
-            self.tokens.append(b64decode(Joined.get(self, SECRETS, key_of(pod))["data"]["token"]).decode())
+            self.tokens.append(b64decode(Joined.get(self, SECRETS, key_of(pod))["data"]["MOORAGE_TOKEN"]).decode())
             self.commands.append(command)
         if action in ("update", "rollback"):
             self.staged[node] = command[-3 if action == "update" else -1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from moorage.cloud.port.images import ImageFile
+from moorage.host.minisign import PublicKey
 from moorage.image.signed import fetch, load, state, trust, trusted, with_signature
 from moorage.model.errors import BadInput, Failed, NotFound
 from moorage.model.image_statement import SIGNATURE, STATEMENT, Statement
@@ -50,12 +52,25 @@ def test_fetched_image_is_the_published_one_and_is_uploaded_with_its_signature(p
     assert found.file.read_bytes() == CONTENT
     assert replace(found, file=image.file) == image
     assert f"{image.name} is signed by" in reported[0]
+    assert "accept updates without a signature" in reported[1]
     assert "100 % of 1 MiB" in reported[-1]
 
     signed = with_signature(found, [signer.public]).properties
     assert Statement.parse(signed[STATEMENT]).properties == image.properties
     assert signed[SIGNATURE] == (image.file.parent / "disk.qcow2.json.minisig").read_text()
     assert fetch(published, [signer.public], tmp_path / "fetched", reported.append) == statement
+
+
+def test_image_that_contains_its_publishers_key_is_fetched_without_a_warning(image, signer, tmp_path):
+    name = PublicKey.parse(signer.public).name
+    own = replace(image, properties={**image.properties, "moorage_trusted_keys": f"0123,{name}"})
+    statement = state(own)
+    statement.with_name("disk.qcow2.json.minisig").write_text(signer.sign(statement.read_bytes()))
+    reported = []
+    with serving(folder_server(("127.0.0.1", 0), image.file.parent)) as server:
+        address = f"http://127.0.0.1:{server.server_port}/disk.qcow2.json"
+        fetch(address, [signer.public], tmp_path / "fetched", reported.append)
+    assert not any("without a signature" in text for text in reported)
 
 
 def test_interrupted_download_goes_on(published, signer, tmp_path):
@@ -97,7 +112,17 @@ def test_statement_cannot_name_a_file_elsewhere(image, file):
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": "1"}, {"properties": {"a": 1}}, {"properties": None}, {"name": 1}, {"more": 1}, {"min_disk": None}],
+    [
+        {"size": "1"},
+        {"sha256": "/etc/cron.d/" + "0" * 52},
+        {"file": "a\0b"},
+        {"file": "-a"},
+        {"properties": {"a": 1}},
+        {"properties": None},
+        {"name": 1},
+        {"more": 1},
+        {"min_disk": None},
+    ],
 )
 def test_damaged_statement_is_refused(image, change):
     document = json.loads(state(image).read_text())
@@ -127,9 +152,12 @@ def test_signature_of_a_former_file_is_dropped(image, signer):
 
 def test_image_without_its_file_is_not_uploaded(image):
     statement = state(image)
-    image.file.write_bytes(b"short")
-    with pytest.raises(BadInput, match="is not the file of"):
-        load(statement)
+    for content in (b"short", CONTENT[:-1] + b"x"):
+        image.file.write_bytes(content)
+        with pytest.raises(BadInput, match="is not the file of"):
+            load(statement)
+    with pytest.raises(NotFound, match="no statement"):
+        load(Path())
     with pytest.raises(NotFound, match="no statement"):
         load(statement.with_name("other.json"))
 

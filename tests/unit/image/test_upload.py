@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -15,6 +15,7 @@ class Stored:
     name: str
     status: str
     properties: dict
+    id: str = "image"
 
 
 @dataclass
@@ -25,6 +26,10 @@ class Glance:
 
     def list(self, properties):
         return [image for image in self.stored if properties.items() <= image.properties.items()]
+
+    def set_properties(self, id, properties):
+        [stored] = [image for image in self.stored if image.id == id]
+        stored.properties.update(properties)
 
     def upload(self, image, sent):
         self.uploads += 1
@@ -47,6 +52,17 @@ def test_upload_again_does_nothing(image):
     assert upload(glance, image.to_upload, print) == "moorage-12-1.37.2-abc"
     assert glance.uploads == 1
     assert glance.stored[0].properties["os_distro"] == "moorage"
+
+
+def test_signature_is_added_to_an_image_that_the_cloud_has(image):
+    glance = Glance()
+    upload(glance, image.to_upload, print)
+    signed = {"moorage_statement": "{}", "moorage_signature": "first"}
+    for signature in ("first", "second"):
+        own = signed | {"moorage_signature": signature}
+        upload(glance, replace(image.to_upload, properties={**image.properties, **own}), print)
+        assert own.items() <= glance.stored[0].properties.items()
+    assert glance.uploads == 1
 
 
 def test_upload_reports_tenths(image):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from moorage.local.cloud import LocalCloud
 from moorage.local.layout import Layout
 from moorage.local.programs import programs
 from moorage.local.vm import daemon
@@ -40,7 +41,7 @@ def module() -> Any:
 def test_methods_match_novas_signatures(module):
     own, base = module.VmDriver, module.libvirt_driver.LibvirtDriver
     for name, method in vars(own).items():
-        if inspect.isfunction(method):
+        if inspect.isfunction(method) and hasattr(base, name):
             assert list(inspect.signature(method).parameters) == list(
                 inspect.signature(getattr(base, name)).parameters
             ), name
@@ -67,6 +68,33 @@ def test_volume_is_its_file(module):
     assert element.find("driver").get("type") == "raw"
 
 
+class Attached(SimpleNamespace):
+    """A volume of Nova, as far as it is detached."""
+
+    detached = 0
+
+    def driver_detach(self, *_):
+        self.detached += 1
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "detached"), [("moorage-vm", True, 1), ("moorage", True, 0), ("moorage", False, 0)]
+)
+def test_volume_is_detached_from_its_virtual_machine(module, monkeypatch, host, own, detached):
+    """Nova's own method asks whether the instance is on the host of its configuration."""
+    recorded = []
+    monkeypatch.setattr(module, "_detach_of_first_host", lambda *arguments, **_: recorded.append(arguments))
+    driver, volume = object.__new__(module.VmDriver) if own else object(), Attached()
+    module._detach(volume, None, SimpleNamespace(host=host), None, driver, "attachment", destroy_bdm=True)
+    assert volume.detached == detached
+    assert [arguments[-1] for arguments in recorded] == ["attachment"], "its records are Nova's"
+
+
+def test_nova_calls_the_changed_method(module):
+    module.install()
+    assert module.block_device.DriverVolumeBlockDevice._do_detach is module._detach
+
+
 class Recorded(SimpleNamespace):
     saved = 0
 
@@ -90,10 +118,35 @@ def test_lost_libvirt_disables_the_host_unless_an_operator_did(
     service, asked = Recorded(disabled=disabled, disabled_reason=reason), []
     monkeypatch.setattr(module.Service, "get_by_host_and_binary", lambda _, *key: asked.append(key) or service)
     changed = SimpleNamespace(_update_compute_provider_status=lambda *_: None)
-    module.VmDriver._set_host_enabled(changed, enabled, None if enabled else "connection lost")
+    module.VmDriver._set_service_enabled(changed, enabled, None if enabled else "connection lost")
     assert (service.disabled, service.disabled_reason) == expected
     assert service.saved == (expected != (disabled, reason))
     assert asked == [("moorage-vm", "nova-compute")], "not the host with machine containers"
+
+
+def test_lost_libvirt_is_logged_when_the_database_is_lost_too(module):
+    def fail(*_):
+        raise OSError("no database")
+
+    module.VmDriver._set_host_enabled(SimpleNamespace(_set_service_enabled=fail), False, "connection lost")
+
+
+def test_virtual_machines_are_added_until_that_succeeded_once(tmp_path):
+    cloud = LocalCloud(tmp_path / "state", tmp_path / "run", tmp_path / "cache", tmp_path / "clouds.yaml")
+    with cloud._adding_vms() as adding:
+        assert not adding
+    cloud.layout.libvirt.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(cloud)
+    for expected in (True, False):
+        with cloud._adding_vms() as adding:
+            assert adding is expected
+
+
+def interrupted(cloud):
+    with cloud._adding_vms() as adding:
+        assert adding
+        raise KeyboardInterrupt
 
 
 def test_libvirtd_runs_once_the_cloud_has_virtual_machines(layout):

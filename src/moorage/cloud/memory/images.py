@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from moorage.cloud.port.images import Download, Image, ImageFile, newest
-from moorage.model.errors import CloudUnreachable
+from moorage.model.errors import CloudUnreachable, NotFound
 
 NODE_IMAGE = Image(
     name="moorage-12-1.37.2-0",
@@ -34,6 +35,15 @@ class MemoryImages:
         self._check_reachable()
         by_id = next((image for image in self.images if image.id == name), None)
         return newest(image for image in self.images if image.name == name) or by_id
+
+    def set_properties(self, id: str, properties: Mapping[str, str]) -> None:
+        self._check_reachable()
+        if not any(image.id == id for image in self.images):
+            raise NotFound(f"no image {id}")
+        self.images = [
+            replace(image, properties={**image.properties, **properties}) if image.id == id else image
+            for image in self.images
+        ]
 
     def download(self, id: str) -> Download:
         self._check_reachable()

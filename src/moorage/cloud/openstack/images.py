@@ -12,6 +12,7 @@ from moorage.cloud.port.images import Download, Image, ImageFile, newest
 from moorage.model.errors import NotFound
 
 GLANCE = "image"
+JSON_PATCH = "application/openstack-images-v2.1-json-patch"
 PAGE = 1000  # Glance returns 25 images unless asked for more, and never more than its own limit
 
 
@@ -33,6 +34,10 @@ class OpenStackImages:
             return _image(self.rest.get(GLANCE, f"/images/{quote(id, safe='')}"))
         except NotFound:
             return None
+
+    def set_properties(self, id: str, properties: Mapping[str, str]) -> None:
+        changes = [{"op": "add", "path": f"/{name}", "value": text} for name, text in properties.items()]
+        self.rest.patch(GLANCE, f"/images/{quote(id, safe='')}", changes, content_type=JSON_PATCH)
 
     def download(self, id: str) -> Download:
         return Download(f"{self.rest.endpoint(GLANCE)}/images/{quote(id, safe='')}/file", self.rest.token())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -194,9 +195,10 @@ class Rest:
         """PUT; the errors of `post` and NotFound."""
         return _body(self._send("PUT", service, path, json=body))
 
-    def patch(self, service: str, path: str, body: Mapping[str, Any]) -> None:
+    def patch(self, service: str, path: str, body: Any, *, content_type: str = "application/json") -> None:
         """PATCH; the errors of `post` and NotFound. Heat's response is not JSON."""
-        self._send("PATCH", service, path, json=body)
+        headers = {"Content-Type": content_type}
+        self._send("PATCH", service, path, data=json.dumps(body), headers=headers)
 
     def put_file(self, service: str, path: str, file: Path, sent: Callable[[int], None]) -> None:
         """PUT a file's bytes, without reading it into memory; `sent` gets their number so far, in bytes."""

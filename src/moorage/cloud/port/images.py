@@ -58,6 +58,10 @@ class Images(Protocol):
         """The image of that name, or id; the newest that is active when several have the name."""
         ...
 
+    def set_properties(self, id: str, properties: Mapping[str, str]) -> None:
+        """Add or replace some of an image's properties; NotFound, Conflict without the right to."""
+        ...
+
     def download(self, id: str) -> Download:
         """Where the file of an image is, for another machine: with a token that expires within hours."""
         ...

@@ -27,6 +27,7 @@ VERSION = "moorage_version"
 IMAGE_PROPERTIES = (VERSION, KUBERNETES)
 QCOW2 = "COMPUTE_IMAGE_TYPE_QCOW2"  # os-traits: a host that boots qcow2 images
 DISK_HINT = "moorage image build, moorage image upload --for server"
+NO_IMAGE = "this cloud has no Moorage node image"
 SKEW = 3  # minor versions that a kubelet may be older than the API server
 
 
@@ -271,7 +272,9 @@ def _image(spec: ClusterSpec, offer: CloudOffer) -> Iterator[Problem]:
         yield from _named_image("--image", spec.image, offer.images)
         yield from _format("--image", spec.image, spec.flavor, offer)
     elif cluster_image(spec, offer) is None:
-        yield Problem("--image", "", "this cloud has no Moorage node image", DISK_HINT)
+        other = choose_image(None, offer.images) is not None
+        reason = f"the flavor {spec.flavor} boots disks only, and this cloud has none" if other else NO_IMAGE
+        yield Problem("--image", "", reason, DISK_HINT)
 
 
 def _named_image(option: str, name: str, images: Sequence[Image]) -> Iterator[Problem]:

@@ -9,7 +9,9 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,25 +21,42 @@ from moorage.image.run import run
 from moorage.model.errors import BadInput, Conflict, Failed
 
 BLKRRPART = 0x125F  # linux/fs.h: read the partition table again
+COLUMNS = "PATH,MAJ:MIN,TYPE,SIZE,RO,MODEL,SERIAL,PKNAME,FSTYPE,LABEL"
 GB = 2**30
+BUSY = 10.0
+"""Seconds for which other programs may look at new partitions."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A disk, as people recognize it. `size` in bytes; `partitions` are what would be lost."""
+    """A disk. `size` in bytes; `contents` are what would be lost, as people recognize it.
+
+    `number` is the kernel's number of the device, `serial` the disk's own.
+    """
 
     device: Path
+    number: str
     size: int
     model: str
-    partitions: tuple[str, ...]
+    serial: str
+    partitions: tuple[Path, ...]
+    contents: tuple[str, ...]
 
     def __str__(self) -> str:
-        lost = f", with {', '.join(self.partitions)}" if self.partitions else ""
+        lost = f", with {', '.join(self.contents)}" if self.contents else ""
         return f"{self.device}: {self.size / GB:.0f} GB{f', {self.model}' if self.model else ''}{lost}"
 
 
 def inspect(device: Path, image: DiskImage) -> Target:
     """The disk, if the image may be written on it. BadInput for another file, or a small disk; Conflict in use."""
+    target = _read(device)
+    if target.size < image.min_disk * GB:
+        raise BadInput(f"{target} is too small", f"the image needs {image.min_disk} GB")
+    with _claim(device):
+        return target
+
+
+def _read(device: Path) -> Target:
     try:
         kind = device.stat().st_mode
     except OSError as error:
@@ -49,48 +68,84 @@ def inspect(device: Path, image: DiskImage) -> Target:
         raise BadInput(f"{device} is a partition", f"name the whole disk: /dev/{found['pkname'] or '…'}")
     if found["ro"]:
         raise BadInput(f"{device} is read-only")
-    target = Target(device, int(found["size"]), found["model"] or "", tuple(map(_describe, found.get("children", ()))))
-    if target.size < image.min_disk * GB:
-        raise BadInput(f"{target} is too small", f"the image needs {image.min_disk} GB")
-    os.close(_claim(device))
-    return target
+    below = list(_below(found))
+    return Target(
+        device,
+        found["maj:min"],
+        int(found["size"]),
+        found["model"] or "",
+        found["serial"] or "",
+        tuple(Path(child["path"]) for child in below if child["type"] == "part"),
+        tuple(_describe(entry) for entry in (found, *below) if entry["fstype"] or entry is not found),
+    )
 
 
-COLUMNS = "NAME,TYPE,SIZE,RO,MODEL,PKNAME,FSTYPE,LABEL"
+def _below(device: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Partitions, and what lies on them: volumes, RAIDs, encrypted devices."""
+    for child in device.get("children", ()):
+        yield child
+        yield from _below(child)
 
 
-def _describe(partition: dict[str, Any]) -> str:
-    words = (partition["name"], partition["fstype"], partition["label"])
+def _describe(device: Mapping[str, Any]) -> str:
+    words = (device["path"], device["fstype"], device["label"])
     return " ".join(word for word in words if word)
 
 
 def write(target: Target, image: DiskImage, report: Callable[[str], None]) -> None:
-    """Replace everything on the disk. Interrupted, the disk does not boot; written again, it does. Conflict, Failed."""
-    os.close(_claim(target.device))
-    # What an earlier use left, such as a RAID's or a partition table's copy at the disk's end.
-    run(["wipefs", "--all", "--quiet", target.device])
-    report(f"writing {image.file.name} on {target.device}")
-    _convert(image.file, target.device, report)
-    disk = _claim(target.device)
-    try:
+    """Replace everything on the disk. Interrupted, the disk does not boot; written again, it does.
+
+    Conflict when it is in use, or another disk has its name now; Failed when it cannot be written.
+    """
+    with _claim(target.device) as disk:
+        if _read(target.device) != target:
+            raise Conflict(f"{target.device} has changed since it was examined", f"lsblk {target.device}")
+        # What an earlier use left: file systems, and the copies of RAID and partition tables at the end.
+        for device in (*target.partitions, target.device):
+            run(["wipefs", "--all", "--force", "--quiet", device])
+        report(f"writing {image.file.name} on {target.device}")
+        _convert(image.file, target.device, report)
         os.fsync(disk)
-        fcntl.ioctl(disk, BLKRRPART)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a disk that cannot have partitions, such as some loop devices
-            raise Failed(f"{target.device}: {error.strerror}", "check the disk, and write it again") from error
-    finally:
-        os.close(disk)
+        if not _read_partitions(disk):
+            report(f"the kernel keeps the former partitions of {target.device}: reconnect the disk, or reboot")
 
 
-def _claim(device: Path) -> int:
-    """Open the disk as its only user: the kernel refuses that when it or a partition is mounted. Conflict."""
+def _read_partitions(disk: int) -> bool:
+    """Let the kernel read the table; False when something uses a partition, or the disk cannot have any."""
+    deadline = time.monotonic() + BUSY
+    while True:
+        try:
+            fcntl.ioctl(disk, BLKRRPART)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return error.errno == errno.EINVAL  # a loop device without partitions
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        else:
+            return True
+
+
+@contextmanager
+def _claim(device: Path) -> Iterator[int]:
+    """Hold the disk as its only user: the kernel refuses that when it or a partition is mounted. Conflict.
+
+    The lock keeps udev away meanwhile (https://systemd.io/BLOCK_DEVICE_LOCKING/).
+    """
     try:
-        return os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+        disk = os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise BadInput(f"{device}: {error.strerror}", "run it as root") from error
         hint = f"unmount it, or stop what uses it: lsblk {device}"
         raise Conflict(f"{device} is in use on this machine", hint) from error
+    try:
+        fcntl.flock(disk, fcntl.LOCK_EX)
+        yield disk
+    except OSError as error:
+        raise Failed(f"{device}: {error.strerror}", "check the disk, and write it again") from error
+    finally:
+        os.close(disk)
 
 
 def _convert(file: Path, device: Path, report: Callable[[str], None]) -> None:

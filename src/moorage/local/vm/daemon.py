@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from moorage.local.layout import Layout
 from moorage.local.serve.dependencies import accepts
 from moorage.local.waiting import until
+from moorage.model.errors import TimedOut
 
 FOLDERS = {
     "etc": Path("/etc/libvirt"),
@@ -80,15 +81,23 @@ def stop_machines(layout: Layout, report: Callable[[str], None]) -> None:
     for pid in _remaining(layout):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    until(lambda: not _remaining(layout), END_TIMEOUT, "QEMU does not end")
+    try:
+        until(lambda: not _remaining(layout), END_TIMEOUT, "QEMU does not end")
+    except TimeoutError as error:
+        raise TimedOut(str(error), "moorage cloud down again, or end its processes by hand") from error
 
 
 def _shut_down(layout: Layout, report: Callable[[str], None]) -> None:
-    import libvirt
-
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    connection = libvirt.open(uri(layout))
+    """Best effort: what still runs afterwards is killed."""
     try:
+        import libvirt
+    except ImportError:
+        return
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    with (
+        suppress(libvirt.libvirtError),
+        closing(libvirt.open(f"qemu:///system?socket={layout.libvirt_socket}")) as connection,
+    ):
         for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
             with suppress(libvirt.libvirtError):
                 domain.shutdown()
@@ -96,14 +105,15 @@ def _shut_down(layout: Layout, report: Callable[[str], None]) -> None:
         while (number := connection.numOfDomains()) and time.monotonic() < deadline:
             report(f"waiting for {number} virtual machine{'s'[: number > 1]} to shut down")
             time.sleep(1)
-    finally:
-        connection.close()
 
 
 def _remaining(layout: Layout) -> list[int]:
     """The pids of the QEMU processes, which libvirt writes to files."""
-    files = (layout.libvirt_run / "run/qemu").glob("*.pid")
-    pids = [int(text) for file in files if (text := file.read_text().strip()).isdigit()]
+    pids = []
+    for file in (layout.libvirt_run / "run/qemu").glob("*.pid"):
+        with suppress(OSError):  # libvirtd deletes the file of a machine that has ended
+            if (text := file.read_text().strip()).isdigit():
+                pids.append(int(text))
     return [pid for pid in pids if _is_qemu(pid)]
 
 
@@ -114,16 +124,14 @@ def _is_qemu(pid: int) -> bool:
         return False
 
 
-def uri(layout: Layout) -> str:
-    return f"qemu:///system?socket={layout.libvirt_socket}"
-
-
 def main(program: str, state: Path, run: Path) -> None:
     """Mount the folders, and exec libvirtd."""
     for name, place in FOLDERS.items():
         own = (run if name == "run" else state) / name
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            place.mkdir(parents=True)
+            place.chmod(0o755)  # as the packages of Debian that may use it later expect
         _bind(own, place)
     for name, line in ACCOUNTS.items():
         _bind(_with_account(Path("/etc", name), line, run), Path("/etc", name))

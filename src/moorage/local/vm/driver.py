@@ -6,6 +6,7 @@ is that of `nova.virt.driver.ComputeDriver`.
 
 from __future__ import annotations
 
+import logging
 import sys
 import uuid
 from pathlib import Path
@@ -15,6 +16,7 @@ import nova.conf
 from nova.context import get_admin_context
 from nova.objects.instance import InstanceList
 from nova.objects.service import Service
+from nova.virt import block_device
 from nova.virt.libvirt import config, vif
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt.volume import volume
@@ -22,6 +24,7 @@ from nova.virt.libvirt.volume import volume
 from moorage.local.layout import HOST, VM_HOST
 from moorage.local.machine.translate import VOLUME_TYPE
 
+LOG = logging.getLogger(__name__)
 CONF = nova.conf.CONF
 NAME = "moorage_vm.VmDriver"
 NODE_UUID = str(uuid.uuid5(uuid.NAMESPACE_URL, "moorage:compute-node/" + VM_HOST))
@@ -31,6 +34,19 @@ def install() -> None:
     """Register this module as `nova.virt.moorage_vm`."""
     sys.modules["nova.virt.moorage_vm"] = sys.modules[__name__]
     libvirt_driver.VOLUME_DRIVERS[VOLUME_TYPE] = f"{__name__}.FileVolumeDriver"
+    block_device.DriverVolumeBlockDevice._do_detach = _detach
+
+
+_detach_of_first_host = block_device.DriverVolumeBlockDevice._do_detach
+
+
+def _detach(
+    volume: Any, context: Any, instance: Any, volume_api: Any, virt_driver: Any, *rest: Any, **named: Any
+) -> None:
+    """Detach a volume from its machine, which Nova's own method only does on the first compute host."""
+    if isinstance(virt_driver, VmDriver) and instance.host == VM_HOST:
+        volume.driver_detach(context, instance, volume_api, virt_driver)
+    _detach_of_first_host(volume, context, instance, volume_api, virt_driver, *rest, **named)
 
 
 class VmDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
@@ -41,6 +57,8 @@ class VmDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         self._host.get_hostname = lambda: VM_HOST
         self._host.get_node_uuid = lambda: NODE_UUID
         self.vif_driver = VifDriver(self._host)
+        # Images of machine containers are raw ones, and older ones do not name their hypervisor.
+        self.capabilities["supports_image_type_raw"] = False
 
     def init_host(self, host: str) -> None:
         Path(CONF.instances_path).mkdir(parents=True, exist_ok=True)
@@ -59,6 +77,12 @@ class VmDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     def _set_host_enabled(self, enabled: bool, disable_reason: Any = None) -> None:
         """Record whether libvirt answers: on this service, where Nova's own method has the first compute host's."""
+        try:
+            self._set_service_enabled(enabled, disable_reason)
+        except Exception:
+            LOG.exception("the compute service of %s could not be changed", VM_HOST)
+
+    def _set_service_enabled(self, enabled: bool, disable_reason: Any) -> None:
         admin = get_admin_context()
         service = Service.get_by_host_and_binary(admin, VM_HOST, "nova-compute")
         if service is None or service.disabled == (not enabled):

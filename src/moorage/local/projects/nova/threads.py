@@ -49,19 +49,30 @@ def start(layout: Layout) -> None:
     for dependency in ("placement", "neutron"):
         dependencies.wait_for_health(dependency)
     service.Service.create(binary=COMPUTE, topic=compute.RPC_TOPIC, topic_alt=compute.RPC_TOPIC_ALT).start()
-    if layout.has_vms:
-        _create_vm_service(layout).start()
-    _map_hosts({HOST, VM_HOST} if layout.has_vms else {HOST})
+    hosts = {HOST}
+    if layout.has_vms and _has_libvirt(layout):
+        _create_vm_service().start()
+        hosts.add(VM_HOST)
+    _map_hosts(hosts)
 
 
-def _create_vm_service(layout: Layout) -> Any:
+def _has_libvirt(layout: Layout) -> bool:
+    """Whether libvirtd answers: without it the host with machine containers serves all the same."""
+    try:
+        dependencies.wait_for_socket(layout.libvirt_socket)
+    except TimeoutError:
+        print(f"no virtual machines until a restart: {layout.log}/libvirtd.out says why libvirtd does not answer")
+        return False
+    return True
+
+
+def _create_vm_service() -> Any:
     """Nova's second compute service, with the libvirt driver."""
     from nova import service
     from nova.compute import rpcapi as compute
 
     from moorage.local.vm import driver
 
-    dependencies.wait_for_socket(layout.libvirt_socket)
     driver.install()
     settings = driver.CONF
     return service.Service(
